@@ -1,0 +1,73 @@
+"""What a turn asks for: what to store, what to send, what was executed. Values, never calls."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from bank.ballot import Ballot, ReplicaId, Slot
+from bank.checkpoint import Checkpoint
+from bank.messages import Message, Reply
+from bank.sessions import Request, Session
+
+
+class Run(NamedTuple):
+    """Consecutive slots accepted in one ballot."""
+
+    first_slot: Slot
+    ballot: Ballot
+    requests: Sequence[Request]
+
+
+class Executed(NamedTuple):
+    """Consecutive slots executed in this turn."""
+
+    first_slot: Slot
+    requests: Sequence[Request]
+    answers: Sequence[Session]  # as long as `requests`
+
+
+class Send(NamedTuple):
+    to: tuple[ReplicaId, ...]
+    message: Message
+
+
+@dataclass(slots=True)
+class Persist:
+    """The writes of one turn, to be committed as one transaction, in the order of the fields."""
+
+    promised: Ballot  # the promise as of now
+    seen: int  # the highest ballot number promised, used or seen; never decreases
+    promise_changed: bool  # False: the two above are already stored
+    runs: list[Run]  # later runs replace slots of earlier ones
+    checkpoint: Checkpoint | None  # replaces the stored one
+    truncated_upto: Slot  # rows up to here are to go
+    committed_upto: Slot  # may lag behind what was announced, never lead
+
+
+@dataclass(slots=True)
+class Effects:
+    """One turn's answer. Order: `early` any time; `persist` committed; then `durable`; `stored()`.
+
+    Nothing in `durable` may leave before `persist` is committed. Everything in `early` and
+    `replies` may. When a write fails, nothing of `durable` leaves and the replica stops for good.
+    """
+
+    persist: Persist | None = None
+    early: list[Send] = field(default_factory=list)
+    durable: list[Send] = field(default_factory=list)
+    replies: list[Reply] = field(default_factory=list)  # each client in it gets its own answer
+    executed: list[Executed] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # protocol events worth a line in a trace
+    halted: str | None = None  # why the replica refuses to go on; it does nothing ever after
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a replica finds on its disk when it starts again."""
+
+    promised: Ballot
+    seen: int
+    entries: Sequence[tuple[Slot, Ballot, Request]]  # in slot order, gaps allowed
+    committed_upto: Slot
+    truncated_upto: Slot
+    checkpoint: Checkpoint | None

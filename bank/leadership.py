@@ -1,0 +1,94 @@
+"""What a leader knows beside its log: who accepted how far, who answered when, what is in flight.
+
+Lives as long as the leader leads one ballot and is forgotten with it.
+"""
+
+from collections.abc import Iterable
+
+from bank.ballot import Ballot, ClientId, ReplicaId, Slot
+from bank.quorum import highest_held_by, quorum_size
+from bank.sessions import Request
+
+
+class Leadership:
+    """The book of the leader of `ballot`."""
+
+    __slots__ = (
+        "_answered_at",
+        "_peers",
+        "_quorum",
+        "_since",
+        "accepted_upto",
+        "ballot",
+        "batch",
+        "commit_due",
+        "first_slot",
+        "heartbeat_due",
+        "in_flight",
+        "next_slot",
+        "own_upto",
+        "timeout",
+    )
+
+    def __init__(
+        self,
+        ballot: Ballot,
+        first_slot: Slot,
+        next_slot: Slot,
+        peers: tuple[ReplicaId, ...],
+        timeout: int,
+        now: int,
+    ) -> None:
+        self.ballot = ballot
+        self.first_slot = first_slot  # of its NEW-VIEW
+        self.next_slot = next_slot  # above everything proposed; never decreases
+        self.timeout = timeout  # without a quorum's answers for so long, it steps down
+        self.own_upto: Slot = 0  # the leader's own vote: slots of this ballot on its disk
+        # Uncommitted slots of this ballot that each peer said to hold; never decreases.
+        self.accepted_upto: dict[ReplicaId, Slot] = dict.fromkeys(peers, 0)
+        self.batch: list[Request] = []  # to be proposed at the end of this turn
+        self.in_flight: dict[ClientId, int] = {}  # highest timestamp proposed in this ballot
+        self.heartbeat_due = now
+        self.commit_due: int | None = None  # when a COMMIT leaves unless an ACCEPT did before
+        self._peers = peers
+        self._quorum = quorum_size(len(peers) + 1)
+        self._answered_at: dict[ReplicaId, int] = {}
+        self._since = now
+
+    def heard(self, peers: Iterable[ReplicaId], now: int) -> None:
+        """These peers answered in this ballot."""
+        for peer in peers:
+            self._answered_at[peer] = now
+
+    def lost(self, peer: ReplicaId, now: int) -> None:
+        """This peer's process is gone: its answers count no longer."""
+        if self._answered_at.pop(peer, None) is not None:
+            self._since = now
+
+    def start_afresh(self, now: int) -> None:
+        """After a pause or a disconnect: nobody has answered until somebody does again."""
+        self._answered_at.clear()
+        self._since = self.heartbeat_due = now
+
+    def is_answered(self, now: int) -> bool:
+        """True when a quorum, the leader included, answered within the last time-out."""
+        recent = sum(1 for at in self._answered_at.values() if now - at < self.timeout)
+        return recent + 1 >= self._quorum
+
+    def gives_up_at(self) -> int:
+        """When the leader has to step down, unless somebody answers before."""
+        if len(self._answered_at) + 1 < self._quorum:
+            return self._since + self.timeout
+        return highest_held_by(self._quorum - 1, self._answered_at.values()) + self.timeout
+
+    def note_accepted(self, peer: ReplicaId, first: Slot, last: Slot, committed: Slot) -> bool:
+        """Count a peer's claim of first..last; False when it leaves a gap or says nothing new."""
+        known = self.accepted_upto[peer]
+        if first > max(known, committed) + 1 or last <= known:
+            return False
+        self.accepted_upto[peer] = min(last, self.next_slot - 1)
+        return True
+
+    def chosen_upto(self) -> Slot:
+        """Every slot up to here is held by a quorum, in this ballot or committed before."""
+        return highest_held_by(self._quorum, (self.own_upto, *self.accepted_upto.values()))

@@ -1,0 +1,246 @@
+"""What a replica does about slots that are committed: execute, remember, fetch, check, forget.
+
+Nothing here promises, votes or leads; `replica.Replica` adds that on top. Committed facts are the
+same whoever tells them, so nothing here compares ballots either.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from bank import checkpoint as checkpoints
+from bank.ballot import NO_BALLOT, Ballot, ReplicaId, Slot
+from bank.catch_up import Fetch, Library
+from bank.checkpoint import Checkpoint
+from bank.effects import Effects, Executed, Run, Send, Stored
+from bank.history_hash import HistoryHash
+from bank.ledger import SKIPPED
+from bank.log import Log
+from bank.messages import CatchUp, CheckpointHash, Message, State, StatePiece
+from bank.quorum import quorum_size
+from bank.sessions import Machine, Request, Session
+from bank.settings import Settings
+from bank.status import Role
+
+
+class Learner:
+    """The log with its watermarks, the state machine and the checkpoint of one replica."""
+
+    def __init__(
+        self,
+        replica: ReplicaId,
+        replicas: int,
+        settings: Settings,
+        balances: Mapping[str, int],
+        now: int,
+    ) -> None:
+        self.replica = replica
+        self.peers = tuple(r for r in range(1, replicas + 1) if r != replica)
+        self.quorum = quorum_size(replicas)
+        self.settings = settings
+        self.role = Role.FOLLOWER
+        self.following = NO_BALLOT  # of the NEW-VIEW that it leads or follows; never decreases
+        self._settled = False  # heard the leader it follows within its time-out
+        self._now = now
+        self.log = Log()
+        self._machine = Machine(balances)
+        self._checkpoint: Checkpoint | None = None
+        self._checkpoint_at = now - settings.checkpoint_pause
+        self._history = HistoryHash()
+        self._fetch = Fetch()
+        self._library = Library()
+        self.halted: str | None = None  # why it does nothing any more
+        self._effects = Effects()
+        self._answers: list[Session] = []  # for clients, one REPLY a turn
+        self._runs: list[Run] = []  # accepted or installed in this turn, to store
+        self._state_changed = False  # checkpoint, truncation or installed slots are to be stored
+
+    # ---- effects -------------------------------------------------------------------------------
+
+    def _early(self, to: ReplicaId, message: Message) -> None:
+        self._effects.early.append(Send((to,), message))
+
+    def _early_all(self, message: Message) -> None:
+        self._effects.early.append(Send(self.peers, message))
+
+    def _durable(self, to: ReplicaId, message: Message) -> None:
+        self._effects.durable.append(Send((to,), message))
+
+    def _note(self, text: str) -> None:
+        self._effects.notes.append(text)
+
+    # ---- executing -----------------------------------------------------------------------------
+
+    def _commit(self, upto: Slot) -> None:
+        """Every slot up to `upto` is known to be committed, and held: execute."""
+        self.log.commit(upto)
+        self._execute()
+
+    def _execute(self) -> None:
+        """Execute everything committed, stopping at multiples of the checkpoint interval."""
+        log, interval = self.log, self.settings.checkpoint_interval
+        while log.executed_upto < log.committed_upto:
+            first_slot = log.executed_upto + 1
+            boundary = (log.executed_upto // interval + 1) * interval
+            last_slot = min(log.committed_upto, boundary)
+            requests = log.requests(first_slot, last_slot)
+            answers = self._machine.execute(first_slot, requests)
+            log.executed_upto = last_slot
+            self._effects.executed.append(Executed(first_slot, requests, answers))
+            self._history.add(requests, answers)
+            if self.role is Role.LEADER:
+                self._answers += [answer for answer in answers if answer[2] != SKIPPED]
+            if last_slot == boundary:
+                self._on_boundary(boundary)
+
+    # ---- catching up ---------------------------------------------------------------------------
+
+    @property
+    def _fetch_retry(self) -> int:
+        return 2 * self.settings.heartbeat
+
+    def _want(self, target: Slot, source: ReplicaId) -> None:
+        """Slots up to `target` are committed somewhere: ask `source`, unless asking already."""
+        idle = self._fetch.target <= self.log.committed_upto
+        self._fetch.target = max(self._fetch.target, target)
+        if idle and self._fetch.target > self.log.committed_upto:
+            self._ask(source)
+
+    def _is_fetching(self) -> bool:
+        return self._fetch.target > self.log.committed_upto and self.role is not Role.LEADER
+
+    def _ask_again(self) -> None:
+        """Whoever was asked may be gone: after a while ask the next one, from the start."""
+        fetch = self._fetch
+        if self._is_fetching() and self._now >= fetch.asked_at + self._fetch_retry:
+            fetch.forget_pieces()
+            later = [r for r in self.peers if r > fetch.source]
+            self._ask(later[0] if later else self.peers[0])
+
+    def _ask(self, source: ReplicaId) -> None:
+        self._fetch.source, self._fetch.asked_at = source, self._now
+        self._early(source, self._fetch.question(self.log.committed_upto))
+
+    def _broadcast_catch_up(self) -> None:
+        self._fetch.forget_pieces()
+        self._early_all(self._fetch.question(self.log.committed_upto))
+
+    def _on_catch_up(self, source: ReplicaId, message: CatchUp) -> None:
+        answer = self._library.answer(source, message, self.log, self._checkpoint)
+        if answer is not None:
+            self._early(source, answer)
+
+    def _on_state(self, source: ReplicaId, message: State) -> None:
+        committed = self.log.committed_upto
+        last_slot = message.first_slot + len(message.requests) - 1
+        if self.role is Role.LEADER or message.first_slot > committed + 1:
+            return
+        if last_slot > committed:
+            self._install(message.first_slot, message.ballots, message.requests)
+        self._go_on_fetching(source, message.committed_upto)
+
+    def _install(
+        self, first_slot: Slot, ballots: Iterable[Ballot], requests: Iterable[Request]
+    ) -> None:
+        """Commit entries that others know to be committed, whatever their ballot."""
+        ballots, requests = tuple(ballots), tuple(requests)
+        self._runs += self.log.install(first_slot, ballots, requests)
+        # The watermark goes to disk with the rows: they may be in ballots never accepted here.
+        self._state_changed = True
+        self._commit(first_slot + len(requests) - 1)
+
+    def _on_state_piece(self, source: ReplicaId, message: StatePiece) -> None:
+        if self.role is Role.LEADER or message.checkpoint_slot <= self.log.committed_upto:
+            return
+        asked_for = self._fetch.checkpoint_slot, len(self._fetch.pieces)
+        whole = self._fetch.take_piece(source, message)
+        if whole is not None:
+            checkpoint = checkpoints.decode(whole)
+            if checkpoint is None or checkpoint.slot != message.checkpoint_slot:
+                self._note(f"damaged checkpoint from n{source} thrown away")
+                return
+            self._install_checkpoint(checkpoint)
+        elif asked_for == (self._fetch.checkpoint_slot, len(self._fetch.pieces)):
+            return  # a piece that was not asked for
+        self._fetch.source = source
+        self._go_on_fetching(source, message.committed_upto)
+
+    def _go_on_fetching(self, source: ReplicaId, committed_upto: Slot) -> None:
+        """After a STATE from `source`: ask it for more while it has more, and stand again."""
+        fetch = self._fetch
+        if fetch.target <= self.log.committed_upto or fetch.source == source:
+            fetch.target = max(fetch.target, committed_upto)
+            if fetch.target > self.log.committed_upto:
+                self._ask(source)
+
+    def _install_checkpoint(self, checkpoint: Checkpoint) -> None:
+        self._note(f"installs the checkpoint at {checkpoint.slot}")
+        self.log.restart_at(checkpoint.slot)
+        self._machine = Machine(checkpoint.balances, checkpoint.sessions)
+        self._history.restart_at(checkpoint.slot, checkpoint.running_hash)
+        self._checkpoint, self._state_changed = checkpoint, True
+        self._execute()
+
+    # ---- checkpoints ---------------------------------------------------------------------------
+
+    def _on_boundary(self, slot: Slot) -> None:
+        """A multiple of the checkpoint interval was executed."""
+        self._history.note(slot)
+        for source, question in self._history.due_questions():
+            self._compare_hash(source, question)
+        if self._now - self._checkpoint_at >= self.settings.checkpoint_pause:
+            self._checkpoint_at = self._now
+            self._checkpoint = checkpoints.take(slot, self._history.current, self._machine)
+            self._state_changed = True
+            self._ask_for_confirmation()
+
+    def _ask_for_confirmation(self) -> None:
+        """Ask for the running hash at the checkpoint, until enough replicas had the same."""
+        checkpoint = self._checkpoint
+        if checkpoint is None or self._is_confirmed(checkpoint.slot):
+            return
+        question = CheckpointHash(checkpoint.slot, checkpoint.running_hash, answer=False)
+        if self.role is Role.LEADER:
+            self._early_all(question)
+        elif self._settled:
+            self._early(self.following.replica, question)
+
+    def _is_confirmed(self, slot: Slot) -> bool:
+        """By the leader for a backup, by f backups for the leader (SPEC §5)."""
+        confirmed_upto = self._history.confirmed_upto
+        if self.role is Role.LEADER:
+            equal = sum(1 for upto in confirmed_upto.values() if upto >= slot)
+            return equal >= self.quorum - 1
+        return self._settled and confirmed_upto.get(self.following.replica, 0) >= slot
+
+    def _compare_hash(self, source: ReplicaId, message: CheckpointHash) -> None:
+        answer, difference = self._history.compare(source, message)
+        if difference is not None:
+            self.halted = difference
+            return
+        if answer is not None:
+            self._early(source, answer)
+        self._truncate()
+
+    def _truncate(self) -> None:
+        checkpoint = self._checkpoint
+        if checkpoint is None or not self._is_confirmed(checkpoint.slot):
+            return
+        upto = checkpoint.slot - self.settings.keep_slots
+        if upto > self.log.truncated_upto:
+            self.log.truncate(upto)
+            self._state_changed = True
+
+    def _load(self, stored: Stored) -> None:
+        """Become what the disk says is committed, and hold the rest of its rows."""
+        log, checkpoint = self.log, stored.checkpoint
+        if checkpoint is not None:
+            self._checkpoint = checkpoint
+            self._machine = Machine(checkpoint.balances, checkpoint.sessions)
+            self._history = HistoryHash(checkpoint.slot, checkpoint.running_hash)
+        # Rows between the truncation and the checkpoint are there but executed already.
+        log.truncated_upto = stored.truncated_upto
+        for slot, ballot, request in stored.entries:
+            if slot > stored.truncated_upto:
+                log.accept(slot, ballot, (request,))
+        log.executed_upto = log.committed_upto = checkpoint.slot if checkpoint is not None else 0
+        self._commit(max(stored.committed_upto, log.committed_upto))
+        self._effects.executed.clear()  # executed before: nobody is to be told again

@@ -1,0 +1,14 @@
+"""Majorities. A quorum is more than half of *all* replicas, dead ones included."""
+
+from collections.abc import Iterable
+
+
+def quorum_size(replicas: int) -> int:
+    """The smallest majority of `replicas`: any two of them share a member."""
+    return replicas // 2 + 1
+
+
+def highest_held_by(quorum: int, values: Iterable[int]) -> int:
+    """The largest x such that `quorum` of the values are ≥ x; 0 when there are fewer values."""
+    ordered = sorted(values, reverse=True)
+    return ordered[quorum - 1] if len(ordered) >= quorum else 0

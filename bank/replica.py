@@ -1,0 +1,640 @@
+"""One replica of the bank: stable-leader Multi-Paxos as a value machine.
+
+    replica.step(source, message, now)   one message was read
+    replica.tick(now)                    time has passed
+    replica.deadline()                   when it wants to be ticked at the latest
+    replica.flush() -> Effects           end of the turn: what to store and send
+    replica.stored()                     the turn's writes are committed
+
+It never performs an effect, never sends to itself, and decides nothing that its disk does not
+back: its own votes count from `stored()` on. `now` is microseconds of a clock that never goes
+back. Rules are those of docs/protocol.md; where this leaves the paper ("Paxos Made Simple"),
+a comment says so.
+
+What must change together: a new message needs a place in `messages`, in the gate (`_admit`), in
+`step`, and a row in the table of what is durable when it leaves.
+"""
+
+from collections.abc import Iterable, Mapping
+from random import Random
+from typing import assert_never
+
+from bank import election
+from bank.ballot import NO_BALLOT, Ballot, ClientId, ReplicaId, Slot
+from bank.effects import Effects, Persist, Run, Send, Stored
+from bank.election import Candidacy
+from bank.leadership import Leadership
+from bank.learner import Learner
+from bank.messages import (
+    PIECE_SLOTS,
+    Accept,
+    Accepted,
+    AcceptedEntry,
+    CatchUp,
+    CheckpointHash,
+    ClientRequest,
+    Commit,
+    Heartbeat,
+    Message,
+    Nack,
+    NewView,
+    PeerDown,
+    Prepare,
+    Promise,
+    Reply,
+    State,
+    StatePiece,
+)
+from bank.sessions import Request
+from bank.settings import Settings
+from bank.status import ReplicaStatus, Role, SlotStatus
+
+CLIENT: ReplicaId = 0  # the source of what a client sends
+
+
+class Replica(Learner):
+    """See the module. `balances` is the state before slot 1, the same at every replica."""
+
+    def __init__(
+        self,
+        replica: ReplicaId,
+        replicas: int,
+        settings: Settings,
+        random: Random,
+        balances: Mapping[str, int],
+        stored: Stored | None = None,
+        now: int = 0,
+    ) -> None:
+        """A fresh replica, or with `stored` (even an empty one) a restarted one."""
+        super().__init__(replica, replicas, settings, balances, now)
+        self._random = random
+        self._last_turn = now
+        self.promised = NO_BALLOT  # accepts nothing below; never decreases; durable before a word
+        self.seen = 0  # highest ballot number promised, used or seen; never decreases; durable
+        self._awaiting = False  # promised to a candidate whose NEW-VIEW may still come
+        self._expiry: int | None = None  # election timer; None before the first word of anyone
+        self._not_before = now  # no own PREPARE earlier than this
+        self._prepare_seen_at: int | None = None
+        self._kept: tuple[ReplicaId, Prepare] | None = None  # highest PREPARE while settled
+        self._candidacy: Candidacy | None = None
+        self._leadership: Leadership | None = None
+        # Newest request per client while there is no leader, and whether a backup relayed it.
+        self._waiting: dict[ClientId, tuple[Request, bool]] = {}
+        self._owed: Accepted | None = None  # an ACCEPTED to build at the end of the turn
+        self._promise_changed = False  # `promised` or `seen` is to be stored
+        self._unstored: tuple[Ballot, Slot] | None = None  # own votes in the turn being stored
+        if stored is not None:
+            self._recover(stored)
+
+    # ---- one turn ------------------------------------------------------------------------------
+
+    def step(self, source: ReplicaId, message: Message, now: int) -> None:
+        """Take one message from `source` (CLIENT for a client), read at `now`."""
+        if self.halted is not None:
+            return
+        self._enter(now)
+        if not self._admit(source, message):
+            return
+        match message:
+            case ClientRequest():
+                self._on_requests(message)
+            case Accept():
+                self._accept_run(message.first_slot, message.ballot, message.requests)
+                self._owe(message.ballot, message.committed_upto, 0)
+                self._learn(message.ballot, message.committed_upto)
+            case Accepted():
+                self._on_accepted(source, message)
+            case Commit():
+                self._learn(message.ballot, message.committed_upto)
+            case Heartbeat():
+                self._owe(message.ballot, message.committed_upto, message.last_slot)
+                self._learn(message.ballot, message.committed_upto)
+                self._ask_for_confirmation()
+            case Prepare():
+                self._on_prepare(source, message)
+            case Promise():
+                self._on_promise(source, message)
+            case NewView():
+                self._note(f"follows {message.ballot}")
+                self._accept_run(message.first_slot, message.ballot, message.requests)
+                self._owe(message.ballot, message.committed_upto, 0)
+                self._learn(message.ballot, message.committed_upto)
+            case CatchUp():
+                self._on_catch_up(source, message)
+                self._stand_before(source)
+            case State():
+                self._on_state(source, message)
+                self._lead_if_elected()
+            case StatePiece():
+                self._on_state_piece(source, message)
+                self._lead_if_elected()
+            case CheckpointHash():
+                self._compare_hash(source, message)
+            case Nack():
+                self._on_nack(message)
+            case PeerDown():
+                self._on_peer_down(message)
+            case Reply():
+                pass  # clients get these; a replica that does has nothing to learn from them
+            case _:
+                assert_never(message)
+
+    def _admit(self, source: ReplicaId, message: Message) -> bool:
+        """The gate: the one place where a message's ballot is held against the promise.
+
+        Not compared: REQUEST, CATCH-UP, STATE, CHECKPOINT and DOWN speak of no ballot or of what is
+        committed in any; NACK exists to tell of a higher one. PREPARE compares equal or above
+        here, and is weighed again when a kept one is answered.
+        """
+        match message:
+            case NewView() | Accept() | Commit() | Heartbeat():
+                if message.ballot < self.promised:
+                    self._early(source, Nack(self.promised))
+                    return False
+                self._follow(message.ballot)
+                return True
+            case Prepare():
+                if message.ballot < self.promised:
+                    self._early(source, Nack(self.promised))
+                    return False
+                return True
+            case Promise() | Accepted():
+                # Exactly this ballot, mine, and not given up: anything else is stale.
+                return message.ballot == self.promised and message.ballot.replica == self.replica
+            case _:
+                return True
+
+    def tick(self, now: int) -> None:
+        """Let time pass; does what is due, and nothing twice."""
+        if self.halted is not None:
+            return
+        self._enter(now)
+        if self._leadership is not None:
+            self._tick_leader(self._leadership)
+        elif self._expiry is not None and now >= self._expiry:
+            self._expire()
+        self._ask_again()
+
+    def deadline(self) -> int | None:
+        """When `tick` is wanted at the latest; None while only a message can change anything."""
+        if self.halted is not None:
+            return None
+        due: list[int] = []
+        if (lead := self._leadership) is not None:
+            due += [lead.heartbeat_due, lead.gives_up_at()]
+            if lead.commit_due is not None:
+                due.append(lead.commit_due)
+        elif self._expiry is not None:
+            due.append(self._expiry)
+        if self._is_fetching():
+            due.append(self._fetch.asked_at + self._fetch_retry)
+        if self._effects.early or self._effects.durable or self._answers:
+            due.append(self._now)  # `stored` led to something that is still to be flushed
+        return min(due, default=None)
+
+    def flush(self) -> Effects:
+        """End the turn. Until `stored()` is called for it, no other turn may be flushed."""
+        if self.halted is not None:
+            return Effects(halted=self.halted)
+        if (lead := self._leadership) is not None:
+            self._propose(lead)
+        if (owed := self._owed) is not None:
+            # Built now, for all of the turn, with the ballot of the acceptance: a promise raised
+            # since then does not make it untrue, and slots replaced since then are left out.
+            last_slot = self.log.held_upto(owed.ballot, owed.first_slot)
+            self._durable(
+                owed.ballot.replica,
+                Accepted(owed.ballot, owed.first_slot, last_slot, owed.asked_upto),
+            )
+            self._owed = None
+        effects, self._effects = self._effects, Effects()
+        if self._answers:
+            effects.replies.append(Reply(self.following, tuple(self._answers)))
+            self._answers = []
+        if self._runs or self._promise_changed or self._state_changed:
+            effects.persist = Persist(
+                self.promised,
+                self.seen,
+                self._promise_changed,
+                self._runs,
+                self._checkpoint if self._state_changed else None,
+                self.log.truncated_upto,
+                self.log.committed_upto,
+            )
+            self._runs, self._promise_changed, self._state_changed = [], False, False
+        self._unstored = (self.promised, lead.next_slot - 1 if lead is not None else 0)
+        self._last_turn = self._now
+        return effects
+
+    def stored(self) -> None:
+        """The writes of the last flush are committed: this replica's own votes in it count now."""
+        if self._unstored is None or self.halted is not None:
+            return
+        ballot, upto = self._unstored
+        self._unstored = None
+        if self._candidacy is not None and self._candidacy.ballot == ballot:
+            self._candidacy.own_durable = True
+            self._lead_if_elected()
+        elif self._leadership is not None and self._leadership.ballot == ballot:
+            self._leadership.own_upto = max(self._leadership.own_upto, upto)
+            self._commit_chosen(self._leadership)
+
+    def reconnected(self, now: int) -> None:
+        """The driver's notice that this replica hears the others again after a disconnect."""
+        if self.halted is not None:
+            return
+        self._now = self._last_turn = now
+        self._start_afresh()
+        self._not_before = self._expiry = now + self._draw_timeout()
+        self._broadcast_catch_up()
+
+    def seek_leader(self, now: int) -> None:
+        """Somebody waits for a leader: see to it that there will be one (SPEC §2 rule 10)."""
+        if self.halted is None:
+            self._enter(now)
+            self._seek_leader()
+
+    def _enter(self, now: int) -> None:
+        """Begin or go on with a turn at `now`."""
+        assert now >= self._now, f"time went back: {now} < {self._now}"
+        self._now = now
+        idle_until = self._last_turn + self.settings.election_timeout[1]
+        if now > idle_until + self.settings.heartbeat:
+            due = self.deadline()
+            if due is None or now > due + self.settings.election_timeout[0]:
+                # This process was stopped, not the others silent: what the clock says proves
+                # nothing until the queues were read.
+                self._start_afresh()
+            self._last_turn = now
+
+    def _start_afresh(self) -> None:
+        if self._leadership is not None:
+            self._leadership.start_afresh(self._now)
+        self._settled = False
+        if self._expiry is not None:
+            self._expiry = self._now + self._draw_timeout()
+
+    # ---- requests ------------------------------------------------------------------------------
+
+    def _on_requests(self, message: ClientRequest) -> None:
+        """Answer what is known; propose, relay or keep the rest (SPEC §2 rules 6 and 10)."""
+        sessions, lead = self._machine.sessions, self._leadership
+        onward: list[Request] = []
+        for request in message.requests:
+            client, timestamp = request[0], request[1]
+            known = sessions.get(client)
+            if known is not None and timestamp <= known[1]:
+                if timestamp == known[1]:
+                    self._answers.append(known)
+            elif lead is None:
+                onward.append(request)
+            elif timestamp > lead.in_flight.get(client, 0):
+                lead.in_flight[client] = timestamp
+                lead.batch.append(request)
+        if not onward:
+            return
+        if self._settled:
+            if not message.relayed:
+                self._relay(onward)
+            return
+        for request in onward:
+            self._keep(request, message.relayed)
+        self._seek_leader()
+
+    def _keep(self, request: Request, relayed: bool) -> None:
+        held = self._waiting.get(request[0])
+        if held is None or request[1] > held[0][1] or (request[1] == held[0][1] and not relayed):
+            self._waiting[request[0]] = (request, relayed)
+
+    def _relay(self, requests: Iterable[Request]) -> None:
+        self._early(self.following.replica, ClientRequest(tuple(requests), relayed=True))
+
+    def _propose(self, lead: Leadership) -> None:
+        """All new requests of this turn as one ACCEPT; else a COMMIT if one is due."""
+        if lead.batch:
+            requests = tuple(lead.batch)
+            lead.batch.clear()
+            self._accept_run(lead.next_slot, lead.ballot, requests)
+            self._early_all(Accept(lead.ballot, lead.next_slot, requests, self.log.committed_upto))
+            lead.next_slot += len(requests)
+            lead.commit_due = None
+        elif lead.commit_due is not None and lead.commit_due <= self._now:
+            self._early_all(Commit(lead.ballot, self.log.committed_upto))
+            lead.commit_due = None
+
+    # ---- following -----------------------------------------------------------------------------
+
+    def _follow(self, ballot: Ballot) -> None:
+        """A message of the leader of `ballot`, which is not below the promise, was admitted."""
+        if ballot > self.promised:
+            self._raise_promise(ballot)
+        if self.role is not Role.FOLLOWER:
+            self._step_down("deposed")
+        if ballot != self.following:
+            assert ballot > self.following, f"{ballot} after {self.following}"
+            self.following = ballot
+        self._settled, self._awaiting, self._kept = True, False, None
+        self._expiry = self._now + self._draw_timeout()
+        if self._waiting:
+            fresh = [request for request, relayed in self._waiting.values() if not relayed]
+            self._waiting.clear()
+            if fresh:
+                self._relay(fresh)
+
+    def _accept_run(self, first_slot: Slot, ballot: Ballot, requests: tuple[Request, ...]) -> None:
+        """Hold a run in `ballot` and store it, executed slots included: they are votes again."""
+        skipped = self.log.accept(first_slot, ballot, requests)
+        if skipped:
+            first_slot, requests = first_slot + skipped, requests[skipped:]
+        if requests:
+            self._runs.append(Run(first_slot, ballot, requests))
+
+    def _owe(self, ballot: Ballot, leader_committed: Slot, asked_upto: Slot) -> None:
+        """This turn ends with an ACCEPTED for `ballot`; the newest watermark wins."""
+        if self._owed is not None and self._owed.ballot == ballot:
+            leader_committed = max(leader_committed, self._owed.first_slot - 1)
+            asked_upto = max(asked_upto, self._owed.asked_upto)
+        self._owed = Accepted(ballot, leader_committed + 1, 0, asked_upto)
+
+    def _learn(self, ballot: Ballot, upto: Slot) -> None:
+        """The leader of `ballot` says: committed up to `upto` (SPEC §2 rule 4).
+
+        Only slots held in exactly that ballot are known to hold what was committed; the rest is
+        fetched, never guessed.
+        """
+        committed = self.log.committed_upto
+        if upto <= committed:
+            return
+        known = min(upto, self.log.held_upto(ballot, committed + 1))
+        if known > committed:
+            self._commit(known)
+        if known < upto:
+            self._want(upto, ballot.replica)
+
+    # ---- leading -------------------------------------------------------------------------------
+
+    def _tick_leader(self, lead: Leadership) -> None:
+        if self._now >= lead.gives_up_at():
+            self._step_down("steps down: no quorum answers")
+            return
+        if self._now >= lead.heartbeat_due:
+            lead.heartbeat_due = self._now + self.settings.heartbeat
+            self._early_all(
+                Heartbeat(lead.ballot, lead.first_slot, lead.next_slot - 1, self.log.committed_upto)
+            )
+            self._ask_for_confirmation()
+
+    def _on_accepted(self, source: ReplicaId, message: Accepted) -> None:
+        """Count a vote; send again what the answer to a heartbeat shows to be missing (rule 7)."""
+        lead = self._leadership
+        if lead is None:
+            return
+        lead.heard((source,), self._now)
+        committed = self.log.committed_upto
+        if lead.note_accepted(source, message.first_slot, message.last_slot, committed):
+            self._commit_chosen(lead)
+        first_slot = max(lead.accepted_upto[source], self.log.committed_upto) + 1
+        last_slot = min(message.asked_upto, lead.next_slot - 1, first_slot + PIECE_SLOTS - 1)
+        if first_slot <= last_slot:
+            requests = tuple(self.log.requests(first_slot, last_slot))
+            self._early(source, Accept(lead.ballot, first_slot, requests, self.log.committed_upto))
+
+    def _commit_chosen(self, lead: Leadership) -> None:
+        chosen = lead.chosen_upto()
+        if chosen > self.log.committed_upto:
+            self._commit(chosen)
+            if lead.commit_due is None:
+                lead.commit_due = self._now + self.settings.commit_pause
+
+    def _step_down(self, why: str) -> None:
+        """Lead or stand no longer. The ballot is never led again: the next one has a new number."""
+        self._note(why)
+        if self._leadership is not None:
+            for request in self._leadership.batch:
+                self._keep(request, relayed=False)
+        self._leadership = self._candidacy = None
+        self.role = Role.FOLLOWER
+        self._settled = self._awaiting = False
+        self._expiry = self._now + self._draw_timeout()
+
+    def _on_nack(self, message: Nack) -> None:
+        """Somebody promised a higher ballot (SPEC §2 rule 9)."""
+        self._see(message.promised.number)
+        lead = self._leadership
+        if lead is None or message.promised <= lead.ballot:
+            return  # a candidate takes a new number at its next expiry
+        if lead.is_answered(self._now):
+            self._step_down("prepares above a higher promise")
+            self._campaign()
+        else:
+            self._step_down("steps down: a higher promise exists")
+
+    # ---- elections -----------------------------------------------------------------------------
+
+    def _raise_promise(self, ballot: Ballot) -> None:
+        assert ballot > self.promised, f"promise {ballot} after {self.promised}"
+        self.promised = ballot
+        self._promise_changed = True
+        self._see(ballot.number)
+
+    def _see(self, number: int) -> None:
+        if number > self.seen:
+            self.seen = number
+            self._promise_changed = True
+
+    def _draw_timeout(self) -> int:
+        low, high = self.settings.election_timeout
+        return low + int(self._random.random() * (high - low))
+
+    def _seek_leader(self) -> None:
+        """Start an election soon, unless there is a leader or a candidate to wait for."""
+        if self.role is Role.FOLLOWER and not self._settled and not self._awaiting:
+            self._stand_at(self._now + self.settings.stagger * (self.replica - 1))
+
+    def _stand_at(self, at: int) -> None:
+        at = max(at, self._not_before)
+        self._expiry = at if self._expiry is None else min(self._expiry, at)
+
+    def _expire(self) -> None:
+        """The election timer ran out (SPEC §2 rule 8)."""
+        self._settled = self._awaiting = False
+        self._expiry = self._now + self._draw_timeout()
+        if self._kept is not None:
+            self._answer_kept()
+        elif (candidacy := self._candidacy) is not None and candidacy.ballot.number == self.seen:
+            candidacy.pauses += 1
+            self._send_prepare(candidacy)
+        elif self._candidacy is not None or not self._prepare_is_recent():
+            self._campaign()
+
+    def _prepare_is_recent(self) -> bool:
+        seen_at = self._prepare_seen_at
+        return seen_at is not None and self._now - seen_at < self.settings.prepare_quiet
+
+    def _campaign(self) -> None:
+        """Become a candidate in a ballot above everything ever promised, used or seen."""
+        ballot = Ballot(self.seen + 1, self.replica)
+        self._raise_promise(ballot)
+        self._note(f"candidate in {ballot}")
+        self.role = Role.CANDIDATE
+        self._settled = self._awaiting = False
+        self._kept = None
+        self._candidacy = Candidacy(ballot)
+        self._send_prepare(self._candidacy)
+
+    def _send_prepare(self, candidacy: Candidacy) -> None:
+        """PREPARE to all, in the same ballot however often; pauses double while nobody answers."""
+        prepare = Prepare(candidacy.ballot, self.log.committed_upto)
+        self._effects.durable.append(Send(self.peers, prepare))
+        pause = self._draw_timeout() << min(candidacy.pauses, 5)
+        self._expiry = self._now + min(pause, self.settings.prepare_pause)
+
+    def _stand_before(self, source: ReplicaId) -> None:
+        """A peer asks to catch up, so it is back: no need to wait for the next PREPARE's pause."""
+        candidacy = self._candidacy
+        if candidacy is not None and source not in candidacy.promises:
+            self._durable(source, Prepare(candidacy.ballot, self.log.committed_upto))
+
+    def _on_prepare(self, source: ReplicaId, prepare: Prepare) -> None:
+        """Answer a PREPARE that is not below the promise, or keep it while settled (rule 8)."""
+        self._prepare_seen_at = self._now
+        self._see(prepare.ballot.number)
+        if prepare.ballot == self.following:
+            return  # a late copy: its NEW-VIEW was here before
+        if self._leadership is not None and self._leadership.is_answered(self._now):
+            return  # a healthy leader is its own leader: nobody returning deposes it
+        if self._settled and source != self.following.replica:
+            if self._kept is None or prepare.ballot > self._kept[1].ballot:
+                self._kept = (source, prepare)
+            return
+        self._promise(source, prepare)
+
+    def _answer_kept(self) -> None:
+        assert self._kept is not None
+        source, prepare = self._kept
+        self._kept = None
+        if prepare.ballot < self.promised:
+            self._early(source, Nack(self.promised))
+        else:
+            self._promise(source, prepare)
+
+    def _promise(self, source: ReplicaId, prepare: Prepare) -> None:
+        """ACK. The accept-log is read after the promise was raised: nothing can be added below."""
+        if prepare.ballot > self.promised:
+            self._raise_promise(prepare.ballot)
+            if self.role is not Role.FOLLOWER:
+                self._step_down("deposed")
+        self._settled, self._awaiting = False, True
+        self._expiry = self._now + self._draw_timeout()
+        log = self.log
+        accept_log = log.entries_above(prepare.committed_upto)
+        self._durable(
+            source, Promise(prepare.ballot, log.committed_upto, log.truncated_upto, accept_log)
+        )
+
+    def _on_promise(self, source: ReplicaId, promise: Promise) -> None:
+        candidacy = self._candidacy
+        if candidacy is None:
+            if self._leadership is not None:
+                self._leadership.heard((source,), self._now)
+            return
+        candidacy.promises[source] = promise
+        if promise.truncated_upto > self.log.committed_upto:
+            self._want(promise.committed_upto, source)
+        self._lead_if_elected()
+
+    def _lead_if_elected(self) -> None:
+        """With a quorum of promises: become the leader and open the NEW-VIEW (rules 2 and 3)."""
+        candidacy = self._candidacy
+        if candidacy is None or not candidacy.has_quorum(self.quorum, self.log.committed_upto):
+            return
+        promises = candidacy.counted(self.log.committed_upto)
+        logs = [p.accept_log for p in promises] + [self.log.entries_above(self.log.committed_upto)]
+        merged = election.merge(logs, self.log.committed_upto)
+        self._install_known(merged)
+        first_slot = self.log.committed_upto + 1
+        requests = election.fill(
+            {slot: entry for slot, entry in merged.items() if slot >= first_slot}, first_slot
+        )
+        self._note(f"leads {candidacy.ballot}")
+        self._candidacy = None
+        self.role, self.following = Role.LEADER, candidacy.ballot
+        self._expiry, self._kept = None, None
+        lead = Leadership(
+            candidacy.ballot,
+            first_slot,
+            first_slot + len(requests),
+            self.peers,
+            self._draw_timeout(),
+            self._now,
+        )
+        self._leadership = lead
+        lead.heard(candidacy.promises, self._now)
+        for client, timestamp, *_ in requests:
+            lead.in_flight[client] = max(timestamp, lead.in_flight.get(client, 0))
+        self._accept_run(first_slot, lead.ballot, requests)
+        self._early_all(NewView(lead.ballot, first_slot, requests, first_slot - 1))
+        waiting, self._waiting = self._waiting, {}
+        if waiting:
+            self._on_requests(ClientRequest(tuple(request for request, _ in waiting.values())))
+
+    def _install_known(self, merged: Mapping[Slot, AcceptedEntry]) -> None:
+        """Commit what the promises marked as committed: a gapless prefix above the watermark."""
+        known = [merged[slot] for slot in sorted(merged) if merged[slot].committed]
+        if known:
+            self._install(known[0].slot, [e.ballot for e in known], [e.request for e in known])
+
+    def _on_peer_down(self, message: PeerDown) -> None:
+        """A process died: if it led or stood, look for another at once (SPEC §2 rule 11)."""
+        if self._leadership is not None:
+            self._leadership.lost(message.peer, self._now)
+        elif self._settled and self.following.replica == message.peer:
+            self._settled = False
+            if self._kept is not None:
+                self._answer_kept()
+            else:
+                self._stand_in_turn(message.peer)
+        elif self._awaiting and self.promised.replica == message.peer:
+            self._awaiting = False
+            self._stand_in_turn(message.peer)
+
+    def _stand_in_turn(self, dead: ReplicaId) -> None:
+        """Stand a few milliseconds after the replicas before this one, so that none duel."""
+        turn = sum(1 for r in self.peers if r < self.replica and r != dead)
+        self._stand_at(self._now + self.settings.stagger * turn)
+
+    # ---- recovery and display ------------------------------------------------------------------
+
+    def _recover(self, stored: Stored) -> None:
+        """Become what the disk says: a backup that resumes no ballot (SPEC §2 rule 1)."""
+        self.promised = stored.promised
+        held = (ballot.number for _, ballot, _ in stored.entries)
+        self.seen = max(stored.seen, stored.promised.number, *held, 0)
+        self._load(stored)
+        self._not_before = self._expiry = self._now + self._draw_timeout()
+        self._broadcast_catch_up()
+
+    def status(self) -> ReplicaStatus:
+        """A frozen copy for display and checks."""
+        lead = self._leadership
+        return ReplicaStatus(
+            replica=self.replica,
+            role=self.role,
+            promised=self.promised,
+            following=self.following,
+            answered=lead is not None and lead.is_answered(self._now),
+            committed_upto=self.log.committed_upto,
+            executed_upto=self.log.executed_upto,
+            truncated_upto=self.log.truncated_upto,
+            last_slot=self.log.last_slot,
+            checkpoint=self._checkpoint.slot if self._checkpoint is not None else 0,
+            digest=self._machine.digest(),
+            running_hash=self._history.current,
+            balances=dict(self._machine.ledger.balances),
+            sessions=tuple(self._machine.sessions.values()),
+            halted=self.halted,
+        )
+
+    def slots(self, slots: Iterable[Slot]) -> tuple[SlotStatus, ...]:
+        """The state of each slot here, truncated ones included."""
+        return self.log.statuses(slots)

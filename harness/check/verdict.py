@@ -1,0 +1,53 @@
+"""The three answers of a judge, and how several of them become one."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from harness.errors import EXIT_INVALID, EXIT_UNKNOWN, EXIT_VALID
+
+
+class Verdict(Enum):
+    """Unknown never counts as valid."""
+
+    VALID = "valid"
+    INVALID = "invalid"
+    UNKNOWN = "unknown"
+
+    @property
+    def sign(self) -> str:
+        """✓, ✗ or ?"""
+        return {"valid": "✓", "invalid": "✗", "unknown": "?"}[self.value]
+
+    @property
+    def exit_code(self) -> int:
+        """0, 1 or 3."""
+        codes = {"valid": EXIT_VALID, "invalid": EXIT_INVALID, "unknown": EXIT_UNKNOWN}
+        return codes[self.value]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One check's answer. `reason` is empty when valid, else the smallest evidence."""
+
+    check: str
+    verdict: Verdict
+    reason: str = ""
+
+
+def judge(check: str, problems: Iterable[str], unknown: str = "") -> Judgement:
+    """INVALID with the first problem, UNKNOWN with `unknown` when that is given, else VALID."""
+    for problem in problems:
+        return Judgement(check, Verdict.INVALID, problem)
+    if unknown:
+        return Judgement(check, Verdict.UNKNOWN, unknown)
+    return Judgement(check, Verdict.VALID)
+
+
+def overall(judgements: Iterable[Judgement]) -> Verdict:
+    """INVALID if any is, else UNKNOWN if any is, else VALID."""
+    verdicts = {judgement.verdict for judgement in judgements}
+    for verdict in (Verdict.INVALID, Verdict.UNKNOWN):
+        if verdict in verdicts:
+            return verdict
+    return Verdict.VALID

@@ -1,0 +1,149 @@
+"""The seam: what a runner needs of a cluster, whether its replicas are processes or simulated.
+
+A Cluster owns its replicas, its clients and its clock. Nothing happens outside of `run_until`
+and `stop` except what `submit` and `apply` ask for. Errors of the machine (a process cannot
+start, the disk is full) are raised as HarnessError with EXIT_MACHINE.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from bank.ballot import ReplicaId, Slot
+from bank.ledger import Result
+from bank.sessions import Request
+from bank.status import ReplicaStatus, SlotStatus
+from harness.history import Operation
+from harness.nemesis import Fault
+
+
+class Liveness(Enum):
+    """Whether a replica takes part; the value is what people see."""
+
+    LIVE = "live"
+    DISCONNECTED = "disconnected"
+    CRASHED = "crashed"
+    PAUSED = "paused"
+    STOPPED = "stopped"  # by itself or by the machine: see `ReplicaView.trouble`
+
+
+@dataclass(frozen=True, slots=True)
+class TraceLine:
+    """One message at one replica, as PrintLog shows it."""
+
+    at: int  # microseconds of the cluster's clock
+    direction: str  # "in", "out", or "note" for an event of the protocol itself
+    peer: str  # "n3", "client", "all"
+    label: str  # the message's printed name; "" for a note
+    ballot: str  # "(2, n1)" or ""
+    slots: str  # "12", "12-17" or ""
+    text: str  # requests and the rest, in short
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaView:
+    """One replica as the harness sees it: a failed one with the state it was left in."""
+
+    replica: ReplicaId
+    liveness: Liveness
+    status: ReplicaStatus
+    was_leader: bool = False  # a failed one that led when it failed
+    trouble: str | None = None  # why a STOPPED one is
+
+
+@dataclass(slots=True)
+class CommitLog:
+    """What replicas said they executed, kept by the harness: truncation hides nothing.
+
+    `contradictions` holds one line per slot where two replicas executed different things; the
+    first one told stays in `slots`.
+    """
+
+    slots: dict[Slot, tuple[Request, Result]] = field(default_factory=dict)
+    contradictions: list[str] = field(default_factory=list)
+
+    def add(
+        self, replica: ReplicaId, first_slot: Slot, executed: Iterable[tuple[Request, Result]]
+    ) -> None:
+        """`replica` executed these from `first_slot` on."""
+        for slot, what in enumerate(executed, first_slot):
+            known = self.slots.setdefault(slot, what)
+            if known != what:
+                self.contradictions.append(
+                    f"slot {slot}: n{replica} executed {what}, another replica {known}"
+                )
+
+
+class Cluster(Protocol):
+    """See the module. Times are microseconds, from `now()`."""
+
+    replicas: int
+    committed: CommitLog
+
+    def now(self) -> int:
+        """The cluster's clock; never goes back."""
+        ...
+
+    def start(self) -> None:
+        """Start every replica; returns when all of them are ready."""
+        ...
+
+    def stop(self) -> None:
+        """End every process and release everything; may be called twice, and after a failure."""
+        ...
+
+    def submit(self, operation: Operation) -> None:
+        """Queue an operation with its client; sent while clients run, one at a time per client."""
+        ...
+
+    def set_clients_running(self, running: bool) -> None:
+        """Start or stop the clients' timers; starting retries what is outstanding at once."""
+        ...
+
+    def pending(self) -> list[Operation]:
+        """Operations without an answer, those of earlier sets and runs included."""
+        ...
+
+    def apply(self, fault: Fault) -> tuple[ReplicaId, ...]:
+        """Do this fault; returns the replicas that changed, after they or the kernel confirmed.
+
+        FailLeader returns () when there is no leader to fail.
+        """
+        ...
+
+    def run_until(self, condition: Callable[[], bool], timeout: int) -> bool:
+        """Let the cluster work until `condition()` holds, at most `timeout`; whether it holds."""
+        ...
+
+    def liveness(self, replica: ReplicaId) -> Liveness:
+        """Whether this replica takes part."""
+        ...
+
+    def leader(self) -> ReplicaId | None:
+        """The live replica in role leader with the highest ballot that a quorum answers."""
+        ...
+
+    def executed_upto(self, replica: ReplicaId) -> Slot:
+        """What this replica said last; may lag behind `views()`."""
+        ...
+
+    def seek_leader(self) -> None:
+        """Ask every live replica to see to it that there is a leader, as a request would."""
+        ...
+
+    def views(self) -> tuple[ReplicaView, ...]:
+        """Every replica's state as of now, in order; failed ones as they were left."""
+        ...
+
+    def slots(self, replica: ReplicaId, slots: Sequence[Slot]) -> tuple[SlotStatus, ...]:
+        """The state of these slots at one replica, failed ones too."""
+        ...
+
+    def trace(self, replica: ReplicaId) -> tuple[Sequence[TraceLine], int]:
+        """Messages of this set at one replica, and how many older ones were dropped."""
+        ...
+
+    def new_set(self) -> None:
+        """A new set begins: traces start afresh."""
+        ...

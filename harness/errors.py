@@ -1,0 +1,25 @@
+"""Errors that are the user's or the machine's, never a replica's. `cli` alone catches them."""
+
+EXIT_VALID = 0  # every check and expectation holds
+EXIT_INVALID = 1  # one does not
+EXIT_USAGE = 2  # a bad flag, file or folder; nothing was started
+EXIT_UNKNOWN = 3  # a check could not decide
+EXIT_MACHINE = 4  # the machine failed: disk full, a process cannot start
+EXIT_INTERRUPTED = 130  # Ctrl-C
+
+
+class HarnessError(Exception):
+    """One or several problems, each a line that says where, what and what was expected."""
+
+    def __init__(self, *problems: str, exit_code: int = EXIT_USAGE) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+        self.exit_code = exit_code
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """ " (did you mean x?)" for the closest known word, or nothing when none is close."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, known, n=1, cutoff=0.5)
+    return f" (did you mean {close[0]}?)" if close else ""

@@ -1,0 +1,35 @@
+"""The vocabulary of faults, as data. What a fault does is the cluster's business."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from bank.ballot import ReplicaId
+
+
+@dataclass(frozen=True, slots=True)
+class SetLive:
+    """Exactly these replicas are live from now on; others fail, failed ones of these return."""
+
+    live: frozenset[ReplicaId]
+
+
+@dataclass(frozen=True, slots=True)
+class FailLeader:
+    """LF: the current leader fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """F(n3): this replica fails, in the way of the run's failure mode."""
+
+    replica: ReplicaId
+
+
+@dataclass(frozen=True, slots=True)
+class Recover:
+    """R(n3): this replica returns."""
+
+    replica: ReplicaId
+
+
+Fault: TypeAlias = SetLive | FailLeader | Fail | Recover
