@@ -24,6 +24,10 @@ class Checkpoint:
     sessions: tuple[Session, ...]
     digest: str  # of balances and sessions
 
+    def computed_digest(self) -> str:
+        """What `digest` has to be for this state."""
+        return Machine(self.balances, self.sessions).digest()
+
 
 def take(slot: Slot, running_hash: str, machine: Machine) -> Checkpoint:
     """The machine's state as of now, which must be exactly after `slot`."""
@@ -68,9 +72,8 @@ def decode(data: bytes) -> Checkpoint | None:
         sessions = tuple(_decode_session(line) for line in lines[int(accounts) :])
     except (ValueError, UnicodeDecodeError):
         return None
-    if Machine(balances, sessions).digest() != digest:
-        return None
-    return Checkpoint(int(slot), running_hash, balances, sessions, digest)
+    checkpoint = Checkpoint(int(slot), running_hash, balances, sessions, digest)
+    return checkpoint if checkpoint.computed_digest() == digest else None
 
 
 def _decode_session(line: str) -> Session:

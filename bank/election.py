@@ -15,13 +15,14 @@ from bank.sessions import NOOP_REQUEST, Request
 class Candidacy:
     """One attempt to lead `ballot`."""
 
-    __slots__ = ("ballot", "own_durable", "pauses", "promises")
+    __slots__ = ("ballot", "outbid", "own_durable", "pauses", "promises")
 
     def __init__(self, ballot: Ballot) -> None:
         self.ballot = ballot
         self.own_durable = False  # the candidate's own promise counts only once it is on disk
         self.promises: dict[ReplicaId, Promise] = {}  # the newest of each peer, for this ballot
         self.pauses = 0  # how often PREPARE was repeated
+        self.outbid = False  # somebody promised a higher ballot: a new number at the next expiry
 
     def counted(self, committed_upto: Slot) -> list[Promise]:
         """Promises that count for a candidate that has everything up to `committed_upto`.

@@ -75,11 +75,12 @@ class Leadership:
         recent = sum(1 for at in self._answered_at.values() if now - at < self.timeout)
         return recent + 1 >= self._quorum
 
-    def gives_up_at(self) -> int:
+    def gives_up_at(self, now: int) -> int:
         """When the leader has to step down, unless somebody answers before."""
-        if len(self._answered_at) + 1 < self._quorum:
+        answered_at = (now, *self._answered_at.values())  # the leader itself always does
+        if len(answered_at) < self._quorum:
             return self._since + self.timeout
-        return highest_held_by(self._quorum - 1, self._answered_at.values()) + self.timeout
+        return highest_held_by(self._quorum, answered_at) + self.timeout
 
     def note_accepted(self, peer: ReplicaId, first: Slot, last: Slot, committed: Slot) -> bool:
         """Count a peer's claim of first..last; False when it leaves a gap or says nothing new."""

@@ -51,7 +51,9 @@ class Learner:
         self._effects = Effects()
         self._answers: list[Session] = []  # for clients, one REPLY a turn
         self._runs: list[Run] = []  # accepted or installed in this turn, to store
-        self._state_changed = False  # checkpoint, truncation or installed slots are to be stored
+        self._saved_upto: Slot = 0  # the committed watermark that was stored last
+        self._checkpoint_changed = False  # the checkpoint is to be stored
+        self._state_changed = False  # truncation or watermark are to be stored
 
     # ---- effects -------------------------------------------------------------------------------
 
@@ -176,8 +178,17 @@ class Learner:
         self.log.restart_at(checkpoint.slot)
         self._machine = Machine(checkpoint.balances, checkpoint.sessions)
         self._history.restart_at(checkpoint.slot, checkpoint.running_hash)
-        self._checkpoint, self._state_changed = checkpoint, True
+        self._checkpoint, self._checkpoint_changed = checkpoint, True
         self._execute()
+
+    def save_watermark(self) -> None:
+        """Store the committed watermark with this turn although nothing else may need storing.
+
+        Called at the heartbeat's pace, or when somebody looks: by itself it travels with the next
+        write of the log only, since a transaction for it alone would cost a fifth of the floor.
+        """
+        if self.log.committed_upto > self._saved_upto:
+            self._state_changed = True
 
     # ---- checkpoints ---------------------------------------------------------------------------
 
@@ -189,13 +200,16 @@ class Learner:
         if self._now - self._checkpoint_at >= self.settings.checkpoint_pause:
             self._checkpoint_at = self._now
             self._checkpoint = checkpoints.take(slot, self._history.current, self._machine)
-            self._state_changed = True
+            self._checkpoint_changed = True
             self._ask_for_confirmation()
 
     def _ask_for_confirmation(self) -> None:
         """Ask for the running hash at the checkpoint, until enough replicas had the same."""
         checkpoint = self._checkpoint
-        if checkpoint is None or self._is_confirmed(checkpoint.slot):
+        if checkpoint is None:
+            return
+        if self._is_confirmed(checkpoint.slot):
+            self._truncate()  # a peer's question confirmed it before it was taken
             return
         question = CheckpointHash(checkpoint.slot, checkpoint.running_hash, answer=False)
         if self.role is Role.LEADER:

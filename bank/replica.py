@@ -50,6 +50,7 @@ from bank.settings import Settings
 from bank.status import ReplicaStatus, Role, SlotStatus
 
 CLIENT: ReplicaId = 0  # the source of what a client sends
+MOST_DOUBLINGS = 5  # of a candidate's pause, before its upper bound
 
 
 class Replica(Learner):
@@ -72,6 +73,8 @@ class Replica(Learner):
         self.promised = NO_BALLOT  # accepts nothing below; never decreases; durable before a word
         self.seen = 0  # highest ballot number promised, used or seen; never decreases; durable
         self._awaiting = False  # promised to a candidate whose NEW-VIEW may still come
+        self._awaited = NO_BALLOT  # the candidate promised last, and how often it asked again
+        self._repeats = 0
         self._expiry: int | None = None  # election timer; None before the first word of anyone
         self._not_before = now  # no own PREPARE earlier than this
         self._prepare_seen_at: int | None = None
@@ -110,6 +113,7 @@ class Replica(Learner):
                 self._owe(message.ballot, message.committed_upto, message.last_slot)
                 self._learn(message.ballot, message.committed_upto)
                 self._ask_for_confirmation()
+                self.save_watermark()
             case Prepare():
                 self._on_prepare(source, message)
             case Promise():
@@ -181,7 +185,7 @@ class Replica(Learner):
             return None
         due: list[int] = []
         if (lead := self._leadership) is not None:
-            due += [lead.heartbeat_due, lead.gives_up_at()]
+            due += [lead.heartbeat_due, lead.gives_up_at(self._now)]
             if lead.commit_due is not None:
                 due.append(lead.commit_due)
         elif self._expiry is not None:
@@ -211,17 +215,19 @@ class Replica(Learner):
         if self._answers:
             effects.replies.append(Reply(self.following, tuple(self._answers)))
             self._answers = []
-        if self._runs or self._promise_changed or self._state_changed:
+        if self._runs or self._promise_changed or self._checkpoint_changed or self._state_changed:
             effects.persist = Persist(
                 self.promised,
                 self.seen,
                 self._promise_changed,
                 self._runs,
-                self._checkpoint if self._state_changed else None,
+                self._checkpoint if self._checkpoint_changed else None,
                 self.log.truncated_upto,
                 self.log.committed_upto,
             )
-            self._runs, self._promise_changed, self._state_changed = [], False, False
+            self._runs = []
+            self._promise_changed = self._checkpoint_changed = self._state_changed = False
+            self._saved_upto = self.log.committed_upto
         self._unstored = (self.promised, lead.next_slot - 1 if lead is not None else 0)
         self._last_turn = self._now
         return effects
@@ -374,7 +380,7 @@ class Replica(Learner):
     # ---- leading -------------------------------------------------------------------------------
 
     def _tick_leader(self, lead: Leadership) -> None:
-        if self._now >= lead.gives_up_at():
+        if self._now >= lead.gives_up_at(self._now):
             self._step_down("steps down: no quorum answers")
             return
         if self._now >= lead.heartbeat_due:
@@ -383,6 +389,7 @@ class Replica(Learner):
                 Heartbeat(lead.ballot, lead.first_slot, lead.next_slot - 1, self.log.committed_upto)
             )
             self._ask_for_confirmation()
+            self.save_watermark()
 
     def _on_accepted(self, source: ReplicaId, message: Accepted) -> None:
         """Count a vote; send again what the answer to a heartbeat shows to be missing (rule 7)."""
@@ -420,9 +427,11 @@ class Replica(Learner):
     def _on_nack(self, message: Nack) -> None:
         """Somebody promised a higher ballot (SPEC §2 rule 9)."""
         self._see(message.promised.number)
+        if (candidacy := self._candidacy) is not None and message.promised > candidacy.ballot:
+            candidacy.outbid = True
         lead = self._leadership
         if lead is None or message.promised <= lead.ballot:
-            return  # a candidate takes a new number at its next expiry
+            return
         if lead.is_answered(self._now):
             self._step_down("prepares above a higher promise")
             self._campaign()
@@ -461,7 +470,7 @@ class Replica(Learner):
         self._expiry = self._now + self._draw_timeout()
         if self._kept is not None:
             self._answer_kept()
-        elif (candidacy := self._candidacy) is not None and candidacy.ballot.number == self.seen:
+        elif (candidacy := self._candidacy) is not None and not candidacy.outbid:
             candidacy.pauses += 1
             self._send_prepare(candidacy)
         elif self._candidacy is not None or not self._prepare_is_recent():
@@ -486,7 +495,7 @@ class Replica(Learner):
         """PREPARE to all, in the same ballot however often; pauses double while nobody answers."""
         prepare = Prepare(candidacy.ballot, self.log.committed_upto)
         self._effects.durable.append(Send(self.peers, prepare))
-        pause = self._draw_timeout() << min(candidacy.pauses, 5)
+        pause = self._draw_timeout() << min(candidacy.pauses, MOST_DOUBLINGS)
         self._expiry = self._now + min(pause, self.settings.prepare_pause)
 
     def _stand_before(self, source: ReplicaId) -> None:
@@ -525,12 +534,23 @@ class Replica(Learner):
             if self.role is not Role.FOLLOWER:
                 self._step_down("deposed")
         self._settled, self._awaiting = False, True
-        self._expiry = self._now + self._draw_timeout()
+        self._expiry = self._now + self._patience_with(prepare.ballot) + self._draw_timeout()
         log = self.log
         accept_log = log.entries_above(prepare.committed_upto)
         self._durable(
             source, Promise(prepare.ballot, log.committed_upto, log.truncated_upto, accept_log)
         )
+
+    def _patience_with(self, ballot: Ballot) -> int:
+        """The longest pause that this candidate makes before it repeats its PREPARE.
+
+        Waiting for less, a replica without a quorum around it would stand itself between two
+        repetitions, and ballots would grow for as long as there is none.
+        """
+        self._repeats = self._repeats + 1 if ballot == self._awaited else 0
+        self._awaited = ballot
+        longest = self.settings.election_timeout[1] << min(self._repeats, MOST_DOUBLINGS)
+        return min(longest, self.settings.prepare_pause)
 
     def _on_promise(self, source: ReplicaId, promise: Promise) -> None:
         candidacy = self._candidacy
@@ -601,6 +621,7 @@ class Replica(Learner):
     def _stand_in_turn(self, dead: ReplicaId) -> None:
         """Stand a few milliseconds after the replicas before this one, so that none duel."""
         turn = sum(1 for r in self.peers if r < self.replica and r != dead)
+        self._prepare_seen_at = None  # it was the dead one's: nobody needs to keep quiet for it
         self._stand_at(self._now + self.settings.stagger * turn)
 
     # ---- recovery and display ------------------------------------------------------------------
@@ -614,15 +635,18 @@ class Replica(Learner):
         self._not_before = self._expiry = self._now + self._draw_timeout()
         self._broadcast_catch_up()
 
+    def leads_answered(self) -> bool:
+        """True for a leader that a quorum, itself included, answered within its time-out."""
+        return self._leadership is not None and self._leadership.is_answered(self._now)
+
     def status(self) -> ReplicaStatus:
         """A frozen copy for display and checks."""
-        lead = self._leadership
         return ReplicaStatus(
             replica=self.replica,
             role=self.role,
             promised=self.promised,
             following=self.following,
-            answered=lead is not None and lead.is_answered(self._now),
+            answered=self.leads_answered(),
             committed_upto=self.log.committed_upto,
             executed_upto=self.log.executed_upto,
             truncated_upto=self.log.truncated_upto,

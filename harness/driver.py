@@ -11,9 +11,10 @@ from enum import Enum
 from typing import Protocol
 
 from bank.ballot import ReplicaId, Slot
+from bank.checkpoint import Checkpoint
 from bank.ledger import Result
 from bank.sessions import Request
-from bank.status import ReplicaStatus, SlotStatus
+from bank.status import ReplicaStatus, Role, SlotStatus
 from harness.history import Operation
 from harness.nemesis import Fault
 
@@ -61,6 +62,8 @@ class CommitLog:
     """
 
     slots: dict[Slot, tuple[Request, Result]] = field(default_factory=dict)
+    base: Checkpoint | None = None  # where a resumed run begins to know; None is slot 0
+    known_before: Slot = 0  # slots up to here were executed by earlier runs
     contradictions: list[str] = field(default_factory=list)
 
     def add(
@@ -122,6 +125,10 @@ class Cluster(Protocol):
 
     def leader(self) -> ReplicaId | None:
         """The live replica in role leader with the highest ballot that a quorum answers."""
+        ...
+
+    def role(self, replica: ReplicaId) -> Role:
+        """What this replica said last of its role."""
         ...
 
     def executed_upto(self, replica: ReplicaId) -> Slot:

@@ -20,9 +20,10 @@ class FailLeader:
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """F(n3): this replica fails, in the way of the run's failure mode."""
+    """F(n3): this replica fails."""
 
     replica: ReplicaId
+    mode: str | None = None  # disconnect, crash or pause; None is the run's failure mode
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,10 +44,15 @@ def dumps(value: Any) -> bytes:
     return pickle.dumps(value, 5)
 
 
-def loads(data: bytes | memoryview) -> Any:
+def loads(data: bytes) -> Any:
     """The inverse of `dumps`; raises WireError for anything that is not plain data."""
+    return load_from(io.BytesIO(data))
+
+
+def load_from(stream: io.BytesIO) -> Any:
+    """The next value of a stream that holds several; raises WireError."""
     try:
-        return _NoClasses(io.BytesIO(data)).load()
+        return _NoClasses(stream).load()
     except WireError:
         raise
     except Exception as error:  # pickle raises nearly everything on damaged bytes
@@ -116,6 +121,6 @@ def encode(message: Message) -> bytes:
     return dumps(to_plain(message))
 
 
-def decode(data: bytes | memoryview) -> Message:
+def decode(data: bytes) -> Message:
     """Bytes to one message; raises WireError."""
     return from_plain(loads(data))

@@ -1,0 +1,256 @@
+"""What must hold over all replicas together, whatever was lost, delayed or killed.
+
+Incremental: `Safety` is told what an event changed and compares that with kept maxima, so that it
+can look on at every event. It sees what no replica can: every proposal, every vote that reached a
+disk, every execution. It has a bank of its own, so that the ledger does not judge itself.
+
+A statement that does not hold raises `Violation`, with the values in its text.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from bank.ballot import NO_BALLOT, Ballot, ReplicaId, Slot, replica_name
+from bank.effects import Executed, Persist, Stored
+from bank.ledger import FAILED, READ, SKIPPED, SUCCESS, TRANSFER, Result
+from bank.quorum import quorum_size
+from bank.sessions import Request, Session
+from bank.status import ReplicaStatus
+
+
+class Violation(AssertionError):
+    """A safety statement does not hold."""
+
+
+class Oracle:
+    """The bank as one machine would keep it: what each committed slot must answer."""
+
+    def __init__(self, balances: Mapping[str, int]) -> None:
+        self.balances = dict(balances)
+        self.total = sum(balances.values())
+        self.sessions: dict[str, Session] = {}
+        self.repeats = 0  # slots that held a request executed before
+
+    def answer(self, slot: Slot, request: Request) -> Session:
+        """Execute one slot."""
+        client, timestamp, kind, sender, receiver, amount = request
+        last = self.sessions.get(client)
+        if last is not None and timestamp <= last[1]:
+            self.repeats += 1
+            return last if timestamp == last[1] else (client, timestamp, SKIPPED, slot)
+        if kind not in (TRANSFER, READ):
+            return (client, timestamp, SKIPPED, slot)
+        self.sessions[client] = (client, timestamp, self._move(kind, sender, receiver, amount), slot)
+        return self.sessions[client]
+
+    def _move(self, kind: str, sender: str, receiver: str, amount: int) -> Result:
+        if sender not in self.balances:
+            return FAILED
+        if kind == READ:
+            return self.balances[sender]
+        if amount <= 0 or receiver not in self.balances or self.balances[sender] < amount:
+            return FAILED
+        self.balances[sender] -= amount
+        self.balances[receiver] += amount
+        return SUCCESS
+
+
+class _Known:
+    """The maxima kept of one replica."""
+
+    __slots__ = ("committed", "executed", "promised", "seen", "truncated", "voted")
+
+    def __init__(self) -> None:
+        self.truncated = self.executed = self.committed = 0  # of this incarnation
+        self.promised, self.seen = NO_BALLOT, 0  # on its disk
+        # The highest ballot it claimed slots in, and the slots: from, to.
+        self.voted: tuple[Ballot, Slot, Slot] = (NO_BALLOT, 1, 0)
+
+
+class Safety:
+    """Looks on at `replicas` replicas that began with `balances`."""
+
+    def __init__(self, replicas: int, balances: Mapping[str, int], interval: int) -> None:
+        self.oracle = Oracle(balances)
+        self.slots: list[tuple[Request, Session]] = []  # of slot 1, 2, …: what was executed first
+        self._quorum = quorum_size(replicas)
+        self._interval = interval
+        self._known = {replica: _Known() for replica in range(1, replicas + 1)}
+        # ballot -> slot -> request; a ballot has one leader, which proposes one value per slot
+        self._proposed: dict[Ballot, dict[Slot, Request]] = {}
+        # slot -> (ballot, request) -> replicas that have it on disk; of slots not executed yet
+        self._votes: dict[Slot, dict[tuple[Ballot, Request], set[ReplicaId]]] = {}
+        self._digests: dict[Slot, tuple[str, ReplicaId]] = {}
+        self._hashes: dict[Slot, tuple[str, ReplicaId]] = {}
+
+    # ---- what a turn did -----------------------------------------------------------------------
+
+    def leads(self, ballot: Ballot, replica: ReplicaId) -> None:
+        """`replica` sent the NEW-VIEW of `ballot`: nobody ever did before, nor will again."""
+        _hold(ballot.replica == replica, f"{replica_name(replica)} leads {ballot}")
+        _hold(ballot not in self._proposed, f"{ballot} is led twice")
+        self._proposed[ballot] = {}
+
+    def proposed(self, ballot: Ballot, first_slot: Slot, requests: Iterable[Request]) -> None:
+        """The leader of `ballot` proposed these: never two values for a slot in one ballot."""
+        values = self._proposed.get(ballot)
+        if values is None:
+            raise Violation(f"slot {first_slot} proposed in {ballot}, which nobody leads")
+        for slot, request in enumerate(requests, first_slot):
+            known = values.setdefault(slot, request)
+            if known is not request and known != request:
+                raise Violation(f"slot {slot} proposed in {ballot} as {known} and as {request}")
+
+    def stored(self, replica: ReplicaId, persist: Persist) -> None:
+        """A transaction became durable: promises never decrease, and votes are counted."""
+        known = self._known[replica]
+        if persist.promise_changed:
+            if persist.promised < known.promised or persist.seen < known.seen:
+                raise Violation(
+                    f"{replica_name(replica)} promised {known.promised}, "
+                    f"then stored {persist.promised}"
+                )
+            known.promised, known.seen = persist.promised, persist.seen
+        for run in persist.runs:
+            self._count(replica, run.first_slot, run.ballot, run.requests)
+
+    def _count(
+        self, replica: ReplicaId, first_slot: Slot, ballot: Ballot, requests: Iterable[Request]
+    ) -> None:
+        executed = len(self.slots)
+        for slot, request in enumerate(requests, first_slot):
+            if slot > executed:
+                self._votes.setdefault(slot, {}).setdefault((ballot, request), set()).add(replica)
+
+    def spoke(self, replica: ReplicaId, ballot: Ballot) -> None:
+        """PREPARE, ACK or ACCEPTED for `ballot` left: the promise must be on disk by then."""
+        known = self._known[replica]
+        if ballot > known.promised:
+            raise Violation(
+                f"{replica_name(replica)} spoke of {ballot} with {known.promised} on disk"
+            )
+
+    def claimed(self, replica: ReplicaId, ballot: Ballot, first_slot: Slot, last_slot: Slot) -> None:
+        """ACCEPTED left: these slots are to be found on the disk from now on."""
+        self.spoke(replica, ballot)
+        known = self._known[replica]
+        voted, first, last = known.voted
+        if ballot == voted and first_slot <= last + 1 and last_slot >= first - 1:
+            known.voted = (ballot, min(first, first_slot), max(last, last_slot))
+        elif ballot >= voted and last_slot >= first_slot:
+            known.voted = (ballot, first_slot, last_slot)
+
+    def executed(self, replica: ReplicaId, executed: Executed) -> None:
+        """Agreement, quorum, results, money and exactly once, slot by slot."""
+        slots, known = self.slots, self._known[replica]
+        first_slot = executed.first_slot
+        if first_slot <= known.executed:
+            raise Violation(f"{replica_name(replica)} executes slot {first_slot} again")
+        known.executed = first_slot + len(executed.requests) - 1
+        for slot, what in enumerate(
+            zip(executed.requests, executed.answers, strict=True), first_slot
+        ):
+            if slot <= len(slots):
+                if slots[slot - 1] != what:
+                    raise Violation(
+                        f"slot {slot}: {replica_name(replica)} executed {what}, "
+                        f"another replica {slots[slot - 1]}"
+                    )
+                continue
+            if slot != len(slots) + 1:
+                raise Violation(f"slot {slot} is executed, yet nobody executed {len(slots) + 1}")
+            self._first_execution(replica, slot, *what)
+
+    def _first_execution(
+        self, replica: ReplicaId, slot: Slot, request: Request, answer: Session
+    ) -> None:
+        votes = self._votes.pop(slot, {})
+        if not any(
+            len(voters) >= self._quorum and held == request for (_, held), voters in votes.items()
+        ):
+            raise Violation(
+                f"{replica_name(replica)} executed slot {slot} as {request}, which no quorum "
+                f"holds on disk in one ballot: {_text(votes)}"
+            )
+        right = self.oracle.answer(slot, request)
+        if answer != right:
+            raise Violation(f"slot {slot}: {request} gave {answer}, not {right}")
+        if min(self.oracle.balances.values()) < 0 or (
+            sum(self.oracle.balances.values()) != self.oracle.total
+        ):
+            raise Violation(f"money was made or lost at slot {slot}: {self.oracle.balances}")
+        self.slots.append((request, answer))
+
+    def watermarks(self, replica: ReplicaId, truncated: Slot, executed: Slot, committed: Slot) -> None:
+        """After a turn: truncated ≤ executed ≤ committed, and none goes back."""
+        known = self._known[replica]
+        if not (
+            known.truncated <= truncated <= executed <= committed
+            and known.executed <= executed
+            and known.committed <= committed
+        ):
+            raise Violation(
+                f"{replica_name(replica)}: truncated {truncated} ≤ executed {executed} ≤ committed "
+                f"{committed}, none below {known.truncated}, {known.executed}, {known.committed}"
+            )
+        known.truncated, known.executed, known.committed = truncated, executed, committed
+
+    def restarted(self, replica: ReplicaId, stored: Stored) -> None:
+        """A new incarnation found this: what was promised and claimed before must be in it."""
+        known = self._known[replica]
+        if stored.promised < known.promised or stored.seen < known.seen:
+            raise Violation(
+                f"{replica_name(replica)} restarts with {stored.promised} on disk "
+                f"after promising {known.promised}"
+            )
+        covered = max(
+            stored.truncated_upto, stored.checkpoint.slot if stored.checkpoint is not None else 0
+        )
+        held = {slot: ballot for slot, ballot, _ in stored.entries}
+        ballot, first, last = known.voted
+        for slot in range(max(first, covered + 1), last + 1):
+            if held.get(slot, NO_BALLOT) < ballot:
+                raise Violation(
+                    f"{replica_name(replica)} restarts with {held.get(slot)} in slot {slot}, "
+                    f"which it claimed in {ballot}"
+                )
+        _hold(
+            stored.committed_upto <= len(self.slots),
+            f"{replica_name(replica)} has {stored.committed_upto} slots as committed on disk, "
+            f"{len(self.slots)} were ever executed",
+        )
+        known.truncated = known.executed = known.committed = 0
+
+    # ---- all replicas at once ------------------------------------------------------------------
+
+    def compare(self, statuses: Iterable[ReplicaStatus]) -> None:
+        """Same slot, same state: digests and running hashes, of now and of any time before."""
+        for status in statuses:
+            if status.halted is not None:
+                raise Violation(f"{replica_name(status.replica)} stopped itself: {status.halted}")
+            balances = status.balances
+            _hold(
+                sum(balances.values()) == self.oracle.total and min(balances.values()) >= 0,
+                f"{replica_name(status.replica)} holds {balances}",
+            )
+            boundary = status.executed_upto // self._interval * self._interval
+            for known, slot, value in (
+                (self._digests, status.executed_upto, status.digest),
+                (self._hashes, boundary, status.running_hash),
+            ):
+                first, other = known.setdefault(slot, (value, status.replica))
+                _hold(
+                    first == value,
+                    f"after slot {slot}, {replica_name(status.replica)} has {value[:12]}, "
+                    f"{replica_name(other)} had {first[:12]}",
+                )
+
+
+def _hold(statement: bool, text: str) -> None:
+    if not statement:
+        raise Violation(text)
+
+
+def _text(votes: Mapping[tuple[Ballot, Request], set[ReplicaId]]) -> str:
+    return "; ".join(
+        f"{request} in {ballot} by {sorted(voters)}" for (ballot, request), voters in votes.items()
+    )

@@ -1,0 +1,1 @@
+"""Replicas as OS processes: queues, SQLite, signals."""

@@ -1,0 +1,36 @@
+"""A small process that outlives the harness by a moment, to leave nothing behind.
+
+End-of-file on their queues tells running replicas that the harness is gone; a stopped one never
+reads it. So the harness tells every process id to the guardian, and when that pipe closes without
+a word the guardian kills what is left and removes the temporary data folder.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+from multiprocessing.connection import Connection
+
+ADD, REMOVE, DONE = "add", "remove", "done"
+
+
+def main(connection: Connection, folder: str | None) -> None:
+    """The process's target; `folder` is removed when the harness dies, None keeps the data."""
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    pids: set[int] = set()
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            word, pid = connection.recv()
+            if word == ADD:
+                pids.add(pid)
+            elif word == REMOVE:
+                pids.discard(pid)
+            else:
+                os._exit(0)  # the harness cleans up by itself
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+    os._exit(0)

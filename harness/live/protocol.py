@@ -1,0 +1,70 @@
+"""What the harness and a replica's process say to each other over the control queue.
+
+Values are plain tuples whose first item is one of the words below. To the worker:
+
+    (PEER, replica, incarnation)   with two descriptors: reading end, writing end of its new queues
+    (DISCONNECT,)                  answered with (CONFIRMED,) when nothing is heard any more
+    (RECONNECT,) / (RESUMED,)      after a disconnect or a SIGCONT; (CONFIRMED,) after a first turn
+    (SEEK,)                        see to it that there is a leader
+    (STATUS, ticket) / (SLOTS, ticket, slots)   answered with (ANSWER, ticket, value)
+    (STOP,)                        end in good order
+
+To the harness:
+
+    (READY,)                       recovered from disk and about to take part
+    (TURN, progress, executed, lines)   something happened in this turn
+    (HALTED, reason) / (FAILED, reason) the replica, or its machine, gave up; the process ends
+"""
+
+from typing import Any, NamedTuple
+
+from bank.ballot import Ballot
+from bank.status import ReplicaStatus, Role, SlotMark, SlotStatus
+
+PEER, SEEK = "peer", "seek"
+DISCONNECT, RECONNECT, RESUMED = "disconnect", "reconnect", "resumed"
+STATUS, SLOTS, STOP = "status", "slots", "stop"
+READY, TURN, CONFIRMED, ANSWER = "ready", "turn", "confirmed", "answer"
+HALTED, FAILED = "halted", "failed"
+
+
+class Progress(NamedTuple):
+    """What the harness wants to know of every replica at all times."""
+
+    role: str  # value of a Role
+    ballot: tuple[int, int]  # that it leads or follows
+    answered: bool  # a leader: by a quorum
+    executed_upto: int
+
+
+def status_to_plain(status: ReplicaStatus) -> tuple[Any, ...]:
+    """A status as plain data."""
+    values = {name: getattr(status, name) for name in status.__slots__}
+    values["role"] = status.role.value
+    values["promised"], values["following"] = tuple(status.promised), tuple(status.following)
+    return tuple(values.values())
+
+
+def status_from_plain(plain: tuple[Any, ...]) -> ReplicaStatus:
+    """The inverse of `status_to_plain`."""
+    values = dict(zip(ReplicaStatus.__slots__, plain, strict=True))
+    values["role"] = Role(values["role"])
+    for key in ("promised", "following"):
+        values[key] = Ballot(*values[key])
+    return ReplicaStatus(**values)
+
+
+def slots_to_plain(slots: tuple[SlotStatus, ...]) -> list[tuple[Any, ...]]:
+    """Slot statuses as plain data."""
+    return [
+        (s.slot, s.mark.value, None if s.ballot is None else tuple(s.ballot), s.request)
+        for s in slots
+    ]
+
+
+def slots_from_plain(plain: list[tuple[Any, ...]]) -> tuple[SlotStatus, ...]:
+    """The inverse of `slots_to_plain`."""
+    return tuple(
+        SlotStatus(slot, SlotMark(mark), None if ballot is None else Ballot(*ballot), request)
+        for slot, mark, ballot, request in plain
+    )

@@ -1,0 +1,181 @@
+"""One SQLite file per replica: promise, log, watermarks, checkpoint. Readable with any SQLite tool.
+
+Everything of one turn is one transaction. `account` and `session` hold the state at exactly the
+checkpoint's slot and are replaced with it; what came later is replayed from `log` up to the
+committed watermark, which may lag behind the truth but never leads. A damaged file, or one of
+another version, is an error and never a fresh start: a replica that forgot its promises is unsafe.
+
+    process   WAL, synchronous=NORMAL: a commit survives the death of any process
+    power     WAL, synchronous=FULL: a commit is on the disk itself
+    memory    nothing is kept
+"""
+
+import shutil
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from bank.ballot import NO_BALLOT, Ballot
+from bank.checkpoint import Checkpoint
+from bank.effects import Persist, Stored
+
+SCHEMA_VERSION = 1
+_SCHEMA = """
+create table promise(ballot_number integer, ballot_replica integer, seen integer);
+insert into promise values (0, 0, 0);
+create table watermark(committed_upto integer, truncated_upto integer);
+insert into watermark values (0, 0);
+create table log(slot integer primary key, ballot_number integer, ballot_replica integer,
+    client text, timestamp integer, kind text, sender text, receiver text, amount integer);
+create table checkpoint(slot integer, running_hash text, digest text);
+create table account(name text primary key, balance integer) without rowid;
+create table session(client text primary key, timestamp integer, result, slot integer)
+    without rowid;
+"""
+
+
+class StorageError(Exception):
+    """The file is damaged, of another version, or cannot be written."""
+
+
+class Storage:
+    """A replica's file, open for writing. One transaction per `commit`."""
+
+    def __init__(self, path: Path, durability: str) -> None:
+        """Open a file that `create` made; raises StorageError when it is lost or damaged."""
+        self._path = path
+        if not path.exists():
+            raise StorageError(f"{path}: the file is gone, and with it what was promised")
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None)
+            self._db.execute("pragma journal_mode=wal")
+            full = durability == "power"
+            self._db.execute(f"pragma synchronous={'full' if full else 'normal'}")
+            if full and sys.platform == "darwin":
+                self._db.execute("pragma fullfsync=on")
+            _check(self._db, path)
+        except sqlite3.Error as error:
+            raise StorageError(f"{path}: {error}") from error
+        self._truncated_upto = self.load().truncated_upto
+
+    @staticmethod
+    def create(path: Path) -> None:
+        """Make an empty file of the current version; raises StorageError."""
+        try:
+            with closing(sqlite3.connect(path, isolation_level=None)) as db:
+                db.execute("pragma journal_mode=wal")
+                script = f"begin; {_SCHEMA} pragma user_version={SCHEMA_VERSION}; commit;"
+                db.executescript(script)
+        except sqlite3.Error as error:
+            raise StorageError(f"{path}: {error}") from error
+
+    def load(self) -> Stored:
+        """What the file says; an empty Stored when nothing was ever written."""
+        try:
+            return _load(self._db)
+        except (sqlite3.Error, TypeError, ValueError) as error:
+            raise StorageError(f"{self._path}: {error}") from error
+
+    def commit(self, persist: Persist) -> None:
+        """The writes of one turn, all or nothing; raises StorageError."""
+        try:
+            self._db.execute("begin")
+            self._write(persist)
+            self._db.execute("commit")
+        except sqlite3.Error as error:
+            raise StorageError(f"{self._path}: {error}") from error
+
+    def _write(self, persist: Persist) -> None:
+        db = self._db
+        if persist.promise_changed:
+            db.execute(
+                "update promise set ballot_number=?, ballot_replica=?, seen=?",
+                (*persist.promised, persist.seen),
+            )
+        for first_slot, (number, replica), requests in persist.runs:
+            db.executemany(
+                "insert or replace into log values (?,?,?,?,?,?,?,?,?)",
+                [(s, number, replica, *r) for s, r in enumerate(requests, first_slot)],
+            )
+        if (checkpoint := persist.checkpoint) is not None:
+            self._replace_checkpoint(checkpoint)
+        if persist.truncated_upto > self._truncated_upto:
+            db.execute("delete from log where slot <= ?", (persist.truncated_upto,))
+            self._truncated_upto = persist.truncated_upto
+        db.execute(
+            "update watermark set committed_upto=?, truncated_upto=?",
+            (persist.committed_upto, persist.truncated_upto),
+        )
+
+    def _replace_checkpoint(self, checkpoint: Checkpoint) -> None:
+        db = self._db
+        for table in ("checkpoint", "account", "session"):
+            db.execute(f"delete from {table}")
+        db.execute(
+            "insert into checkpoint values (?,?,?)",
+            (checkpoint.slot, checkpoint.running_hash, checkpoint.digest),
+        )
+        db.executemany("insert into account values (?,?)", checkpoint.balances.items())
+        db.executemany("insert into session values (?,?,?,?)", checkpoint.sessions)
+
+    def close(self) -> None:
+        """Close the file; what was not committed is gone."""
+        self._db.close()
+
+
+def read_copy(path: Path) -> Stored | None:
+    """The state in the file of a stopped or dead replica; None when there is no file.
+
+    Read from a copy of the file and its write-ahead log: a stopped process may hold a lock.
+    Raises StorageError.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, "copy.db")
+        try:
+            for suffix in ("", "-wal"):
+                source = path.with_name(path.name + suffix)
+                if source.exists():
+                    shutil.copyfile(source, copy.with_name(copy.name + suffix))
+            if not copy.exists():
+                return None
+            with closing(sqlite3.connect(copy)) as db:
+                _check(db, path)
+                return _load(db)
+        except (sqlite3.Error, TypeError, ValueError, OSError) as error:
+            raise StorageError(f"{path}: {error}") from error
+
+
+def _check(db: sqlite3.Connection, path: Path) -> None:
+    (version,) = db.execute("pragma user_version").fetchone()
+    if version != SCHEMA_VERSION:
+        raise StorageError(f"{path}: schema version {version}, expected {SCHEMA_VERSION}")
+    (answer,) = db.execute("pragma quick_check(1)").fetchone()
+    if answer != "ok":
+        raise StorageError(f"{path}: damaged: {answer}")
+
+
+def _load(db: sqlite3.Connection) -> Stored:
+    number, replica, seen = db.execute("select * from promise").fetchone()
+    committed_upto, truncated_upto = db.execute("select * from watermark").fetchone()
+    head = db.execute("select slot, running_hash, digest from checkpoint").fetchone()
+    checkpoint = None
+    if head is not None:
+        balances = dict(db.execute("select name, balance from account"))
+        sessions = tuple(db.execute("select client, timestamp, result, slot from session"))
+        checkpoint = Checkpoint(head[0], head[1], balances, sessions, head[2])
+        if checkpoint.computed_digest() != checkpoint.digest:
+            raise ValueError(f"the checkpoint at {head[0]} does not have its digest")
+    promised = Ballot(number, replica) if number else NO_BALLOT
+    entries = tuple(_entries(db))
+    return Stored(promised, seen, entries, committed_upto, truncated_upto, checkpoint)
+
+
+def _entries(
+    db: sqlite3.Connection,
+) -> Iterator[tuple[int, Ballot, tuple[str, int, str, str, str, int]]]:
+    for slot, number, replica, *request in db.execute("select * from log order by slot"):
+        client, timestamp, kind, sender, receiver, amount = request
+        yield slot, Ballot(number, replica), (client, timestamp, kind, sender, receiver, amount)

@@ -1,0 +1,379 @@
+"""One replica's process: its queues, its file, its clock, and the pure Replica in the middle.
+
+A turn: wait for queues or the next deadline; read all that has arrived; `step` each message;
+`tick`; `flush`; send what may leave early; commit the writes; send what speaks of them; `stored`.
+Queues are read before the clock is looked at, so a process that slept does not take its own sleep
+for the others' silence.
+
+While disconnected nothing is stepped, ticked or sent: what arrives is read and thrown away.
+"""
+
+import contextlib
+import gc
+import os
+import selectors
+import signal
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from bank.ballot import ReplicaId
+from bank.effects import Effects, Send
+from bank.messages import ClientRequest, Message, PeerDown
+from bank.replica import CLIENT, Replica
+from bank.settings import Settings
+from harness import wire
+from harness.live import protocol
+from harness.live.protocol import Progress
+from harness.live.queues import ControlEnd, Incoming, MalformedFrame, Outgoing
+from harness.live.storage import Storage, StorageError
+from harness.tracing import Tracer
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """Everything a replica's process is started with."""
+
+    replica: ReplicaId
+    replicas: int
+    incarnation: int  # from 0; above 0, or with `resumed`, it restarts from its file
+    resumed: bool
+    settings: Settings
+    balances: dict[str, int]
+    seed: int
+    file: Path | None  # None keeps nothing
+    durability: str
+    queue_limit: int  # bytes
+    traced: bool
+    control: Connection
+    peers: dict[ReplicaId, tuple[int, Connection, Connection]]  # incarnation, reading, writing end
+    clients: list[tuple[Connection, Connection]]  # reading and writing end, per client process
+
+
+def main(spec: WorkerSpec) -> None:
+    """The process's target."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the harness's to handle
+    control = ControlEnd(spec.control)
+    try:
+        worker = Worker(spec, control)
+    except StorageError as error:
+        control.send((protocol.FAILED, str(error)))
+        return
+    gc.collect()
+    gc.freeze()  # what was imported stays: a collection looks at the log's newcomers only
+    gc.disable()
+    control.send((protocol.READY,))
+    worker.run()
+    # No clean-up of modules: the file is closed, and everything else goes with the process.
+    os._exit(0)
+
+
+class Worker:
+    """See the module."""
+
+    def __init__(self, spec: WorkerSpec, control: ControlEnd) -> None:
+        self._spec = spec
+        self._control = control
+        self._storage = None if spec.file is None else Storage(spec.file, spec.durability)
+        restarted = spec.resumed or spec.incarnation > 0
+        self._replica = Replica(
+            spec.replica,
+            spec.replicas,
+            spec.settings,
+            Random(f"{spec.seed}/{spec.replica}/{spec.incarnation}"),
+            spec.balances,
+            self._storage.load() if restarted and self._storage is not None else None,
+            now(),
+        )
+        self._selector = selectors.DefaultSelector()
+        self._readers: dict[ReplicaId, Incoming] = {}
+        self._writers: dict[ReplicaId, Outgoing] = {}
+        self._incarnations: dict[ReplicaId, int] = {}
+        self._to_clients: list[Outgoing] = []
+        self._routes: dict[str, Outgoing] = {}  # the queue that a client's requests came on
+        self._tracer = Tracer() if spec.traced else None
+        self._told: Progress | None = None
+        self._disconnected = False
+        self._has_returned = False  # to be confirmed after this turn
+        self._running = True
+        self._inbox: list[tuple[ReplicaId, Message]] = []  # read in this turn, with the source
+        self._outbox: dict[Outgoing, list[bytes]] = {}
+        self._watch(control.fileno(), self._read_control)
+        for peer, (incarnation, reading, writing) in spec.peers.items():
+            self._connect(peer, incarnation, reading, writing)
+        for reading, writing in spec.clients:
+            self._connect_client(Incoming(reading), Outgoing(writing, spec.queue_limit))
+
+    # ---- the loop ------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Take turns until told to stop, or until the harness is gone."""
+        try:
+            while self._running:
+                self._wait()
+                if not self._disconnected:
+                    self._turn()
+                self._inbox.clear()
+            self._end()
+        except StorageError as error:
+            self._give_up(protocol.FAILED, str(error))
+        except Exception as error:  # our bug, whatever it is: said once, where people look
+            self._give_up(protocol.HALTED, f"internal error: {type(error).__name__}: {error}")
+
+    def _wait(self) -> None:
+        timeout: float | None = None
+        if not self._disconnected and (due := self._replica.deadline()) is not None:
+            timeout = max(0.0, (due - now()) / 1e6)
+        for key, events in self._selector.select(timeout):
+            if events & selectors.EVENT_READ:
+                key.data()
+            if events & selectors.EVENT_WRITE:
+                self._resume_writing(key.fileobj)
+
+    def _turn(self) -> None:
+        replica, at = self._replica, now()
+        for source, message in self._inbox:
+            if self._tracer is not None:
+                peer = "client" if source == CLIENT else f"n{source}"
+                self._tracer.add(at, "in", peer, message)
+            replica.step(source, message, at)
+        replica.tick(max(at, now()))
+        effects = replica.flush()
+        if effects.halted is not None:
+            self._give_up(protocol.HALTED, effects.halted)
+            return
+        self._perform(effects)
+        replica.stored()
+        self._report(effects)
+
+    def _perform(self, effects: Effects) -> None:
+        """In the one order that is safe: see `bank.effects.Effects`."""
+        for send in effects.early:
+            self._queue(send)
+        for reply in effects.replies:
+            self._queue_replies(reply)
+        self._send_all()
+        if effects.persist is not None and self._storage is not None:
+            self._storage.commit(effects.persist)
+        for send in effects.durable:
+            self._queue(send)
+        self._send_all()
+
+    def _report(self, effects: Effects) -> None:
+        """Stream to the harness what it could not see otherwise; nothing for an idle turn."""
+        replica = self._replica
+        lead = replica.leads_answered()
+        progress = Progress(
+            replica.role.value, (*replica.following,), lead, replica.log.executed_upto
+        )
+        lines: list[tuple[Any, ...]] = []
+        executed: list[tuple[int, list[tuple[Any, Any]]]] = []
+        if self._tracer is not None:
+            for note in effects.notes:
+                self._tracer.note(now(), note)
+            lines = [
+                (s.at, s.direction, s.peer, s.label, s.ballot, s.slots, s.text)
+                for s in self._tracer.take()
+            ]
+            executed = [
+                (e.first_slot, [(r, a[2]) for r, a in zip(e.requests, e.answers, strict=True)])
+                for e in effects.executed
+            ]
+        elif self._told is not None and progress[:3] == self._told[:3] and not self._has_returned:
+            return  # untraced, only a change of leadership is news
+        if lines or executed or progress != self._told or self._has_returned:
+            self._told = progress
+            self._control.send((protocol.TURN, tuple(progress), executed, lines))
+            self._watch_writing(self._control)
+        if self._has_returned:
+            self._has_returned = False
+            self._answer((protocol.CONFIRMED,))
+
+    def _end(self) -> None:
+        if self._storage is not None:
+            self._storage.close()
+
+    def _give_up(self, word: str, reason: str) -> None:
+        self._control.send((word, reason))
+        self._running = False
+
+    # ---- sending -------------------------------------------------------------------------------
+
+    def _queue(self, send: Send) -> None:
+        data = wire.encode(send.message)
+        for peer in send.to:
+            writer = self._writers.get(peer)
+            if writer is not None:
+                self._outbox.setdefault(writer, []).append(data)
+        if self._tracer is not None:
+            everyone = len(send.to) == len(self._replica.peers)
+            whom = "all" if everyone else f"n{send.to[0]}"
+            self._tracer.add(now(), "out", whom, send.message)
+
+    def _queue_replies(self, reply: Any) -> None:
+        """Each client process gets the answers of its own clients; one unknown, all get it."""
+        by_queue: dict[Outgoing, list[Any]] = {}
+        for answer in reply.answers:
+            known = self._routes.get(answer[0])
+            for queue in self._to_clients if known is None else (known,):
+                by_queue.setdefault(queue, []).append(answer)
+        for queue, answers in by_queue.items():
+            part = type(reply)(reply.ballot, tuple(answers))
+            self._outbox.setdefault(queue, []).append(wire.encode(part))
+        if self._tracer is not None:
+            self._tracer.add(now(), "out", "client", reply)
+
+    def _send_all(self) -> None:
+        for writer, messages in self._outbox.items():
+            writer.send(messages)
+            self._watch_writing(writer)
+        self._outbox.clear()
+
+    def _watch_writing(self, end: Outgoing | ControlEnd) -> None:
+        """Let the selector say when a full queue takes bytes again."""
+        if not end.is_waiting or end.closed:
+            return
+        if isinstance(end, ControlEnd):
+            both = selectors.EVENT_READ | selectors.EVENT_WRITE
+            self._selector.modify(end.fileno(), both, self._read_control)
+        elif end.fileno() not in self._selector.get_map():
+            self._selector.register(end.fileno(), selectors.EVENT_WRITE, end)
+
+    def _resume_writing(self, fileno: Any) -> None:
+        data = self._selector.get_key(fileno).data
+        if isinstance(data, Outgoing):
+            data.resume()
+            if not data.is_waiting:
+                self._selector.unregister(fileno)
+        else:
+            self._control.resume()
+            if not self._control.is_waiting:
+                self._selector.modify(fileno, selectors.EVENT_READ, self._read_control)
+
+    # ---- reading -------------------------------------------------------------------------------
+
+    def _watch(self, fileno: int, read: Callable[[], None]) -> None:
+        self._selector.register(fileno, selectors.EVENT_READ, read)
+
+    def _connect(
+        self, peer: ReplicaId, incarnation: int, reading: Connection, writing: Connection
+    ) -> None:
+        """Take the ends of the queues with this incarnation of a peer; older ones are dead."""
+        if peer in self._readers:
+            self._lose(peer)
+        self._incarnations[peer] = incarnation
+        reader = self._readers[peer] = Incoming(reading)
+        self._writers[peer] = Outgoing(writing, self._spec.queue_limit)
+        self._watch(reader.fileno(), lambda: self._read_peer(peer, reader))
+
+    def _connect_client(self, reader: Incoming, writer: Outgoing) -> None:
+        self._to_clients.append(writer)
+        self._watch(reader.fileno(), lambda: self._read_client(reader, writer))
+
+    def _read_peer(self, peer: ReplicaId, reader: Incoming) -> None:
+        if self._readers.get(peer) is not reader:
+            return  # replaced earlier in this turn
+        try:
+            self._take(peer, map(wire.from_plain, reader.read()))
+        except (MalformedFrame, wire.WireError) as error:
+            self._drop_queue(peer, reader, error)
+            return
+        if reader.closed:
+            self._lose(peer)
+
+    def _read_client(self, reader: Incoming, writer: Outgoing) -> None:
+        try:
+            messages = [wire.from_plain(plain) for plain in reader.read()]
+        except (MalformedFrame, wire.WireError):
+            messages, reader.closed = [], True
+        if len(self._to_clients) > 1:
+            for message in messages:
+                if isinstance(message, ClientRequest):
+                    self._routes.update((request[0], writer) for request in message.requests)
+        self._take(CLIENT, messages)
+        if reader.closed:
+            self._selector.unregister(reader.fileno())
+            reader.close()
+
+    def _take(self, source: ReplicaId, messages: Iterable[Message]) -> None:
+        if not self._disconnected:
+            self._inbox += [(source, message) for message in messages]
+
+    def _lose(self, peer: ReplicaId) -> None:
+        """End-of-file, or a new incarnation: the old one is dead. What it left is read first."""
+        reader, writer = self._readers.pop(peer), self._writers.pop(peer)
+        with contextlib.suppress(wire.WireError):
+            self._take(peer, map(wire.from_plain, reader.drain()))
+        self._forget(reader, writer)
+        self._take(peer, [PeerDown(peer, self._incarnations[peer])])
+
+    def _drop_queue(self, peer: ReplicaId, reader: Incoming, error: Exception) -> None:
+        """A malformed frame ends the queue; it is no notice of death."""
+        del self._readers[peer]
+        self._forget(reader, self._writers.pop(peer))
+        if self._tracer is not None:
+            self._tracer.note(now(), f"queue from n{peer} ended: {error}")
+
+    def _forget(self, reader: Incoming, writer: Outgoing) -> None:
+        for end in (reader, writer):
+            if end.fileno() in self._selector.get_map():
+                self._selector.unregister(end.fileno())
+            self._outbox.pop(writer, None)
+            end.close()
+
+    # ---- control -------------------------------------------------------------------------------
+
+    def _read_control(self) -> None:
+        for word, *rest in self._control.read():
+            self._obey(word, rest)
+        if self._control.closed:
+            self._running = False  # the harness is gone
+
+    def _obey(self, word: str, rest: list[Any]) -> None:
+        match word:
+            case protocol.PEER:
+                peer, incarnation = rest
+                reading = Connection(self._control.descriptors.popleft(), writable=False)
+                writing = Connection(self._control.descriptors.popleft(), readable=False)
+                self._connect(peer, incarnation, reading, writing)
+            case protocol.DISCONNECT:
+                self._disconnected = True
+                self._inbox.clear()
+                self._answer((protocol.CONFIRMED,))
+            case protocol.RECONNECT:
+                self._read_all()
+                self._disconnected = False
+                self._replica.reconnected(now())
+                self._has_returned = True
+            case protocol.RESUMED:
+                self._has_returned = True
+            case protocol.SEEK:
+                if not self._disconnected:
+                    self._replica.seek_leader(now())
+            case protocol.STATUS:
+                self._replica.save_watermark()  # the file tells what people were shown
+                plain = protocol.status_to_plain(self._replica.status())
+                self._answer((protocol.ANSWER, rest[0], plain))
+            case protocol.SLOTS:
+                slots = protocol.slots_to_plain(self._replica.slots(rest[1]))
+                self._answer((protocol.ANSWER, rest[0], slots))
+            case protocol.STOP:
+                self._running = False
+
+    def _read_all(self) -> None:
+        """Throw away what arrived while disconnected, before hearing anybody again."""
+        for peer, reader in list(self._readers.items()):
+            self._read_peer(peer, reader)
+
+    def _answer(self, value: tuple[Any, ...]) -> None:
+        self._control.send(value)
+        self._watch_writing(self._control)
+
+
+def now() -> int:
+    """Microseconds of the clock that all processes of one machine share; never goes back."""
+    return time.monotonic_ns() // 1000
