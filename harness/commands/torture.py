@@ -1,0 +1,205 @@
+"""Kill, pause and disconnect real replicas at random instants under load, then judge everything.
+
+Clients send without a pause while faults come at random; never more replicas are down at once than
+the protocol tolerates. At the end everybody returns, everything asked must be answered exactly
+once, and all replicas must be equal.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from random import Random
+
+from rich.console import Console
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from bank.ledger import READ, TRANSFER
+from harness.check.agreement import agreement
+from harness.check.conservation import conservation
+from harness.check.linearizable import linearizable
+from harness.check.replay import replay
+from harness.check.sessions import exactly_once
+from harness.check.verdict import Judgement, judge, overall
+from harness.config import FAILURES, NODES, ClusterConfig
+from harness.driver import Liveness
+from harness.errors import HarnessError
+from harness.history import Operation
+from harness.live.cluster import LiveCluster
+from harness.nemesis import Fail, Recover
+
+READS = 0.1  # of all operations
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `torture`."""
+    parser.add_argument("--kills", type=int, default=300, help="how many faults [300]")
+    parser.add_argument("--seed", type=int, default=None, help="of all that is drawn [random]")
+    parser.add_argument("--nodes", type=int, default=5, choices=NODES, help="replicas [5]")
+    parser.add_argument(
+        "--modes",
+        default="crash",
+        help="comma-separated, of crash, pause, disconnect, drawn from evenly [crash]",
+    )
+    parser.add_argument("--durability", default="process", choices=("process", "power"))
+    parser.add_argument("--checkpoint-interval", type=int, default=100, help="slots [100]")
+
+
+def run(options: argparse.Namespace, console: Console) -> int:
+    """Torture a cluster of processes; the verdict's exit code."""
+    modes = options.modes.split(",")
+    for mode in modes:
+        if mode not in FAILURES:
+            raise HarnessError(f"--modes: {mode!r}: expected some of {', '.join(FAILURES)}")
+    if options.kills < 0:
+        raise HarnessError(f"--kills: {options.kills}: expected a number from 0 on")
+    seed = Random().randrange(2**31) if options.seed is None else options.seed
+    console.print(f"torture: seed {seed}, {options.kills} faults of {', '.join(modes)}")
+    config = ClusterConfig(
+        nodes=options.nodes,
+        initial_balance=100,
+        durability=options.durability,
+        checkpoint_interval=options.checkpoint_interval,
+        keep_slots=options.checkpoint_interval,
+        seed=seed,
+    )
+    torture = Torture(config, modes, options.kills)
+    columns = (TextColumn("{task.description}"), TextColumn("{task.completed}/{task.total}"))
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
+        task = progress.add_task("faults", total=options.kills)
+        judgements = torture.run(lambda done: progress.update(task, completed=done))
+    console.print(torture.table())
+    for judgement in judgements:
+        sign, name = judgement.verdict.sign, judgement.check
+        console.print(Text(f"{sign} {name} {judgement.reason}".rstrip()))
+    verdict = overall(judgements)
+    if verdict.exit_code:
+        command = f"torture --kills {options.kills} --seed {seed} --modes {options.modes}"
+        console.print(Text(f"repeat with: {command} (processes do not repeat byte for byte)"))
+    return verdict.exit_code
+
+
+class Torture:
+    """One run: load, faults, the end, the judges."""
+
+    def __init__(self, config: ClusterConfig, modes: list[str], faults: int) -> None:
+        self._config = config
+        self._modes = modes
+        self._faults = faults
+        self._random = Random(config.seed)
+        self._history: list[Operation] = []
+        self._stuck: list[str] = []
+        self._counts = dict.fromkeys(modes, 0)
+        self._leaders_hit = 0
+        self._seconds = 0.0
+        self._slots = 0
+
+    def run(self, on_fault: Callable[[int], None]) -> tuple[Judgement, ...]:
+        """The whole run on a cluster of its own; calls `on_fault(count)` after each fault."""
+        cluster = LiveCluster(self._config)
+        started = time.monotonic()
+        try:
+            cluster.start()
+            cluster.set_clients_running(True)
+            for count in range(self._faults):
+                self._one_fault(cluster)
+                on_fault(count + 1)
+            self._settle(cluster)
+            judgements = self._judge(cluster)
+        finally:
+            cluster.stop()
+        self._seconds = time.monotonic() - started
+        return judgements
+
+    def _load(self, cluster: LiveCluster) -> None:
+        """Give every idle client its next operation."""
+        busy = {operation.request[0] for operation in cluster.pending()}
+        for client in self._config.accounts:
+            if client not in busy:
+                operation = Operation((client, 0, *self._draw(client)), set_number=1)
+                self._history.append(operation)
+                cluster.submit(operation)
+
+    def _draw(self, client: str) -> tuple[str, str, str, int]:
+        if self._random.random() < READS:
+            return READ, client, "", 0
+        amount = self._random.randint(1, 30)
+        return TRANSFER, client, self._random.choice(self._config.accounts), amount
+
+    def _go_on(self, cluster: LiveCluster, microseconds: int) -> None:
+        """Keep the load up for so long."""
+
+        def never() -> bool:
+            self._load(cluster)
+            return False
+
+        cluster.run_until(never, microseconds)
+
+    def _one_fault(self, cluster: LiveCluster) -> None:
+        """After a random while fail somebody, and before or after that bring somebody back."""
+        self._go_on(cluster, self._random.randrange(1_000, 60_000))
+        replicas = range(1, cluster.replicas + 1)
+        down = [r for r in replicas if cluster.liveness(r) is not Liveness.LIVE]
+        most = (cluster.replicas - 1) // 2
+        if down and (len(down) == most or self._random.random() < 0.5):
+            cluster.apply(Recover(self._random.choice(down)))
+            self._go_on(cluster, self._random.randrange(1_000, 30_000))
+        live = [r for r in replicas if cluster.liveness(r) is Liveness.LIVE]
+        leader = cluster.leader()
+        victim = self._random.choice(live)
+        if leader in live and leader is not None and self._random.random() < 0.4:
+            victim = leader
+        mode = self._random.choice(self._modes)
+        self._leaders_hit += victim == leader
+        self._counts[mode] += 1
+        cluster.apply(Fail(victim, mode))
+
+    def _settle(self, cluster: LiveCluster) -> None:
+        """Everybody returns; all that was asked is answered, and all are equal."""
+        for replica in range(1, cluster.replicas + 1):
+            cluster.apply(Recover(replica))
+
+        def is_quiet() -> bool:
+            highest = max((o.slot or 0 for o in self._history), default=0)
+            reached = {cluster.executed_upto(r) for r in range(1, cluster.replicas + 1)}
+            return not cluster.pending() and len(reached) == 1 and min(reached) >= highest
+
+        if not cluster.run_until(is_quiet, self._config.progress_ms * 1000):
+            waiting = len(cluster.pending())
+            self._stuck.append(
+                f"{self._config.progress_ms} ms after the last fault {waiting} requests wait and "
+                f"replicas are at slots "
+                f"{[cluster.executed_upto(r) for r in range(1, cluster.replicas + 1)]}"
+            )
+        cluster.set_clients_running(False)
+
+    def _judge(self, cluster: LiveCluster) -> tuple[Judgement, ...]:
+        views = cluster.views()
+        balances = self._config.balances()
+        log = cluster.committed
+        replayed = replay(log, balances, {view.status.executed_upto for view in views})
+        self._slots = replayed.upto
+        troubles = [f"n{view.replica}: {view.trouble}" for view in views if view.trouble]
+        return (
+            agreement(log, replayed, views),
+            conservation(balances, views),
+            exactly_once(log, replayed, self._history),
+            linearizable(log, replayed, self._history),
+            judge("progress", self._stuck + troubles),
+        )
+
+    def table(self) -> Table:
+        """What was done."""
+        table = Table("what", "count", title="torture", title_justify="left")
+        for mode, count in self._counts.items():
+            table.add_row(Text(mode), Text(str(count), justify="right"))
+        rows = {
+            "of these, leaders": self._leaders_hit,
+            "operations answered": sum(1 for o in self._history if o.is_answered),
+            "slots": self._slots,
+            "seconds": round(self._seconds, 1),
+        }
+        for name, value in rows.items():
+            table.add_row(Text(name), Text(str(value), justify="right"))
+        return table
