@@ -94,16 +94,20 @@ class Clients:
         self.by_name = {name: Client(name, replicas, timeout) for name in names}
         self.running = False
         self._before_send = before_send
+        self._submitted = 0
 
     def submit(self, operation: Operation) -> None:
         """Queue an operation with its client; it is sent by the next `poll` while running."""
+        self._submitted += 1
+        operation.order = self._submitted
         self.by_name[operation.request[0]].queue.append(operation)
 
     def poll(self, now: int) -> Iterator[ClientSend]:
-        """Everything that is to be sent now: next operations and retries that are due."""
+        """Everything that is to be sent now, in the order in which it was submitted."""
         if not self.running:
             return
-        for client in self.by_name.values():
+        busy = [client for client in self.by_name.values() if client.queue]
+        for client in sorted(busy, key=lambda client: client.queue[0].order):
             if client.due is None:
                 sends = client.start_next(now)
                 if sends and client.queue[0].invoked_at == now:

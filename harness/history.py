@@ -21,6 +21,7 @@ class Operation:
     result: Result | None = None  # SUCCESS, FAILED, or the balance that a read saw
     slot: Slot | None = None  # of the first execution
     ballot: Ballot | None = None  # that the answer named
+    order: int = 0  # among all operations of all clients, as they were submitted
 
     @property
     def is_answered(self) -> bool:

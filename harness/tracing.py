@@ -130,8 +130,8 @@ class Tracer:
     def settle(self, at: int) -> None:
         """Write down the counts so far."""
         for (direction, ballot), count in self._heartbeats.items():
-            what = "heartbeats and their answers"
-            line = TraceLine(at, direction, "all", "HEARTBEAT", ballot, "", f"{count} {what}")
+            text = f"{count} × heartbeat or its answer"
+            line = TraceLine(at, direction, "all", "HEARTBEAT", ballot, "", text)
             self.lines.append(line)
         self._heartbeats.clear()
 

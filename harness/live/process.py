@@ -66,18 +66,26 @@ def kill(process: ForkServerProcess) -> None:
 def pause(process: ForkServerProcess) -> None:
     """SIGSTOP, and wait until the kernel reports the process as stopped."""
     assert process.pid is not None
-    os.kill(process.pid, signal.SIGSTOP)
+    _signal(process, signal.SIGSTOP)
     deadline = time.monotonic() + KERNEL_SECONDS
     while _kernel_state(process.pid) not in ("T", "t"):
-        if time.monotonic() > deadline or not process.is_alive():
+        if not process.is_alive():
+            return  # killed from outside: its sentinel tells
+        if time.monotonic() > deadline:
             raise HarnessError(f"process {process.pid} does not stop", exit_code=EXIT_MACHINE)
         time.sleep(0.0005)
 
 
 def resume(process: ForkServerProcess) -> None:
     """SIGCONT."""
+    _signal(process, signal.SIGCONT)
+
+
+def _signal(process: ForkServerProcess, number: int) -> None:
+    """Send a signal; a process that died meanwhile is noticed by its sentinel, not here."""
     assert process.pid is not None
-    os.kill(process.pid, signal.SIGCONT)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process.pid, number)
 
 
 def _kernel_state(pid: int) -> str:

@@ -1,0 +1,448 @@
+"""The processes of one cluster: started, connected, asked, failed, brought back and buried.
+
+A replica is a Handle from start to stop, whatever happens to its process. Everything runs in one
+thread of the harness: `pump` waits for the next thing to happen (a reply, a word on a control
+queue, the kernel's notice of a death) and tells the listener.
+"""
+
+import selectors
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any, Protocol
+
+from bank.ballot import ReplicaId
+from bank.status import Role
+from harness.config import ClusterConfig
+from harness.driver import Liveness
+from harness.errors import EXIT_MACHINE, HarnessError
+from harness.live import load as load_process
+from harness.live import process, protocol, worker
+from harness.live.protocol import Progress
+from harness.live.queues import ControlEnd, Incoming, MalformedFrame, Outgoing
+
+ANSWER_SECONDS = 20.0  # a live process that says nothing for so long is the machine's trouble
+STOP_SECONDS = 1.0  # to end in good order, before SIGKILL
+NEVER_LED = Progress(Role.FOLLOWER.value, (0, 0), False, 0)
+
+
+class Listener(Protocol):
+    """Who is told what happens to the fleet."""
+
+    def on_reply(self, plain: Any) -> None:
+        """A REPLY arrived, in wire form."""
+
+    def on_turn(self, replica: ReplicaId, executed: list[Any], lines: list[Any]) -> None:
+        """A replica executed slots or handled messages."""
+
+    def on_lost(self, replica: ReplicaId) -> None:
+        """The queue to a replica closed: its process died."""
+
+
+@dataclass
+class Handle:
+    """One replica as the harness knows it."""
+
+    replica: ReplicaId
+    incarnation: int = -1
+    process: ForkServerProcess | None = None
+    control: ControlEnd | None = None
+    incoming: Incoming | None = None  # replies
+    outgoing: Outgoing | None = None  # requests
+    liveness: Liveness = Liveness.CRASHED
+    progress: Progress = NEVER_LED
+    was_leader: bool = False
+    trouble: str | None = None
+    halted: bool = False  # by itself, because of a contradiction
+    is_ready: bool = False
+    confirmed: bool = False  # did what it was told last
+    answers: dict[int, Any] = field(default_factory=dict)  # by ticket
+
+
+class LoadHandle:
+    """A process of load clients as the fleet knows it; see `harness.live.load`."""
+
+    def __init__(self) -> None:
+        self.process: ForkServerProcess | None = None
+        self.control: ControlEnd | None = None
+        self.peers: dict[ReplicaId, tuple[Connection, Connection]] = {}  # until it starts
+        self.heard: list[Any] = []  # from its control queue, for whoever runs the benchmark
+
+    def connect(self, replica: ReplicaId, reading: Connection, writing: Connection) -> None:
+        """Hand over the ends of the queues with a replica, at once when the process runs."""
+        if self.control is None:
+            self.peers[replica] = (reading, writing)
+            return
+        self.control.send(("peer", replica), (reading.fileno(), writing.fileno()))
+        reading.close()
+        writing.close()
+
+
+class Fleet:
+    """See the module."""
+
+    def __init__(
+        self,
+        config: ClusterConfig,
+        files: dict[ReplicaId, Path | None],
+        resumed: bool,
+        traced: bool,
+        listener: Listener,
+    ) -> None:
+        """`files` holds each replica's database, None keeps nothing; `resumed` starts from them."""
+        self.handles = {r: Handle(r) for r in range(1, config.nodes + 1)}
+        self.loads: list[LoadHandle] = []
+        self._config = config
+        self._files = files
+        self._resumed = resumed
+        self._traced = traced
+        self._listener = listener
+        self._selector = selectors.DefaultSelector()
+        self._guard: process.Guard | None = None
+        self._ticket = 0
+
+    def start(self, temporary_folder: str | None) -> None:
+        """Start every replica and wait until all have recovered from their files."""
+        self._guard = process.Guard(temporary_folder)
+        for replica in self.handles:
+            self._start_replica(replica)
+        self._await_ready(self.handles.values())
+
+    def stop(self) -> None:
+        """End every process. Idempotent."""
+        for handle in self.handles.values():
+            if handle.control is not None:
+                handle.control.send((protocol.STOP,))
+        deadline = time.monotonic() + STOP_SECONDS
+        for handle in self.handles.values():
+            if handle.process is None:
+                continue
+            if handle.liveness is not Liveness.PAUSED:
+                handle.process.join(max(0.0, deadline - time.monotonic()))
+            process.kill(handle.process)
+            self._bury(handle)
+        for load in self.loads:
+            if load.process is not None:
+                process.kill(load.process)
+        if self._guard is not None:
+            self._guard.dismiss()
+            self._guard = None
+        self._selector.close()
+
+    def start_load(self, load: LoadHandle, spec: Callable[[Connection], Any]) -> None:
+        """Start a load process, after the replicas; `spec` makes its start value."""
+        ours, theirs = process.CONTEXT.Pipe(duplex=True)
+        load.process = process.start(load_process.main, spec(theirs))
+        if self._guard is not None:
+            self._guard.add(load.process)
+        theirs.close()
+        for reading, writing in load.peers.values():
+            reading.close()
+            writing.close()
+        load.control = control = ControlEnd(ours)
+
+        def read() -> None:
+            load.heard += self._safely(control.read)
+            if control.closed:
+                self._selector.unregister(control)
+
+        self._selector.register(control, selectors.EVENT_READ, read)
+
+    def pids(self) -> dict[str, int]:
+        """Process ids by name, of those that run."""
+        named = [(f"n{h.replica}", h.process) for h in self.handles.values()]
+        named += [(f"load {i}", load.process) for i, load in enumerate(self.loads)]
+        return {name: p.pid for name, p in named if p is not None and p.pid is not None}
+
+    # ---- starting ------------------------------------------------------------------------------
+
+    def _start_replica(self, replica: ReplicaId) -> None:
+        """Start a process, with new queues to everybody who runs."""
+        handle = self.handles[replica]
+        handle.incarnation += 1
+        peers: dict[ReplicaId, Any] = {}
+        ours: list[
+            Connection
+        ] = []  # ends that go to the new process; our copies are closed at once
+        theirs: list[tuple[Handle, Any, Any]] = []
+        for peer, other in self.handles.items():
+            if peer == replica or other.process is None:
+                continue
+            to_new, from_peer = process.pipe()
+            to_peer, from_new = process.pipe()
+            peers[peer] = (other.incarnation, to_new, from_new)
+            ours += [to_new, from_new]
+            theirs.append((other, to_peer, from_peer))
+        clients: list[tuple[Connection, Connection]] = []
+        for load in self.loads:
+            requests_in, requests_out = process.pipe()
+            replies_in, replies_out = process.pipe()
+            clients.append((requests_in, replies_out))
+            ours += [requests_in, replies_out]
+            load.connect(replica, replies_in, requests_out)
+        requests_in, requests_out = process.pipe()
+        replies_in, replies_out = process.pipe()
+        control_ours, control_new = process.CONTEXT.Pipe(duplex=True)
+        ours += [requests_in, replies_out, control_new]
+        spec = worker.WorkerSpec(
+            replica=replica,
+            replicas=self._config.nodes,
+            incarnation=handle.incarnation,
+            resumed=self._resumed,
+            settings=self._config.settings(),
+            balances=self._config.balances(),
+            seed=0 if self._config.seed is None else self._config.seed,
+            file=self._files[replica],
+            durability=self._config.durability,
+            queue_limit=self._config.queue_buffer_kib * 1024,
+            traced=self._traced,
+            control=control_new,
+            peers=peers,
+            clients=[(requests_in, replies_out), *clients],
+        )
+        handle.process = process.start(worker.main, spec)
+        if self._guard is not None:
+            self._guard.add(handle.process)
+        for other, reading, writing in theirs:
+            assert other.control is not None
+            message = (protocol.PEER, replica, handle.incarnation)
+            other.control.send(message, (reading.fileno(), writing.fileno()))
+            self._watch_writing(other.control)
+            reading.close()
+            writing.close()
+        for end in ours:
+            end.close()
+        handle.control = ControlEnd(control_ours)
+        handle.incoming = Incoming(replies_in)
+        handle.outgoing = Outgoing(requests_out, self._config.queue_buffer_kib * 1024)
+        handle.is_ready, handle.trouble, handle.was_leader = False, None, False
+        handle.confirmed = True  # a start is confirmed by READY
+        handle.progress = NEVER_LED
+        handle.liveness = Liveness.LIVE
+        self._watch(handle)
+
+    def _watch(self, handle: Handle) -> None:
+        assert handle.control and handle.incoming and handle.process
+        register = self._selector.register
+        register(handle.control, selectors.EVENT_READ, lambda: self._read_control(handle))
+        register(handle.incoming, selectors.EVENT_READ, lambda: self._read_replies(handle))
+        register(handle.process.sentinel, selectors.EVENT_READ, lambda: self._on_death(handle))
+
+    def _await_ready(self, handles: Iterable[Handle]) -> None:
+        """Wait until each is ready or refused; a refused one is left out, the others go on."""
+        waiting = [h for h in handles if h.process is not None]
+        self.await_true(lambda: all(h.is_ready or h.process is None for h in waiting), "to start")
+
+    def await_true(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait for what a working machine does at once, else it is the machine's trouble."""
+        deadline = worker.now() + int(ANSWER_SECONDS * 1e6)
+        while not condition():
+            if worker.now() > deadline:
+                raise HarnessError(
+                    f"a replica takes more than {ANSWER_SECONDS:.0f} s {what}",
+                    exit_code=EXIT_MACHINE,
+                )
+            self.pump(deadline)
+
+    def _bury(self, handle: Handle) -> None:
+        """A process is dead: read what it left, then give its queues back."""
+        if handle.process is None:
+            return
+        assert handle.control and handle.incoming and handle.outgoing
+        while values := self._safely(handle.control.read):
+            for value in values:
+                self._hear(handle, value)
+        for plain in handle.incoming.drain():
+            self._listener.on_reply(plain)
+        for end in (handle.control, handle.incoming, handle.outgoing):
+            if end.fileno() in self._selector.get_map():
+                self._selector.unregister(end.fileno())
+            end.close()
+        if handle.process.sentinel in self._selector.get_map():
+            self._selector.unregister(handle.process.sentinel)
+        if self._guard is not None:
+            self._guard.remove(handle.process)
+        handle.process.close()
+        handle.process = handle.control = handle.incoming = handle.outgoing = None
+
+    def _on_death(self, handle: Handle) -> None:
+        """A process ended that nobody killed."""
+        if handle.process is None:
+            return
+        handle.process.join()
+        code = handle.process.exitcode
+        self._bury(handle)
+        handle.was_leader = handle.progress.role == Role.LEADER.value
+        if handle.trouble is None:  # killed from outside: it may come back like any crashed one
+            handle.liveness = Liveness.CRASHED
+            handle.trouble = f"its process ended by itself (exit code {code})"
+        else:
+            handle.liveness = Liveness.STOPPED
+        self._listener.on_lost(handle.replica)
+
+    # ---- the loop ------------------------------------------------------------------------------
+
+    def pump(self, until: int) -> None:
+        """Wait for the next thing to happen, at most until that time, and take all that did."""
+        timeout = max(0.0, (until - worker.now()) / 1e6)
+        for key, events in self._selector.select(timeout):
+            if events & selectors.EVENT_READ and key.fd in self._selector.get_map():
+                key.data()
+            if events & selectors.EVENT_WRITE and key.fd in self._selector.get_map():
+                self._resume_writing(key.fd)
+
+    def send(self, replica: ReplicaId, data: bytes) -> None:
+        """Put an encoded request on a replica's queue, if its process runs."""
+        outgoing = self.handles[replica].outgoing
+        if outgoing is not None:
+            outgoing.send([data])
+            self._watch_writing(outgoing)
+
+    def _watch_writing(self, end: Outgoing | ControlEnd) -> None:
+        if not end.is_waiting or end.closed:
+            return
+        known = self._selector.get_map().get(end.fileno())
+        if known is None:
+            self._selector.register(end.fileno(), selectors.EVENT_WRITE, end)
+        else:
+            both = selectors.EVENT_READ | selectors.EVENT_WRITE
+            self._selector.modify(end.fileno(), both, known.data)
+
+    def _resume_writing(self, descriptor: int) -> None:
+        for handle in self.handles.values():
+            if handle.outgoing is not None and handle.outgoing.fileno() == descriptor:
+                handle.outgoing.resume()
+                if not handle.outgoing.is_waiting:
+                    self._selector.unregister(descriptor)
+            elif handle.control is not None and handle.control.fileno() == descriptor:
+                handle.control.resume()
+                if not handle.control.is_waiting:
+                    data = self._selector.get_key(descriptor).data
+                    self._selector.modify(descriptor, selectors.EVENT_READ, data)
+
+    def _read_replies(self, handle: Handle) -> None:
+        incoming = handle.incoming
+        if incoming is None:
+            return
+        for plain in self._safely(incoming.read):
+            self._listener.on_reply(plain)
+        if incoming.closed:
+            self._selector.unregister(incoming)
+            self._listener.on_lost(handle.replica)
+
+    def _read_control(self, handle: Handle) -> None:
+        control = handle.control
+        if control is None:
+            return
+        for value in self._safely(control.read):
+            self._hear(handle, value)
+        if control.closed and control.fileno() in self._selector.get_map():
+            self._selector.unregister(control)
+
+    @staticmethod
+    def _safely(read: Callable[[], list[Any]]) -> list[Any]:
+        try:
+            return read()
+        except MalformedFrame as error:
+            raise HarnessError(f"a queue is damaged: {error}", exit_code=EXIT_MACHINE) from error
+
+    def _hear(self, handle: Handle, value: Any) -> None:
+        """One value from a replica's control queue."""
+        word, *rest = value
+        match word:
+            case protocol.TURN:
+                handle.progress = Progress(*rest[0])
+                self._listener.on_turn(handle.replica, rest[1], rest[2])
+            case protocol.READY:
+                handle.is_ready = True
+            case protocol.CONFIRMED:
+                handle.confirmed = True
+            case protocol.ANSWER:
+                handle.answers[rest[0]] = rest[1]
+            case protocol.HALTED | protocol.FAILED:
+                handle.trouble, handle.halted = rest[0], word == protocol.HALTED
+
+    # ---- faults --------------------------------------------------------------------------------
+
+    def change(
+        self, failing: Sequence[ReplicaId], returning: Sequence[ReplicaId], mode: str
+    ) -> tuple[ReplicaId, ...]:
+        """Fail some in this mode and bring some back; returns who changed, once it is done."""
+        for replica in failing:
+            self._fail(self.handles[replica], mode)
+        self._await_confirmed(failing)
+        returned = [r for r in returning if self._recover(self.handles[r])]
+        self._await_ready([self.handles[r] for r in returned])
+        self._await_confirmed(returned)
+        return (*failing, *returned)
+
+    def _fail(self, handle: Handle, mode: str) -> None:
+        assert handle.process is not None and handle.control is not None
+        handle.was_leader = handle.progress.role == Role.LEADER.value
+        handle.confirmed = True  # by the kernel, unless the replica itself has to
+        match mode:
+            case "crash":
+                process.kill(handle.process)
+                self._bury(handle)
+                handle.liveness = Liveness.CRASHED
+                self._listener.on_lost(handle.replica)
+            case "pause":
+                process.pause(handle.process)
+                handle.liveness = Liveness.PAUSED
+            case _:
+                handle.confirmed = False
+                handle.control.send((protocol.DISCONNECT,))
+                handle.liveness = Liveness.DISCONNECTED
+
+    def _recover(self, handle: Handle) -> bool:
+        """Bring a failed replica back; one that stopped itself stays away."""
+        match handle.liveness:
+            case Liveness.CRASHED:
+                self._start_replica(handle.replica)
+            case Liveness.PAUSED:
+                assert handle.process is not None and handle.control is not None
+                handle.confirmed = False
+                handle.control.send((protocol.RESUMED,))
+                process.resume(handle.process)
+            case Liveness.DISCONNECTED:
+                assert handle.control is not None
+                handle.confirmed = False
+                handle.control.send((protocol.RECONNECT,))
+            case _:
+                return False
+        handle.liveness, handle.was_leader = Liveness.LIVE, False
+        return True
+
+    def _await_confirmed(self, replicas: Sequence[ReplicaId]) -> None:
+        """Until each of these said that it did what it was told last."""
+        handles = [self.handles[r] for r in replicas]
+        self.await_true(lambda: all(h.confirmed or h.process is None for h in handles), "to obey")
+
+    def tell_live(self, value: tuple[Any, ...]) -> None:
+        """Put a word on the control queue of every live replica."""
+        for handle in self.handles.values():
+            if handle.liveness is Liveness.LIVE and handle.control is not None:
+                handle.control.send(value)
+
+    def ask(self, word: str, *arguments: Any, only: ReplicaId | None = None) -> dict[Any, Any]:
+        """Ask every process that can answer, or one of them; answers by replica."""
+        self._ticket += 1
+        ticket = self._ticket
+        asked = [
+            h
+            for h in self.handles.values()
+            if h.control is not None
+            and h.liveness in (Liveness.LIVE, Liveness.DISCONNECTED)
+            and only in (None, h.replica)
+        ]
+        for handle in asked:
+            assert handle.control is not None
+            handle.control.send((word, ticket, *arguments))
+            self._watch_writing(handle.control)
+        self.await_true(
+            lambda: all(ticket in h.answers or h.process is None for h in asked), "to answer"
+        )
+        return {h.replica: h.answers.pop(ticket) for h in asked if ticket in h.answers}

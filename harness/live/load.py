@@ -1,0 +1,253 @@
+"""A process of many closed-loop clients, for benchmarks: each has one request outstanding.
+
+Over the same queues and by the same rules as any client (SPEC §3), with two shortcuts that cost no
+honesty: all clients of a process share what they believe of the leader, and their timers are looked
+at together every few milliseconds. What was acknowledged is kept as sums per account and a
+timestamp per client, so that a benchmark of any length can be checked to the last unit of money.
+"""
+
+import gc
+import os
+import selectors
+import signal
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import cycle
+from multiprocessing.connection import Connection
+from random import Random
+from typing import Any
+
+from bank.ballot import NO_BALLOT, ReplicaId
+from bank.ledger import SUCCESS, TRANSFER
+from bank.messages import ClientRequest, Reply
+from bank.sessions import Request
+from harness import wire
+from harness.live.queues import ControlEnd, Incoming, Outgoing
+
+# Control words, to the load process and from it.
+PEER, GO, FINISH, STOP = "peer", "go", "finish", "stop"
+READY, GAP, FIGURES, DONE = "ready", "gap", "figures", "done"
+
+DRAWS = 65_536  # transfers drawn in advance, then used over and over
+TIMERS_US = 20_000  # how often time-outs are looked for
+GAP_US = 2_000  # a silence longer than this is told, for failover times
+BUCKETS_PER_DOUBLING = 16  # of the latency histogram: 4.4% wide
+
+
+@dataclass(frozen=True)
+class LoadSpec:
+    """Everything a load process is started with."""
+
+    index: int
+    clients: int  # hosted here
+    first_client: int
+    accounts: tuple[str, ...]
+    skew: float  # 0 is uniform; else the exponent of a Zipf distribution
+    largest_amount: int
+    timeout_us: int
+    seed: int
+    queue_limit: int
+    control: Connection
+    peers: dict[ReplicaId, tuple[Connection, Connection]]  # reading and writing end
+
+
+def bucket_of(latency_us: int) -> int:
+    """The histogram's bucket: 16 per doubling above 16 µs, one per microsecond below."""
+    if latency_us < BUCKETS_PER_DOUBLING:
+        return max(0, latency_us)
+    shift = latency_us.bit_length() - 5
+    return (shift << 4) + (latency_us >> shift)
+
+
+def lower_bound(bucket: int) -> int:
+    """The smallest latency of a bucket, in microseconds: the inverse of `bucket_of`."""
+    if bucket < 2 * BUCKETS_PER_DOUBLING:
+        return bucket
+    shift = (bucket >> 4) - 1
+    return ((bucket & 15) + 16) << shift
+
+
+def main(spec: LoadSpec) -> None:
+    """The process's target."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    load = Load(spec)
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    load.run()
+    os._exit(0)
+
+
+class Load:
+    """See the module."""
+
+    def __init__(self, spec: LoadSpec) -> None:
+        self._spec = spec
+        self._control = ControlEnd(spec.control)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._control, selectors.EVENT_READ, None)
+        self._readers: dict[ReplicaId, Incoming] = {}
+        self._writers: dict[ReplicaId, Outgoing] = {}
+        for replica, (reading, writing) in spec.peers.items():
+            self._connect(replica, reading, writing)
+        self._believed: ReplicaId | None = 1
+        self._ballot = NO_BALLOT
+        self._draws = cycle(self._draw(Random(f"{spec.seed}/load/{spec.index}")))
+        self._outstanding: dict[str, Request] = {}
+        self._sent_at: dict[str, int] = {}
+        self._timestamps: dict[str, int] = {}  # last acknowledged
+        self._sums: dict[str, int] = {}  # per account: received - sent, acknowledged
+        self._histogram: dict[int, int] = {}
+        self._answered = 0
+        self._retries = 0
+        self._last_reply_at = 0
+        self._timers_due = 0
+        self._sending = False
+        self._running = True
+
+    def _draw(self, random: Random) -> list[tuple[str, str, str, int]]:
+        """Transfers between two accounts; with a skew, low-numbered accounts more often."""
+        accounts, skew = self._spec.accounts, self._spec.skew
+        weights = [1 / (rank**skew) for rank in range(1, len(accounts) + 1)] if skew else None
+        senders = random.choices(accounts, weights, k=DRAWS)
+        receivers = random.choices(accounts, weights, k=DRAWS)
+        largest = self._spec.largest_amount
+        return [
+            (TRANSFER, sender, receiver, random.randint(1, largest))
+            for sender, receiver in zip(senders, receivers, strict=True)
+        ]
+
+    def _connect(self, replica: ReplicaId, reading: Connection, writing: Connection) -> None:
+        if replica in self._readers:
+            self._lose(replica)
+        reader = self._readers[replica] = Incoming(reading)
+        self._writers[replica] = Outgoing(writing, self._spec.queue_limit)
+        self._selector.register(reader, selectors.EVENT_READ, replica)
+
+    def _lose(self, replica: ReplicaId) -> None:
+        """A replica's process died: who waits for it asks everyone at once."""
+        reader, writer = self._readers.pop(replica), self._writers.pop(replica)
+        self._take(reader.drain())
+        self._selector.unregister(reader)
+        reader.close()
+        writer.close()
+        if self._believed == replica:
+            self._believed = None
+            self._send(self._outstanding.values(), self._writers)
+
+    def run(self) -> None:
+        """Until told to stop."""
+        self._control.send((READY,))
+        while self._running:
+            timeout = TIMERS_US / 1e6 if self._outstanding else None
+            for key, _ in self._selector.select(timeout):
+                if key.data is None:
+                    self._obey()
+                else:
+                    self._read(key.data)
+            if self._outstanding and _now() >= self._timers_due:
+                self._look_at_timers()
+            for writer in self._writers.values():
+                if writer.is_waiting:
+                    writer.resume()
+
+    def _read(self, replica: ReplicaId) -> None:
+        reader = self._readers.get(replica)
+        if reader is None:
+            return
+        self._take(reader.read())
+        if reader.closed:
+            self._lose(replica)
+
+    def _take(self, messages: Iterable[Any]) -> None:
+        """Count answers, and send the next request of every client that got one."""
+        at = _now()
+        outstanding, sent_at, sums = self._outstanding, self._sent_at, self._sums
+        histogram, draws, again = self._histogram, self._draws, []
+        for plain in messages:
+            reply = wire.from_plain(plain)
+            assert isinstance(reply, Reply)
+            if reply.ballot >= self._ballot and reply.ballot != NO_BALLOT:
+                self._ballot, self._believed = reply.ballot, reply.ballot.replica
+            for client, timestamp, result, _ in reply.answers:
+                request = outstanding.get(client)
+                if request is None or request[1] != timestamp:
+                    continue  # a second answer
+                if result == SUCCESS:
+                    amount = request[5]
+                    sums[request[3]] = sums.get(request[3], 0) - amount
+                    sums[request[4]] = sums.get(request[4], 0) + amount
+                bucket = bucket_of(at - sent_at[client])
+                histogram[bucket] = histogram.get(bucket, 0) + 1
+                self._timestamps[client] = timestamp
+                self._answered += 1
+                if self._sending:
+                    request = (client, timestamp + 1, *next(draws))
+                    outstanding[client], sent_at[client] = request, at
+                    again.append(request)
+                else:
+                    del outstanding[client]
+        if self._last_reply_at and at - self._last_reply_at > GAP_US:
+            self._control.send((GAP, self._last_reply_at, at))
+        self._last_reply_at = at
+        if again:
+            self._send(again, self._leader())
+        if not outstanding and not self._sending:
+            self._control.send((DONE, self._timestamps, self._sums))
+
+    def _leader(self) -> dict[ReplicaId, Outgoing]:
+        writer = None if self._believed is None else self._writers.get(self._believed)
+        return self._writers if writer is None else {0: writer}
+
+    def _send(self, requests: Iterable[Request], to: dict[ReplicaId, Outgoing]) -> None:
+        message = ClientRequest(tuple(requests))
+        if message.requests:
+            data = [wire.encode(message)]
+            for writer in to.values():
+                writer.send(data)
+
+    def _look_at_timers(self) -> None:
+        at = _now()
+        self._timers_due = at + TIMERS_US
+        late = [c for c, sent in self._sent_at.items() if at - sent >= self._spec.timeout_us]
+        late = [c for c in late if c in self._outstanding]
+        if late:
+            # The latency goes on from the first try: only the timer starts again.
+            self._retries += len(late)
+            self._believed = None
+            self._send([self._outstanding[c] for c in late], self._writers)
+            self._timers_due = at + self._spec.timeout_us
+
+    def _obey(self) -> None:
+        for word, *rest in self._control.read():
+            match word:
+                case "peer":
+                    take = self._control.descriptors.popleft
+                    reading = Connection(take(), writable=False)
+                    self._connect(rest[0], reading, Connection(take(), readable=False))
+                case "go":
+                    self._go()
+                case "figures":
+                    self._control.send((FIGURES, self._answered, self._histogram, self._retries))
+                    self._histogram = {}
+                case "finish":
+                    self._sending = False
+                case "stop":
+                    self._running = False
+        if self._control.closed:
+            self._running = False
+
+    def _go(self) -> None:
+        """Every client sends its first request."""
+        self._sending = True
+        at = _now()
+        first = self._spec.first_client
+        for client in (f"c{number}" for number in range(first, first + self._spec.clients)):
+            self._outstanding[client] = (client, 1, *next(self._draws))
+            self._sent_at[client] = at
+        self._send(self._outstanding.values(), self._leader())
+
+
+def _now() -> int:
+    return time.monotonic_ns() // 1000

@@ -1,0 +1,135 @@
+"""No process survives the harness, however it ends; Ctrl-C is an exit code and not a traceback."""
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+from random import Random
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+RUN = [sys.executable, str(ROOT / "run.py")]
+LEFT_AFTER_SECONDS = 2.0
+
+pytestmark = pytest.mark.skipif(
+    not os.path.isdir("/proc/self"), reason="looks for processes by their environment in /proc"
+)
+
+# Set 2 has no quorum: it lasts as long as the patience, with paused or crashed replicas around.
+LONG = '1,"(A, B, 1); (C, D, 1); LF; (B, A, 1)","[n1, n2, n3, n4, n5]"\n2,"(A, B, 1)","[n4, n5]"\n'
+
+
+@pytest.fixture
+def marked():
+    """An environment of its own, by which all processes of one run are found."""
+    mark = f"PAXBANK_TEST_MARK={uuid.uuid4()}"
+    name, value = mark.split("=")
+    yield os.environ | {name: value}, lambda: having(mark)
+    for pid in having(mark):
+        os.kill(pid, signal.SIGKILL)
+
+
+def having(mark):
+    """Ids of the processes with this mark in their environment; zombies have none."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if mark.encode() in (entry / "environ").read_bytes():
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+def wait_for(condition, seconds):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def long_run(tmp_path, *flags):
+    case, config = tmp_path / "long.csv", tmp_path / "patient.yaml"
+    case.write_text(LONG)
+    config.write_text("patience_ms: 60000\n")
+    return [*RUN, str(case), "--config", str(config), "--no-step", *flags]
+
+
+def start(command, environment):
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize("failure", ["disconnect", "crash", "pause"])
+def test_nothing_outlives_a_killed_harness(tmp_path, marked, failure):
+    environment, alive = marked
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    environment["TMPDIR"] = str(temporary)
+    process = start(long_run(tmp_path, "--failure", failure), environment)
+    assert wait_for(lambda: len(alive()) > 6, 20), "replicas and guardian are up"
+    time.sleep(Random(failure).uniform(0, 1.2))  # any instant will do, also in mid-failure
+    process.kill()
+    process.communicate(timeout=10)
+    assert wait_for(lambda: not alive(), LEFT_AFTER_SECONDS), alive()
+    assert wait_for(lambda: not list(temporary.glob("paxbank-*")), LEFT_AFTER_SECONDS)
+
+
+@pytest.mark.parametrize("failure", ["crash", "pause"])
+def test_ctrl_c_in_the_middle_of_a_set(tmp_path, marked, failure):
+    environment, alive = marked
+    process = start(long_run(tmp_path, "--failure", failure), environment)
+    assert wait_for(lambda: len(alive()) > 6, 20)
+    time.sleep(Random(failure).uniform(0, 1.0))
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to everybody
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert wait_for(lambda: not alive(), LEFT_AFTER_SECONDS), alive()
+
+
+def test_ctrl_c_at_the_prompt(tmp_path, marked):
+    environment, alive = marked
+    case = tmp_path / "short.csv"
+    case.write_text('1,"(A, B, 1)","[n1, n2, n3]"\n2,"(B, A, 1)","[n1, n2, n3]"\n')
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvpe(RUN[0], [*RUN, str(case), "--nodes", "3"], environment)
+    shown = read_until(terminal, b"help for commands", 20)
+    os.write(terminal, b"\x03")
+    shown += read_until(terminal, None, 10)
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 130
+    assert b"Traceback" not in shown
+    assert wait_for(lambda: not alive(), LEFT_AFTER_SECONDS), alive()
+
+
+def read_until(terminal, text, seconds):
+    """What the terminal shows, up to this text or to the end of the program."""
+    shown, deadline = b"", time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            shown += os.read(terminal, 65536)
+        except OSError:  # the other side is closed
+            return shown
+        plain = re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", shown)
+        if text is not None and text in plain:
+            return shown
+    raise AssertionError(f"{text!r} did not come; shown: {shown!r}")
