@@ -1,0 +1,271 @@
+"""Measure throughput, latency and failover under load, against the floor of the same run.
+
+Closed-loop clients in one or two processes over the same queues as any client. Every transfer of a
+benchmark is checked afterwards: a fast wrong answer is a failure.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from harness.check.verdict import Judgement, overall
+from harness.config import DURABILITIES, NODES, ClusterConfig
+from harness.errors import HarnessError
+from harness.live import floor
+from harness.live.benchmark import LoadedFleet, Window, percentile
+
+RICH_ACCOUNT = 10**9  # so that no transfer fails for lack of balance
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `bench`."""
+    add = parser.add_argument
+    add("--clients", default="1,10,100,1000", help="closed-loop clients [1,10,100,1000]")
+    add("--seconds", type=float, default=3.0, help="measured for each number of clients [3]")
+    add("--warmup", type=float, default=0.5, help="seconds before that [0.5]")
+    add("--durability", default="process", choices=DURABILITIES, help="[process]")
+    add("--nodes", type=int, default=5, choices=NODES, help="replicas [5]")
+    add("--accounts", type=int, default=10, help="how many accounts [10]")
+    add("--skew", type=float, default=0.0, help="Zipf exponent over accounts; 0 is uniform [0]")
+    add("--no-floor", action="store_true", help="do not measure the floor in the same run")
+    add("--failover", type=int, default=0, metavar="N", help="fail the leader N times under load")
+    add("--failure", default="crash", choices=("crash", "disconnect"), help="how it fails [crash]")
+    add("--seed", type=int, default=None, help="of transfers and time-outs [random]")
+    add("--format", default="rich", choices=("rich", "json"), help="tables or one document [rich]")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One number of clients."""
+
+    clients: int
+    window: Window
+    judgements: tuple[Judgement, ...]
+    disk_bytes: int
+    floor: floor.FloorFigures | None
+
+    @property
+    def floor_throughput(self) -> float | None:
+        """Of the floor in the same run."""
+        return None if self.floor is None else self.floor.answered / self.floor.seconds
+
+
+def run(options: argparse.Namespace, console: Console) -> int:
+    """Benchmark; exit code 1 when a benchmark's answers were wrong."""
+    clients = _clients(options.clients)
+    if options.accounts < 2 or options.seconds <= 0 or options.failover < 0:
+        raise HarnessError("--accounts from 2, --seconds above 0, --failover from 0 on")
+    seed = Random().randrange(2**31) if options.seed is None else options.seed
+    config = ClusterConfig(
+        nodes=options.nodes,
+        durability=options.durability,
+        accounts=tuple(f"a{number}" for number in range(options.accounts)),
+        initial_balance=RICH_ACCOUNT,
+        seed=seed,
+    )
+    quiet = options.format == "json"
+    say = Console(stderr=True) if quiet else console
+    results: list[Result] = []
+    columns = (TextColumn("{task.description}"), BarColumn())
+    with Progress(*columns, console=say, transient=True) as progress:
+        hops = [] if options.no_floor else floor.four_hops(options.nodes)
+        for number in clients:
+            task = progress.add_task(f"{number} clients", total=options.seconds * 10)
+            results.append(_measure(options, config, number, lambda t=task: progress.advance(t)))  # type: ignore[misc]
+            progress.remove_task(task)
+        times, judged = _failover(options, config, progress) if options.failover else ([], ())
+    document = _document(options, seed, hops, results, times)
+    if quiet:
+        console.print_json(json.dumps(document))
+    else:
+        _print(console, options, hops, results, times)
+    judgements = [j for result in results for j in result.judgements] + list(judged)
+    for judgement in judgements:
+        if judgement.verdict.exit_code:
+            say.print(Text(f"{judgement.verdict.sign} {judgement.check}: {judgement.reason}"))
+    return overall(judgements).exit_code
+
+
+def _clients(text: str) -> list[int]:
+    words = text.split(",")
+    if not all(word.strip().isdigit() and int(word) > 0 for word in words):
+        raise HarnessError(f"--clients: {text!r}: expected numbers such as 1,10,100")
+    return [int(word) for word in words]
+
+
+def _measure(
+    options: argparse.Namespace, config: ClusterConfig, clients: int, each: Callable[[], None]
+) -> Result:
+    bare = None
+    if not options.no_floor:
+        with tempfile.TemporaryDirectory(prefix="paxbank-floor-") as folder:
+            loads = 1 if clients < 2 else 2
+            bare = floor.run(
+                clients, loads, options.seconds, options.durability, options.nodes, Path(folder)
+            )
+    fleet = LoadedFleet(config, clients, options.skew)
+    with fleet.running():
+        fleet.go()
+        fleet.sleep(options.warmup)
+        before = fleet.bytes_on_disk()
+        window = fleet.measure(options.seconds, each)
+        disk = fleet.bytes_on_disk() - before
+        judgements = fleet.finish()
+    return Result(clients, window, judgements, disk, bare)
+
+
+def _failover(
+    options: argparse.Namespace, config: ClusterConfig, progress: Progress
+) -> tuple[list[int], tuple[Judgement, ...]]:
+    """Fail the leader again and again under the load of ten clients."""
+    task = progress.add_task("failover", total=options.failover)
+    fleet, random = LoadedFleet(replace(config, failure=options.failure), 10), Random(config.seed)
+    times: list[int] = []
+    with fleet.running():
+        fleet.go()
+        fleet.sleep(options.warmup)
+        for _ in range(options.failover):
+            failed, microseconds = fleet.fail_leader(options.failure)
+            times.append(microseconds)
+            fleet.recover(failed)
+            fleet.sleep(0.1 + random.random() * 0.1)
+            progress.advance(task)
+        judgements = fleet.finish()
+    return times, judgements
+
+
+# ---- what is shown -----------------------------------------------------------------------------
+
+
+def _document(
+    options: argparse.Namespace,
+    seed: int,
+    hops: list[int],
+    results: list[Result],
+    times: list[int],
+) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "durability": options.durability,
+        "nodes": options.nodes,
+        "accounts": options.accounts,
+        "skew": options.skew,
+        "seed": seed,
+        "four_hops": {"p50_us": hops[len(hops) // 2], "p99_us": _worst(hops, 0.99)}
+        if hops
+        else None,
+        "results": [_result(result) for result in results],
+        "failover": None,
+    }
+    if times:
+        ordered = sorted(times)
+        document["failover"] = {
+            "failure": options.failure,
+            "count": len(times),
+            "p50_ms": statistics.median(ordered) / 1000,
+            "p99_ms": _worst(ordered, 0.99) / 1000,
+            "worst_ms": ordered[-1] / 1000,
+        }
+    return document
+
+
+def _result(result: Result) -> dict[str, Any]:
+    window, bare = result.window, result.floor_throughput
+    answered = max(1, window.answered)
+    leader = "" if window.leader is None else f"n{window.leader}"
+    cpu = window.cpu_seconds
+    backups = [seconds for name, seconds in cpu.items() if name[0] == "n" and name != leader]
+    loads = [seconds for name, seconds in cpu.items() if name.startswith("load")]
+    return {
+        "clients": result.clients,
+        "throughput": round(window.throughput),
+        "p50_ms": window.percentile_ms(0.5),
+        "p99_ms": window.percentile_ms(0.99),
+        "p999_ms": window.percentile_ms(0.999),
+        "max_ms": window.largest_us / 1000,
+        "retries": window.retries,
+        "cpu_us_per_transfer": {
+            "leader": round(cpu.get(leader, 0) * 1e6 / answered, 2),
+            "backup": round(sum(backups) / max(1, len(backups)) * 1e6 / answered, 2),
+            "clients": round(sum(loads) * 1e6 / answered, 2),
+        },
+        "resident_mb": round(
+            max((b for n, b in window.resident_bytes.items() if n[0] == "n"), default=0) / 1e6, 1
+        ),
+        "disk_growth_mb": round(result.disk_bytes / 1e6, 1),
+        "floor": None
+        if result.floor is None or bare is None
+        else {
+            "throughput": round(bare),
+            "p50_ms": percentile(result.floor.histogram, 0.5) / 1000,
+            "p99_ms": percentile(result.floor.histogram, 0.99) / 1000,
+        },
+        "ratio": None if bare is None else round(window.throughput / bare, 3),
+        "verdict": overall(result.judgements).value,
+    }
+
+
+def _worst(ordered: list[int], share: float) -> int:
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def _print(
+    console: Console,
+    options: argparse.Namespace,
+    hops: list[int],
+    results: list[Result],
+    times: list[int],
+) -> None:
+    if hops:
+        console.print(
+            f"bare four hops, no protocol and no disk: p50 {hops[len(hops) // 2]} µs, "
+            f"p99 {_worst(hops, 0.99)} µs"
+        )
+    title = f"{options.nodes} replicas, durability {options.durability}"
+    rows = [_result(result) for result in results]
+    speed = _table(title, ("clients", "per s", "floor", "ratio", "p50 ms", "p99", "p99.9", "max"))
+    for row in rows:
+        bare = "–" if row["floor"] is None else f"{row['floor']['throughput']:,}"
+        cells = [f"{row['clients']:,}", f"{row['throughput']:,}", bare]
+        cells += ["–" if row["ratio"] is None else f"{row['ratio']:.2f}"]
+        cells += [f"{row[key]:.2f}" for key in ("p50_ms", "p99_ms", "p999_ms", "max_ms")]
+        speed.add_row(*map(Text, cells))
+    console.print(speed)
+    cost = _table(
+        "µs of CPU per transfer; memory of the largest replica",
+        ("clients", "leader", "each backup", "clients", "resident MB", "disk +MB", "verdict"),
+    )
+    for result, row in zip(results, rows, strict=True):
+        used = row["cpu_us_per_transfer"]
+        cells = [f"{row['clients']:,}"]
+        cells += [f"{used[key]:.1f}" for key in ("leader", "backup", "clients")]
+        cells += [f"{row[key]:.0f}" for key in ("resident_mb", "disk_growth_mb")]
+        cells += [f"{overall(result.judgements).sign} {row['verdict']}"]
+        cost.add_row(*map(Text, cells))
+    console.print(cost)
+    if times:
+        ordered = sorted(times)
+        shown = (statistics.median(ordered), _worst(ordered, 0.99), ordered[-1])
+        p50, p99, worst = (f"{microseconds / 1000:.1f} ms" for microseconds in shown)
+        console.print(
+            f"{len(times)} leaders failed ({options.failure}): "
+            f"without a commit for p50 {p50}, p99 {p99}, worst {worst}"
+        )
+
+
+def _table(title: str, heads: tuple[str, ...]) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    for head in heads:
+        table.add_column(head, justify="right")
+    return table

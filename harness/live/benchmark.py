@@ -1,0 +1,317 @@
+"""A fleet under closed-loop load: measured, failed under load, and checked to the last transfer.
+
+No trace and no history are kept, so a run may be of any length. What it is judged by instead:
+load processes keep, per account, the sum of what was acknowledged, and per client the last
+timestamp. Every replica must hold exactly these sums and timestamps, and the same running hash.
+"""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bank.ballot import ReplicaId, replica_name
+from bank.quorum import quorum_size
+from bank.status import ReplicaStatus, Role
+from harness.check.verdict import Judgement, judge
+from harness.config import ClusterConfig
+from harness.driver import Liveness
+from harness.errors import EXIT_MACHINE, HarnessError
+from harness.live import load, protocol, worker
+from harness.live.fleet import ANSWER_SECONDS, Fleet, LoadHandle
+from harness.live.storage import Storage, StorageError
+from harness.live.usage import Usage, bytes_on_disk, usage_of
+
+LARGEST_AMOUNT = 5
+SETTLE_US = 20_000_000  # for replicas to become equal at the end
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What was measured between two instants."""
+
+    answered: int
+    seconds: float
+    histogram: dict[int, int]  # by `load.bucket_of` microseconds
+    retries: int
+    cpu_seconds: dict[str, float]  # by process: n1.., load 0..
+    resident_bytes: dict[str, int]  # at its end
+    leader: ReplicaId | None
+    largest_us: int = 0
+
+    @property
+    def throughput(self) -> float:
+        """Answers a second."""
+        return self.answered / self.seconds
+
+    def percentile_ms(self, share: float) -> float:
+        """The latency that this share of the answers did not exceed, within 5 %."""
+        return percentile(self.histogram, share) / 1000
+
+
+def percentile(histogram: dict[int, int], share: float) -> int:
+    """Microseconds: the lower bound of the bucket where `share` of all counts is reached."""
+    wanted, seen = share * sum(histogram.values()), 0
+    for bucket in sorted(histogram):
+        seen += histogram[bucket]
+        if seen >= wanted:
+            return load.lower_bound(bucket)
+    return 0
+
+
+@dataclass
+class _Told:
+    """What a load process said last."""
+
+    answered: int = 0
+    retries: int = 0
+    histogram: dict[int, int] = field(default_factory=dict)
+
+
+class LoadedFleet:
+    """Start, go, measure, fail, finish, judge. One use."""
+
+    def __init__(
+        self, config: ClusterConfig, clients: int, skew: float = 0.0, folder: Path | None = None
+    ) -> None:
+        self._config = config
+        self._clients = clients
+        self._skew = skew
+        self._folder = Path(tempfile.mkdtemp(prefix="paxbank-bench-", dir=folder))
+        self._sums: dict[str, int] = {}
+        self._timestamps: dict[str, int] = {}
+        replicas = range(1, config.nodes + 1)
+        keeps = config.durability != "memory"
+        files = {r: self._folder / f"{replica_name(r)}.db" if keeps else None for r in replicas}
+        try:
+            for file in files.values():
+                if file is not None:
+                    Storage.create(file)
+        except StorageError as error:
+            raise HarnessError(str(error), exit_code=EXIT_MACHINE) from error
+        self.fleet = Fleet(config, files, resumed=False, traced=False, listener=self)
+        self.fleet.loads = [LoadHandle() for _ in range(1 if clients < 2 else 2)]
+
+    def on_reply(self, plain: Any) -> None:
+        """The harness itself asks for nothing here."""
+
+    def on_turn(self, replica: ReplicaId, executed: list[Any], lines: list[Any]) -> None:
+        """Only a change of leadership is told, and the fleet keeps that."""
+
+    def on_lost(self, replica: ReplicaId) -> None:
+        """Load processes notice by themselves."""
+
+    # ---- life ----------------------------------------------------------------------------------
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Started, and stopped whatever happens."""
+        try:
+            self.fleet.start(str(self._folder))
+            self._start_loads()
+            yield
+        finally:
+            self.fleet.stop()
+            with suppress(OSError):
+                shutil.rmtree(self._folder)
+
+    def _start_loads(self) -> None:
+        shares = len(self.fleet.loads)
+        first = 0
+        for index, handle in enumerate(self.fleet.loads):
+            clients = self._clients // shares + (1 if index < self._clients % shares else 0)
+
+            def spec(control: Any, i: int = index, n: int = clients, f: int = first) -> Any:
+                return load.LoadSpec(
+                    index=i,
+                    clients=n,
+                    first_client=f,
+                    accounts=self._config.accounts,
+                    skew=self._skew,
+                    largest_amount=LARGEST_AMOUNT,
+                    timeout_us=self._config.client_timeout_ms * 1000,
+                    seed=self._config.seed or 0,
+                    queue_limit=self._config.queue_buffer_kib * 1024,
+                    control=control,
+                    peers=self.fleet.loads[i].peers,
+                )
+
+            self.fleet.start_load(handle, spec)
+            first += clients
+        self._answers(load.READY)
+
+    def go(self) -> None:
+        """All clients begin."""
+        self._tell(load.GO)
+
+    def sleep(self, seconds: float, each: Callable[[], None] | None = None) -> None:
+        """Let the fleet work; `each` is called ten times a second."""
+        until = worker.now() + int(seconds * 1e6)
+        while (now := worker.now()) < until:
+            self.fleet.pump(min(until, now + 100_000))
+            if each is not None:
+                each()
+
+    # ---- measuring -----------------------------------------------------------------------------
+
+    def measure(self, seconds: float, each: Callable[[], None] | None = None) -> Window:
+        """What happens in the next seconds."""
+        before, used = self._figures(), self._usage()
+        started = time.monotonic()
+        self.sleep(seconds, each)
+        after, now_used = self._figures(), self._usage()
+        took = time.monotonic() - started
+        histogram: dict[int, int] = {}
+        for told in after:
+            for bucket, count in told.histogram.items():
+                histogram[bucket] = histogram.get(bucket, 0) + count
+        return Window(
+            answered=sum(t.answered for t in after) - sum(t.answered for t in before),
+            seconds=took,
+            histogram=histogram,
+            retries=sum(t.retries for t in after) - sum(t.retries for t in before),
+            cpu_seconds={
+                name: use.cpu_seconds - used[name].cpu_seconds
+                for name, use in now_used.items()
+                if name in used
+            },
+            resident_bytes={name: use.resident_bytes for name, use in now_used.items()},
+            leader=self.leader(),
+            largest_us=load.lower_bound(max(histogram, default=0)),
+        )
+
+    def _figures(self) -> list[_Told]:
+        self._tell(load.FIGURES)
+        return [_Told(v[1], v[3], v[2]) for v in self._answers(load.FIGURES)]
+
+    def _usage(self) -> dict[str, Usage]:
+        pids = self.fleet.pids()
+        found = usage_of(pids.values())
+        return {name: found[pid] for name, pid in pids.items() if pid in found}
+
+    def bytes_on_disk(self) -> int:
+        """Of all replicas together."""
+        return bytes_on_disk(self._folder)
+
+    def leader(self) -> ReplicaId | None:
+        """Who leads, as far as is known."""
+        leaders = [
+            (h.progress.ballot, h.replica)
+            for h in self.fleet.handles.values()
+            if h.liveness is Liveness.LIVE and h.progress.role == Role.LEADER.value
+        ]
+        return max(leaders)[1] if leaders else None
+
+    def fail_leader(self, mode: str) -> tuple[ReplicaId, int]:
+        """Fail the leader; returns it, and the microseconds without an answer to any client."""
+        self._await(lambda: self.leader() is not None, "to elect a leader")
+        leader = self.leader()
+        assert leader is not None
+        for handle in self.fleet.loads:
+            handle.heard = [value for value in handle.heard if value[0] != load.GAP]
+        at = worker.now()
+        self.fleet.change([leader], [], mode)
+        first_after: list[int] = []
+        last_before: list[int] = []
+
+        def is_over() -> bool:
+            first_after.clear()
+            last_before.clear()
+            for handle in self.fleet.loads:
+                gaps = [v for v in handle.heard if v[0] == load.GAP and v[2] >= at]
+                if gaps:
+                    last_before.append(gaps[0][1])
+                    first_after.append(gaps[0][2])
+            return len(first_after) == len(self.fleet.loads)
+
+        self._await(is_over, "to answer after a failure")
+        return leader, min(first_after) - max(at, max(last_before))
+
+    def recover(self, replica: ReplicaId) -> None:
+        """Bring a failed replica back and wait until it has caught up with the others."""
+        self.fleet.change([], [replica], "crash")
+
+    # ---- the end -------------------------------------------------------------------------------
+
+    def finish(self) -> tuple[Judgement, ...]:
+        """Stop asking, wait for the last answers, and check everything."""
+        self._tell(load.FINISH)
+        for _, timestamps, sums in self._answers(load.DONE):
+            self._timestamps.update(timestamps)
+            for account, amount in sums.items():
+                self._sums[account] = self._sums.get(account, 0) + amount
+        deadline = worker.now() + SETTLE_US
+        while True:
+            statuses = self._statuses()
+            if len({s.executed_upto for s in statuses}) == 1 or worker.now() > deadline:
+                return self._judge(statuses)
+            self.sleep(0.02)
+
+    def _statuses(self) -> list[ReplicaStatus]:
+        asked = self.fleet.ask(protocol.STATUS)
+        return [protocol.status_from_plain(plain) for plain in asked.values()]
+
+    def _judge(self, statuses: list[ReplicaStatus]) -> tuple[Judgement, ...]:
+        digests = {(s.executed_upto, s.running_hash, s.digest) for s in statuses}
+        agreement = [] if len(digests) == 1 else [f"replicas end differently: {sorted(digests)}"]
+        if len(statuses) < quorum_size(self._config.nodes):
+            agreement.append(f"only {len(statuses)} replicas are left")
+        troubles = [
+            f"n{h.replica}: {h.trouble}"
+            for h in self.fleet.handles.values()
+            if h.trouble and h.liveness is Liveness.STOPPED
+        ]
+        return (
+            judge("agreement", agreement + troubles),
+            judge("conservation", self._leaks(statuses)),
+            judge("exactly_once", self._differences(statuses)),
+        )
+
+    def _leaks(self, statuses: list[ReplicaStatus]) -> Iterator[str]:
+        expected = self._config.initial_balance * len(self._config.accounts)
+        for status in statuses:
+            total = sum(status.balances.values())
+            if total != expected or min(status.balances.values()) < 0:
+                yield f"n{status.replica} holds {total} in all, expected {expected}"
+
+    def _differences(self, statuses: list[ReplicaStatus]) -> Iterator[str]:
+        for status in statuses:
+            for account, balance in status.balances.items():
+                expected = self._config.initial_balance + self._sums.get(account, 0)
+                if balance != expected:
+                    yield (
+                        f"n{status.replica} holds {balance} for {account}, "
+                        f"acknowledged transfers give {expected}"
+                    )
+            last = {session[0]: session[1] for session in status.sessions}
+            if last != self._timestamps:
+                yield f"n{status.replica} knows other last requests than the clients"
+
+    # ---- talking to load processes -------------------------------------------------------------
+
+    def _tell(self, word: str) -> None:
+        for handle in self.fleet.loads:
+            assert handle.control is not None
+            handle.control.send((word,))
+
+    def _answers(self, word: str) -> list[Any]:
+        """The next value with this first word, of every load process."""
+        loads = self.fleet.loads
+        self._await(lambda: all(any(v[0] == word for v in h.heard) for h in loads), f"for {word}")
+        found = []
+        for handle in loads:
+            value = next(v for v in handle.heard if v[0] == word)
+            handle.heard.remove(value)
+            found.append(value)
+        return found
+
+    def _await(self, condition: Callable[[], bool], what: str) -> None:
+        deadline = worker.now() + int(ANSWER_SECONDS * 1e6)
+        while not condition():
+            if worker.now() > deadline:
+                raise HarnessError(f"waited {ANSWER_SECONDS:.0f} s {what}", exit_code=EXIT_MACHINE)
+            self.fleet.pump(deadline)

@@ -1,0 +1,53 @@
+"""CPU time and resident memory of processes, as the kernel counts them."""
+
+import os
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Of one process: seconds of CPU since its start, bytes resident now."""
+
+    cpu_seconds: float
+    resident_bytes: int
+
+
+def usage_of(pids: Iterable[int]) -> dict[int, Usage]:
+    """By process id; those that are gone are left out."""
+    found: dict[int, Usage] = {}
+    for pid in pids:
+        usage = _from_proc(pid) if os.path.isdir("/proc/self") else _from_ps(pid)
+        if usage is not None:
+            found[pid] = usage
+    return found
+
+
+def _from_proc(pid: int) -> Usage | None:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    ticks = int(fields[11]) + int(fields[12])
+    pages = int(fields[21])
+    return Usage(ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE"))
+
+
+def _from_ps(pid: int) -> Usage | None:
+    asked = subprocess.run(
+        ["ps", "-o", "time=,rss=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    if not asked.stdout.strip():
+        return None
+    time, kibibytes = asked.stdout.split()
+    seconds = 0.0
+    for part in time.replace("-", ":").split(":"):
+        seconds = seconds * 60 + float(part)
+    return Usage(seconds, int(kibibytes) * 1024)
+
+
+def bytes_on_disk(folder: Path) -> int:
+    """Of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
