@@ -53,26 +53,30 @@ def extend_hash(before: str, first_slot: Slot, executed: list[tuple[Request, Ses
 
 
 def encode(checkpoint: Checkpoint) -> bytes:
-    """Canonical bytes, for the pieces of a STATE."""
+    """Canonical bytes, for the pieces of a STATE; the first line seals all that follow."""
     sessions = {session[0]: session for session in checkpoint.sessions}
-    return (
+    text = (
         f"{checkpoint.slot} {checkpoint.running_hash} {checkpoint.digest} "
         f"{len(checkpoint.balances)}\n"
         + encode_balances(checkpoint.balances)
         + encode_sessions(sessions)
-    ).encode()
+    )
+    return f"{sha256(text)}\n{text}".encode()
 
 
 def decode(data: bytes) -> Checkpoint | None:
-    """The checkpoint in `data`, or None when it is damaged (digest included)."""
+    """The checkpoint in `data`, or None when it is damaged (seal or digest)."""
     try:
-        head, *lines = data.decode().splitlines()
+        seal, text = data.decode().split("\n", 1)
+        if sha256(text) != seal:
+            return None
+        head, *lines = text.splitlines()
         slot, running_hash, digest, accounts = head.split(" ")
         balances = {a: int(b) for a, b in (line.split(" ") for line in lines[: int(accounts)])}
         sessions = tuple(_decode_session(line) for line in lines[int(accounts) :])
-    except (ValueError, UnicodeDecodeError):
+        checkpoint = Checkpoint(int(slot), running_hash, balances, sessions, digest)
+    except ValueError:
         return None
-    checkpoint = Checkpoint(int(slot), running_hash, balances, sessions, digest)
     return checkpoint if checkpoint.computed_digest() == digest else None
 
 

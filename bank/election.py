@@ -36,11 +36,6 @@ class Candidacy:
         """True when enough promises count, the candidate's own included."""
         return self.own_durable and len(self.counted(committed_upto)) + 1 >= quorum
 
-    def ahead(self, committed_upto: Slot) -> list[ReplicaId]:
-        """Peers whose promise waits for a checkpoint, the one that truncated most first."""
-        peers = [r for r, p in self.promises.items() if p.truncated_upto > committed_upto]
-        return sorted(peers, key=lambda r: (-self.promises[r].truncated_upto, r))
-
 
 def merge(logs: Iterable[Iterable[AcceptedEntry]], above: Slot) -> dict[Slot, AcceptedEntry]:
     """The value that each open slot above `above` must get, from the logs of a quorum."""

@@ -77,6 +77,8 @@ class Safety:
         self._known = {replica: _Known() for replica in range(1, replicas + 1)}
         # ballot -> slot -> request; a ballot has one leader, which proposes one value per slot
         self._proposed: dict[Ballot, dict[Slot, Request]] = {}
+        self._latest: dict[Slot, Request] = {}  # proposed in any ballot
+        self.contested = 0  # how often a slot was proposed with another value than before
         # slot -> (ballot, request) -> replicas that have it on disk; of slots not executed yet
         self._votes: dict[Slot, dict[tuple[Ballot, Request], set[ReplicaId]]] = {}
         self._digests: dict[Slot, tuple[str, ReplicaId]] = {}
@@ -95,7 +97,11 @@ class Safety:
         values = self._proposed.get(ballot)
         if values is None:
             raise Violation(f"slot {first_slot} proposed in {ballot}, which nobody leads")
+        latest = self._latest
         for slot, request in enumerate(requests, first_slot):
+            if latest.setdefault(slot, request) != request:
+                latest[slot] = request
+                self.contested += 1
             known = values.setdefault(slot, request)
             if known is not request and known != request:
                 raise Violation(f"slot {slot} proposed in {ballot} as {known} and as {request}")

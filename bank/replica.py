@@ -416,9 +416,12 @@ class Replica(Learner):
     def _step_down(self, why: str) -> None:
         """Lead or stand no longer. The ballot is never led again: the next one has a new number."""
         self._note(why)
-        if self._leadership is not None:
-            for request in self._leadership.batch:
-                self._keep(request, relayed=False)
+        if (lead := self._leadership) is not None:
+            # What it proposed may be lost with its ballot: the next leader is asked as well.
+            proposed = self.log.requests(self.log.committed_upto + 1, lead.next_slot - 1)
+            for request in (*proposed, *lead.batch):
+                if request[0]:
+                    self._keep(request, relayed=False)
         self._leadership = self._candidacy = None
         self.role = Role.FOLLOWER
         self._settled = self._awaiting = False

@@ -1,12 +1,29 @@
-"""cluster.yaml: every number of a cluster, checked, as one frozen value."""
+"""cluster.yaml: every number of a cluster, checked, as one frozen value.
 
-from dataclasses import dataclass
+`load` and `from_flags` check each value alone and keep where it stands; `layer` puts layers over
+the defaults and checks values against each other. No rule depends on where a value came from,
+and everything wrong with a file is reported at once. A key is added in four places: the
+dataclass, `_RULES`, testsets/cluster.yaml and SPEC §5; a test compares the first three.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from string import ascii_lowercase, ascii_uppercase
+from typing import Any, NamedTuple, TypeAlias
 
 from bank.settings import MILLISECOND, Settings
+from harness import text_file, yaml_reader
+from harness.errors import HarnessError, nearest
+from harness.text_file import shown
 
 FAILURES = ("disconnect", "crash", "pause")
 DURABILITIES = ("process", "power", "memory")
 NODES = (3, 5, 7, 9)
+MOST_ACCOUNTS = 1_000_000
+MOST_MONEY = 2**63 - 1  # all of it may end in one account, and SQLite stores 64 bits
+LONGEST_MS = 24 * 60 * 60 * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +67,259 @@ class ClusterConfig:
     def balances(self) -> dict[str, int]:
         """The state before slot 1."""
         return dict.fromkeys(self.accounts, self.initial_balance)
+
+
+class Override(NamedTuple):
+    """A checked value and where it was given."""
+
+    where: str  # "cluster.yaml:3: heartbeat_ms" or "--heartbeat-ms"
+    value: Any  # of the type of the ClusterConfig field
+
+
+Overrides: TypeAlias = Mapping[str, Override]  # by key
+
+
+def load(path: str | Path) -> Overrides:
+    """What a configuration file says. HarnessError with all its problems."""
+    return parse(text_file.read(path, "a YAML configuration"), str(path))
+
+
+def parse(data: bytes, name: str) -> Overrides:
+    """What the bytes of a configuration file say; `name` is for the messages."""
+    section = yaml_reader.parse(data, name)
+    if section is None:
+        return {}
+    if not isinstance(section, yaml_reader.Section):
+        raise HarnessError(f"{name}:1: not a configuration, expected lines such as nodes: 5")
+    if "sets" in section:
+        where = f"{name}:{section.lines['sets']}: sets"
+        raise HarnessError(f"{where}: this is a test set, expected a configuration")
+    return from_section(section, name)
+
+
+def from_section(section: yaml_reader.Section, name: str) -> Overrides:
+    """What a mapping of keys and values in a YAML file says, a whole file or a part of one."""
+    overrides: dict[str, Override] = {}
+    problems: list[tuple[int, str]] = []
+    for key, line in section.repeated:
+        first = section.lines[key]
+        what = f"{_key(key)}: given again, first on line {first}, expected each key once"
+        problems.append((line, what))
+    for key, value in section.items():
+        line = section.lines[key]
+        try:
+            if key not in _RULES:
+                hint = nearest(_key(key).lower(), list(_RULES))
+                raise ValueError(f"unknown key, expected one of {', '.join(_RULES)}{hint}")
+            overrides[key] = Override(f"{name}:{line}: {key}", _RULES[key](value))
+        except ValueError as error:
+            problems.append((line, f"{_key(key)}: {error}"))
+    if problems:
+        raise HarnessError(*(f"{name}:{line}: {what}" for line, what in sorted(problems)))
+    return overrides
+
+
+def from_flags(flags: Mapping[str, object]) -> Overrides:
+    """What the command line says, by key: --heartbeat-ms is `heartbeat_ms`. None: not given.
+
+    Values may be text as it was typed: `150,300` and `A..J` stand for lists.
+    """
+    overrides: dict[str, Override] = {}
+    problems: list[str] = []
+    for key, value in flags.items():
+        if value is None:
+            continue
+        if isinstance(value, str) and re.fullmatch("[-+]?[0-9]{1,30}", value):
+            value = int(value)
+        flag = "--" + key.replace("_", "-")
+        try:
+            overrides[key] = Override(flag, _RULES[key](value))
+        except ValueError as error:
+            problems.append(f"{flag}: {error}")
+    if problems:
+        raise HarnessError(*problems)
+    return overrides
+
+
+def layer(*layers: Overrides) -> ClusterConfig:
+    """The layers over the defaults, strongest first: flags, a test set's own, the file.
+
+    HarnessError when values do not fit each other; it names the strongest that takes part.
+    """
+    given: dict[str, Override] = {}
+    for overrides in layers:
+        for key, override in overrides.items():
+            given.setdefault(key, override)
+    config = replace(ClusterConfig(), **{key: value for key, (_, value) in given.items()})
+    problems = []
+    for keys, what in _conflicts(config):
+        culprit = next(key for key in given if key in keys)
+        others = "".join(
+            f" ({given[key].where})" for key in keys if key in given and key != culprit
+        )
+        problems.append(f"{given[culprit].where}: {what}{others}")
+    if problems:
+        raise HarnessError(*problems)
+    return config
+
+
+def names_listed(names: Sequence[str]) -> str:
+    """Names in a message: "A..J" when they are consecutive letters, else up to ten of them."""
+    letters = "".join(names)
+    if len(names) > 2 and all(len(name) == 1 for name in names) and letters in ascii_uppercase:
+        return f"{names[0]}..{names[-1]}"
+    return ", ".join([*names[:10], "…"] if len(names) > 10 else names)
+
+
+def _conflicts(config: ClusterConfig) -> list[tuple[tuple[str, ...], str]]:
+    """Values that do not fit each other: the keys, and what is wrong and expected."""
+    found: list[tuple[tuple[str, ...], str]] = []
+    low, _ = config.election_timeout_ms
+    if low <= config.heartbeat_ms:
+        what = f"a replica must hear a heartbeat ({config.heartbeat_ms} ms) within its shortest "
+        what += f"election time-out ({low} ms), expected heartbeat_ms below election_timeout_ms"
+        found.append((("election_timeout_ms", "heartbeat_ms"), what))
+    if config.failure == "crash" and config.durability == "memory":
+        what = "a crashed replica returns from its disk and durability memory keeps nothing, "
+        what += "expected durability process or power, or failure disconnect or pause"
+        found.append((("failure", "durability"), what))
+    if len(config.accounts) * config.initial_balance > MOST_MONEY:
+        what = f"{len(config.accounts)} accounts of {config.initial_balance} are more money than "
+        what += f"is counted, expected at most {MOST_MONEY} in all"
+        found.append((("initial_balance", "accounts"), what))
+    return found
+
+
+_RANGE = re.compile(
+    r"\s*([a-z_]*)([a-z]|[0-9]{1,7})\s*\.\.\s*\1([a-z]|[0-9]{1,7})\s*", re.IGNORECASE
+)
+_PAIR = re.compile(r"\[?\s*([0-9]{1,9})\s*,\s*([0-9]{1,9})\s*\]?")
+
+_Rule: TypeAlias = Callable[[object], Any]  # the checked value; ValueError: what was expected
+
+
+def _shown(value: object) -> str:
+    """A value of a file as it stands in a message. Never walks a list: aliases can be endless."""
+    if value is None:
+        return "no value"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return shown(str(value))
+    if isinstance(value, str):
+        return f'"{shown(value)}"'
+    return "a mapping" if isinstance(value, Mapping) else "a list"
+
+
+def _key(key: object) -> str:
+    return shown(key) if isinstance(key, str) else _shown(key)
+
+
+def _is_integer(value: object, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _integer(low: int, high: int) -> _Rule:
+    def rule(value: object) -> object:
+        if not _is_integer(value, low, high):
+            raise ValueError(f"found {_shown(value)}, expected a whole number from {low} to {high}")
+        return value
+
+    return rule
+
+
+def _choice(*known: str | int) -> _Rule:
+    def rule(value: object) -> object:
+        if type(value) in (str, int) and value in known:  # True == 1, hence the types
+            return value
+        words = [str(word) for word in known]
+        hint = nearest(value.lower(), words) if isinstance(value, str) else ""
+        raise ValueError(
+            f"found {_shown(value)}, expected {', '.join(words[:-1])} or {words[-1]}{hint}"
+        )
+
+    return rule
+
+
+def _seed(value: object) -> object:
+    if value is not None and not _is_integer(value, 0, MOST_MONEY):
+        raise ValueError(f"found {_shown(value)}, expected null or a whole number from 0")
+    return value
+
+
+def _election_timeout(value: object) -> tuple[int, int]:
+    expected = f"expected [low, high] from 1 to {LONGEST_MS}, low not above high"
+    if isinstance(value, str) and (pair := _PAIR.fullmatch(value)):
+        value = [int(word) for word in pair.groups()]
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        raise ValueError(f"found {_shown(value)}, {expected}")
+    low, high = value
+    for bound in value:
+        if not _is_integer(bound, 1, LONGEST_MS):
+            raise ValueError(f"found {_shown(bound)}, {expected}")
+    if low > high:
+        raise ValueError(f"found {low} above {high}, {expected}")
+    return low, high
+
+
+def _accounts(value: object) -> tuple[str, ...]:
+    """A list of names, or as text: `A..J`, `c1..c100`, `alice, bob`."""
+    if isinstance(value, str):
+        value = _range(value) if ".." in value else [word.strip() for word in value.split(",")]
+    expected = "expected names such as A..J, c1..c100 or [alice, bob]"
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"found {_shown(value)}, {expected}")
+    if not 1 <= len(value) <= MOST_ACCOUNTS:
+        raise ValueError(f"found {len(value)} accounts, expected 1 to {MOST_ACCOUNTS}")
+    seen: set[str] = set()
+    for name in value:
+        if not isinstance(name, str) or not re.fullmatch("[A-Za-z0-9_]{1,32}", name):
+            raise ValueError(
+                f"found {_shown(name)}, expected 1 to 32 letters, digits or _ in a name"
+            )
+        if re.fullmatch("[nN][0-9]+", name):
+            raise ValueError(f"{name} is a replica's name, {expected}")
+        if name.lower() in seen:
+            raise ValueError(f"{name} twice (letter case does not count), expected each name once")
+        seen.add(name.lower())
+    return tuple(value)
+
+
+def _range(text: str) -> list[str]:
+    """The names of `A..J` or `c1..c100`."""
+    match = _RANGE.fullmatch(text)
+    if match:
+        prefix, first, last = match.groups()
+        if first.isdigit() and last.isdigit() and int(first) <= int(last):
+            return [f"{prefix}{number}" for number in range(int(first), int(last) + 1)]
+        for letters in (ascii_uppercase, ascii_lowercase):
+            if first in letters and last in letters and first <= last:
+                names = letters[letters.index(first) : letters.index(last) + 1]
+                return [prefix + name for name in names]
+    raise ValueError(f"found {_shown(text)}, expected a range such as A..J or c1..c100")
+
+
+_some_ms = _integer(1, LONGEST_MS)
+_any_ms = _integer(0, LONGEST_MS)
+
+_RULES: dict[str, _Rule] = {
+    "nodes": _choice(*NODES),
+    "accounts": _accounts,
+    "initial_balance": _integer(0, MOST_MONEY),
+    "election_timeout_ms": _election_timeout,
+    "prepare_quiet_ms": _any_ms,
+    "prepare_pause_ms": _some_ms,
+    "heartbeat_ms": _some_ms,
+    "stagger_ms": _any_ms,
+    "client_timeout_ms": _some_ms,
+    "patience_ms": _some_ms,
+    "progress_ms": _some_ms,
+    "checkpoint_interval": _integer(1, 1_000_000),
+    "checkpoint_pause_ms": _any_ms,
+    "keep_slots": _integer(0, 1_000_000),
+    "queue_buffer_kib": _integer(512, 1_048_576),  # a piece of a checkpoint must fit
+    "trace_messages": _integer(0, 10_000_000),
+    "failure": _choice(*FAILURES),
+    "durability": _choice(*DURABILITIES),
+    "seed": _seed,
+}

@@ -24,6 +24,7 @@ from bank.sessions import Request
 from harness.driver import TraceLine
 
 SHOWN_REQUESTS = 8  # in one line; more are counted
+SHOWN_IN_VIEW = 1000  # of a NEW-VIEW, which is rare and worth reading in full
 
 
 def describe_request(request: Request) -> str:
@@ -33,10 +34,10 @@ def describe_request(request: Request) -> str:
     return text if kind == NOOP or client == sender else f"{client}: {text}"
 
 
-def describe_requests(requests: tuple[Request, ...]) -> str:
+def describe_requests(requests: tuple[Request, ...], most: int = SHOWN_REQUESTS) -> str:
     """A run of requests, cut to the first few."""
-    shown = ", ".join(map(describe_request, requests[:SHOWN_REQUESTS]))
-    more = len(requests) - SHOWN_REQUESTS
+    shown = ", ".join(map(describe_request, requests[:most]))
+    more = len(requests) - most
     return f"{shown} … {more} more" if more > 0 else shown
 
 
@@ -75,7 +76,8 @@ def _parts(message: Message) -> tuple[Ballot | None, str, str]:
             return ballot, slots, f"committed up to {committed_upto}; AcceptLog [{entries}]"
         case NewView(ballot, first_slot, requests, _) | Accept(ballot, first_slot, requests, _):
             slots = span(first_slot, first_slot + len(requests) - 1)
-            return ballot, slots, describe_requests(requests)
+            most = SHOWN_IN_VIEW if isinstance(message, NewView) else SHOWN_REQUESTS
+            return ballot, slots, describe_requests(requests, most)
         case Accepted(ballot, first_slot, last_slot, _):
             return ballot, span(first_slot, last_slot), ""
         case Commit(ballot, committed_upto):

@@ -14,6 +14,7 @@ import sys
 import time
 import types
 from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from typing import Any
@@ -27,27 +28,38 @@ KERNEL_SECONDS = 5.0  # how long the kernel may take to do what a signal asks fo
 
 
 @contextlib.contextmanager
-def _quiet_start() -> Iterator[None]:
-    """Children ignore Ctrl-C from their first instruction, and import no main module."""
-    old_main = sys.modules["__main__"]
+def _hidden_main() -> Iterator[None]:
+    """Children import no main module."""
+    main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        old_handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:  # not in the main thread: Ctrl-C does not come here
-        old_handler = None
     try:
         yield
     finally:
-        if old_handler is not None:
-            signal.signal(signal.SIGINT, old_handler)
-        sys.modules["__main__"] = old_main
+        sys.modules["__main__"] = main
+
+
+def _ensure_forkserver() -> None:
+    """The forkserver ignores Ctrl-C from its first instruction, and so do all its children.
+
+    For the few milliseconds of that start a Ctrl-C is lost; afterwards only the harness gets one.
+    """
+    try:
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except ValueError:  # not in the main thread: Ctrl-C does not come here
+        forkserver.ensure_running()
+        return
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def start(target: Callable[..., None], *arguments: Any) -> ForkServerProcess:
     """Start a process; HarnessError with EXIT_MACHINE when the machine refuses."""
     process = CONTEXT.Process(target=target, args=arguments, daemon=True)
     try:
-        with _quiet_start():
+        with _hidden_main():
+            _ensure_forkserver()
             process.start()
     except (OSError, EOFError, RuntimeError) as error:
         raise HarnessError(f"cannot start a process: {error}", exit_code=EXIT_MACHINE) from error

@@ -146,6 +146,9 @@ class Worker:
         if effects.halted is not None:
             self._give_up(protocol.HALTED, effects.halted)
             return
+        if self._tracer is not None:
+            for note in effects.notes:
+                self._tracer.note(at, note)
         self._perform(effects)
         replica.stored()
         self._report(effects)
@@ -173,8 +176,6 @@ class Worker:
         lines: list[tuple[Any, ...]] = []
         executed: list[tuple[int, list[tuple[Any, Any]]]] = []
         if self._tracer is not None:
-            for note in effects.notes:
-                self._tracer.note(now(), note)
             lines = [
                 (s.at, s.direction, s.peer, s.label, s.ballot, s.slots, s.text)
                 for s in self._tracer.take()

@@ -1,0 +1,37 @@
+"""Further commands, one module each; the first word of the command line names the module.
+
+A command is a module with `add_arguments(parser)` and `run(options, console) -> int` (the exit
+code); the first line of its docstring is its help. Being here is all the registration there is:
+`--help` imports every one, running a command imports that one alone.
+"""
+
+import pkgutil
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+
+from rich.console import Console
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command, imported."""
+
+    name: str
+    help: str
+    add_arguments: Callable[[ArgumentParser], None]
+    run: Callable[[Namespace, Console], int]
+
+
+def names() -> list[str]:
+    """The names of all commands, sorted; imports none of them."""
+    modules = (module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(name for name in modules if not name.startswith("_"))
+
+
+def find(name: str) -> Command:
+    """Import one of `names()`."""
+    module = import_module(f"{__name__}.{name}")
+    assert module.__doc__, f"{module.__name__} has no docstring, its first line is the help"
+    return Command(name, module.__doc__.strip().splitlines()[0], module.add_arguments, module.run)

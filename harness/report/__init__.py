@@ -1,0 +1,1 @@
+"""Reports that other programs read: pure builders, from SetReports to documents."""

@@ -1,0 +1,102 @@
+"""The JSON document of `--format json`. Pure: values in, plain dicts and lists out.
+
+Every replica is listed in every set, failed ones as they were left. A value that does not exist
+is null, never left out; keys may be added, none is renamed or dropped.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from bank.ballot import Ballot, replica_name
+from bank.ledger import describe
+from harness.check.verdict import Judgement, Verdict
+from harness.config import ClusterConfig
+from harness.driver import ReplicaView
+from harness.history import Operation
+from harness.runner import SetReport, StepReport
+
+
+def document(
+    file: str,
+    config: ClusterConfig,
+    reports: Sequence[SetReport],
+    pending: Sequence[Operation],
+    verdict: Verdict,
+) -> dict[str, Any]:
+    """The whole run; `file` is its name as it was given."""
+    return {
+        "file": file,
+        "failure": config.failure,
+        "durability": config.durability,
+        "nodes": config.nodes,
+        "seed": config.seed,
+        "sets": [_set(report) for report in reports],
+        "pending": [
+            {
+                "step": describe(*operation.request[2:]),
+                "client": operation.request[0],
+                "set": operation.set_number,
+            }
+            for operation in pending
+        ],
+        "verdict": verdict.value,
+        "seconds": round(sum(report.seconds for report in reports), 3),
+    }
+
+
+def _set(report: SetReport) -> dict[str, Any]:
+    return {
+        "set": report.number,
+        "live": [replica_name(replica) for replica in report.live],
+        "leader": None if report.leader is None else replica_name(report.leader),
+        "ballot": _ballot(report.ballot),
+        "steps": [_step(step) for step in report.steps],
+        "replicas": {replica_name(view.replica): _replica(view) for view in report.views},
+        "checks": {_key(judgement): judgement.verdict.value for judgement in report.judgements},
+        "reasons": {
+            _key(judgement): judgement.reason for judgement in report.judgements if judgement.reason
+        },
+        "seconds": round(report.seconds, 6),
+        "leaderless_ms": report.leaderless_us / 1000,
+    }
+
+
+def _step(step: StepReport) -> dict[str, Any]:
+    return {
+        "label": step.label,
+        "step": step.text,
+        "outcome": step.outcome,
+        "value": step.value,
+        "slot": step.slot,
+        "ballot": _ballot(step.ballot),
+        "latency_ms": None if step.latency_us is None else step.latency_us / 1000,
+        "carried_from": step.carried_from,
+        "node": None if step.node is None else replica_name(step.node),
+    }
+
+
+def _replica(view: ReplicaView) -> dict[str, Any]:
+    status = view.status
+    return {
+        "state": view.liveness.value,
+        "role": status.role.value,
+        "was_leader": view.was_leader,
+        "promised": _ballot(status.promised),
+        "committed_upto": status.committed_upto,
+        "executed_upto": status.executed_upto,
+        "checkpoint": status.checkpoint,
+        "digest": status.digest,
+        "balances": dict(status.balances),
+        "trouble": view.trouble or status.halted,
+    }
+
+
+def _ballot(ballot: Ballot | None) -> list[int | str] | None:
+    """[2, "n1"]; null also for the ballot below every real one."""
+    if ballot is None or not ballot.number:
+        return None
+    return [ballot.number, replica_name(ballot.replica)]
+
+
+def _key(judgement: Judgement) -> str:
+    return judgement.check.replace("-", "_")

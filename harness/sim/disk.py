@@ -1,0 +1,75 @@
+"""The virtual disk of one replica: what was not committed is lost when its process dies.
+
+`process` and `power` differ in what a loss of power takes. A transaction is committed first and
+synced later; a killed process loses what is not committed, a loss of power what is not synced: a
+suffix of the committed transactions, for SQLite writes them in order.
+"""
+
+from random import Random
+
+from bank.ballot import NO_BALLOT, Ballot, Slot
+from bank.checkpoint import Checkpoint
+from bank.effects import Persist, Stored
+from bank.sessions import Request
+
+
+class Disk:
+    """Survives its replica's incarnations."""
+
+    def __init__(self) -> None:
+        self.promised = NO_BALLOT
+        self.seen = 0
+        self.rows: dict[Slot, tuple[Ballot, Request]] = {}
+        self.committed_upto: Slot = 0
+        self.truncated_upto: Slot = 0
+        self.checkpoint: Checkpoint | None = None
+        self._unsynced: list[Persist] = []  # committed, in order; the fields above lack them
+
+    def commit(self, persist: Persist) -> None:
+        """The transaction is committed: a killed process leaves it behind."""
+        self._unsynced.append(persist)
+
+    def sync(self) -> None:
+        """Everything committed so far survives a loss of power as well."""
+        for persist in self._unsynced:
+            self._apply(persist)
+        self._unsynced.clear()
+
+    def lose_power(self, random: Random) -> int:
+        """Lose a suffix of what was committed and not synced; returns how many transactions."""
+        kept = random.randint(0, len(self._unsynced))
+        lost = len(self._unsynced) - kept
+        del self._unsynced[kept:]
+        self.sync()
+        return lost
+
+    def stored(self) -> Stored:
+        """What a replica that starts now finds. Only after `sync` or `lose_power`."""
+        assert not self._unsynced, "read before the writer's fate was decided"
+        entries = [(slot, *self.rows[slot]) for slot in sorted(self.rows)]
+        return Stored(
+            self.promised,
+            self.seen,
+            entries,
+            self.committed_upto,
+            self.truncated_upto,
+            self.checkpoint,
+        )
+
+    def _apply(self, persist: Persist) -> None:
+        if persist.promise_changed:
+            self.promised, self.seen = persist.promised, persist.seen
+        rows = self.rows
+        for run in persist.runs:
+            for slot, request in enumerate(run.requests, run.first_slot):
+                rows[slot] = (run.ballot, request)
+        if persist.checkpoint is not None:
+            self.checkpoint = persist.checkpoint
+        if persist.truncated_upto > self.truncated_upto:
+            if persist.truncated_upto - self.truncated_upto < len(rows):
+                for slot in range(self.truncated_upto + 1, persist.truncated_upto + 1):
+                    rows.pop(slot, None)
+            else:
+                self.rows = {s: row for s, row in rows.items() if s > persist.truncated_upto}
+            self.truncated_upto = persist.truncated_upto
+        self.committed_upto = persist.committed_upto

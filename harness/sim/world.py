@@ -1,0 +1,451 @@
+"""The simulated cluster: replicas, clients and faults in one thread, on virtual time.
+
+One heap keyed (time, sequence number), one seeded generator: the same configuration and seed give
+the same run, byte for byte. Nothing here looks at the real clock, and no set is iterated whose
+order could show. After every event `bank.invariants` judges what it changed; a violation is
+raised from wherever the world is being driven.
+"""
+
+import heapq
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import assert_never
+
+from bank.ballot import ReplicaId, Slot, replica_name
+from bank.effects import Effects, Persist, Send
+from bank.invariants import Safety, Violation
+from bank.messages import Accept, Accepted, ClientRequest, Message, NewView, PeerDown
+from bank.messages import Prepare, Promise, Reply
+from bank.replica import CLIENT, Replica
+from bank.sessions import NOOP_REQUEST, Request
+from bank.status import Role, SlotStatus
+from harness import wire
+from harness.client import Clients, ClientSend
+from harness.config import ClusterConfig
+from harness.driver import CommitLog, Liveness, ReplicaView, TraceLine
+from harness.history import Operation
+from harness.nemesis import Fail, FailLeader, Fault, Recover, SetLive
+from harness.sim.network import CLIENTS, LinkRules, Network
+from harness.sim.process import Control, Process, ProcessRules
+from harness.tracing import Tracer, trace_line
+
+COMPARED_EVERY = 1000  # events between two comparisons of all replicas' states
+
+
+@dataclass(frozen=True, slots=True)
+class WorldRules:
+    """What the machine and its network are like."""
+
+    links: LinkRules = LinkRules()  # noqa: RUF009 — frozen
+    processes: ProcessRules = ProcessRules()  # noqa: RUF009 — frozen
+    drift_ppm: int = 0  # how far clocks may run apart, either way
+
+
+class SimCluster:
+    """A `harness.driver.Cluster`; see there for what each method promises."""
+
+    def __init__(
+        self,
+        config: ClusterConfig,
+        rules: WorldRules = WorldRules(),  # noqa: B008 — frozen
+        replica_class: Callable[..., Replica] = Replica,
+        sink: Callable[[str], None] | None = None,
+    ) -> None:
+        """`sink` gets one line per event; `replica_class` may be a broken replica, for tests."""
+        self.replicas = config.nodes
+        self.committed = CommitLog()
+        self.coverage: Counter[str] = Counter()
+        self.events = 0
+        self.replica_class = replica_class
+        self.random = Random(f"{config.seed}/world")
+        self.network = Network(self.random, rules.links, self.coverage)
+        self.safety = Safety(config.nodes, config.balances(), config.checkpoint_interval)
+        self.on_death: Callable[[Process], None] = lambda process: None
+        self.on_lead: Callable[[Process], None] = lambda process: None
+        self.on_commit: Callable[[Process], None] = lambda process: None
+        self._config = config
+        self._settings, self.balances = config.settings(), config.balances()
+        self._sink = sink
+        self._now = 0
+        self._sequence = 0
+        self._heap: list[tuple[int, int, Callable[..., None], tuple[object, ...]]] = []
+        self._clients = Clients(config.accounts, config.nodes, config.client_timeout_ms * 1000)
+        self._clients_due: int | None = None
+        drift = rules.drift_ppm
+        self.processes = {
+            replica: Process(
+                self,
+                replica,
+                self._make_replica,
+                rules.processes,
+                self.random.randint(-drift, drift) if drift else 0,
+            )
+            for replica in range(1, config.nodes + 1)
+        }
+        traced = config.trace_messages > 0
+        self._tracers = {r: Tracer() for r in self.processes} if traced else {}
+        self._lines: dict[ReplicaId, deque[TraceLine]] = {
+            r: deque(maxlen=config.trace_messages) for r in self.processes
+        }
+        self._dropped = dict.fromkeys(self.processes, 0)
+
+    # ---- virtual time --------------------------------------------------------------------------
+
+    def now(self) -> int:
+        """Virtual microseconds since the start."""
+        return self._now
+
+    def at(self, when: int, handler: Callable[..., None], *arguments: object) -> None:
+        """Call `handler(*arguments)` at `when`; events of one moment happen in order of asking."""
+        self._sequence += 1
+        heapq.heappush(self._heap, (when, self._sequence, handler, arguments))
+
+    def _next_event(self) -> None:
+        self._now, _, handler, arguments = heapq.heappop(self._heap)
+        self.events += 1
+        handler(*arguments)
+        if self.events % COMPARED_EVERY == 0:
+            self.compare()
+
+    def run_until(self, condition: Callable[[], bool], timeout: int) -> bool:
+        """Let the cluster work until `condition()` holds, at most `timeout` microseconds."""
+        deadline = self._now + timeout
+        while not condition():
+            if not self._heap or self._heap[0][0] > deadline:
+                self._now = deadline
+                return condition()
+            self._next_event()
+        return True
+
+    def compare(self) -> None:
+        """Hold all running replicas' states against each other and against any time before."""
+        self.safety.compare([p.replica.status() for p in self.processes.values() if p.alive])
+
+    def count(self, what: str) -> None:
+        """Something happened that a campaign wants to have reached."""
+        self.coverage[what] += 1
+
+    # ---- life ----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start every replica."""
+        for process in self.processes.values():
+            process.start()
+
+    def stop(self) -> None:
+        """Nothing is held that would have to be released."""
+        self._heap.clear()
+
+    def _make_replica(self, process: Process) -> Replica:
+        stored = process.disk.stored() if process.incarnation > 1 else None
+        if stored is not None:
+            self.safety.restarted(process.id, stored)
+            self.say(process.id, f"restarts as incarnation {process.incarnation}")
+        seed = f"{self._config.seed}/{process.id}/{process.incarnation}"
+        return self.replica_class(
+            process.id,
+            self.replicas,
+            self._settings,
+            Random(seed),
+            self.balances,
+            stored,
+            process.clock(),
+        )
+
+    # ---- what processes do ---------------------------------------------------------------------
+
+    def send(self, process: Process, send: Send) -> None:
+        """A message leaves: judge what it says, then let the network decide."""
+        message, source = send.message, process.id
+        match message:
+            case Prepare() | Promise():
+                self.safety.spoke(source, message.ballot)
+            case Accepted():
+                self.safety.claimed(source, message.ballot, message.first_slot, message.last_slot)
+        if self._tracers or self._sink is not None:
+            everyone = len(send.to) == self.replicas - 1
+            self._trace(source, "out", "all" if everyone else replica_name(send.to[0]), message)
+        data, now = wire.encode(message), self._now
+        for to in send.to:
+            target = self.processes[to]
+            if not target.alive:
+                self.coverage["message lost: its reader was dead"] += 1
+                continue
+            for when in self.network.arrivals(source, to, now):
+                self.at(when, target.deliver, target.incarnation, source, data)
+
+    def reply(self, process: Process, reply: Reply) -> None:
+        """A REPLY leaves for the clients."""
+        if self._tracers or self._sink is not None:
+            self._trace(process.id, "out", "client", reply)
+        data = wire.encode(reply)
+        for when in self.network.arrivals(process.id, CLIENTS, self._now):
+            self.at(when, self._take_reply, data)
+
+    def read(self, process: Process, source: ReplicaId, message: Message) -> None:
+        """A process is about to step this message."""
+        if self._tracers or self._sink is not None:
+            peer = "client" if source == CLIENT else replica_name(source)
+            self._trace(process.id, "in", peer, message)
+
+    def flushed(self, process: Process, effects: Effects) -> None:
+        """A turn's decisions, before any of them has an effect."""
+        replica, safety = process.id, self.safety
+        if effects.halted is not None:
+            raise Violation(f"{replica_name(replica)} stopped itself: {effects.halted}")
+        for executed in effects.executed:
+            safety.executed(replica, executed)
+            self.committed.add(
+                replica,
+                executed.first_slot,
+                [(r, a[2]) for r, a in zip(executed.requests, executed.answers, strict=True)],
+            )
+        if effects.executed and process.replica.role is Role.LEADER:
+            self.on_commit(process)
+        for send in effects.early:
+            message = send.message
+            if isinstance(message, NewView):
+                safety.leads(message.ballot, replica)
+                self.on_lead(process)
+                safety.proposed(message.ballot, message.first_slot, message.requests)
+                self.coverage["no-op proposed"] += message.requests.count(NOOP_REQUEST)
+            elif isinstance(message, Accept):
+                safety.proposed(message.ballot, message.first_slot, message.requests)
+        for note in effects.notes:
+            self.coverage[_kind(note)] += 1
+            self.say(replica, note)
+            if self._tracers:
+                self._tracers[replica].note(self._now, note)
+
+    def stored(self, process: Process, persist: Persist) -> None:
+        """A transaction is durable."""
+        self.safety.stored(process.id, persist)
+
+    def turned(self, process: Process) -> None:
+        """A turn is over."""
+        log = process.replica.log
+        self.safety.watermarks(
+            process.id, log.truncated_upto, log.executed_upto, log.committed_upto
+        )
+
+    def killed(self, process: Process, why: str) -> None:
+        """The kernel closes the dead process's queues: peers and clients read their end."""
+        self.say(process.id, why)
+        notice = PeerDown(process.id, process.incarnation)
+        for peer in self.processes.values():
+            if peer.alive:
+                when = self.network.death_notice(process.id, peer.id, self._now)
+                self.at(when, peer.deliver, peer.incarnation, process.id, notice)
+        when = self.network.death_notice(process.id, CLIENTS, self._now)
+        self.at(when, self._lose_queue, process.id)
+        self.on_death(process)
+
+    # ---- clients -------------------------------------------------------------------------------
+
+    def submit(self, operation: Operation) -> None:
+        """Queue an operation with its client."""
+        self._clients.submit(operation)
+        self._rouse_clients(self._now)
+
+    def set_clients_running(self, running: bool) -> None:
+        """Start or stop the clients' timers."""
+        if running:
+            self._clients.start()
+            self._rouse_clients(self._now)
+        else:
+            self._clients.stop()
+
+    def pending(self) -> list[Operation]:
+        """Operations without an answer."""
+        return self._clients.pending()
+
+    def _rouse_clients(self, when: int) -> None:
+        if self._clients_due is None or when < self._clients_due:
+            self._clients_due = when
+            self.at(when, self._poll_clients)
+
+    def _poll_clients(self) -> None:
+        if self._clients_due != self._now:
+            return  # roused earlier meanwhile
+        self._clients_due = None
+        self._ask(list(self._clients.poll(self._now)))
+        due = self._clients.deadline()
+        if due is not None:
+            self._rouse_clients(max(due, self._now))
+
+    def _ask(self, sends: Sequence[ClientSend]) -> None:
+        """Put requests on the queues, those for one replica as one message."""
+        by_replica: dict[ReplicaId, list[Request]] = {}
+        for to, request in sends:
+            if len(to) > 1:
+                self.coverage["request broadcast"] += 1
+            for replica in to:
+                by_replica.setdefault(replica, []).append(request)
+        for replica in sorted(by_replica):
+            process = self.processes[replica]
+            if process.alive:
+                data = wire.encode(ClientRequest(tuple(by_replica[replica])))
+                for when in self.network.arrivals(CLIENTS, replica, self._now):
+                    self.at(when, process.deliver, process.incarnation, CLIENT, data)
+
+    def _take_reply(self, data: bytes) -> None:
+        reply = wire.decode(data)
+        assert isinstance(reply, Reply)
+        if self._clients.take(reply, self._now):
+            self._rouse_clients(self._now)
+
+    def _lose_queue(self, replica: ReplicaId) -> None:
+        self._ask(self._clients.lost(replica, self._now))
+
+    # ---- faults --------------------------------------------------------------------------------
+
+    def apply(self, fault: Fault) -> tuple[ReplicaId, ...]:
+        """Do this fault; returns the replicas that changed."""
+        failing: list[ReplicaId] = []
+        returning: list[ReplicaId] = []
+        match fault:
+            case SetLive(live):
+                failing = [r for r, p in self.processes.items() if r not in live and p.is_live]
+                returning = [r for r in sorted(live) if not self.processes[r].is_live]
+            case Fail(replica):
+                failing = [replica] if self.processes[replica].is_live else []
+            case Recover(replica):
+                returning = [] if self.processes[replica].is_live else [replica]
+            case FailLeader():
+                leader = self.leader()
+                failing = [] if leader is None else [leader]
+            case _:
+                assert_never(fault)
+        for replica in failing:
+            self._fail(self.processes[replica])
+        for replica in returning:
+            self._recover(self.processes[replica])
+        return tuple(failing + returning)
+
+    def _fail(self, process: Process) -> None:
+        match self._config.failure:
+            case "crash":
+                process.kill()
+            case "pause":
+                self.say(process.id, "paused")
+                process.pause()
+            case _:
+                self.say(process.id, "disconnected")
+                process.control(Control.DISCONNECT)
+                self._settle(lambda: process.disconnected)
+
+    def _recover(self, process: Process) -> None:
+        if not process.alive:
+            process.start()
+        elif process.paused:
+            self.say(process.id, "continued")
+            process.resume()
+        else:
+            self.say(process.id, "reconnected")
+            process.control(Control.RECONNECT)
+            self._settle(lambda: not process.disconnected)
+
+    def _settle(self, confirmed: Callable[[], bool]) -> None:
+        """Wait until a process obeyed: it may be in the middle of a write."""
+        while not confirmed():
+            self._next_event()
+
+    def seek_leader(self) -> None:
+        """Ask every live replica to see to it that there is a leader."""
+        for process in self.processes.values():
+            if process.is_live:
+                process.control(Control.SEEK_LEADER)
+
+    # ---- looking -------------------------------------------------------------------------------
+
+    def liveness(self, replica: ReplicaId) -> Liveness:
+        """Whether this replica takes part."""
+        process = self.processes[replica]
+        if not process.alive:
+            return Liveness.CRASHED
+        if process.paused:
+            return Liveness.PAUSED
+        return Liveness.DISCONNECTED if process.disconnected else Liveness.LIVE
+
+    def leader(self) -> ReplicaId | None:
+        """The live replica in role leader with the highest ballot that a quorum answers."""
+        leaders = [
+            (process.replica.following, replica)
+            for replica, process in self.processes.items()
+            if process.is_live and process.replica.leads_answered()
+        ]
+        return max(leaders)[1] if leaders else None
+
+    def role(self, replica: ReplicaId) -> Role:
+        """What this replica is now, or was last."""
+        return self.processes[replica].replica.role
+
+    def executed_upto(self, replica: ReplicaId) -> Slot:
+        """What this replica executed last."""
+        return self.processes[replica].replica.log.executed_upto
+
+    def _reachable(self, process: Process) -> Replica:
+        """The replica itself, or what its disk says when it cannot be asked."""
+        if process.alive and not process.paused:
+            return process.replica
+        disk = process.disk.stored()
+        return Replica(process.id, self.replicas, self._settings, Random(0), self.balances, disk)
+
+    def views(self) -> tuple[ReplicaView, ...]:
+        """Every replica's state as of now; failed ones as they were left."""
+        return tuple(
+            ReplicaView(
+                replica,
+                self.liveness(replica),
+                self._reachable(process).status(),
+                process.was_leader,
+            )
+            for replica, process in self.processes.items()
+        )
+
+    def slots(self, replica: ReplicaId, slots: Sequence[Slot]) -> tuple[SlotStatus, ...]:
+        """The state of these slots at one replica."""
+        return self._reachable(self.processes[replica]).slots(slots)
+
+    def trace(self, replica: ReplicaId) -> tuple[Sequence[TraceLine], int]:
+        """Messages of this set at one replica, and how many older ones were dropped."""
+        self._take_lines(replica)
+        return tuple(self._lines[replica]), self._dropped[replica]
+
+    def new_set(self) -> None:
+        """Traces start afresh."""
+        for replica in self._tracers:
+            self._take_lines(replica)
+            self._lines[replica].clear()
+            self._dropped[replica] = 0
+
+    def _take_lines(self, replica: ReplicaId) -> None:
+        if replica in self._tracers:
+            lines, taken = self._lines[replica], self._tracers[replica].take()
+            assert lines.maxlen is not None
+            self._dropped[replica] += max(0, len(lines) + len(taken) - lines.maxlen)
+            lines.extend(taken)
+
+    def _trace(self, replica: ReplicaId, direction: str, peer: str, message: Message) -> None:
+        if self._tracers:
+            tracer = self._tracers[replica]
+            tracer.add(self._now, direction, peer, message)
+            if len(tracer.lines) >= self._config.trace_messages:
+                self._take_lines(replica)
+        if self._sink is not None:
+            line = trace_line(self._now, direction, peer, message)
+            arrow = "→" if direction == "out" else "←"
+            words = (line.label, line.ballot, line.slots, line.text)
+            self.say(replica, f"{arrow} {peer} " + " ".join(filter(None, words)))
+
+    def say(self, replica: ReplicaId, text: str) -> None:
+        """One line of the run's story."""
+        if self._sink is not None:
+            self._sink(f"{self._now:>10} {replica_name(replica)} {text}")
+
+
+def _kind(note: str) -> str:
+    """A note without its numbers."""
+    return " ".join(word for word in note.split() if not any(c.isdigit() for c in word))

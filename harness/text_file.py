@@ -1,0 +1,70 @@
+"""A user's file as text, or the reason why it cannot be read. Knows no format.
+
+Every problem here is a HarnessError; no byte sequence gets further than `decode` unless it is
+UTF-8 text without control characters, so nothing read from a file can upset a terminal.
+"""
+
+import re
+from pathlib import Path
+
+from harness.errors import HarnessError, nearest
+
+LARGEST = 64 * 1024 * 1024  # bytes; also what ends a read of an endless device
+
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+
+
+def read(path: str | Path, expected: str) -> bytes:
+    """The file's bytes. `expected` says what it should have been, such as "a CSV test set"."""
+    try:
+        with open(path, "rb") as stream:
+            data = stream.read(LARGEST + 1)
+    except FileNotFoundError:
+        hint = nearest(Path(path).name, _neighbours(Path(path)))
+        raise HarnessError(f"{path}: no such file, expected {expected}{hint}") from None
+    except IsADirectoryError:
+        raise HarnessError(f"{path}: is a folder, expected {expected}") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise HarnessError(f"{path}: cannot be read ({reason}), expected {expected}") from None
+    if len(data) > LARGEST:
+        raise HarnessError(f"{path}: larger than {LARGEST // 1024**2} MiB, expected {expected}")
+    return data
+
+
+def decode(data: bytes, name: str) -> str:
+    r"""The text, without byte order mark, every line ended by "\n". `name` is for the messages."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise HarnessError(f"{name}:1: the file is UTF-16, expected UTF-8 text")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = _lines(data[: error.start].decode("latin-1")).count("\n") + 1
+        byte = f"byte 0x{error.object[error.start]:02x}"
+        raise HarnessError(f"{name}:{line}: not text ({byte}), expected UTF-8 text") from None
+    text = _lines(text)
+    if control := _CONTROL.search(text):
+        line = text.count("\n", 0, control.start()) + 1
+        byte = f"byte 0x{ord(control[0]):02x}"
+        raise HarnessError(f"{name}:{line}: not text ({byte}), expected UTF-8 text")
+    return text
+
+
+def shown(text: str, width: int = 40) -> str:
+    """Text of a file as it stands in a message: one line, printable, at most `width` long."""
+    flat = " ".join(text[: 4 * width].split())
+    if len(flat) > width or len(text) > 4 * width:
+        flat = flat[: width - 1] + "…"
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in flat)
+
+
+def _lines(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _neighbours(path: Path) -> list[str]:
+    """Files of the same kind beside it, by name."""
+    try:
+        return sorted(file.name for file in path.parent.iterdir() if file.suffix == path.suffix)
+    except (OSError, ValueError):
+        return []

@@ -1,0 +1,314 @@
+"""Reports, a cluster and a runner for tests of what people see: nothing here runs or waits."""
+
+import io
+from collections.abc import Callable, Sequence
+
+from rich.console import Console, RenderableType
+
+from bank.ballot import NO_BALLOT, Ballot
+from bank.status import ReplicaStatus, Role, SlotMark, SlotStatus
+from harness.check.verdict import Judgement, Verdict, overall
+from harness.config import ClusterConfig
+from harness.driver import CommitLog, Liveness, ReplicaView, TraceLine
+from harness.errors import EXIT_MACHINE, HarnessError
+from harness.history import Operation
+from harness.nemesis import Fail, FailLeader, Recover
+from harness.runner import Performance, Progress, SetReport, StepReport
+from harness.testset import CaseSet
+
+CHECKS = ("agreement", "conservation", "exactly_once", "linearizable", "progress")
+LIVE, GONE, DEAD = Liveness.LIVE, Liveness.DISCONNECTED, Liveness.CRASHED
+BEFORE = dict(zip("ABCDEFGHIJ", (6, 1, 11, 11, 14, 11, 12, 11, 14, 9), strict=True))
+AFTER = dict(zip("ABCDEFGHIJ", (2, 6, 10, 11, 12, 13, 12, 11, 12, 11), strict=True))
+
+
+def view(
+    replica: int,
+    balances: dict[str, int],
+    liveness: Liveness = LIVE,
+    role: Role = Role.FOLLOWER,
+    upto: int = 16,
+    ballot: Ballot = Ballot(2, 2),  # noqa: B008
+    digest: str = "b70d44" + "0" * 58,
+    was_leader: bool = False,
+    checkpoint: int = 0,
+    answered: bool = True,
+    trouble: str | None = None,
+    truncated_upto: int = 0,
+) -> ReplicaView:
+    status = ReplicaStatus(
+        replica=replica,
+        role=role,
+        promised=ballot,
+        following=ballot,
+        answered=answered,
+        committed_upto=upto,
+        executed_upto=upto,
+        truncated_upto=truncated_upto,
+        last_slot=upto,
+        checkpoint=checkpoint,
+        digest=digest,
+        running_hash="",
+        balances=balances,
+        sessions=(),
+        halted=None,
+    )
+    return ReplicaView(replica, liveness, status, was_leader, trouble)
+
+
+def judgements(**others: tuple[Verdict, str]) -> tuple[Judgement, ...]:
+    return tuple(Judgement(c, *others.get(c, (Verdict.VALID, ""))) for c in CHECKS)
+
+
+def set_six() -> SetReport:
+    """The set of SCREEN: two carried over, then the leader fails."""
+    first, second = Ballot(1, 1), Ballot(2, 2)
+    stale = {**BEFORE, "A": 2, "B": 6, "C": 10, "D": 9, "F": 13, "I": 14}
+    return SetReport(
+        number=6,
+        position=6,
+        total=10,
+        live=(1, 2, 3, 4, 5),
+        leader=2,
+        ballot=second,
+        steps=(
+            StepReport("5.1", "(C, B, 1)", "success", None, 12, first, 1_100, 5),
+            StepReport("5.2", "(D, F, 2)", "success", None, 13, first, 1_200, 5),
+            StepReport("1", "(A, B, 4)", "success", None, 14, first, 600),
+            StepReport("2", "LF", "done", node=1),
+            StepReport("3", "(I, D, 2)", "success", None, 15, second, 402_000),
+            StepReport("4", "(E, J, 2)", "success", None, 16, second, 403_000),
+        ),
+        views=(
+            view(1, stale, GONE, Role.LEADER, 14, first, "9f31c2", was_leader=True),
+            view(2, AFTER, role=Role.LEADER),
+            view(3, AFTER),
+            view(4, AFTER),
+            view(5, AFTER),
+        ),
+        judgements=judgements(),
+        seconds=0.83,
+        leaderless_us=401_000,
+    )
+
+
+def troubled() -> SetReport:
+    """Everything that can be wrong at once: no quorum, checks that fail or cannot decide."""
+    wrong = {**AFTER, "A": 3}
+    return SetReport(
+        number=12,
+        position=2,
+        total=3,
+        live=(1, 2),
+        leader=None,
+        ballot=None,
+        steps=(
+            StepReport("6.7", "(F, A, 2)", "pending", carried_from=6),
+            StepReport("0.1", "(G, A, 2)", "pending", carried_from=0),
+            StepReport("1", "(B, F, 30)", "failed", None, 17, Ballot(2, 2), 90_000),
+            StepReport("2", "(A)", "success", 2, 18, Ballot(2, 2), 60),
+            StepReport("3", "LF", "no-leader"),
+            StepReport("4", "F(n2)", "done", node=2),
+            StepReport("5", "R(n2)", "done", node=2),
+            StepReport("6", "(J, I, 1)", "pending"),
+        ),
+        views=(
+            view(1, AFTER, role=Role.LEADER, upto=18, answered=False, checkpoint=10),
+            view(2, wrong, role=Role.CANDIDATE, upto=18, ballot=Ballot(14, 2)),
+            view(3, AFTER, Liveness.PAUSED),
+            view(4, BEFORE, DEAD, upto=11, ballot=NO_BALLOT),
+            view(5, AFTER, Liveness.STOPPED, trouble="n5.db: damaged: row 3 missing"),
+        ),
+        judgements=judgements(
+            agreement=(Verdict.INVALID, "slot 17: n1 executed (A, B, 1), n2 (B, A, [1])"),
+            linearizable=(Verdict.UNKNOWN, "slots up to 10 are from an earlier run"),
+        ),
+        seconds=12.5,
+        leaderless_us=60,
+    )
+
+
+def long_set(failing: Sequence[int] = (7, 31), pending: Sequence[int] = (50,)) -> SetReport:
+    """Fifty steps, one of them LF, a few that failed or wait."""
+    ballots = Ballot(1, 1), Ballot(2, 2)
+    steps = []
+    for index in range(1, 51):
+        ballot = ballots[index > 20]
+        if index == 20:
+            steps.append(StepReport("20", "LF", "done", node=1))
+        elif index in pending:
+            steps.append(StepReport(str(index), "(C, D, 1)", "pending"))
+        else:
+            outcome = "failed" if index in failing else "success"
+            step = StepReport(
+                str(index), "(C, D, 1)", outcome, None, index, ballot, 900 + 100 * index
+            )
+            steps.append(step)
+    base = set_six()
+    return SetReport(
+        10, 10, 10, base.live, 2, base.ballot, tuple(steps), base.views, judgements(), 0.05, 400_000
+    )
+
+
+def many_accounts(accounts: int = 100, changed: int = 12) -> SetReport:
+    """More accounts than are shown, with long names and large balances."""
+    before = {f"account{number}": 1_000_000 for number in range(accounts)}
+    after = {a: b + (n + 1 if n < changed else 0) for n, (a, b) in enumerate(before.items())}
+    base = set_six()
+    views = (view(1, before, GONE, upto=3), *(view(r, after) for r in (2, 3, 4, 5)))
+    steps = (StepReport("1", "(account1, account2, 100)", "success", None, 3, base.ballot, 900),)
+    return SetReport(1, 1, 1, (2, 3, 4, 5), 2, base.ballot, steps, views, judgements(), 0.01, 0)
+
+
+TRACE = (
+    TraceLine(5_000_000, "in", "n1", "HEARTBEAT", "(1, n1)", "", "7 heartbeats and their answers"),
+    TraceLine(5_000_200, "in", "n1", "DOWN", "", "", "the process of n1 died"),
+    TraceLine(5_000_300, "out", "all", "PREPARE", "(2, n2)", "", "committed up to 14"),
+    TraceLine(5_001_000, "note", "", "", "", "", "leads (2, n2)"),
+    TraceLine(5_001_100, "out", "all", "NEW-VIEW", "(2, n2)", "13-15", "no-op, (A, B, 4), no-op"),
+    TraceLine(5_002_500, "in", "client", "REQUEST", "", "", "(I, D, 2), (E, J, 2)"),
+    TraceLine(5_012_500, "out", "all", "ACCEPT", "(2, n2)", "16-17", "(I, D, 2), (E, J, 2)"),
+)
+READ = (
+    TraceLine(5_001_400, "in", "n2", "NEW-VIEW", "(2, n2)", "13-15", "no-op, (A, B, 4), no-op"),
+)
+
+
+class FakeCluster:
+    """As much of a Cluster as the prompt asks for; `calls` notes what changed it."""
+
+    def __init__(self, reports: Sequence[SetReport], started: Callable[[], None] = lambda: None):
+        self.replicas = 5
+        self.committed = CommitLog()
+        for slot in range(1, 17):
+            request = ("A", slot, "transfer", "A", "B", 1)
+            self.committed.slots[slot] = (request, "success")
+        self.reports = reports
+        self.traces = {1: READ, 2: TRACE, 3: READ}
+        self.dropped = 0
+        self.calls: list[str] = []
+        self.start_hook = started
+        self.waiting: list[Operation] = []
+
+    def start(self) -> None:
+        self.calls.append("start")
+        self.start_hook()
+
+    def stop(self) -> None:
+        self.calls.append("stop")
+
+    def views(self) -> tuple[ReplicaView, ...]:
+        return self.reports[0].views
+
+    def liveness(self, replica: int) -> Liveness:
+        return self.views()[replica - 1].liveness
+
+    def trace(self, replica: int) -> tuple[Sequence[TraceLine], int]:
+        return self.traces.get(replica, ()), self.dropped
+
+    def slots(self, replica: int, slots: Sequence[int]) -> tuple[SlotStatus, ...]:
+        status = self.views()[replica - 1].status
+        found = []
+        for slot in slots:
+            request = ("A", slot, "transfer", "A", "B", 1)
+            if slot <= status.executed_upto:
+                found.append(SlotStatus(slot, SlotMark.EXECUTED, status.following, request))
+            elif slot == 17 and replica < 4:
+                other = ("B", 9, "noop", "", "", 0) if replica == 3 else request
+                found.append(SlotStatus(slot, SlotMark.ACCEPTED, status.following, other))
+            else:
+                found.append(SlotStatus(slot, SlotMark.NONE, None, None))
+        return tuple(found)
+
+
+class FakeRunner:
+    """Gives the reports it was made of, one after the other."""
+
+    def __init__(
+        self,
+        reports: Sequence[SetReport],
+        on_progress: Callable[[Progress], None] | None = None,
+        before_set: Callable[[], None] = lambda: None,
+    ):
+        self._coming = list(reports)
+        self._on_progress = on_progress
+        self._before_set = before_set
+        self.reports: list[SetReport] = []
+        self.poked: list[object] = []
+        self.waiting: list[Operation] = []
+
+    @property
+    def remaining(self) -> int:
+        return len(self._coming)
+
+    def run_next(self) -> SetReport:
+        self._before_set()
+        report = self._coming.pop(0)
+        if self._on_progress is not None:
+            self._on_progress(progress(report))
+        self.reports.append(report)
+        return report
+
+    def poke(self, action: object) -> StepReport:
+        self.poked.append(action)
+        match action:
+            case Fail(replica):
+                return StepReport("+", f"F(n{replica})", "done", node=replica)
+            case Recover(replica):
+                return StepReport("+", f"R(n{replica})", "done", node=replica)
+            case FailLeader():
+                return StepReport("+", "LF", "no-leader")
+        return StepReport("+", "(A, B, 3)", "success", None, 17, Ballot(2, 2), 800)
+
+    def pending(self) -> list[Operation]:
+        return self.waiting
+
+    def verdict(self) -> Verdict:
+        return overall(j for report in self.reports for j in report.judgements)
+
+    def performance(self) -> Performance:
+        latencies = sorted(
+            step.latency_us
+            for report in self.reports
+            for step in report.steps
+            if step.latency_us is not None
+        )
+        seconds = sum(report.seconds for report in self.reports)
+        return Performance(len(latencies), seconds, tuple(latencies))
+
+
+def progress(report: SetReport) -> Progress:
+    roles = tuple((v.replica, v.liveness, v.status.role) for v in report.views)
+    return Progress(report.number, report.position, report.total, 3, 6, roles, "LF in step 2")
+
+
+def cases(reports: Sequence[SetReport]) -> list[CaseSet]:
+    return [CaseSet(r.number, frozenset(r.live), (), 1) for r in reports]
+
+
+def pending_operation(set_number: int = 4) -> Operation:
+    return Operation(("J", 3, "transfer", "J", "I", 1), set_number, invoked_at=1)
+
+
+def machine_failure() -> None:
+    raise HarnessError("n3 cannot start: too many processes", exit_code=EXIT_MACHINE)
+
+
+def render(renderable: RenderableType, width: int, color: bool = False) -> str:
+    """What is printed at this width; with `color`, as on a terminal."""
+    stream = io.StringIO()
+    console = Console(
+        file=stream,
+        width=width,
+        color_system="standard" if color else None,
+        force_terminal=color,
+        no_color=not color,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    console.print(renderable)
+    return stream.getvalue()
+
+
+CONFIG = ClusterConfig(seed=7)

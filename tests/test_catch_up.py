@@ -1,0 +1,208 @@
+"""Catching up: what is asked for, what is given, and that half a checkpoint installs nothing."""
+
+import pytest
+from conductor import Conductor, transfer
+
+from bank import catch_up as catch_up_module
+from bank import checkpoint as checkpoints
+from bank.ballot import Ballot
+from bank.catch_up import Fetch, Library
+from bank.checkpoint import GENESIS_HASH
+from bank.log import Log
+from bank.messages import PIECE_SLOTS, CatchUp, Heartbeat, State, StatePiece
+from bank.sessions import Machine
+from bank.settings import Settings
+
+FIRST = Ballot(1, 1)
+SHORT = Settings(checkpoint_interval=4, checkpoint_pause=0, keep_slots=0)
+
+
+def full_log(upto, truncated=0):
+    log = Log()
+    log.accept(1, FIRST, [transfer("A", "B", 1, slot) for slot in range(1, upto + 1)])
+    log.commit(upto)
+    log.executed_upto = upto
+    log.truncate(truncated)
+    return log
+
+
+def checkpoint_at(slot, accounts=3):
+    balances = {f"account{number}": number for number in range(accounts)}
+    return checkpoints.take(slot, GENESIS_HASH, Machine(balances))
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+    monkeypatch.setattr(catch_up_module, "PIECE_BYTES", 100)
+
+
+# ---- giving ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("first_slot", "slots"),
+    [
+        pytest.param(1, (1, PIECE_SLOTS), id="no more than one run"),
+        pytest.param(PIECE_SLOTS + 1, (PIECE_SLOTS + 1, PIECE_SLOTS + 5), id="up to the watermark"),
+        pytest.param(PIECE_SLOTS + 6, None, id="nothing beyond it"),
+    ],
+)
+def test_library_gives_committed_slots(first_slot, slots):
+    log = full_log(PIECE_SLOTS + 5)
+    log.accept(PIECE_SLOTS + 6, FIRST, [transfer("A", "B", 1, 1)])  # accepted only
+    answer = Library().answer(2, CatchUp(first_slot), log, None)
+    if slots is None:
+        assert answer is None
+    else:
+        assert (answer.first_slot, answer.first_slot + len(answer.requests) - 1) == slots
+        assert len(answer.ballots) == len(answer.requests)
+        assert answer.committed_upto == PIECE_SLOTS + 5
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_library_gives_a_checkpoint_below_its_truncation_piece_by_piece():
+    log, checkpoint, library = full_log(10, truncated=8), checkpoint_at(8, 20), Library()
+    fetch, question = Fetch(target=10, source=1), CatchUp(1)
+    for _ in range(20):
+        piece = library.answer(2, question, log, checkpoint)
+        assert isinstance(piece, StatePiece) and len(piece.data) <= 100
+        whole = fetch.take_piece(1, piece)
+        if whole is not None:
+            break
+        question = fetch.question(0)
+        assert question == CatchUp(1, 8, piece.piece + 1)
+    assert checkpoints.decode(whole) == checkpoint
+    assert isinstance(library.answer(2, CatchUp(9), log, checkpoint), State)
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_library_keeps_lending_a_checkpoint_that_was_replaced_meanwhile():
+    library, old = Library(), checkpoint_at(8, 20)
+    log = full_log(20, truncated=8)
+    first = library.answer(2, CatchUp(1), log, old)
+    second = library.answer(2, CatchUp(1, 8, 1), log, checkpoint_at(16, 20))
+    assert (second.checkpoint_slot, second.piece) == (8, 1)
+    assert first.data + second.data == checkpoints.encode(old)[:200]
+    other = library.answer(3, CatchUp(1, 8, 1), full_log(20, truncated=16), checkpoint_at(16, 20))
+    assert (other.checkpoint_slot, other.piece) == (16, 0), "who never borrowed gets the new one"
+
+
+def test_library_has_no_piece_beyond_the_last():
+    library, checkpoint = Library(), checkpoint_at(8)
+    log = full_log(10, truncated=8)
+    assert library.answer(2, CatchUp(1), log, checkpoint).pieces == 1
+    assert library.answer(2, CatchUp(1, 8, 1), log, checkpoint) is None
+    assert library.answer(2, CatchUp(1, 8, 99), log, checkpoint) is None
+
+
+# ---- asking ----------------------------------------------------------------------------------
+
+
+def piece(number, slot=8, pieces=3):
+    return StatePiece(slot, number, pieces, b"%d" % number, 10)
+
+
+def test_pieces_count_in_order_only_and_once():
+    fetch = Fetch(target=10, source=1)
+    assert fetch.take_piece(1, piece(1)) is None and fetch.pieces == []
+    fetch.take_piece(1, piece(0))
+    fetch.take_piece(1, piece(0))
+    fetch.take_piece(1, piece(2))
+    assert fetch.pieces == [b"0"]
+    fetch.take_piece(2, piece(1))  # the encoding is canonical: anyone's piece will do
+    assert fetch.take_piece(1, piece(2)) == b"012"
+    assert fetch.question(0) == CatchUp(1)
+
+
+def test_newer_checkpoint_replaces_an_unfinished_one_when_its_giver_says_so():
+    fetch = Fetch(target=20, source=1)
+    fetch.take_piece(1, piece(0))
+    assert fetch.take_piece(2, piece(0, slot=16)) is None and fetch.checkpoint_slot == 8
+    fetch.take_piece(1, piece(0, slot=16))
+    assert (fetch.checkpoint_slot, fetch.pieces) == (16, [b"0"])
+
+
+def test_unfinished_checkpoint_that_the_log_overtook_is_not_asked_for():
+    fetch = Fetch(target=20, source=1)
+    fetch.take_piece(1, piece(0))
+    assert fetch.question(9) == CatchUp(10)
+
+
+# ---- in a cluster ----------------------------------------------------------------------------
+
+
+def long_gone(slots=10):
+    """n3 misses `slots` slots of which the others have truncated eight."""
+    c = Conductor(3, SHORT)
+    c.elect(1)
+    c.disconnect(3)
+    for timestamp in range(1, slots + 1):
+        c.request(1, transfer("A", "B", 1, timestamp))
+        c.run(45)
+    assert c.status(1).truncated_upto == c.status(2).truncated_upto == 8
+    c.sent.clear()
+    return c
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_returning_replica_installs_a_checkpoint_and_the_slots_above_it():
+    c = long_gone()
+    c.reconnect(3)
+    c.run(100)
+    assert c.marks(3, 10) == "EEEEEEEEEE"
+    assert c.status(3).digest == c.status(1).digest
+    assert c.disks[3].checkpoint.slot == 8
+    assert len(c.said(1, StatePiece) + c.said(2, StatePiece)) >= 2
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_giver_that_dies_in_the_middle_leaves_nothing_half_installed():
+    c = long_gone()
+    c.disconnect(2)
+    c.reconnect(3)
+    c.deliver(3, 1)
+    c.deliver(1, 3)
+    assert c.status(3).executed_upto == 0
+    c.crash(1)
+    c.reconnect(2)
+    c.run(1000)
+    assert c.marks(3, 10) == "EEEEEEEEEE" and c.status(3).digest == c.status(2).digest
+
+
+def test_damaged_checkpoint_is_thrown_away_and_asked_for_again():
+    c = long_gone()
+    c.reconnect(3)
+    c.step(3, Heartbeat(FIRST, 1, 10, 10), source=1)
+    c.drop()
+    c.step(3, StatePiece(8, 0, 1, b"8 what is this", 10), source=1)
+    assert c.status(3).executed_upto == 0
+    c.run(200)
+    assert c.marks(3, 10) == "EEEEEEEEEE"
+
+
+def test_checkpoint_below_what_is_committed_is_ignored():
+    c = long_gone()
+    stale = StatePiece(8, 0, 1, checkpoints.encode(checkpoint_at(8)), 10)
+    before = c.status(2)
+    c.step(2, stale, source=1)
+    assert c.status(2) == before
+
+
+def test_replica_with_more_slots_than_one_piece_behind_asks_until_it_has_all(monkeypatch):
+    monkeypatch.setattr(catch_up_module, "PIECE_SLOTS", 3)
+    c = Conductor(3)
+    c.elect(1)
+    c.disconnect(3)
+    for timestamp in range(1, 11):
+        c.request(1, transfer("A", "B", 1, timestamp))
+        c.run(1)
+    c.reconnect(3)
+    c.deliver_all()
+    assert c.marks(3, 10) == "EEEEEEEEEE"
+    assert [message.first_slot for message in c.said(3, CatchUp)] == [1, 4, 7, 10]
+
+
+def test_state_with_slots_missing_below_it_is_ignored():
+    c = Conductor(3)
+    c.step(3, State(5, (FIRST,), (transfer("A", "B", 1),), 5), source=1)
+    assert c.marks(3, 5) == "XXXXX"

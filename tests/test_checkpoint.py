@@ -1,0 +1,248 @@
+"""Checkpoints and the running hash: taking, encoding, comparing, confirming, truncating."""
+
+from dataclasses import replace
+
+import pytest
+from conductor import TEN_EACH, Conductor, read, transfer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bank import checkpoint as checkpoints
+from bank.checkpoint import GENESIS_HASH, extend_hash
+from bank.history_hash import NOTED_HASHES, HistoryHash
+from bank.messages import CheckpointHash
+from bank.sessions import Machine
+from bank.settings import Settings
+
+SHORT = Settings(checkpoint_interval=4, checkpoint_pause=0, keep_slots=2)
+
+
+def machine_after(*requests):
+    machine = Machine(TEN_EACH)
+    machine.execute(1, requests)
+    return machine
+
+
+def paying(count):
+    return [transfer("A", "B", 1, timestamp) for timestamp in range(1, count + 1)]
+
+
+def run(c, count, replica=1, first=1):
+    """`count` transfers by A, one after the other, each with a heartbeat after it."""
+    for timestamp in range(first, first + count):
+        c.request(replica, transfer("A", "B", 1, timestamp))
+        c.run(45)
+
+
+# ---- values ----------------------------------------------------------------------------------
+
+
+def test_checkpoint_survives_encoding():
+    machine = machine_after(transfer("A", "J", 3), transfer("B", "J", 11), read("J"))
+    checkpoint = checkpoints.take(3, "f" * 64, machine)
+    assert checkpoints.decode(checkpoints.encode(checkpoint)) == checkpoint
+
+
+def test_checkpoint_is_a_copy():
+    machine = machine_after(transfer("A", "J", 3))
+    checkpoint = checkpoints.take(1, GENESIS_HASH, machine)
+    machine.execute(2, [transfer("B", "J", 3)])
+    assert checkpoint.balances["J"] == 13 and checkpoint.digest == checkpoint.computed_digest()
+
+
+def test_encoding_is_the_same_whatever_ballots_led_there_and_in_whatever_order():
+    one = machine_after(transfer("A", "J", 3), transfer("B", "J", 3))
+    two = Machine(dict(reversed(one.ledger.balances.items())), reversed(one.sessions.values()))
+    assert checkpoints.encode(checkpoints.take(2, GENESIS_HASH, one)) == checkpoints.encode(
+        checkpoints.take(2, GENESIS_HASH, two)
+    )
+
+
+ENCODED = checkpoints.encode(
+    checkpoints.take(3, "f" * 64, machine_after(transfer("A", "J", 3), read("J")))
+)
+
+
+@given(st.integers(0, len(ENCODED) - 1), st.integers(1, 255))
+def test_damaged_checkpoint_is_refused(at, change):
+    damaged = bytearray(ENCODED)
+    damaged[at] ^= change
+    assert checkpoints.decode(bytes(damaged)) is None
+
+
+def test_digest_of_another_state_is_refused():
+    machine = machine_after(transfer("A", "J", 3))
+    wrong = replace(checkpoints.take(1, GENESIS_HASH, machine), digest=Machine(TEN_EACH).digest())
+    assert checkpoints.decode(checkpoints.encode(wrong)) is None
+
+
+@given(st.binary(max_size=200))
+def test_foreign_bytes_are_no_checkpoint(data):
+    assert checkpoints.decode(data) is None
+
+
+@given(st.integers(0, len(ENCODED) - 1))
+def test_checkpoint_cut_short_is_refused(length):
+    assert checkpoints.decode(ENCODED[:length]) is None
+
+
+def test_running_hash_depends_on_slots_requests_results_and_what_was_before():
+    requests = paying(2)
+    executed = list(zip(requests, Machine(TEN_EACH).execute(1, requests), strict=True))
+    hashes = {
+        extend_hash(GENESIS_HASH, 1, executed),
+        extend_hash("1" * 64, 1, executed),
+        extend_hash(GENESIS_HASH, 2, executed),
+        extend_hash(GENESIS_HASH, 1, executed[::-1]),
+        extend_hash(GENESIS_HASH, 1, [(executed[0][0], ("A", 1, "failed", 1)), executed[1]]),
+    }
+    assert len(hashes) == 5
+
+
+# ---- comparing -------------------------------------------------------------------------------
+
+
+def history(upto, results=None):
+    """The running hash after `upto` slots, noted at every second one."""
+    requests, machine, found = paying(upto), Machine(TEN_EACH), HistoryHash()
+    for slot in range(2, upto + 1, 2):
+        answers = machine.execute(slot - 1, requests[slot - 2 : slot])
+        found.add(requests[slot - 2 : slot], results or answers)
+        found.note(slot)
+    return found
+
+
+def test_equal_histories_confirm_each_other():
+    one, two = history(4), history(4)
+    question = CheckpointHash(4, one.current, answer=False)
+    answer, difference = two.compare(1, question)
+    assert difference is None and answer == CheckpointHash(4, two.current, answer=True)
+    assert two.confirmed_upto == {1: 4}
+    assert one.compare(2, answer) == (None, None) and one.confirmed_upto == {2: 4}
+
+
+def test_different_histories_are_told():
+    wrong = history(4, results=[("A", 1, "failed", 1), ("A", 2, "failed", 2)])
+    _, difference = history(4).compare(3, CheckpointHash(4, wrong.current, answer=False))
+    assert "history differs from that of n3 at slot 4" in difference
+
+
+def test_question_about_a_slot_not_executed_yet_is_answered_later():
+    one, two = history(4), history(2)
+    question = CheckpointHash(4, one.current, answer=False)
+    assert two.compare(1, question) == (None, None) and two.due_questions() == []
+    requests = paying(4)[2:]
+    two.add(requests, [("A", 3, "success", 3), ("A", 4, "success", 4)])
+    two.note(4)
+    assert two.due_questions() == [(1, question)] and two.due_questions() == []
+
+
+def test_question_about_a_slot_long_gone_is_not_answered():
+    two = history(2 * (NOTED_HASHES + 5))
+    assert two.compare(1, CheckpointHash(2, "0" * 64, answer=False)) == (None, None)
+    assert two.confirmed_upto == {}
+
+
+def test_low_answer_does_not_take_a_confirmation_back():
+    one, two = history(4), history(2)
+    one.compare(2, CheckpointHash(4, one.current, answer=True))
+    one.compare(2, CheckpointHash(2, two.current, answer=True))
+    assert one.confirmed_upto == {2: 4}
+
+
+# ---- in a cluster ----------------------------------------------------------------------------
+
+
+def test_every_replica_truncates_below_its_checkpoint_but_for_the_slots_to_keep():
+    c = Conductor(3, SHORT)
+    c.elect(1)
+    run(c, 9)
+    for replica in c.everyone:
+        status = c.status(replica)
+        assert (status.checkpoint, status.truncated_upto) == (8, 6)
+        assert sorted(c.disks[replica].rows) == [7, 8, 9]
+        assert c.marks(replica, 10) == "EEEEEEEEEX", "truncated ones still show as executed"
+
+
+def test_leader_truncates_nothing_until_f_backups_confirm():
+    c = Conductor(5, SHORT)
+    c.elect(1)
+    c.loses = lambda source, to, message: to == 1 and isinstance(message, CheckpointHash)
+    run(c, 9)
+    assert c.status(1).checkpoint == 8 and c.status(1).truncated_upto == 0
+    c.loses = lambda source, to, message: (
+        source in (3, 4, 5) and isinstance(message, CheckpointHash)
+    )
+    c.run(100)
+    assert c.status(1).truncated_upto == 0, "one of two"
+    c.loses = lambda *_: False
+    c.run(100)
+    assert c.status(1).truncated_upto == 6
+
+
+def test_backup_truncates_nothing_until_its_leader_confirms():
+    c = Conductor(3, SHORT)
+    c.elect(1)
+    c.loses = lambda source, to, message: to == 3 and isinstance(message, CheckpointHash)
+    run(c, 9)
+    assert c.status(3).checkpoint == 8 and c.status(3).truncated_upto == 0
+    c.loses = lambda *_: False
+    c.run(100)
+    assert c.status(3).truncated_upto == 6
+
+
+def test_checkpoints_keep_their_pause():
+    c = Conductor(3, Settings(checkpoint_interval=2, checkpoint_pause=200_000, keep_slots=0))
+    c.elect(1)
+    run(c, 20)
+    taken = [
+        (effects.persist.checkpoint.slot)
+        for effects in c.effects[1]
+        if effects.persist is not None and effects.persist.checkpoint is not None
+    ]
+    assert taken == sorted(set(taken)), "each is stored once"
+    assert 4 <= len(taken) <= 6, "20 slots in 900 ms"
+
+
+@pytest.mark.parametrize("replica", [1, 3], ids=["leader", "backup"])
+def test_difference_stops_the_replica_for_good(replica):
+    c = Conductor(3, SHORT)
+    c.elect(1)
+    run(c, 4)
+    c.step(replica, CheckpointHash(4, "0" * 64, answer=False), source=2)
+    assert "differs" in c.status(replica).halted
+    c.sent.clear()
+    assert c[replica].deadline() is None
+    assert c.step(replica, CheckpointHash(4, "0" * 64, answer=False), source=2).halted
+    c.run(1000)
+    assert not [message for source, _, message in c.sent if source == replica]
+
+
+def test_restart_comes_back_from_checkpoint_and_rows():
+    c = Conductor(3, SHORT)
+    c.elect(1)
+    run(c, 9)
+    before = c.status(2)
+    c.crash(2)
+    c.restart(2)
+    after = c.status(2)
+    assert (after.checkpoint, after.truncated_upto) == (8, 6)
+    assert after.running_hash == before.running_hash
+    c.run(500)
+    assert c.status(2).digest == before.digest
+
+
+def test_restart_of_everyone_loses_nothing_that_was_answered():
+    c = Conductor(3, SHORT)
+    c.elect(1)
+    run(c, 9)
+    c.loses = lambda *_: True
+    for replica in c.everyone:
+        c.crash(replica, noticed=False)
+    for replica in c.everyone:
+        c.restart(replica)
+    c.loses = lambda *_: False
+    c.run(1000)
+    run(c, 1, replica=c.leaders()[0], first=10)
+    assert {c.status(r).balances["B"] for r in c.everyone} == {20}
+    assert c.answers("A")[-1] == ("A", 10, "success", 10)

@@ -1,0 +1,420 @@
+"""The command line: exit codes, what goes where, and that the cluster is always stopped."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+from screen_fakes import (
+    FakeCluster,
+    FakeRunner,
+    long_set,
+    machine_failure,
+    pending_operation,
+    set_six,
+    troubled,
+)
+
+from harness import cli, commands
+from harness.check.verdict import Judgement, Verdict
+
+CSV = '1,"(A, J, 3)","[n1, n2, n3, n4, n5]"\n2,"(A, J, 3)","[n1, n2, n3]"\n'
+UNKNOWN = Judgement("linearizable", Verdict.UNKNOWN, "the log is from an earlier run")
+
+
+@pytest.fixture(autouse=True)
+def _plain_world(monkeypatch):
+    for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "argv", ["run.py"])
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+class Bench:
+    """Runs command lines on fakes."""
+
+    def __init__(self, monkeypatch, path):
+        self.monkeypatch, self.file = monkeypatch, str(path)
+        self.reports = [set_six(), long_set()]
+        self.cluster = FakeCluster(self.reports)
+        self.before_set = lambda: None
+        self.waiting = []
+        self.settings = None
+        monkeypatch.setattr(cli, "_open_cluster", self.open)
+        monkeypatch.setattr(cli, "Runner", self.make_runner)
+        self.type("")
+
+    def open(self, settings, data):
+        self.settings = settings
+        return self.cluster
+
+    def make_runner(self, cluster, settings, sets, on_progress):
+        runner = FakeRunner(self.reports, on_progress, lambda: self.before_set())
+        runner.waiting = self.waiting
+        return runner
+
+    def type(self, text):
+        self.monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+
+    def run(self, *arguments):
+        return cli.main([self.file, *arguments])
+
+
+@pytest.fixture
+def bench(monkeypatch, tmp_path):
+    path = tmp_path / "two.csv"
+    path.write_text(CSV)
+    return Bench(monkeypatch, path)
+
+
+# ---- verdicts and what is printed --------------------------------------------------------------
+
+
+def test_valid_is_0(bench, capsys):
+    assert bench.run("--no-step") == 0
+    out, err = capsys.readouterr()
+    assert out.count("✓ agreement") == 2 and "valid: every check holds over 2 sets" in out
+    assert err == "" and "repeat:" not in out
+    assert bench.cluster.calls == ["start", "stop"]
+
+
+def test_invalid_is_1_and_says_how_to_repeat(bench, capsys):
+    bench.reports = [set_six(), troubled()]
+    bench.waiting = [pending_operation()]
+    assert bench.run("--no-step", "--seed", "5") == 1
+    out = capsys.readouterr().out
+    assert f"repeat: python run.py {bench.file} --no-step --seed 5\n" in out
+    assert "pending: (J, I, 1) of client J" in out
+
+
+def test_unknown_is_3(bench, capsys):
+    report = set_six()
+    bench.reports = [SimpleNamespace(**{n: getattr(report, n) for n in report.__slots__})]
+    bench.reports[0].judgements = (*report.judgements[:3], UNKNOWN)
+    assert bench.run("--no-step") == 3
+
+
+def test_a_seed_is_drawn_printed_and_repeated(bench, capsys):
+    bench.reports = [troubled()]
+    bench.run("--no-step")
+    out = capsys.readouterr().out
+    assert bench.settings.seed is not None
+    assert f"seed {bench.settings.seed}\n" in out and f"--seed {bench.settings.seed}\n" in out
+
+
+def test_quit_gives_the_verdict_of_the_sets_run(bench, capsys):
+    bench.reports = [set_six(), troubled()]
+    bench.type("quit\n")
+    assert bench.run() == 0
+    assert "over 1 set of 10" in capsys.readouterr().out
+
+
+def test_standard_input_is_read_as_commands(bench, capsys):
+    bench.type("PrintView\nPrintDB\n")
+    assert bench.run() == 0
+    out = capsys.readouterr().out
+    assert "> PrintView" in out and out.count("✓ agreement") == 2
+
+
+def test_no_step_reads_no_input(bench):
+    bench.type("quit\n")
+    bench.run("--no-step")
+    assert sys.stdin.read() == "quit\n"
+
+
+def test_no_standard_input_at_all(bench, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    assert bench.run() == 0
+
+
+# ---- json --------------------------------------------------------------------------------------
+
+
+def test_json_is_one_document_and_all_else_is_on_stderr(bench, capsys):
+    bench.reports = [troubled()]
+    bench.type("quit\n")
+    assert bench.run("--format", "json", "--seed", "9") == 1
+    out, err = capsys.readouterr()
+    document = json.loads(out)
+    assert (document["file"], document["seed"], len(document["sets"])) == (bench.file, 9, 1)
+    assert "invalid" in err and "repeat:" in err
+    assert sys.stdin.read() == "quit\n"
+
+
+@pytest.mark.parametrize("color", ["auto", "always"])
+def test_json_has_no_colour(bench, capsys, color):
+    bench.run("--format", "json", "--color", color)
+    assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["--nodes", "4"], ["--bogus"], ["--format", "jsn"]])
+def test_no_document_on_usage_errors(bench, capsys, arguments):
+    assert bench.run("--format", "json", *arguments) == 2
+    assert capsys.readouterr().out == ""
+
+
+# ---- mistakes ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "required: FILE"),
+        (["{file}", "more"], 'unexpected argument "more"'),
+        (["{file}", "--no-stp"], "unknown option --no-stp (did you mean --no-step?)"),
+        (["{file}", "--no-st"], "unknown option --no-st"),
+        (["{file}", "--color", "alwys"], 'found "alwys", expected auto, always or never (did'),
+        (["{file}", "--failure", "crush"], "(did you mean crash?)"),
+        (["{file}", "--seed"], "expected one argument"),
+        (["{file}", "--seed", "x"], "--seed: "),
+        (["{file}", "--durability", "memory", "--data", "d"], "--data: durability memory"),
+        (["{file}", "--durability", "memory", "--failure", "crash"], "a crashed replica"),
+        (["{file}", "--config", "none.yaml"], "none.yaml: no such file"),
+        (["none.csv"], "none.csv: no such file"),
+        (["{file}", "--nodes", "3"], "unknown replica"),
+    ],
+)
+def test_mistakes_are_2_and_start_nothing(bench, capsys, arguments, told):
+    assert cli.main([word.format(file=bench.file) for word in arguments]) == 2
+    out, err = capsys.readouterr()
+    assert told in err and out == "" and "Traceback" not in err
+    assert bench.cluster.calls == []
+
+
+def test_all_problems_of_the_flags_at_once(bench, capsys):
+    assert bench.run("--nodes", "4", "--failure", "crush") == 2
+    err = capsys.readouterr().err
+    assert "--nodes: " in err and "--failure: " in err
+
+
+def test_a_file_of_another_kind_does_not_flood_the_screen(bench, capsys):
+    lines = 3 * cli.MOST_PROBLEMS
+    with open(bench.file, "a") as stream:
+        stream.write("bogus,(A, B),[n9]\n" * lines)
+    assert bench.run() == 2
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == cli.MOST_PROBLEMS + 1 and "more problems" in err
+
+
+# ---- when things break -------------------------------------------------------------------------
+
+
+def test_the_machine_failing_is_4(bench, capsys):
+    bench.cluster.start_hook = machine_failure
+    assert bench.run("--format", "json") == 4
+    out, err = capsys.readouterr()
+    assert "n3 cannot start: too many processes" in err and out == ""
+    assert bench.cluster.calls == ["start", "stop"]
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("when", ["start", "set", "prompt", "load"])
+def test_ctrl_c_is_130_and_stops_the_cluster(bench, capsys, monkeypatch, when):
+    match when:
+        case "start":
+            bench.cluster.start_hook = interrupt
+        case "set":
+            bench.before_set = interrupt
+        case "prompt":
+            monkeypatch.setattr(
+                cli, "_lines", lambda *_: SimpleNamespace(read=lambda _: interrupt())
+            )
+        case "load":
+            monkeypatch.setattr(cli.testset, "load", lambda *_: interrupt())
+    assert bench.run() == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    assert bench.cluster.calls == ([] if when == "load" else ["start", "stop"])
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # a second one cannot hurt
+
+
+def test_a_second_ctrl_c_does_not_reach_the_stopping(bench):
+    handlers = []
+    bench.cluster.stop = lambda: handlers.append(signal.getsignal(signal.SIGINT))
+    before = signal.getsignal(signal.SIGINT)
+    bench.run("--no-step")
+    assert handlers == [signal.SIG_IGN] and signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_assertion_is_our_bug_and_stays_loud(bench):
+    def broken():
+        raise AssertionError("invariant")
+
+    bench.before_set = broken
+    with pytest.raises(AssertionError, match="invariant"):
+        bench.run("--no-step")
+    assert bench.cluster.calls == ["start", "stop"]
+
+
+def stdout_on(monkeypatch, descriptor):
+    stream = os.fdopen(descriptor, "w", encoding="utf-8")
+    monkeypatch.setattr(sys, "stdout", stream)
+    return stream
+
+
+def test_a_reader_that_left_is_quiet(bench, capsys, monkeypatch):
+    reading, writing = os.pipe()
+    os.close(reading)
+    stream = stdout_on(monkeypatch, writing)
+    assert bench.run("--no-step") == cli.EXIT_UNREAD
+    assert capsys.readouterr().err == ""
+    assert bench.cluster.calls in ([], ["start", "stop"])
+    stream.close()  # must not raise either: this is what happens at exit
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+def test_a_full_disk_is_4(bench, capsys, monkeypatch):
+    stream = stdout_on(monkeypatch, os.open("/dev/full", os.O_WRONLY))
+    assert bench.run("--format", "json") == 4
+    assert "the machine failed" in capsys.readouterr().err
+    stream.close()
+
+
+# ---- terminals and pipes -----------------------------------------------------------------------
+
+
+class Screen(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("color", "terminal", "environment", "coloured"),
+    [
+        ("auto", True, {}, True),
+        ("auto", False, {}, False),
+        ("auto", True, {"NO_COLOR": "1"}, False),
+        ("never", True, {}, False),
+        ("always", False, {}, True),
+        ("always", False, {"NO_COLOR": "1"}, True),
+    ],
+)
+def test_colour(monkeypatch, color, terminal, environment, coloured):
+    monkeypatch.setenv("TERM", "xterm")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    stream = Screen() if terminal else io.StringIO()
+    cli._console(color, stream).print("x", style="red")
+    assert ("\x1b[31m" in stream.getvalue()) == coloured
+
+
+def test_pipes_get_no_control_codes(bench, capsys):
+    bench.type("help\n")
+    bench.run()
+    assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("columns", "width"), [(None, 80), ("120", 120), ("60", 60), ("0", 80), ("x", 80)]
+)
+def test_width_of_a_pipe(bench, capsys, monkeypatch, columns, width):
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    bench.run("--no-step")
+    rules = [line for line in capsys.readouterr().out.splitlines() if line.startswith("── ")]
+    assert {len(line) for line in rules} == {width}
+
+
+def test_streams_that_are_not_unicode_get_plain_signs():
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii")
+    cli._degrade_signs(stream)
+    stream.write("✓ ✗ ? ● ○ … – ·─é")
+    stream.flush()
+    assert raw.getvalue() == b"+ x ? @ o ~ - --?"
+
+
+# ---- words -------------------------------------------------------------------------------------
+
+COMMAND = '''"""Greet whoever is named.
+
+More about it.
+"""
+
+
+def add_arguments(parser):
+    parser.add_argument("name")
+
+
+def run(options, console):
+    console.print(f"hello {options.name}")
+    return 3
+'''
+
+
+@pytest.fixture
+def greet(monkeypatch, tmp_path):
+    folder = tmp_path / "found"
+    folder.mkdir()
+    (folder / "greet.py").write_text(COMMAND)
+    (folder / "_hidden.py").write_text("raise AssertionError")
+    monkeypatch.setattr(commands, "__path__", [str(folder)])
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    sys.modules.pop("harness.commands.greet", None)
+
+
+def test_commands_are_discovered(greet):
+    assert commands.names() == ["greet"]
+    assert commands.find("greet").help == "Greet whoever is named."
+
+
+def test_a_first_word_that_names_a_command_is_that_command(greet, capsys):
+    assert cli.main(["greet", "you"]) == 3
+    assert capsys.readouterr().out == "hello you\n"
+
+
+def test_a_command_has_its_own_help_and_mistakes(greet, capsys):
+    assert cli.main(["greet", "--help"]) == 0
+    assert "usage: python run.py greet" in capsys.readouterr().out
+    assert cli.main(["greet", "you", "--colr", "x"]) == 2
+    assert "did you mean --color?" in capsys.readouterr().err
+
+
+def test_a_file_may_be_named_like_a_command(greet, bench, capsys):
+    (greet / "greet").write_text(CSV)
+    assert cli.main(["./greet", "--no-step"]) == 0
+    assert "./greet · 2 sets" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_a_mistyped_command(greet, capsys):
+    assert cli.main(["gret"]) == 2
+    assert "gret: neither a file nor a command (did you mean greet?)" in capsys.readouterr().err
+
+
+def test_help_has_examples_commands_and_signs(greet, capsys):
+    assert cli.main(["--help"]) == 0
+    out = capsys.readouterr().out
+    for part in ("--no-step", "examples:", "greet  Greet whoever", "A C E X", "130"):
+        assert part in out
+
+
+@pytest.mark.parametrize("program", ["run.py", "paxbank", "__main__.py"])
+def test_help_says_how_it_was_started(monkeypatch, capsys, program):
+    monkeypatch.setattr(sys, "argv", [f"/somewhere/{program}"])
+    cli.main(["--help"])
+    started = {"run.py": "python run.py", "__main__.py": "python -m harness"}.get(program, program)
+    assert capsys.readouterr().out.startswith(f"usage: {started} ")
+
+
+def test_version(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"paxbank {cli.version()}\n"
+    assert cli.version()[0].isdigit()
+
+
+def test_the_entry_points_import_nothing_heavy():
+    """A starting replica may import them: rich and the command line stay out."""
+    code = "import sys, run, harness.__main__; print({'rich', 'harness.cli'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

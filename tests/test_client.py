@@ -1,0 +1,212 @@
+"""Clients (SPEC §3): whom they ask, when they ask again, and what they take for an answer."""
+
+import pytest
+
+from bank.ballot import NO_BALLOT, Ballot
+from bank.ledger import FAILED, SUCCESS, TRANSFER
+from bank.messages import Reply
+from harness.client import Clients, ClientSend
+from harness.history import Operation
+
+TIMEOUT = 300
+FIRST = Ballot(1, 1)
+EVERYONE = (1, 2, 3, 4, 5)
+
+
+def pays(client, amount=1):
+    """An operation as a test set asks for it: without a timestamp yet."""
+    return Operation((client, 0, TRANSFER, client, "J", amount), 1)
+
+
+def request(client, timestamp, amount=1):
+    return (client, timestamp, TRANSFER, client, "J", amount)
+
+
+def started(*operations):
+    clients = Clients("ABJ", 5, TIMEOUT)
+    for operation in operations:
+        clients.submit(operation)
+    clients.start()
+    return clients
+
+
+def poll(clients, now):
+    return list(clients.poll(now))
+
+
+def answer(clients, client, timestamp, ballot=FIRST, now=10, result=SUCCESS):
+    return clients.take(Reply(ballot, ((client, timestamp, result, 7),)), now)
+
+
+def test_first_try_goes_to_n1():
+    assert poll(started(pays("A")), 0) == [ClientSend((1,), request("A", 1))]
+
+
+def test_one_request_is_outstanding_per_client_while_different_clients_run_in_parallel():
+    clients = started(pays("A", 1), pays("A", 2), pays("B", 3))
+    assert poll(clients, 0) == [
+        ClientSend((1,), request("A", 1, 1)),
+        ClientSend((1,), request("B", 1, 3)),
+    ]
+    assert poll(clients, 1) == []
+    answer(clients, "A", 1)
+    assert poll(clients, 11) == [ClientSend((1,), request("A", 2, 2))]
+
+
+def test_timestamps_grow_per_client_and_a_retry_keeps_its_own():
+    clients = started(pays("A"), pays("A"), pays("B"))
+    assert [send.request[1] for send in poll(clients, 0)] == [1, 1]
+    assert [send.request[1] for send in poll(clients, TIMEOUT)] == [1, 1]
+    answer(clients, "A", 1)
+    assert [send.request[1] for send in poll(clients, TIMEOUT + 1)] == [2]
+
+
+def test_client_that_is_resumed_starts_above_the_last_timestamp():
+    clients = Clients("AB", 5, TIMEOUT)
+    clients.by_name["A"].timestamp = 41
+    clients.submit(pays("A"))
+    clients.start()
+    assert [send.request[1] for send in poll(clients, 0)] == [42]
+
+
+def test_time_out_asks_everyone_again_and_again():
+    clients = started(pays("A"))
+    poll(clients, 0)
+    assert poll(clients, TIMEOUT - 1) == []
+    for repeat in (1, 2, 3):
+        assert clients.deadline() == repeat * TIMEOUT
+        assert poll(clients, repeat * TIMEOUT) == [ClientSend(EVERYONE, request("A", 1))]
+
+
+def test_time_out_forgets_the_believed_leader_until_the_next_reply():
+    clients = started(pays("A"), pays("A"), pays("A"))
+    poll(clients, 0)
+    poll(clients, TIMEOUT)
+    assert clients.by_name["A"].believed is None
+    answer(clients, "A", 1, Ballot(4, 3))
+    assert poll(clients, TIMEOUT + 11) == [ClientSend((3,), request("A", 2))]
+
+
+@pytest.mark.parametrize(
+    ("ballots", "believed"),
+    [
+        pytest.param([Ballot(2, 3)], 3, id="a higher ballot"),
+        pytest.param([Ballot(2, 3), Ballot(1, 1)], 3, id="then a lower one"),
+        pytest.param([Ballot(2, 3), Ballot(2, 4)], 4, id="same number, higher replica"),
+        pytest.param([NO_BALLOT], 1, id="from a replica that follows nobody"),
+        pytest.param([Ballot(2, 3), NO_BALLOT], 3, id="then from one that follows nobody"),
+    ],
+)
+def test_believed_leader_is_that_of_the_highest_ballot_in_a_reply(ballots, believed):
+    clients = started(*[pays("A")] * 3)
+    for ballot in ballots:
+        answer(clients, "A", 99, ballot)
+    assert clients.by_name["A"].believed == believed
+
+
+def test_closed_queue_to_the_believed_leader_asks_everyone_at_once():
+    clients = started(pays("A"), pays("B"))
+    poll(clients, 0)
+    answer(clients, "B", 99, Ballot(2, 2))
+    assert clients.lost(1, 5) == [ClientSend(EVERYONE, request("A", 1))]
+    assert clients.deadline() == TIMEOUT, "B believes in n2 and goes on waiting"
+    assert clients.by_name["A"].due == 5 + TIMEOUT
+
+
+def test_closed_queue_to_the_believed_leader_of_an_idle_client_is_remembered():
+    clients = started()
+    assert clients.lost(1, 5) == []
+    clients.submit(pays("A"))
+    assert poll(clients, 6) == [ClientSend(EVERYONE, request("A", 1))]
+
+
+def test_timers_stop_between_sets_and_the_next_set_retries_what_is_pending_first():
+    clients = started(pays("A", 1))
+    poll(clients, 0)
+    clients.stop()
+    assert clients.deadline() is None
+    assert poll(clients, 10 * TIMEOUT) == [] and clients.lost(1, 10 * TIMEOUT) == []
+    clients.submit(pays("A", 2))
+    clients.start()
+    assert poll(clients, 20 * TIMEOUT) == [ClientSend(EVERYONE, request("A", 1, 1))]
+
+
+def test_answer_between_sets_is_taken():
+    clients = started(pays("A"))
+    poll(clients, 0)
+    clients.stop()
+    (operation,) = answer(clients, "A", 1, now=9999)
+    assert (operation.result, operation.slot, operation.answered_at) == (SUCCESS, 7, 9999)
+    assert clients.pending() == []
+
+
+def test_failed_is_an_answer():
+    clients = started(pays("A"))
+    poll(clients, 0)
+    (operation,) = answer(clients, "A", 1, result=FAILED)
+    assert operation.is_answered and not operation.succeeded
+
+
+def test_read_of_zero_is_an_answer_and_a_success():
+    clients = started(pays("A"))
+    poll(clients, 0)
+    (operation,) = answer(clients, "A", 1, result=0)
+    assert operation.is_answered and operation.succeeded
+
+
+@pytest.mark.parametrize(
+    ("client", "timestamp"),
+    [
+        pytest.param("A", 2, id="to a request not sent yet"),
+        pytest.param("B", 1, id="to an idle client"),
+        pytest.param("X", 1, id="to nobody of ours"),
+    ],
+)
+def test_answer_to_nothing_outstanding_is_ignored(client, timestamp):
+    clients = started(pays("A"), pays("A"))
+    poll(clients, 0)
+    assert answer(clients, client, timestamp) == []
+    assert len(clients.pending()) == 2
+
+
+def test_second_answer_to_the_same_request_is_ignored():
+    clients = started(pays("A"), pays("A"))
+    poll(clients, 0)
+    assert len(answer(clients, "A", 1)) == 1
+    assert answer(clients, "A", 1) == []
+    poll(clients, 20)
+    assert answer(clients, "A", 1) == [] and len(clients.pending()) == 1
+
+
+def test_one_reply_answers_several_clients():
+    clients = started(pays("A"), pays("B"))
+    poll(clients, 0)
+    reply = Reply(Ballot(1, 1), (("A", 1, SUCCESS, 1), ("B", 1, SUCCESS, 2)))
+    assert [operation.slot for operation in clients.take(reply, 5)] == [1, 2]
+    assert clients.deadline() is None
+
+
+def test_new_timestamp_is_reported_before_it_leaves_and_a_retry_is_not():
+    written = []
+    clients = Clients("AB", 5, TIMEOUT, lambda client: written.append(client.timestamp))
+    clients.submit(pays("A"))
+    clients.start()
+    sending = clients.poll(0)
+    next(sending)
+    assert written == [1]
+    poll(clients, TIMEOUT)
+    clients.stop()
+    clients.start()
+    poll(clients, 3 * TIMEOUT)
+    assert written == [1]
+
+
+def test_nothing_is_due_before_the_start_nor_while_idle():
+    clients = Clients("AB", 5, TIMEOUT)
+    clients.submit(pays("A"))
+    assert clients.deadline() is None and poll(clients, 0) == []
+    clients.start()
+    assert clients.deadline() == 0
+    poll(clients, 0)
+    answer(clients, "A", 1)
+    assert clients.deadline() is None

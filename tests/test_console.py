@@ -1,0 +1,351 @@
+"""The prompt: every command, what it refuses, and when it ends."""
+
+import io
+import sys
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+from screen_fakes import (
+    AFTER,
+    CONFIG,
+    FakeCluster,
+    FakeRunner,
+    cases,
+    long_set,
+    progress,
+    set_six,
+    troubled,
+    view,
+)
+
+from bank.ledger import READ, TRANSFER
+from harness import console as prompts
+from harness.console import PipedLines, ProgressLine, Prompt, Refused, TerminalLines, complete
+from harness.nemesis import Fail, FailLeader, Recover
+from harness.testset import Command
+
+
+class Session:
+    """A prompt over fakes, whose output is `text()`."""
+
+    def __init__(self, *reports, width=100):
+        reports = reports or (set_six(), long_set())
+        self.stream = io.StringIO()
+        self.console = Console(
+            file=self.stream, width=width, highlight=False, markup=False, emoji=False
+        )
+        self.cluster = FakeCluster(reports)
+        self.runner = FakeRunner(reports)
+        line = ProgressLine(self.console, enabled=False)
+        self.prompt = Prompt(self.console, self.runner, self.cluster, CONFIG, cases(reports), line)
+
+    def piped(self, text):
+        self.prompt.step_through(PipedLines(io.StringIO(text), self.console))
+        return self.text()
+
+    def after_one_set(self, *lines):
+        self.prompt.run_next()
+        self.stream.truncate(0)
+        self.stream.seek(0)
+        self.going = [self.prompt.obey(line) for line in lines]
+        return self.text()
+
+    def text(self):
+        return self.stream.getvalue()
+
+
+# ---- stepping ----------------------------------------------------------------------------------
+
+
+def test_a_set_runs_before_the_first_command():
+    text = Session().piped("quit\n")
+    assert text.index("Set 6 of 10") < text.index("set 10 next [Enter]")
+
+
+@pytest.mark.parametrize("word", ["\n", "next\n", "  NEXT \n"])
+def test_enter_and_next_run_one_set(word):
+    session = Session(set_six(), long_set(), troubled())
+    session.piped(word + "quit\n")
+    assert len(session.runner.reports) == 2
+
+
+def test_run_runs_all_and_the_prompt_stays():
+    session = Session(set_six(), long_set(), troubled())
+    text = session.piped("run\nPrintDB\n")
+    assert session.runner.remaining == 0
+    assert "no set left, [Enter] ends, help for commands > PrintDB" in text
+    assert text.rstrip().endswith("* differs from the live majority")
+
+
+@pytest.mark.parametrize("text", ["", "PrintView\n", "PrintView"])
+def test_the_end_of_a_pipe_runs_the_rest(text):
+    session = Session()
+    session.piped(text)
+    assert session.runner.remaining == 0
+
+
+def test_quit_stops():
+    session = Session()
+    session.piped("quit\nnext\n")
+    assert session.runner.remaining == 1
+
+
+def test_the_end_of_a_terminal_stops():
+    session = Session()
+    session.prompt.step_through(SimpleNamespace(runs_on=False, read=lambda prompt: None))
+    assert session.runner.remaining == 1
+
+
+@pytest.mark.parametrize("word", ["", "next", "run", "quit"])
+def test_after_the_last_set_these_end(word):
+    session = Session(set_six())
+    session.after_one_set("PrintDB", word)
+    assert session.going == [True, False]
+
+
+def test_piped_commands_are_echoed():
+    text = Session().piped("printdb N1\nquit\n")
+    assert " set 10 next [Enter], help for commands > printdb N1\n" in text
+
+
+def test_echoes_hide_control_codes():
+    text = Session().piped("\x1b[2Jboo\nquit\n")
+    assert "\x1b" not in text and "unknown command" in text
+
+
+# ---- commands ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("PRINTLOG n2", "leads (2, n2)"),
+        ("printlog 2", "NEW-VIEW"),
+        ("PrintLog n4", "n4: no messages in this set"),
+        ("PrintDB", " n5 "),
+        ("PrintDB n1", "stale"),
+        ("PrintStatus 16 17", "A accepted  C committed"),
+        ("PrintStatus 1,2", "  2   E"),
+        ("PrintStatus 15-17", " 17   A"),
+        ("PrintView", "n1 n3"),
+        ("PrintSlots n1", "14 "),
+        ("PrintSlots n1 3-4", "  4   E executed"),
+        ("PrintSteps", "(E, J, 2)"),
+        ("Performance", "p90"),
+        ("help", "PrintStatus 12 [13 20-29 …]"),
+    ],
+)
+def test_commands_show(line, shown):
+    assert shown in Session().after_one_set(line)
+
+
+def test_the_legend_is_printed_once():
+    assert Session().after_one_set("PrintStatus 1", "PrintStatus 1").count("A accepted") == 1
+
+
+def test_print_steps_unfolds():
+    text = Session(long_set()).after_one_set("PrintSteps")
+    assert text.count("(C, D, 1)") == 49
+
+
+def test_long_logs_show_their_end():
+    report = set_six()
+    views = (view(1, AFTER, upto=100), *report.views[1:])
+    session = Session()
+    session.cluster.views = lambda: views
+    text = session.after_one_set("PrintSlots n1")
+    assert " 61   E" in text and " 60   E" not in text and "PrintSlots n1 1-60" in text
+
+
+def test_times_count_from_the_first_message_anywhere():
+    session = Session()
+    assert " 1.4 " in session.after_one_set("PrintLog n1")  # n2 read its first 1.4 ms earlier
+
+
+@pytest.mark.parametrize(
+    ("line", "action"),
+    [
+        ("fail n3", Fail(3)),
+        ("recover N1", Recover(1)),
+        ("LF", FailLeader()),
+        ("send a B 3", Command(TRANSFER, "A", "B", 3)),
+        ("send (A, B, 3)", Command(TRANSFER, "A", "B", 3)),
+        ("read j", Command(READ, "J", "", 0)),
+    ],
+)
+def test_pokes(line, action):
+    session = Session()
+    session.after_one_set(line)
+    assert session.runner.poked == [action]
+
+
+def test_pokes_are_listed_by_print_steps_until_the_next_set():
+    session = Session()
+    assert session.after_one_set("send A B 3", "PrintSteps").count("(A, B, 3)") == 2
+    session.prompt.obey("next")
+    session.stream.truncate(0)
+    session.prompt.obey("PrintSteps")
+    assert "(A, B, 3)" not in session.text()
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("PritLog n1", 'unknown command "PritLog" (did you mean PrintLog?)'),
+        ("qiut", "(did you mean quit?)"),
+        ("xyzzy", 'unknown command "xyzzy"; help lists all commands'),
+        ("PrintLog", "PrintLog: expected PrintLog n1"),
+        ("PrintLog n1 n2", "expected PrintLog n1"),
+        ("PrintLog n9", 'unknown replica "n9", expected n1..n5'),
+        ("PrintStatus", "expected PrintStatus 12"),
+        ("PrintStatus x", '"x" is no slot, expected a number'),
+        ("PrintStatus 0", '"0" is no slot'),
+        ("PrintStatus 5-4", "5-4 is empty"),
+        ("PrintStatus 1-9999999", "9999999 slots, expected at most 1000"),
+        ("PrintSlots n1 1-5000", "5000 slots"),
+        ("send A B", "expected send A B 3"),
+        ("send A Z 3", 'unknown account "Z"'),
+        ("send A B 0", "not positive"),
+        ("fail n1", "n1 is disconnected already"),
+        ("recover n2", "n2 is live already"),
+        ("next 3", "expected next"),
+    ],
+)
+def test_refusals_take_one_line(line, told):
+    session = Session(width=200)
+    text = session.after_one_set(line)
+    assert told in text and len(text.splitlines()) == 1
+    assert session.going == [True] and not session.runner.poked
+
+
+def test_who_stopped_by_itself_is_not_recovered():
+    session = Session(troubled())
+    assert "n5 stopped by itself" in session.after_one_set("recover n5")
+
+
+def test_every_word_does_something():
+    for word in prompts.WORDS:
+        example = word.usage.replace("[n1]", "").replace("[1-20]", "").split(" [")[0]
+        if word.name == "recover":
+            example = "recover n1"
+        text = Session().after_one_set(example)
+        assert "expected" not in text and "unknown" not in text, example
+
+
+# ---- completion --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "word", "offered"),
+    [
+        ("", "printl", ["PrintLog "]),
+        ("", "PrintS", ["PrintStatus ", "PrintSlots ", "PrintSteps"]),
+        ("", "Q", ["quit"]),
+        ("PrintLog ", "", ["n1", "n2", "n3", "n4", "n5"]),
+        ("printlog ", "N3", ["n3"]),
+        ("PrintLog n1 ", "", []),
+        ("PrintSlots n1 ", "", []),
+        ("send ", "a", ["A"]),
+        ("send A ", "j", ["J"]),
+        ("quit ", "", []),
+        ("bogus ", "", []),
+    ],
+)
+def test_completion(before, word, offered):
+    assert complete(CONFIG, before, word) == offered
+
+
+class FakeReadline(SimpleNamespace):
+    def __init__(self, doc, line):
+        self.bound, self.line = [], line
+        super().__init__(
+            __doc__=doc,
+            set_completer_delims=lambda delims: None,
+            parse_and_bind=self.bound.append,
+            get_line_buffer=lambda: line,
+            get_begidx=lambda: line.rfind(" ") + 1,
+            set_completer=lambda completer: setattr(self, "completer", completer),
+        )
+
+
+@pytest.mark.parametrize(
+    ("doc", "bound"),
+    [
+        ("GNU readline", ["set completion-ignore-case on", "tab: complete"]),
+        ("libedit readline", ["bind ^I rl_complete"]),
+        (None, ["set completion-ignore-case on", "tab: complete"]),
+    ],
+)
+def test_readline_is_bound(monkeypatch, doc, bound):
+    fake = FakeReadline(doc, "printlog n")
+    monkeypatch.setitem(sys.modules, "readline", fake)
+    TerminalLines(lambda before, word: [before, word], bold=True, errors=None)
+    assert fake.bound == bound
+    assert [fake.completer("n", state) for state in range(3)] == ["printlog ", "n", None]
+
+
+@pytest.mark.parametrize("bold", [True, False])
+def test_codes_in_the_prompt_are_marked_for_readline(monkeypatch, bold):
+    monkeypatch.setitem(sys.modules, "readline", FakeReadline("GNU", ""))
+    asked = []
+    monkeypatch.setattr("builtins.input", lambda prompt: asked.append(prompt) or "run")
+    lines = TerminalLines(lambda before, word: [], bold, errors=None)
+    assert lines.read("next > ") == "run"
+    assert asked == ["\001\033[1m\002next > \001\033[0m\002" if bold else "next > "]
+
+
+def test_without_readline_there_are_no_codes(monkeypatch):
+    monkeypatch.setitem(sys.modules, "readline", None)
+    asked = []
+    monkeypatch.setattr("builtins.input", lambda prompt: asked.append(prompt) or "")
+    TerminalLines(lambda before, word: [], True, errors=None).read("> ")
+    assert asked == ["> "]
+
+
+def test_a_redirected_output_prompts_on_errors(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr("builtins.input", lambda prompt: prompt)
+    lines = TerminalLines(lambda before, word: [], True, Console(file=stream, width=80))
+    assert lines.read("next > ") == "" and stream.getvalue() == "next > "
+
+
+def test_the_end_of_a_terminal(monkeypatch):
+    def end(prompt):
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", end)
+    lines = TerminalLines(lambda before, word: [], False, Console(file=io.StringIO()))
+    assert lines.read("> ") is None
+
+
+# ---- progress ----------------------------------------------------------------------------------
+
+
+class Screen(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_progress_is_drawn_and_taken_away():
+    stream = Screen()
+    console = Console(file=stream, width=100, force_terminal=True, color_system="standard")
+    line = ProgressLine(console, enabled=True)
+    with line.running():
+        line.show(progress(set_six()))
+    assert "waits: LF in step 2" in stream.getvalue()
+    assert stream.getvalue().endswith("\x1b[2K") or "\x1b[?25h" in stream.getvalue()
+
+
+def test_no_progress_in_pipes():
+    stream = io.StringIO()
+    line = ProgressLine(Console(file=stream, force_terminal=True), enabled=False)
+    with line.running():
+        line.show(progress(set_six()))
+    assert stream.getvalue() == ""
+
+
+def test_parse_refuses_with_the_usage():
+    with pytest.raises(Refused, match="PrintLog: expected PrintLog n1"):
+        prompts.parse("printlog")
+    assert prompts.parse("") == ("next", [])

@@ -1,0 +1,273 @@
+"""Rules 8 and 9: timers, and neither zombie leaders nor deadlocks.
+
+Each test fails when its rule is taken out: `test_rules_bite.py` does that.
+"""
+
+from conductor import Conductor, follower, transfer
+
+from bank.ballot import Ballot
+from bank.effects import Send
+from bank.messages import (
+    Accept,
+    Accepted,
+    Heartbeat,
+    Nack,
+    Prepare,
+    Promise,
+)
+from bank.status import Role
+
+X, Y, Z = transfer("A", "J", 3), transfer("B", "J", 4), transfer("C", "J", 5)
+FIRST, SECOND, THIRD = Ballot(1, 1), Ballot(2, 2), Ballot(2, 3)
+SHORTEST, LONGEST = 150, 300  # of the election time-out, milliseconds
+
+
+# ---- 8 timers --------------------------------------------------------------------------------
+
+
+def test_settled_replica_keeps_a_prepare_unanswered():
+    c = follower(2)
+    effects = c.step(2, Prepare(THIRD, 0), source=3)
+    assert not effects.early and not effects.durable and c.status(2).promised == FIRST
+
+
+def test_leader_that_it_follows_is_answered_at_once():
+    c = follower(2)
+    effects = c.step(2, Prepare(Ballot(3, 1), 0), source=1)
+    assert effects.durable == [Send((1,), Promise(Ballot(3, 1), 0, 0, ()))]
+
+
+def test_expiry_answers_the_highest_kept_prepare_and_draws_a_new_time_out():
+    c = follower(2)
+    c.step(2, Prepare(Ballot(2, 3), 0), source=3)
+    c.step(2, Prepare(Ballot(4, 4), 0), source=4)
+    c.step(2, Prepare(Ballot(3, 5), 0), source=5)
+    c.expire(2)
+    assert c.said(2, Promise | Prepare | Nack) == [Promise(Ballot(4, 4), 0, 0, ())]
+    assert c.wait(2) >= SHORTEST
+
+
+def test_each_message_of_the_leader_discards_the_kept_prepare():
+    for message in (Heartbeat(FIRST, 1, 0, 0), Accept(FIRST, 1, (X,), 0)):
+        c = follower(2)
+        c.step(2, Prepare(THIRD, 0), source=3)
+        c.step(2, message, source=1)
+        c.sent.clear()
+        c.expire(2)
+        assert c.said(2, Promise | Prepare) == [Prepare(Ballot(3, 2), 0)]
+
+
+def test_each_message_of_the_leader_draws_a_new_time_out():
+    c = follower(2)
+    waits = []
+    for _ in range(20):
+        c.skip(40)
+        c.step(2, Heartbeat(FIRST, 1, 0, 0), source=1)
+        waits.append(c.wait(2))
+    assert all(SHORTEST <= one <= LONGEST for one in waits)
+    assert len(set(waits)) > 10 and max(waits) - min(waits) > 50
+
+
+def test_replica_that_does_not_hear_a_healthy_leader_cannot_depose_it():
+    c = Conductor(5)
+    c.elect(1)
+    c.loses = lambda source, to, _: (source, to) == (1, 3)
+    c.run(3000)
+    assert c[3].role is Role.CANDIDATE and len(c.said(3, Prepare)) > 3
+    assert c.leaders() == [1] and c.status(1).promised == FIRST
+    c.loses = lambda *_: False
+    c.run(200)
+    assert c.leaders() == [1] and c.status(3).following == c.status(1).promised
+
+
+def test_healthy_leader_ignores_a_prepare():
+    c = Conductor(3)
+    c.elect(1)
+    effects = c.step(1, Prepare(THIRD, 0), source=3)
+    assert c.leaders() == [1] and not effects.durable
+
+
+def test_replica_that_never_heard_anyone_answers_at_once():
+    c = Conductor(3)
+    assert c.step(2, Prepare(FIRST, 0), source=1).durable
+
+
+def test_replica_whose_time_out_expired_answers_at_once():
+    c = follower(2)
+    c.skip(c.wait(2) - 50)
+    c.step(2, Prepare(FIRST, 0), source=1)  # a late copy: it does not stand itself now
+    c.expire(2)
+    effects = c.step(2, Prepare(Ballot(9, 3), 0), source=3)
+    assert effects.durable == [Send((3,), Promise(Ballot(9, 3), 0, 0, ()))]
+
+
+def test_replica_that_promised_without_a_new_view_answers_the_next_one_at_once():
+    c = Conductor(5)
+    c.step(2, Prepare(FIRST, 0), source=1)
+    effects = c.step(2, Prepare(THIRD, 0), source=3)
+    assert effects.durable == [Send((3,), Promise(THIRD, 0, 0, ()))]
+
+
+def test_expiry_soon_after_a_prepare_sends_none_and_draws_a_new_time_out():
+    c = follower(2)
+    c.skip(c.wait(2) - 50)
+    c.step(2, Prepare(FIRST, 0), source=1)  # a late copy
+    c.expire(2)
+    assert not c.said(2, Prepare) and c.wait(2) >= SHORTEST
+    c.expire(2)
+    assert c.said(2, Prepare) == [Prepare(SECOND, 0)]
+
+
+def test_candidate_repeats_its_prepare_in_one_ballot_with_doubling_pauses():
+    c = Conductor(3)
+    c.disconnect(2, 3)
+    c[1].seek_leader(c.now)
+    c.run(20_000)
+    assert {prepare.ballot for prepare in c.said(1, Prepare)} == {FIRST}
+    c.sent.clear()
+    pauses = []
+    c = Conductor(3)
+    c[1].seek_leader(c.now)
+    c.expire(1)
+    for _ in range(8):
+        pauses.append(c.wait(1))
+        c.expire(1)
+        assert len(c.said(1, Prepare)) == len(pauses) + 1
+    for exponent, pause in enumerate(pauses[:3]):
+        assert SHORTEST << exponent <= pause <= LONGEST << exponent
+    assert pauses[-1] == 2000 == max(pauses)
+
+
+def test_ballots_do_not_grow_while_there_is_no_quorum():
+    c = Conductor(5)
+    c.elect(1)
+    c.disconnect(3, 4, 5)
+    c.run(2000)
+    before = max(c[r].seen for r in (1, 2))
+    c.run(60_000)
+    assert max(c[r].seen for r in (1, 2)) == before <= 4
+
+
+def test_candidate_takes_a_new_number_only_after_seeing_a_higher_ballot():
+    c = Conductor(3)
+    c[2].seek_leader(c.now)
+    c.expire(2)
+    c.step(2, Nack(Ballot(1, 1)), source=1)
+    c.expire(2)
+    c.step(2, Nack(Ballot(1, 3)), source=1)
+    c.expire(2)
+    assert [prepare.ballot for prepare in c.said(2, Prepare)] == [(1, 2), (1, 2), (2, 2)]
+
+
+# ---- 9 no zombie leaders, no deadlock --------------------------------------------------------
+
+
+def test_leader_without_answers_steps_down_within_one_time_out():
+    c = Conductor(5)
+    c.elect(1)
+    c.disconnect(3, 4, 5)
+    c.run(LONGEST + 40)
+    assert not c.leaders()
+    c.sent.clear()
+    c.run(LONGEST)
+    assert not c.said(1, Heartbeat)
+
+
+def test_leader_with_a_quorum_of_answers_stays():
+    c = Conductor(5)
+    c.elect(1)
+    c.disconnect(4, 5)
+    c.run(5000)
+    assert c.leaders() == [1] and c.status(1).promised == FIRST
+
+
+def test_leader_that_stepped_down_never_leads_that_ballot_again():
+    c = Conductor(3)
+    c.elect(1)
+    c.run(50)
+    c.disconnect(2, 3)
+    c.run(LONGEST + 40)
+    for late in (Accepted(FIRST, 1, 0, 0), Promise(FIRST, 0, 0, ())):
+        c.step(1, late, source=2)
+    assert not c.leaders() and not c.status(1).answered
+    while not c.said(1, Prepare):
+        c.expire(1)
+    assert all(prepare.ballot > FIRST for prepare in c.said(1, Prepare))
+
+
+def test_answered_leader_that_gets_a_nack_prepares_above_it_at_once():
+    c = Conductor(5)
+    c.elect(1)
+    effects = c.step(1, Nack(Ballot(6, 3)), source=3)
+    assert Send((2, 3, 4, 5), Prepare(Ballot(7, 1), 0)) in effects.durable
+    c.deliver_all()
+    assert c.leaders() == [1] and c.status(1).following == Ballot(7, 1)
+
+
+def test_unanswered_leader_that_gets_a_nack_steps_down():
+    c = Conductor(5)
+    c.elect(1)
+    c.disconnect(1)
+    c.skip(50)
+    c.reconnect(1)
+    assert not c.status(1).answered
+    effects = c.step(1, Nack(Ballot(6, 3)), source=3)
+    assert not effects.durable and c[1].role is Role.FOLLOWER
+
+
+def test_nack_of_no_higher_ballot_changes_nothing():
+    c = Conductor(5)
+    c.elect(1)
+    c.step(1, Nack(FIRST), source=3)
+    assert c.leaders() == [1]
+
+
+def test_candidate_that_gets_a_nack_waits_for_its_expiry():
+    c = Conductor(5)
+    c[1].seek_leader(c.now)
+    c.expire(1)
+    before = c.wait(1)
+    effects = c.step(1, Nack(Ballot(6, 3)), source=3)
+    assert not effects.durable and c.wait(1) == before
+    c.expire(1)
+    assert c.said(1, Prepare)[-1] == Prepare(Ballot(7, 1), 0)
+
+
+def test_leader_that_wakes_from_a_pause_counts_as_unanswered_but_gets_a_time_out():
+    c = Conductor(3)
+    c.elect(1)
+    c.run(50)
+    c.paused.add(1)
+    c.skip(5000)
+    c.tick(1)
+    assert c.leaders() == [], "a paused one is not counted"
+    assert c[1].role is Role.LEADER and not c.status(1).answered
+    c.paused.clear()
+    c.run(5)
+    assert c.leaders() == [1] and c.status(1).answered
+
+
+def test_leader_that_reconnects_counts_as_unanswered():
+    c = Conductor(3)
+    c.elect(1)
+    assert c.status(1).answered
+    c.disconnect(1)
+    c.skip(10)
+    c.reconnect(1)
+    assert not c.status(1).answered
+    c.deliver_all()
+    c.run(1)
+    assert c.status(1).answered
+
+
+def test_replica_that_wakes_from_a_pause_reads_its_queues_before_its_clock():
+    c = Conductor(3)
+    c.elect(1)
+    c.run(50)
+    c.paused.add(2)
+    c.run(5000)
+    c.paused.clear()
+    c.tick(2)
+    assert not c.said(2, Prepare) and c.wait(2) >= 40
+    c.run(1000)
+    assert c.leaders() == [1] and not c.said(2, Prepare)

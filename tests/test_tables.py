@@ -1,0 +1,364 @@
+"""The tables at fixed widths, word for word, and what must hold at every width.
+
+    PAXBANK_REWRITE=1 python -m pytest tests/test_tables.py
+
+rewrites tests/golden/*.txt; read the difference before you keep it.
+"""
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Group, RenderableType
+from rich.text import Text
+from screen_fakes import (
+    AFTER,
+    BEFORE,
+    GONE,
+    TRACE,
+    FakeCluster,
+    FakeRunner,
+    judgements,
+    long_set,
+    many_accounts,
+    pending_operation,
+    progress,
+    render,
+    set_six,
+    troubled,
+    view,
+)
+
+from bank.status import Role, SlotMark, SlotStatus
+from harness import table_answers, tables
+from harness.check.verdict import Verdict
+from harness.console import WORDS
+from harness.driver import TraceLine
+from harness.runner import StepReport
+from harness.table_cells import Column, Grid, Parts, cell, duration, percentile
+
+GOLDEN = Path(__file__).parent / "golden"
+ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def screen(report, before=BEFORE):
+    return tables.set_screen(report, "disconnect", before)
+
+
+def many_screen():
+    report = many_accounts()
+    return screen(report, report.views[0].status.balances)
+
+
+def answers() -> RenderableType:
+    cluster = FakeCluster([set_six()])
+    views = cluster.views()
+    slots = [1, 16, 17, 99]
+    marks = {v.replica: cluster.slots(v.replica, slots) for v in views}
+    runner = FakeRunner([set_six()])
+    runner.run_next()
+    committed = cluster.committed.slots
+    parts: list[RenderableType] = [
+        table_answers.message_log(TRACE, 3, views[1], 5_000_000),
+        table_answers.new_views({r: cluster.trace(r) for r in range(1, 6)}, 5_000_000),
+        table_answers.slot_marks(slots, marks, views, committed, legend=True),
+        table_answers.log_slots(views[1], cluster.slots(2, [15, 16, 17]), committed, "and more"),
+        tables.Balances(views[:1], list(AFTER), among=views),
+        table_answers.performance(runner.performance()),
+        tables.verdict_lines(
+            Verdict.VALID, runner.reports, [pending_operation()], runner.performance()
+        ),
+        table_answers.help_screen([(word.usage, word.shows) for word in WORDS]),
+        table_answers.refusal('unknown command "x"'),
+        tables.progress_line(progress(set_six())),
+    ]
+    return Group(*(line for part in parts for line in (part, Text())))
+
+
+GOLDENS = {
+    "set_six": lambda: screen(set_six()),
+    "troubled": lambda: screen(troubled()),
+    "long_set": lambda: screen(long_set()),
+    "many_accounts": many_screen,
+    "answers": answers,
+}
+
+
+@pytest.mark.parametrize("width", [60, 80, 140])
+@pytest.mark.parametrize("name", GOLDENS)
+def test_golden(name, width):
+    printed = render(GOLDENS[name](), width)
+    path = GOLDEN / f"{name}_{width}.txt"
+    if os.environ.get("PAXBANK_REWRITE"):
+        path.write_text(printed, encoding="utf-8")
+    assert printed == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", GOLDENS)
+def test_fits_every_width(name):
+    for width in range(60, 161, 5):
+        for line in render(GOLDENS[name](), width).splitlines():
+            assert cell_len(line) <= width, f"{width}: {line}"
+            assert line == line.rstrip(), f"{width}: {line!r} ends in blanks"
+
+
+@pytest.mark.parametrize("name", GOLDENS)
+def test_colour_only_repeats_what_words_say(name):
+    coloured = render(GOLDENS[name](), 80, color=True)
+    assert "\x1b[" in coloured
+    assert ESCAPES.sub("", coloured) == render(GOLDENS[name](), 80)
+    codes = {
+        int(c) for found in re.findall(r"\x1b\[([0-9;]+)m", coloured) for c in found.split(";")
+    }
+    unreadable = {33, 34, 36, 37, 93, 94, 96, 97} & codes  # on a light or a dark ground
+    assert not unreadable
+
+
+def test_nothing_essential_is_lost_when_narrow():
+    printed = render(screen(set_six()), 60)
+    assert "was leader" in printed and "stale" in printed and "disconnected" in printed
+    rows = [line.split() for line in printed.splitlines() if line.startswith(" n3 ")]
+    assert [row for row in rows if row[1:11] == [str(AFTER[a]) for a in "ABCDEFGHIJ"]]
+
+
+def test_digest_goes_first_then_promised():
+    table = tables.replica_table(set_six().views)
+    heads = {width: render(table, width).splitlines()[0].split() for width in (80, 66, 56)}
+    assert "Digest" in heads[80] and "Promised" in heads[80]
+    assert "Digest" not in heads[66] and "Promised" in heads[66]
+    assert "Digest" not in heads[56] and "Promised" not in heads[56]
+    assert heads[56] == ["Replica", "State", "Role", "Commit", "Exec", "Lag"]
+
+
+def test_numbers_stand_at_the_right():
+    report = set_six()
+    lines = render(tables.step_table(report.steps, "disconnect"), 80).splitlines()
+    at = lines[0].index("Seq") + len("Seq")
+    assert [line[:at].split()[-1] for line in lines[1:4]] == ["12", "13", "14"]
+
+
+def test_rows_of_another_length_are_refused():
+    with pytest.raises(AssertionError, match="1 cells for 2"):
+        Grid([Column("a"), Column("b")], [[cell("x")]])
+
+
+def test_data_is_never_markup():
+    steps = [StepReport("1", "[n1, n2] [bold]x[/bold]", "success")]
+    assert "[n1, n2] [bold]x[/bold]" in render(tables.step_table(steps, "crash"), 80)
+
+
+# ---- steps -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("step", "failure", "shown"),
+    [
+        (StepReport("1", "(A, B, 1)", "success"), "crash", "✓ success"),
+        (StepReport("1", "(A)", "success", 0), "crash", "✓ balance 0"),
+        (StepReport("1", "(A, B, 1)", "failed"), "crash", "✗ failed"),
+        (StepReport("1", "(A, B, 1)", "pending"), "crash", "… pending"),
+        (StepReport("1", "LF", "no-leader"), "crash", "– no-leader"),
+        (StepReport("1", "LF", "done", node=2), "crash", "n2 crashed"),
+        (StepReport("1", "F(n2)", "done", node=2), "pause", "n2 paused"),
+        (StepReport("1", "F(n2)", "done", node=2), "disconnect", "n2 disconnected"),
+        (StepReport("1", "R(n2)", "done", node=2), "disconnect", "n2 returned"),
+    ],
+)
+def test_step_result(step, failure, shown):
+    assert tables.step_result(step, failure).plain == shown
+
+
+def test_fifteen_steps_are_not_folded_and_sixteen_are():
+    steps = [StepReport(str(n), "(A, B, 1)", "success", latency_us=n) for n in range(1, 17)]
+    assert "PrintSteps" not in render(tables.step_table(steps[:15], "crash", fold=True), 80)
+    folded = render(tables.step_table(steps, "crash", fold=True), 80)
+    assert "1-16" in folded and "16 steps" in folded and len(folded.splitlines()) == 3
+    assert len(render(tables.step_table(steps, "crash"), 80).splitlines()) == 17
+
+
+def test_what_failed_waits_or_broke_is_never_folded():
+    steps = list(long_set().steps)
+    steps[3] = StepReport("4", "LF", "no-leader")
+    printed = render(tables.step_table(steps, "disconnect", fold=True), 80)
+    assert printed.count("✗ failed") == 2
+    assert "… pending" in printed and "no-leader" in printed and "n1 disconnected" in printed
+
+
+def test_many_short_runs_fold_into_one_row():
+    steps = long_set(failing=range(2, 50, 2)).steps
+    printed = render(tables.step_table(steps, "disconnect", fold=True), 80)
+    assert printed.count("✗ failed") == 23 and printed.count("✓ success") == 1
+
+
+def test_fifty_transfers_leave_the_replicas_on_the_screen():
+    assert len(render(screen(long_set()), 80).splitlines()) < 40
+
+
+def test_a_set_without_steps():
+    assert "no steps" in render(screen(replace(set_six(), steps=())), 80)
+
+
+# ---- replicas and balances ---------------------------------------------------------------------
+
+
+def test_lag_counts_from_what_anybody_knows_to_be_committed():
+    views = (view(1, AFTER, upto=10), view(2, AFTER, GONE, upto=12))
+    lines = render(tables.replica_table(views), 80).splitlines()
+    assert [line.split()[-2] for line in lines[1:]] == ["2", "0"]
+
+
+def test_a_leader_that_nobody_answers_is_marked():
+    views = (view(1, AFTER, role=Role.LEADER, answered=False),)
+    assert "leader?" in render(tables.replica_table(views), 80)
+
+
+def test_checkpoints_have_a_column_once_there_are_any():
+    assert "Ckpt" not in render(tables.replica_table([view(1, AFTER)]), 80)
+    assert "Ckpt" in render(tables.replica_table([view(1, AFTER, checkpoint=1000)]), 80)
+
+
+def test_the_majority_is_that_of_live_replicas():
+    stale = [view(r, {"A": 1}, GONE) for r in (1, 2, 3)]
+    assert tables.live_majority([*stale, view(4, {"A": 2})]) == {"A": 2}
+    assert tables.live_majority(stale) == {}
+
+
+def test_a_tie_goes_to_who_is_furthest():
+    views = [view(1, {"A": 1}, upto=4), view(2, {"A": 2}, upto=5)]
+    assert tables.live_majority(views) == {"A": 2}
+    assert tables.live_majority(views[::-1]) == {"A": 2}
+
+
+def test_only_what_differs_is_marked():
+    views = [view(1, {"A": 1, "B": 5}), *(view(r, {"A": 2, "B": 5}) for r in (2, 3))]
+    printed = render(tables.Balances(views, ["A", "B"]), 80)
+    assert printed.count("*1") == 1 and "*5" not in printed and "*2" not in printed
+    assert "* differs" in printed
+    assert "*" not in render(tables.Balances(views[1:], ["A", "B"]), 80)
+
+
+def test_beyond_ten_accounts_those_that_changed_are_shown():
+    before = dict.fromkeys(map(str, range(11)), 10)
+    after = {**before, "3": 9, "7": 11}
+    views = [view(1, after), view(2, before)]
+    assert tables.changed_accounts(views, before) == (["3", "7"], "9 of 11 accounts unchanged")
+    shown, remark = tables.changed_accounts(views, before, most=1)
+    assert shown == ["3"] and "1 more changed" in remark
+    ten = dict.fromkeys("ABCDEFGHIJ", 1)
+    assert tables.changed_accounts([view(1, ten)], ten) == (list(ten), "")
+
+
+def test_accounts_that_do_not_fit_go_on_below():
+    printed = render(many_screen(), 60)
+    for number in range(12):
+        assert f"account{number} " in printed or f"account{number}\n" in printed
+        assert str(1_000_001 + number) in printed
+    assert printed.count("Balance ") > 1 and printed.count("Sum") == 1
+
+
+def test_who_stopped_by_itself_says_why():
+    assert "✗ n5: n5.db: damaged: row 3 missing" in render(screen(troubled()), 80)
+
+
+# ---- the rest ----------------------------------------------------------------------------------
+
+
+def test_reasons_stand_on_lines_of_their_own():
+    lines = render(tables.check_lines(troubled().judgements), 80).splitlines()
+    assert lines[0].split("  ")[0] == " ✗ agreement"
+    assert lines[1] == " ✗ agreement: slot 17: n1 executed (A, B, 1), n2 (B, A, [1])"
+    assert lines[2] == " ? linearizable: slots up to 10 are from an earlier run"
+    assert len(render(tables.check_lines(judgements()), 80).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("outcome", "leaderless_us", "told"),
+    [("done", 9_000, True), ("success", 9_000, False), ("success", 120_000, True)],
+)
+def test_time_without_a_commit_is_told_when_it_is_news(outcome, leaderless_us, told):
+    steps = (StepReport("1", "x", outcome),)
+    report = replace(set_six(), steps=steps, leaderless_us=leaderless_us)
+    assert ("no commit for" in render(tables.set_timing(report), 80)) == told
+
+
+@pytest.mark.parametrize(
+    ("microseconds", "shown"),
+    [(0, "0.00 ms"), (60, "0.06 ms"), (100, "0.1 ms"), (1_240, "1.2 ms"), (9_990, "10.0 ms"),
+     (402_000, "402 ms"), (999_400, "999 ms"), (999_600, "1.00 s"), (12_500_000, "12.50 s")],
+)  # fmt: skip
+def test_duration(microseconds, shown):
+    assert duration(microseconds) == shown
+
+
+def test_percentile_is_the_nearest_rank():
+    ordered = list(range(1, 101))
+    assert [percentile(ordered, p) for p in (0, 50, 99, 100)] == [1, 50, 99, 100]
+    assert percentile([5], 99) == 5
+
+
+def test_parts_break_between_parts_only():
+    parts = Parts([Text("one two"), Text("three four"), Text("five")], indent=1)
+    assert render(parts, 20).splitlines() == [" one two", " three four · five"]
+
+
+def test_a_new_view_is_listed_once_with_its_noops():
+    traces = {r: FakeCluster([set_six()]).trace(r) for r in range(1, 6)}
+    lines = render(table_answers.new_views(traces, 5_000_000), 100).splitlines()
+    assert len(lines) == 2
+    assert lines[1].split("  ")[0].strip() == "1.1"
+    assert " n2 " in lines[1] and " 2 " in lines[1] and "n1 n3" in lines[1]
+
+
+def test_noops_that_are_not_all_shown_are_a_lower_bound():
+    text = "no-op, (A, B, 1) … 42 more"
+    traces = {1: ([TraceLine(0, "out", "all", "NEW-VIEW", "(2, n1)", "1-44", text)], 5)}
+    printed = render(table_answers.new_views(traces, 0), 100)
+    assert " 1+ " in printed and "5 older messages not kept" in printed
+    assert "nobody became leader" in render(table_answers.new_views({1: ((), 0)}, 0), 100)
+
+
+def test_slots_that_differ_show_both_requests():
+    cluster = FakeCluster([set_six()])
+    views = cluster.views()
+    marks = {v.replica: cluster.slots(v.replica, [17]) for v in views}
+    printed = render(table_answers.slot_marks([17], marks, views, {}, legend=False), 80)
+    assert printed.splitlines()[1].split()[:6] == ["17", "A", "A", "A", "X", "X"]
+    assert "(A, B, 1) or no-op" in printed and "accepted" not in printed
+
+
+def test_truncated_slots_print_what_was_committed():
+    one = view(1, AFTER, truncated_upto=5)
+    committed = {3: (("A", 7, "transfer", "A", "J", 3), "failed")}
+    statuses = (SlotStatus(3, SlotMark.EXECUTED, None, None),)
+    printed = render(table_answers.log_slots(one, statuses, committed, ""), 100)
+    assert "E executed, truncated" in printed and "(A, J, 3)" in printed and "failed" in printed
+
+
+def test_progress_says_who_leads():
+    line = tables.progress_line(progress(set_six())).plain
+    assert line.startswith("Set 6 of 10 · ○n1 ●n2 ●n3 ●n4 ●n5 · leader n2 · 3/6 answered")
+    nobody = replace(set_six(), views=set_six().views[2:])
+    assert "no leader" in tables.progress_line(progress(nobody)).plain
+
+
+def test_the_end_lists_reasons_and_what_is_pending():
+    runner = FakeRunner([troubled()])
+    runner.run_next()
+    printed = render(
+        tables.verdict_lines(
+            runner.verdict(), runner.reports, [pending_operation()], runner.performance()
+        ),
+        80,
+    )
+    assert "✗ invalid: a check does not hold, 1 set of 3 run" in printed
+    assert "set 12, agreement: slot 17" in printed
+    assert "… pending: (J, I, 1) of client J, from set 4" in printed
+
+
+def test_help_has_every_sign_and_word():
+    printed = render(table_answers.help_screen([(w.usage, w.shows) for w in WORDS]), 140)
+    assert all(word.usage in printed for word in WORDS)
+    assert all(meaning in printed for _, meaning in table_answers.SIGNS)

@@ -1,0 +1,296 @@
+"""CSV test sets: each tolerance with its exact bytes, each refusal with its exact words."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from bank.ledger import READ, TRANSFER
+from harness import testset, text_file
+from harness.config import ClusterConfig
+from harness.errors import EXIT_USAGE, HarnessError
+from harness.nemesis import Fail, FailLeader, Recover
+from harness.testset import CaseSet, Command, Step
+
+ACCOUNTS = tuple("ABCDEFGHIJ")
+TEN_SETS = Path(__file__).parents[2] / "shared" / "testsets" / "ten-sets.csv"
+
+
+def parse(data: bytes, nodes: int = 5, accounts: tuple[str, ...] = ACCOUNTS) -> list[CaseSet]:
+    return list(testset.parse_csv(data, "x.csv", nodes, accounts))
+
+
+def brief(sets: list[CaseSet]) -> list[str]:
+    """One line per set, without lines of the file: '1 n1 n2: (A, J, 3) LF'."""
+    lines = []
+    for case in sets:
+        live = " ".join(f"n{replica}" for replica in sorted(case.live))
+        lines.append(f"{case.number} {live}: {' '.join(step.text for step in case.steps)}")
+    return lines
+
+
+def problems(data: bytes) -> list[str]:
+    with pytest.raises(HarnessError) as refusal:
+        parse(data)
+    assert refusal.value.exit_code == EXIT_USAGE
+    return list(refusal.value.problems)
+
+
+def test_every_step_is_read_with_its_line() -> None:
+    data = (
+        b"Set Number,Transactions,Live Nodes\n"
+        b'7,"(A, J, 3)","[n1, n2, n3]"\n,(B),\n,LF,\n\n,F(n3),\n,R(n3),\n8,LF,[n2]\n'
+    )
+    assert parse(data) == [
+        CaseSet(
+            7,
+            frozenset({1, 2, 3}),
+            (
+                Step(2, "(A, J, 3)", Command(TRANSFER, "A", "J", 3)),
+                Step(3, "(B)", Command(READ, "B", "", 0)),
+                Step(4, "LF", FailLeader()),
+                Step(6, "F(n3)", Fail(3)),
+                Step(7, "R(n3)", Recover(3)),
+            ),
+            2,
+        ),
+        CaseSet(8, frozenset({2}), (Step(8, "LF", FailLeader()),), 8),
+    ]
+
+
+HEADER = b"Set Number,Transactions,Live Nodes\n"
+USUAL = ["1 n1 n2: (A, J, 3) LF", "2 n2: (C, D, 1)"]
+ROWS = b'1,"(A, J, 3)","[n1, n2]"\n,LF,\n2,"(C, D, 1)","[n2]"\n'
+
+TOLERATED = {
+    "as specified": HEADER + ROWS,
+    "CR LF": (HEADER + ROWS).replace(b"\n", b"\r\n"),
+    "CR": (HEADER + ROWS).replace(b"\n", b"\r"),
+    "byte order mark": b"\xef\xbb\xbf" + HEADER + ROWS,
+    "byte order mark, no header": b"\xef\xbb\xbf" + ROWS,
+    "no final newline": (HEADER + ROWS).rstrip(),
+    "no trailing commas": HEADER + b'1,"(A, J, 3)","[n1, n2]"\n,LF\n2,"(C, D, 1)","[n2]"',
+    "too many trailing commas": HEADER + ROWS.replace(b"\n", b",,,\n"),
+    "stray spaces": b' 1 , " ( A , J ,  3 ) " , "[ n1 ,n2 ]" \n , LF , \n2,"(C,D,1) ",[ n2]\n',
+    "no-break spaces": '1,"(A,\xa0J, 3)",\xa0"[n1, n2]"\n,LF,\n2,"(C, D, 1)",[n2]'.encode(),
+    "[n1,n2]": ROWS.replace(b", ", b","),
+    "no brackets": ROWS.replace(b"[", b"").replace(b"]", b""),
+    "no brackets, no quotes": b"1,(A, J, 3),n1,n2\n,LF\n2,(C, D, 1),n2",
+    "no quotes": ROWS.replace(b'"', b""),
+    "LF quoted": ROWS.replace(b"LF", b'"LF"'),
+    "lf": ROWS.replace(b"LF", b"lf"),
+    "number and nodes on each row": ROWS.replace(b",LF,", b'1,LF,"[n2,n1]"'),
+    "number on each row": ROWS.replace(b",LF,", b"1,LF,"),
+    "nodes on each row": ROWS.replace(b",LF,", b",LF,n1;n2"),
+    "steps joined by ;": b'1,"(A, J, 3); LF","[n1, n2]"\n2,"(C, D, 1)","[n2]"\n',
+    "steps joined by ,": b'1,"(A, J, 3), LF","[n1, n2]"\n2,"(C, D, 1)","[n2]"\n',
+    "steps joined, no quotes": b"1,(A, J, 3);LF,[n1, n2]\n2,(C, D, 1),[n2]\n",
+    "steps in columns": b"1,(A, J, 3),LF,[n1, n2]\n2,(C, D, 1),[n2]\n",
+    "; between columns": (HEADER + ROWS)
+    .replace(b"r,T", b"r;T")
+    .replace(b"s,L", b"s;L")
+    .replace(b'","', b'";"')
+    .replace(b',"(', b';"(')
+    .replace(b",LF,", b";LF;"),
+    "; between columns, no quotes": b"1;(A, J, 3);[n1, n2]\n;LF\n2;(C, D, 1);n2\n",
+    "; between columns and steps": b"1;(A, J, 3);LF;n1,n2\n2;(C, D, 1);n2\n",
+    "tab between columns": b"Set Number\tTransactions\tLive Nodes\n"
+    b"1\t(A, J, 3)\tn1, n2\n\tLF\n2\t(C, D, 1)\t[n2]\n",
+    "tab between columns, no header": b'1\t"(A, J, 3); LF"\t[n1; n2]\n2\t(C, D, 1)\t[n2]',
+    "lower case": ROWS.lower(),
+    "upper case": ROWS.upper(),
+    "header in lower case": HEADER.lower() + ROWS,
+    "header without space": b"SetNumber,Transactions,LiveNodes\n" + ROWS,
+    "header in upper case, quoted": b'"SET NUMBER","TRANSACTIONS","LIVE NODES"\n' + ROWS,
+    "Transaction": b"Set Number,Transaction,Live Nodes\n" + ROWS,
+    "no header": ROWS,
+    "blank lines": b"\n , ,\n" + HEADER + b",,\n\n" + ROWS.replace(b"\n", b"\n \n\t\n"),
+    "leading zeros": b"01,(A, J, 003),[n1, n2]\n,LF\n2,(C, D, 1),[n2]",
+}
+
+
+@pytest.mark.parametrize("data", TOLERATED.values(), ids=TOLERATED.keys())
+def test_tolerated(data: bytes) -> None:
+    assert brief(parse(data)) == USUAL
+
+
+def test_set_without_steps() -> None:
+    assert brief(parse(b'1,,[n1]\n2,,"n1, n2"\n3,,n1,n2\n')) == ["1 n1: ", "2 n1 n2: ", "3 n1 n2: "]
+
+
+def test_set_numbers_need_not_grow() -> None:
+    assert brief(parse(b"9,,n1\n3,,n1")) == ["9 n1: ", "3 n1: "]
+
+
+def test_largest_amount() -> None:
+    (case,) = parse(b"1,(A, J, 9223372036854775807),n1")
+    assert case.steps[0].action == Command(TRANSFER, "A", "J", 2**63 - 1)
+
+
+def test_names_come_from_the_configuration() -> None:
+    (case,) = parse(b"1,(ALICE, bob, 1);(bob),n9", nodes=9, accounts=("alice", "Bob"))
+    assert case.live == frozenset({9})
+    assert [step.text for step in case.steps] == ["(alice, Bob, 1)", "(Bob)"]
+
+
+REFUSED = {}
+for block in (
+    (Path(__file__).parent / "golden" / "refusals.txt").read_text("utf-8").split("\n\n")[1:]
+):
+    title, _, rest = block.removeprefix("# ").partition("\n")
+    given_text, _, expected_text = rest.partition("\n----\n")
+    REFUSED[title] = (given_text, expected_text.strip().split("\n"))
+
+
+@pytest.mark.parametrize(("text", "expected"), REFUSED.values(), ids=REFUSED.keys())
+def test_refused(text: str, expected: list[str]) -> None:
+    assert problems(text.encode()) == expected
+    assert problems(f"{text}\r\n".encode()) == expected
+
+
+EMPTY = 'the file is empty, expected rows such as 1,"(A, J, 3)","[n1, n2, n3]"'
+REFUSED_BYTES = {
+    "empty": (b"", f"x.csv:1: {EMPTY}"),
+    "byte order mark only": (b"\xef\xbb\xbf", f"x.csv:1: {EMPTY}"),
+    "blank": (b"\n \r\n\t", f"x.csv:1: {EMPTY}"),
+    "not UTF-8": (b"1,LF,n1\r\n2,L\xff,n1", "x.csv:2: not text (byte 0xff), expected UTF-8 text"),
+    "a NUL": (b"1,LF,n1\n2,\0,n1", "x.csv:2: not text (byte 0x00), expected UTF-8 text"),
+    "an escape sequence": (b"1,\x1b[2J", "x.csv:1: not text (byte 0x1b), expected UTF-8 text"),
+    "a spreadsheet": (b"PK\x03\x04\x14", "x.csv:1: not text (byte 0x03), expected UTF-8 text"),
+    "UTF-16": (b"\xff\xfe1\0,\0", "x.csv:1: the file is UTF-16, expected UTF-8 text"),
+    "amount of 5000 digits": (
+        b"1,(A, J, " + b"9" * 5000 + b"),n1",
+        f'x.csv:1: Transactions: (A, J, {"9" * 32}…: amount "{"9" * 39}…" is too large, '
+        "expected 1 to 9223372036854775807",
+    ),
+}
+
+
+@pytest.mark.parametrize(("data", "expected"), REFUSED_BYTES.values(), ids=REFUSED_BYTES.keys())
+def test_refused_bytes(data: bytes, expected: str) -> None:
+    assert problems(data) == [expected]
+
+
+def test_all_problems_of_a_file_are_reported_at_once() -> None:
+    data = (
+        HEADER
+        + b'1,"(A, Z, 3)","[n1, n7]"\n,"(C, D, 0); (C, D, 1); LFF",\n,"(A),\nx,LF,n1\n1,LF,\n'
+    )
+    assert [line.split(":")[1:3] for line in problems(data)] == [
+        ["2", " Live Nodes"],
+        ["2", " Transactions"],
+        ["3", " Transactions"],
+        ["3", " Transactions"],
+        ["4", " row"],
+        ["5", " Set Number"],
+        ["6", " Set Number"],
+        ["6", " Live Nodes"],
+    ]
+
+
+def test_what_is_shown_is_short_and_printable() -> None:
+    (problem,) = problems(f"1,\u202e\u200b{'y' * 100_000},n1".encode())
+    assert problem.isprintable()
+    assert len(problem) < 150
+
+
+def test_no_hint_among_very_many_names() -> None:
+    names = testset.Names(5, [f"c{number}" for number in range(5000)])
+    with pytest.raises(ValueError, match=r'^unknown account "c5000", expected c0, .*, c9, …$'):
+        names.account("c5000")
+
+
+# Files
+
+
+def test_load_reads_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "good.csv"
+    path.write_bytes(b"1,LF,n3")
+    assert brief(list(testset.load(path, ClusterConfig(nodes=3)))) == ["1 n3: LF"]
+    with pytest.raises(HarnessError, match=r"good\.csv:1: Live Nodes: unknown replica"):
+        path.write_bytes(b"1,LF,n4")
+        testset.load(str(path), ClusterConfig(nodes=3))
+
+
+def refusal(path: str | Path) -> str:
+    with pytest.raises(HarnessError) as error:
+        testset.load(path, ClusterConfig())
+    return str(error.value)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("tour.csv").write_bytes(b"")
+    Path("tour.txt").write_bytes(b"")
+    assert refusal("tuor.csv") == (
+        "tuor.csv: no such file, expected a CSV test set (did you mean tour.csv?)"
+    )
+    assert refusal("none/x.csv") == "none/x.csv: no such file, expected a CSV test set"
+    Path("folder").mkdir()
+    assert refusal("folder") == "folder: is a folder, expected a CSV test set"
+    assert "cannot be read (embedded null byte)" in refusal("a\0b")
+    assert "cannot be read (Not a directory)" in refusal("tour.csv/x")
+    monkeypatch.setattr(text_file, "LARGEST", 3)
+    Path("large.csv").write_bytes(b"1234")
+    assert refusal("large.csv") == "large.csv: larger than 0 MiB, expected a CSV test set"
+
+
+@pytest.mark.parametrize("name", ["x.yaml", "x.YML"])
+def test_yaml_is_refused_by_its_name(name: str) -> None:
+    assert refusal(name) == (
+        f"{name}: is YAML by its name, expected a CSV test set "
+        "(a cluster's configuration is given with --config)"
+    )
+
+
+def test_ten_sets() -> None:
+    if not TEN_SETS.exists():
+        pytest.skip("the grading file is not here")
+    sets = testset.load(TEN_SETS, ClusterConfig())
+    assert [case.number for case in sets] == list(range(1, 11))
+    assert [sum(step.text == "LF" for step in case.steps) for case in sets] == [
+        *(0, 0, 0, 0, 0, 1, 0, 1, 2, 0)
+    ]
+    assert sum(len(case.steps) for case in sets) == 83
+    assert sets[4].live == frozenset({1, 2})
+    assert sets[8].steps[-1].text == "(A, J, 1)"
+
+
+# Whatever the bytes
+
+
+def parses_or_refuses(data: bytes) -> None:
+    try:
+        sets = parse(data)
+    except HarnessError as refusal:
+        assert refusal.problems
+        assert all(line.startswith("x.csv:") for line in refusal.problems)
+    else:
+        assert sets
+        assert all(case.live and case.number > 0 for case in sets)
+        assert len({case.number for case in sets}) == len(sets)
+
+
+SIGNS = st.sampled_from([*"\",;\t\n\r ()[]0123'.-", "LF", "F(n1)", "(A)", "n1", "A", "\ufeff", "é"])
+
+
+@given(st.binary(max_size=200))
+def test_random_bytes(data: bytes) -> None:
+    parses_or_refuses(data)
+
+
+@given(st.lists(SIGNS, max_size=60).map("".join))
+@example('1,\r"n1')
+def test_random_signs(text: str) -> None:
+    parses_or_refuses(text.encode())
+
+
+@given(
+    st.sampled_from(list(TOLERATED.values())),
+    st.lists(st.tuples(st.integers(0, 120), st.integers(0, 3), SIGNS), min_size=1, max_size=4),
+)
+def test_random_mutations_of_good_files(data: bytes, changes: list[tuple[int, int, str]]) -> None:
+    for place, length, sign in changes:
+        data = data[:place] + sign.encode() + data[place + length :]
+    parses_or_refuses(data)
