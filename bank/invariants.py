@@ -117,6 +117,11 @@ class Safety:
                 )
             known.promised, known.seen = persist.promised, persist.seen
         for run in persist.runs:
+            if run.ballot > persist.promised:
+                raise Violation(
+                    f"{replica_name(replica)} holds slot {run.first_slot} in {run.ballot}, "
+                    f"above its promise {persist.promised}"
+                )
             self._count(replica, run.first_slot, run.ballot, run.requests)
 
     def _count(

@@ -4,7 +4,7 @@ Nothing here promises, votes or leads; `replica.Replica` adds that on top. Commi
 same whoever tells them, so nothing here compares ballots either.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 from bank import checkpoint as checkpoints
 from bank.ballot import NO_BALLOT, Ballot, ReplicaId, Slot
@@ -135,15 +135,14 @@ class Learner:
         last_slot = message.first_slot + len(message.requests) - 1
         if self.role is Role.LEADER or message.first_slot > committed + 1:
             return
-        if last_slot > committed:
+        if last_slot > committed:  # else a copy, or late: asking on it would double every question
             self._install(message.first_slot, message.ballots, message.requests)
-        self._go_on_fetching(source, message.committed_upto)
+            self._go_on_fetching(source, message.committed_upto)
 
     def _install(
-        self, first_slot: Slot, ballots: Iterable[Ballot], requests: Iterable[Request]
+        self, first_slot: Slot, ballots: Sequence[Ballot], requests: Sequence[Request]
     ) -> None:
         """Commit entries that others know to be committed, whatever their ballot."""
-        ballots, requests = tuple(ballots), tuple(requests)
         self._runs += self.log.install(first_slot, ballots, requests)
         # The watermark goes to disk with the rows: they may be in ballots never accepted here.
         self._state_changed = True

@@ -15,7 +15,7 @@ What must change together: a new message needs a place in `messages`, in the gat
 `step`, and a row in the table of what is durable when it leaves.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 from typing import assert_never
 
@@ -354,6 +354,20 @@ class Replica(Learner):
             first_slot, requests = first_slot + skipped, requests[skipped:]
         if requests:
             self._runs.append(Run(first_slot, ballot, requests))
+
+    def _install(
+        self, first_slot: Slot, ballots: Sequence[Ballot], requests: Sequence[Request]
+    ) -> None:
+        """Nothing is held above the promise: else an older leader could replace what is committed.
+
+        Unlike the paper, a promise is raised here without its PREPARE: a quorum made it before.
+        """
+        highest = max(ballots)
+        if highest > self.promised:
+            self._raise_promise(highest)
+            if self.role is not Role.FOLLOWER:
+                self._step_down("deposed")
+        super()._install(first_slot, ballots, requests)
 
     def _owe(self, ballot: Ballot, leader_committed: Slot, asked_upto: Slot) -> None:
         """This turn ends with an ACCEPTED for `ballot`; the newest watermark wins."""

@@ -118,30 +118,24 @@ class Conductor:
         self.step(to, message, source)
         return message
 
-    def deliver_all(self, *to: ReplicaId) -> None:
-        """Everything arrives, and what that causes, until all is silent; or only at `to`."""
+    def deliver_all(self) -> None:
+        """Everything arrives, and what that causes, until all is silent."""
         waiting, rounds = [(0, 0)], 0
         while waiting:
             rounds += 1
             assert rounds < LIVELOCK, f"never silent: {waiting}"
             links = sorted(link for link, queue in self.queues.items() if queue)
-            waiting = [(s, r) for s, r in links if self._hears(r) and (not to or r in to)]
+            waiting = [link for link in links if self._hears(link[1])]
             for link in waiting:
                 self.deliver(*link)
 
-    def drop(self, kind: type | None = None, to: ReplicaId | None = None) -> int:
-        """Lose what waits in the queues (of one kind, to one replica); returns how many."""
-        count = 0
+    def drop(self, kind: type | None = None, to: ReplicaId | None = None) -> None:
+        """Lose what waits in the queues: all of it, of one kind, or to one replica."""
         for (_, receiver), queue in self.queues.items():
-            lost = [
-                message
-                for message in queue
-                if (kind is None or isinstance(message, kind)) and to in (None, receiver)
-            ]
-            count += len(lost)
-            for message in lost:
-                queue.remove(message)
-        return count
+            if to in (None, receiver):
+                kept = [m for m in queue if kind is not None and not isinstance(m, kind)]
+                queue.clear()
+                queue.extend(kept)
 
     def said(
         self, source: ReplicaId, kind: type | UnionType, to: ReplicaId | None = None

@@ -155,6 +155,16 @@ def test_returning_replica_installs_a_checkpoint_and_the_slots_above_it():
     assert len(c.said(1, StatePiece) + c.said(2, StatePiece)) >= 2
 
 
+def test_running_hash_goes_on_from_an_installed_checkpoint():
+    c = long_gone()
+    c.reconnect(3)
+    for timestamp in range(11, 14):
+        c.request(1, transfer("A", "B", 1, timestamp))
+        c.run(45)
+    assert c.status(3).halted is None and c.status(3).checkpoint == 12
+    assert c.status(3).running_hash == c.status(1).running_hash
+
+
 @pytest.mark.usefixtures("small_pieces")
 def test_giver_that_dies_in_the_middle_leaves_nothing_half_installed():
     c = long_gone()

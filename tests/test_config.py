@@ -71,6 +71,8 @@ def test_empty_file_is_the_defaults(data: bytes) -> None:
 ACCOUNTS = {
     "A..C": ("A", "B", "C"),
     "x..z": ("x", "y", "z"),
+    "A..A": ("A",),
+    "c7..c7": ("c7",),
     " A .. B ": ("A", "B"),
     "c8..c11": ("c8", "c9", "c10", "c11"),
     "team_a..team_c": ("team_a", "team_b", "team_c"),
@@ -97,6 +99,46 @@ def test_other_values() -> None:
     assert layer(parse(text.encode(), "c.yaml")) == ClusterConfig(
         seed=0, failure="pause", durability="power", initial_balance=0, keep_slots=10_000
     )
+
+
+DAY_MS = 86_400_000
+LIMITS = {
+    "initial_balance": (0, (2**63 - 1) // 10),
+    "prepare_quiet_ms": (0, DAY_MS),
+    "prepare_pause_ms": (1, DAY_MS),
+    "heartbeat_ms": (1, 149),
+    "stagger_ms": (0, DAY_MS),
+    "client_timeout_ms": (1, DAY_MS),
+    "patience_ms": (1, DAY_MS),
+    "progress_ms": (1, DAY_MS),
+    "checkpoint_interval": (1, 1_000_000),
+    "checkpoint_pause_ms": (0, DAY_MS),
+    "keep_slots": (0, 1_000_000),
+    "queue_buffer_kib": (512, 1_048_576),
+    "trace_messages": (0, 10_000_000),
+    "seed": (0, 2**63 - 1),
+}
+
+
+@pytest.mark.parametrize(("key", "limits"), LIMITS.items(), ids=LIMITS.keys())
+def test_limits(key: str, limits: tuple[int, int]) -> None:
+    low, high = limits
+    for value in limits:
+        assert getattr(layer(parse(f"{key}: {value}".encode(), "c.yaml")), key) == value
+    for value in (low - 1, high + 1):
+        (problem,) = problems(f"{key}: {value}")
+        assert problem.startswith(f"c.yaml:1: {key}: ")
+
+
+def test_every_number_has_limits() -> None:
+    numbers = [key for key in KEYS if isinstance(getattr(ClusterConfig(), key), int)]
+    assert sorted(LIMITS) == sorted({*numbers, "seed"} - {"nodes"})
+
+
+@pytest.mark.parametrize("bounds", [(41, 41), (41, DAY_MS), (DAY_MS, DAY_MS)])
+def test_limits_of_the_election_timeout(bounds: tuple[int, int]) -> None:
+    text = f"election_timeout_ms: [{bounds[0]}, {bounds[1]}]"
+    assert layer(parse(text.encode(), "c.yaml")).election_timeout_ms == bounds
 
 
 NAMES = "expected names such as A..J, c1..c100 or [alice, bob]"
@@ -137,6 +179,8 @@ REFUSED = {
     "durability: 1": "1: durability: found 1, expected process, power or memory",
     "election_timeout_ms: 150": f"1: election_timeout_ms: found 150, {BOUNDS}",
     "election_timeout_ms: [300, 150]": f"1: election_timeout_ms: found 300 above 150, {BOUNDS}",
+    "election_timeout_ms: [0, 150]": f"1: election_timeout_ms: found 0, {BOUNDS}",
+    "election_timeout_ms: [150, 86400001]": f"1: election_timeout_ms: found 86400001, {BOUNDS}",
     "election_timeout_ms: [150, true]": f"1: election_timeout_ms: found true, {BOUNDS}",
     "election_timeout_ms: [1, 2, 3]": f"1: election_timeout_ms: found a list, {BOUNDS}",
     "accounts: []": "1: accounts: found 0 accounts, expected 1 to 1000000",
@@ -243,6 +287,7 @@ def test_memory_with_crash_is_refused_and_names_the_flag() -> None:
         f"c.yaml:1: durability: {what} (c.yaml:2: failure)"
     ]
     layer(from_flags({"failure": "pause", "durability": "memory"}))
+    layer(from_flags({"failure": "crash", "durability": "power"}))
 
 
 def test_a_flag_can_make_the_file_fit() -> None:
@@ -280,6 +325,8 @@ def test_aliases_cannot_grow_a_message() -> None:
     [
         ("ABCDEFGHIJ", "A..J"),
         ("AB", "A, B"),
+        ("ABC", "A..C"),
+        ([f"c{number}" for number in range(10)], "c0, c1, c2, c3, c4, c5, c6, c7, c8, c9"),
         ("ACE", "A, C, E"),
         (["AB", "C", "D"], "AB, C, D"),
         (["alice", "bob"], "alice, bob"),

@@ -74,7 +74,7 @@ def test_a_replica_killed_from_outside_is_missed_by_nobody_and_comes_back(tmp_pa
         cluster.start()
         runner = Runner(cluster, config, sets)
         runner.run_next()
-        victim = cluster._handles[3].process
+        victim = cluster.fleet.handles[3].process
         assert victim is not None and victim.pid is not None
         os.kill(victim.pid, signal.SIGKILL)
         assert cluster.run_until(lambda: cluster.liveness(3) is Liveness.CRASHED, 5_000_000)
