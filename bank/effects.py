@@ -41,7 +41,7 @@ class Persist:
     runs: list[Run]  # later runs replace slots of earlier ones
     checkpoint: Checkpoint | None  # replaces the stored one
     truncated_upto: Slot  # rows up to here are to go
-    committed_upto: Slot  # may lag behind what was announced, never lead
+    committed_upto: Slot | None  # may lag, never lead; None leaves the stored one as it is
 
 
 @dataclass(slots=True)

@@ -18,24 +18,35 @@ NOTED_HASHES = 256  # how many are kept to compare; an older question is simply 
 class HistoryHash:
     """One replica's running hash and what its peers said of theirs."""
 
-    __slots__ = ("_noted", "_questions", "_unhashed", "confirmed_upto", "current", "slot")
+    __slots__ = (
+        "_answers",
+        "_noted",
+        "_questions",
+        "_requests",
+        "confirmed_upto",
+        "current",
+        "slot",
+    )
 
     def __init__(self, slot: Slot = 0, current: str = GENESIS_HASH) -> None:
         self.slot = slot  # the last multiple of the interval that was executed
         self.current = current  # the running hash there
         self._noted: dict[Slot, str] = {slot: current}
-        self._unhashed: list[tuple[Request, Session]] = []  # executed above `slot`
+        self._requests: list[Request] = []  # executed above `slot`
+        self._answers: list[Session] = []  # theirs
         self._questions: dict[ReplicaId, CheckpointHash] = {}  # about slots not executed yet
         self.confirmed_upto: dict[ReplicaId, Slot] = {}  # highest slot where a peer's was equal
 
     def add(self, requests: Iterable[Request], answers: Iterable[Session]) -> None:
         """Slots were executed, in order, none beyond the next multiple of the interval."""
-        self._unhashed += zip(requests, answers, strict=True)
+        self._requests += requests
+        self._answers += answers
 
     def note(self, slot: Slot) -> None:
         """Everything up to `slot`, a multiple of the interval, was added."""
-        self.current = extend_hash(self.current, self.slot + 1, self._unhashed)
-        self._unhashed.clear()
+        self.current = extend_hash(self.current, self.slot + 1, self._requests, self._answers)
+        self._requests.clear()
+        self._answers.clear()
         self.slot = slot
         self._noted[slot] = self.current
         if len(self._noted) > NOTED_HASHES:
@@ -45,7 +56,8 @@ class HistoryHash:
         """A checkpoint was installed."""
         self.slot, self.current = slot, running_hash
         self._noted[slot] = running_hash
-        self._unhashed.clear()
+        self._requests.clear()
+        self._answers.clear()
 
     def compare(
         self, source: ReplicaId, message: CheckpointHash

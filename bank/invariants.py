@@ -39,7 +39,12 @@ class Oracle:
             return last if timestamp == last[1] else (client, timestamp, SKIPPED, slot)
         if kind not in (TRANSFER, READ):
             return (client, timestamp, SKIPPED, slot)
-        self.sessions[client] = (client, timestamp, self._move(kind, sender, receiver, amount), slot)
+        self.sessions[client] = (
+            client,
+            timestamp,
+            self._move(kind, sender, receiver, amount),
+            slot,
+        )
         return self.sessions[client]
 
     def _move(self, kind: str, sender: str, receiver: str, amount: int) -> Result:
@@ -140,7 +145,9 @@ class Safety:
                 f"{replica_name(replica)} spoke of {ballot} with {known.promised} on disk"
             )
 
-    def claimed(self, replica: ReplicaId, ballot: Ballot, first_slot: Slot, last_slot: Slot) -> None:
+    def claimed(
+        self, replica: ReplicaId, ballot: Ballot, first_slot: Slot, last_slot: Slot
+    ) -> None:
         """ACCEPTED left: these slots are to be found on the disk from now on."""
         self.spoke(replica, ballot)
         known = self._known[replica]
@@ -191,7 +198,9 @@ class Safety:
             raise Violation(f"money was made or lost at slot {slot}: {self.oracle.balances}")
         self.slots.append((request, answer))
 
-    def watermarks(self, replica: ReplicaId, truncated: Slot, executed: Slot, committed: Slot) -> None:
+    def watermarks(
+        self, replica: ReplicaId, truncated: Slot, executed: Slot, committed: Slot
+    ) -> None:
         """After a turn: truncated ≤ executed ≤ committed, and none goes back."""
         known = self._known[replica]
         if not (

@@ -25,6 +25,7 @@ class Leadership:
         "first_slot",
         "heartbeat_due",
         "in_flight",
+        "lease",
         "next_slot",
         "own_upto",
         "timeout",
@@ -54,6 +55,7 @@ class Leadership:
         self._quorum = quorum_size(len(peers) + 1)
         self._answered_at: dict[ReplicaId, int] = {}
         self._since = now
+        self.lease = now  # no reason to step down before; may be too early, never too late
 
     def heard(self, peers: Iterable[ReplicaId], now: int) -> None:
         """These peers answered in this ballot."""
@@ -63,20 +65,26 @@ class Leadership:
     def lost(self, peer: ReplicaId, now: int) -> None:
         """This peer's process is gone: its answers count no longer."""
         if self._answered_at.pop(peer, None) is not None:
-            self._since = now
+            self._since = self.lease = now
 
     def start_afresh(self, now: int) -> None:
         """After a pause or a disconnect: nobody has answered until somebody does again."""
         self._answered_at.clear()
-        self._since = self.heartbeat_due = now
+        self._since = self.heartbeat_due = self.lease = now
 
     def is_answered(self, now: int) -> bool:
         """True when a quorum, the leader included, answered within the last time-out."""
         recent = sum(1 for at in self._answered_at.values() if now - at < self.timeout)
         return recent + 1 >= self._quorum
 
-    def gives_up_at(self, now: int) -> int:
-        """When the leader has to step down, unless somebody answers before."""
+    def is_given_up(self, now: int) -> bool:
+        """True when no quorum answered for a time-out: the leader has to step down."""
+        if now < self.lease:
+            return False  # the usual case costs no look at who answered when
+        self.lease = self._gives_up_at(now)
+        return now >= self.lease
+
+    def _gives_up_at(self, now: int) -> int:
         answered_at = (now, *self._answered_at.values())  # the leader itself always does
         if len(answered_at) < self._quorum:
             return self._since + self.timeout

@@ -183,8 +183,8 @@ class Learner:
     def save_watermark(self) -> None:
         """Store the committed watermark with this turn although nothing else may need storing.
 
-        Called at the heartbeat's pace, or when somebody looks: by itself it travels with the next
-        write of the log only, since a transaction for it alone would cost a fifth of the floor.
+        Called at the heartbeat's pace, or when somebody looks. With every write of the log it
+        would dirty one more page a turn, and in a transaction of its own cost even more.
         """
         if self.log.committed_upto > self._saved_upto:
             self._state_changed = True

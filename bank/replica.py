@@ -185,7 +185,7 @@ class Replica(Learner):
             return None
         due: list[int] = []
         if (lead := self._leadership) is not None:
-            due += [lead.heartbeat_due, lead.gives_up_at(self._now)]
+            due += [lead.heartbeat_due, lead.lease]
             if lead.commit_due is not None:
                 due.append(lead.commit_due)
         elif self._expiry is not None:
@@ -216,6 +216,9 @@ class Replica(Learner):
             effects.replies.append(Reply(self.following, tuple(self._answers)))
             self._answers = []
         if self._runs or self._promise_changed or self._checkpoint_changed or self._state_changed:
+            saves_watermark = self._checkpoint_changed or self._state_changed
+            if saves_watermark:
+                self._saved_upto = self.log.committed_upto
             effects.persist = Persist(
                 self.promised,
                 self.seen,
@@ -223,11 +226,10 @@ class Replica(Learner):
                 self._runs,
                 self._checkpoint if self._checkpoint_changed else None,
                 self.log.truncated_upto,
-                self.log.committed_upto,
+                self.log.committed_upto if saves_watermark else None,
             )
             self._runs = []
             self._promise_changed = self._checkpoint_changed = self._state_changed = False
-            self._saved_upto = self.log.committed_upto
         self._unstored = (self.promised, lead.next_slot - 1 if lead is not None else 0)
         self._last_turn = self._now
         return effects
@@ -394,7 +396,7 @@ class Replica(Learner):
     # ---- leading -------------------------------------------------------------------------------
 
     def _tick_leader(self, lead: Leadership) -> None:
-        if self._now >= lead.gives_up_at(self._now):
+        if lead.is_given_up(self._now):
             self._step_down("steps down: no quorum answers")
             return
         if self._now >= lead.heartbeat_due:
@@ -412,7 +414,8 @@ class Replica(Learner):
             return
         lead.heard((source,), self._now)
         committed = self.log.committed_upto
-        if lead.note_accepted(source, message.first_slot, message.last_slot, committed):
+        is_new = lead.note_accepted(source, message.first_slot, message.last_slot, committed)
+        if is_new and message.last_slot > committed:
             self._commit_chosen(lead)
         first_slot = max(lead.accepted_upto[source], self.log.committed_upto) + 1
         last_slot = min(message.asked_upto, lead.next_slot - 1, first_slot + PIECE_SLOTS - 1)

@@ -1,12 +1,14 @@
 """Messages <-> bytes: plain tuples in pickle 5, read by an unpickler that resolves no class.
 
-A message is (code, field, field, …); ballots and entries are tuples inside. Reading never runs
+A message is one flat tuple, its code first. Reading never runs
 foreign code: the unpickler refuses every global, and a tuple of another shape is a WireError.
 """
 
 import io
 import pickle
 from collections.abc import Callable
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from bank.ballot import Ballot
@@ -63,55 +65,54 @@ _ORDER: tuple[Any, ...] = (
     ClientRequest, Reply, Prepare, Promise, NewView, Accept, Accepted, Commit, Heartbeat, CatchUp,
     State, StatePiece, CheckpointHash, Nack,
 )  # fmt: skip
-_FIELDS = {kind: (code, kind.__slots__) for code, kind in enumerate(_ORDER)}
+# Messages that begin with a ballot travel as (code, number, replica, field, …): a flat tuple is
+# built and read in half the time of a nested one.
+_WITH_BALLOT = (Reply, Prepare, Promise, NewView, Accept, Accepted, Commit, Heartbeat, Nack)
 
 
-def _promise(ballot: Any, committed: int, truncated: int, entries: Any) -> Promise:
-    log = tuple(AcceptedEntry(s, Ballot(*b), tuple(r), c) for s, b, r, c in entries)
-    return Promise(Ballot(*ballot), committed, truncated, log)
+def _getter(kind: Any) -> Callable[[Any], tuple[Any, ...]]:
+    """All fields as a tuple; attrgetter alone gives a bare value for a single one."""
+    get = attrgetter(*kind.__slots__)
+    return get if len(kind.__slots__) > 1 else lambda message: (get(message),)
 
 
-def _state(first_slot: int, ballots: Any, requests: Any, committed: int) -> State:
-    return State(first_slot, tuple(Ballot(*b) for b in ballots), tuple(requests), committed)
-
-
-def _with_ballot(kind: Any) -> Callable[..., Message]:
-    return lambda ballot, *rest: kind(Ballot(*ballot), *rest)
-
-
-_BUILD: tuple[Callable[..., Message], ...] = tuple(
-    _promise
-    if kind is Promise
-    else _state
-    if kind is State
-    else _with_ballot(kind)
-    if kind in (Reply, Prepare, NewView, Accept, Accepted, Commit, Heartbeat, Nack)
-    else kind
-    for kind in _ORDER
-)
-
-
-def _plain(value: Any) -> Any:
-    """Named tuples pickle as their class: make them tuples. Requests and answers are already."""
-    if type(value) is Ballot:
-        return tuple(value)
-    if type(value) is tuple and value and isinstance(value[0], Ballot | AcceptedEntry):
-        return tuple(tuple(map(_plain, v)) for v in value)
-    return value
+_CODES = {kind: (code, kind in _WITH_BALLOT, _getter(kind)) for code, kind in enumerate(_ORDER)}
 
 
 def to_plain(message: Message) -> tuple[Any, ...]:
     """The tuple that stands for a message."""
-    code, fields = _FIELDS[type(message)]
-    return (code, *(_plain(getattr(message, field)) for field in fields))
+    code, has_ballot, fields = _CODES[type(message)]
+    values = fields(message)
+    if isinstance(message, Promise):
+        log = tuple((e.slot, *e.ballot, e.request, e.committed) for e in message.accept_log)
+        values = (*values[:-1], log)
+    elif isinstance(message, State):
+        values = (message.first_slot, _runs_of(message.ballots), *values[2:])
+    return (code, *values[0], *values[1:]) if has_ballot else (code, *values)
+
+
+def _runs_of(ballots: tuple[Ballot, ...]) -> tuple[tuple[int, int, int], ...]:
+    """Ballots as (number, replica, how often in a row): neighbours nearly always share one."""
+    return tuple((*ballot, sum(1 for _ in run)) for ballot, run in groupby(ballots))
 
 
 def from_plain(plain: Any) -> Message:
     """The inverse of `to_plain`; raises WireError for another shape."""
     try:
-        code, *fields = plain
-        message: Message = _BUILD[code](*fields)
-    except (TypeError, ValueError, IndexError) as error:
+        kind = _ORDER[plain[0]]
+        if kind in _WITH_BALLOT:
+            _, number, replica, *rest = plain
+            if kind is Promise:
+                log = (AcceptedEntry(s, Ballot(n, r), q, c) for s, n, r, q, c in rest[-1])
+                rest[-1] = tuple(log)
+            message: Message = kind(Ballot(number, replica), *rest)
+        elif kind is State:
+            _, first_slot, runs, requests, committed_upto = plain
+            ballots = tuple(b for n, r, count in runs for b in (Ballot(n, r),) * count)
+            message = State(first_slot, ballots, requests, committed_upto)
+        else:
+            message = kind(*plain[1:])
+    except (TypeError, ValueError, IndexError, KeyError) as error:
         raise WireError(f"no message: {error}") from error
     return message
 

@@ -54,7 +54,8 @@ class Disk:
                 self.rows[slot] = run.ballot, request
         self.checkpoint = persist.checkpoint or self.checkpoint
         self.truncated_upto = persist.truncated_upto
-        self.committed_upto = persist.committed_upto
+        if persist.committed_upto is not None:
+            self.committed_upto = persist.committed_upto
         for slot in [slot for slot in self.rows if slot <= self.truncated_upto]:
             del self.rows[slot]
 

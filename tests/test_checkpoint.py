@@ -88,13 +88,14 @@ def test_checkpoint_cut_short_is_refused(length):
 
 def test_running_hash_depends_on_slots_requests_results_and_what_was_before():
     requests = paying(2)
-    executed = list(zip(requests, Machine(TEN_EACH).execute(1, requests), strict=True))
+    answers = Machine(TEN_EACH).execute(1, requests)
+    failed = [("A", 1, "failed", 1), answers[1]]
     hashes = {
-        extend_hash(GENESIS_HASH, 1, executed),
-        extend_hash("1" * 64, 1, executed),
-        extend_hash(GENESIS_HASH, 2, executed),
-        extend_hash(GENESIS_HASH, 1, executed[::-1]),
-        extend_hash(GENESIS_HASH, 1, [(executed[0][0], ("A", 1, "failed", 1)), executed[1]]),
+        extend_hash(GENESIS_HASH, 1, requests, answers),
+        extend_hash("1" * 64, 1, requests, answers),
+        extend_hash(GENESIS_HASH, 2, requests, answers),
+        extend_hash(GENESIS_HASH, 1, requests[::-1], answers[::-1]),
+        extend_hash(GENESIS_HASH, 1, requests, failed),
     }
     assert len(hashes) == 5
 

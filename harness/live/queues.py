@@ -15,7 +15,7 @@ import os
 import socket
 import struct
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -23,7 +23,7 @@ from harness import wire
 
 LENGTH = struct.Struct("<I")
 MAX_FRAME = 64 * 1024 * 1024  # longer is no frame of ours
-READ_BYTES = 1024 * 1024
+READ_BYTES = 64 * 1024  # a pipe holds no more; a megabyte would be mapped anew for each read
 MAX_DESCRIPTORS = 64  # that one read of a control queue takes
 
 
@@ -124,17 +124,19 @@ class FrameReader:
             if end - start - LENGTH.size < length:
                 break
             start += LENGTH.size
-            values += _values(buffer[start : start + length])
+            _load_all(buffer[start : start + length], values)
             start += length
         self._buffer = buffer[start:] if start else buffer
         return values
 
 
-def _values(frame: bytes) -> Iterator[Any]:
-    stream = io.BytesIO(frame)
+def _load_all(frame: bytes, values: list[Any]) -> None:
+    """Append every value of a frame; there is at least one."""
+    stream, end = io.BytesIO(frame), len(frame)
     try:
-        while stream.tell() < len(frame):
-            yield wire.load_from(stream)
+        values.append(wire.load_from(stream))
+        while stream.tell() < end:
+            values.append(wire.load_from(stream))
     except wire.WireError as error:
         raise MalformedFrame(str(error)) from error
 

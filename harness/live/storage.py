@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from bank.ballot import NO_BALLOT, Ballot
 from bank.checkpoint import Checkpoint
@@ -35,6 +36,8 @@ create table account(name text primary key, balance integer) without rowid;
 create table session(client text primary key, timestamp integer, result, slot integer)
     without rowid;
 """
+
+_INSERT = "insert or replace into log values (?,?,?,?,?,?,?,?,?)"
 
 
 class StorageError(Exception):
@@ -82,11 +85,28 @@ class Storage:
     def commit(self, persist: Persist) -> None:
         """The writes of one turn, all or nothing; raises StorageError."""
         try:
+            if (row := self._lone_row(persist)) is not None:
+                self._db.execute(_INSERT, row)
+                return
             self._db.execute("begin")
             self._write(persist)
             self._db.execute("commit")
         except sqlite3.Error as error:
             raise StorageError(f"{self._path}: {error}") from error
+
+    def _lone_row(self, persist: Persist) -> tuple[Any, ...] | None:
+        """The row, when one row is all there is to write: a statement is its own transaction.
+
+        That is what one client's requests look like; `begin` and `commit` would take 5 µs of 25.
+        """
+        if len(persist.runs) != 1 or len(persist.runs[0].requests) != 1:
+            return None
+        if persist.promise_changed or persist.checkpoint is not None:
+            return None
+        if persist.committed_upto is not None or persist.truncated_upto > self._truncated_upto:
+            return None
+        slot, ballot, (request,) = persist.runs[0]
+        return (slot, *ballot, *request)
 
     def _write(self, persist: Persist) -> None:
         db = self._db
@@ -97,7 +117,7 @@ class Storage:
             )
         for first_slot, (number, replica), requests in persist.runs:
             db.executemany(
-                "insert or replace into log values (?,?,?,?,?,?,?,?,?)",
+                _INSERT,
                 [(s, number, replica, *r) for s, r in enumerate(requests, first_slot)],
             )
         if (checkpoint := persist.checkpoint) is not None:
@@ -105,10 +125,11 @@ class Storage:
         if persist.truncated_upto > self._truncated_upto:
             db.execute("delete from log where slot <= ?", (persist.truncated_upto,))
             self._truncated_upto = persist.truncated_upto
-        db.execute(
-            "update watermark set committed_upto=?, truncated_upto=?",
-            (persist.committed_upto, persist.truncated_upto),
-        )
+        if persist.committed_upto is not None:
+            db.execute(
+                "update watermark set committed_upto=?, truncated_upto=?",
+                (persist.committed_upto, persist.truncated_upto),
+            )
 
     def _replace_checkpoint(self, checkpoint: Checkpoint) -> None:
         db = self._db

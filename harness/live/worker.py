@@ -21,11 +21,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from bank.ballot import ReplicaId
+from bank.ballot import Ballot, ReplicaId
 from bank.effects import Effects, Send
 from bank.messages import ClientRequest, Message, PeerDown
 from bank.replica import CLIENT, Replica
 from bank.settings import Settings
+from bank.status import Role
 from harness import wire
 from harness.live import protocol
 from harness.live.protocol import Progress
@@ -97,6 +98,7 @@ class Worker:
         self._routes: dict[str, Outgoing] = {}  # the queue that a client's requests came on
         self._tracer = Tracer() if spec.traced else None
         self._told: Progress | None = None
+        self._led: tuple[Role, Ballot] | None = None  # role and ballot that were told last
         self._disconnected = False
         self._has_returned = False  # to be confirmed after this turn
         self._running = True
@@ -159,19 +161,27 @@ class Worker:
             self._queue(send)
         for reply in effects.replies:
             self._queue_replies(reply)
-        self._send_all()
+        if self._outbox:
+            self._send_all()
         if effects.persist is not None and self._storage is not None:
             self._storage.commit(effects.persist)
         for send in effects.durable:
             self._queue(send)
-        self._send_all()
+        if self._outbox:
+            self._send_all()
 
     def _report(self, effects: Effects) -> None:
         """Stream to the harness what it could not see otherwise; nothing for an idle turn."""
         replica = self._replica
-        lead = replica.leads_answered()
+        led = (replica.role, replica.following)
+        if self._tracer is None and led == self._led and not self._has_returned:
+            return  # untraced, only a change of leadership is news
+        self._led = led
         progress = Progress(
-            replica.role.value, (*replica.following,), lead, replica.log.executed_upto
+            replica.role.value,
+            (*replica.following,),
+            replica.leads_answered(),
+            replica.log.executed_upto,
         )
         lines: list[tuple[Any, ...]] = []
         executed: list[tuple[int, list[tuple[Any, Any]]]] = []
@@ -184,8 +194,6 @@ class Worker:
                 (e.first_slot, [(r, a[2]) for r, a in zip(e.requests, e.answers, strict=True)])
                 for e in effects.executed
             ]
-        elif self._told is not None and progress[:3] == self._told[:3] and not self._has_returned:
-            return  # untraced, only a change of leadership is news
         if lines or executed or progress != self._told or self._has_returned:
             self._told = progress
             self._control.send((protocol.TURN, tuple(progress), executed, lines))
@@ -217,6 +225,11 @@ class Worker:
 
     def _queue_replies(self, reply: Any) -> None:
         """Each client process gets the answers of its own clients; one unknown, all get it."""
+        if len(self._to_clients) == 1:
+            self._outbox.setdefault(self._to_clients[0], []).append(wire.encode(reply))
+            if self._tracer is not None:
+                self._tracer.add(now(), "out", "client", reply)
+            return
         by_queue: dict[Outgoing, list[Any]] = {}
         for answer in reply.answers:
             known = self._routes.get(answer[0])
@@ -231,7 +244,8 @@ class Worker:
     def _send_all(self) -> None:
         for writer, messages in self._outbox.items():
             writer.send(messages)
-            self._watch_writing(writer)
+            if writer.is_waiting:
+                self._watch_writing(writer)
         self._outbox.clear()
 
     def _watch_writing(self, end: Outgoing | ControlEnd) -> None:

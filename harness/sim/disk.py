@@ -72,4 +72,5 @@ class Disk:
             else:
                 self.rows = {s: row for s, row in rows.items() if s > persist.truncated_upto}
             self.truncated_upto = persist.truncated_upto
-        self.committed_upto = persist.committed_upto
+        if persist.committed_upto is not None:
+            self.committed_upto = persist.committed_upto
