@@ -33,4 +33,15 @@ class Recover:
     replica: ReplicaId
 
 
-Fault: TypeAlias = SetLive | FailLeader | Fail | Recover
+@dataclass(frozen=True, slots=True)
+class KillAt:
+    """This replica kills itself when it passes a named point; None takes that back.
+
+    Points are those of `harness.live.kill_points`. Whether it was reached shows in its liveness.
+    """
+
+    replica: ReplicaId
+    point: str | None
+
+
+Fault: TypeAlias = SetLive | FailLeader | Fail | Recover | KillAt

@@ -21,7 +21,7 @@ from harness.check.verdict import Judgement, Verdict, judge, overall
 from harness.config import ClusterConfig
 from harness.driver import Cluster, Liveness, ReplicaView
 from harness.history import Operation
-from harness.nemesis import Fail, FailLeader, Fault, Recover, SetLive
+from harness.nemesis import Fail, FailLeader, Fault, KillAt, Recover, SetLive
 from harness.testset import CaseSet, Command, Step
 
 SLICE_US = 100_000  # how often a wait looks up: for the display, and for replicas that died
@@ -361,3 +361,5 @@ def _fault_text(fault: Fault) -> str:
             return "LF"
         case SetLive(live):
             return ", ".join(map(replica_name, sorted(live)))
+        case KillAt(replica, point):
+            return f"kill {replica_name(replica)} {point or 'no more'}"

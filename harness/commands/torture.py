@@ -1,4 +1,4 @@
-"""Kill, pause and disconnect real replicas at random instants under load, then judge everything.
+"""Kill, pause and disconnect real replicas under load, at random and named points; then judge.
 
 Clients send without a pause while faults come at random; never more replicas are down at once than
 the protocol tolerates. At the end everybody returns, everything asked must be answered exactly
@@ -15,6 +15,7 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from bank.ballot import ReplicaId
 from bank.ledger import READ, TRANSFER
 from harness.check.agreement import agreement
 from harness.check.conservation import conservation
@@ -26,10 +27,13 @@ from harness.config import FAILURES, NODES, ClusterConfig
 from harness.driver import Liveness
 from harness.errors import HarnessError
 from harness.history import Operation
+from harness.live import kill_points
 from harness.live.cluster import LiveCluster
-from harness.nemesis import Fail, Recover
+from harness.nemesis import Fail, KillAt, Recover
 
 READS = 0.1  # of all operations
+MODES = (*FAILURES, "points")
+POINT_PATIENCE_US = 300_000  # how long an armed replica may take to reach its point
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,8 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--nodes", type=int, default=5, choices=NODES, help="replicas [5]")
     parser.add_argument(
         "--modes",
-        default="crash",
-        help="comma-separated, of crash, pause, disconnect, drawn from evenly [crash]",
+        default="crash,pause,disconnect,points",
+        help="drawn from evenly: crash, pause, disconnect, and points, which kills a replica at a "
+        "named point of its turn [crash,pause,disconnect,points]",
     )
     parser.add_argument("--durability", default="process", choices=("process", "power"))
     parser.add_argument("--checkpoint-interval", type=int, default=100, help="slots [100]")
@@ -50,8 +55,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
     """Torture a cluster of processes; the verdict's exit code."""
     modes = options.modes.split(",")
     for mode in modes:
-        if mode not in FAILURES:
-            raise HarnessError(f"--modes: {mode!r}: expected some of {', '.join(FAILURES)}")
+        if mode not in MODES:
+            raise HarnessError(f"--modes: {mode!r}: expected some of {', '.join(MODES)}")
     if options.kills < 0:
         raise HarnessError(f"--kills: {options.kills}: expected a number from 0 on")
     seed = Random().randrange(2**31) if options.seed is None else options.seed
@@ -90,7 +95,10 @@ class Torture:
         self._random = Random(config.seed)
         self._history: list[Operation] = []
         self._stuck: list[str] = []
-        self._counts = dict.fromkeys(modes, 0)
+        self._counts = {mode: 0 for mode in modes if mode in FAILURES}
+        if "points" in modes:
+            self._counts |= dict.fromkeys(kill_points.POINTS, 0)
+        self._missed = 0  # points that were not reached in time
         self._leaders_hit = 0
         self._seconds = 0.0
         self._slots = 0
@@ -151,9 +159,58 @@ class Torture:
         if leader in live and leader is not None and self._random.random() < 0.4:
             victim = leader
         mode = self._random.choice(self._modes)
+        if mode == "points":
+            self._kill_at_point(cluster, victim)
+            return
         self._leaders_hit += victim == leader
         self._counts[mode] += 1
         cluster.apply(Fail(victim, mode))
+
+    def _kill_at_point(self, cluster: LiveCluster, victim: ReplicaId) -> None:
+        """Arm a replica and wait until it died there; most points need its help to be reached."""
+        # A NEW-VIEW needs two deaths at once, which three replicas do not survive.
+        points = [
+            p for p in kill_points.POINTS if p != kill_points.MID_NEW_VIEW or cluster.replicas > 3
+        ]
+        point = self._random.choice(points)
+        leader = cluster.leader()
+        if point == kill_points.BEFORE_COMMIT and leader is not None:
+            victim = leader
+        elif point == kill_points.MID_CATCH_UP:
+            # It must have missed something: let it be away for a moment.
+            cluster.apply(Fail(victim, "disconnect"))
+            self._go_on(cluster, 20_000)
+            cluster.apply(Recover(victim))
+        elif point == kill_points.MID_NEW_VIEW and leader is not None:
+            # The leader's death makes the first of the others stand: that one dies as well.
+            for replica in self._replicas(cluster):
+                cluster.apply(Recover(replica))
+            victim = min(r for r in self._replicas(cluster) if r != leader)
+            cluster.apply(KillAt(victim, point))
+            cluster.apply(Fail(leader, "crash"))
+        if point != kill_points.MID_NEW_VIEW:
+            cluster.apply(KillAt(victim, point))
+        before = {r for r in self._replicas(cluster) if self._is_live(cluster, r)}
+
+        def somebody_died() -> bool:
+            self._load(cluster)
+            return any(not self._is_live(cluster, r) for r in before)
+
+        if cluster.run_until(somebody_died, POINT_PATIENCE_US):
+            self._counts[point] += 1
+            self._leaders_hit += victim == leader
+        else:
+            self._missed += 1
+        for replica in self._replicas(cluster):
+            cluster.apply(KillAt(replica, None))
+
+    @staticmethod
+    def _replicas(cluster: LiveCluster) -> range:
+        return range(1, cluster.replicas + 1)
+
+    @staticmethod
+    def _is_live(cluster: LiveCluster, replica: ReplicaId) -> bool:
+        return cluster.liveness(replica) is Liveness.LIVE
 
     def _settle(self, cluster: LiveCluster) -> None:
         """Everybody returns; all that was asked is answered, and all are equal."""
@@ -196,6 +253,7 @@ class Torture:
             table.add_row(Text(mode), Text(str(count), justify="right"))
         rows = {
             "of these, leaders": self._leaders_hit,
+            "points not reached in time": self._missed,
             "operations answered": sum(1 for o in self._history if o.is_answered),
             "slots": self._slots,
             "seconds": round(self._seconds, 1),

@@ -29,7 +29,7 @@ from harness.live import protocol, worker
 from harness.live.fleet import Fleet, Handle
 from harness.live.folder import DataFolder
 from harness.live.storage import StorageError, read_copy
-from harness.nemesis import Fail, FailLeader, Fault, Recover, SetLive
+from harness.nemesis import Fail, FailLeader, Fault, KillAt, Recover, SetLive
 
 
 class LiveCluster:
@@ -199,6 +199,9 @@ class LiveCluster:
                 failing, returning = [replica] if self._is_live(replica) else [], []
             case Recover(replica):
                 failing, returning = [], [] if self._is_live(replica) else [replica]
+            case KillAt(replica, point):
+                self.fleet.tell(replica, (protocol.ARM, point))
+                return (replica,)
             case FailLeader():
                 leader = self.leader()
                 failing, returning = [] if leader is None else [leader], []
@@ -211,7 +214,8 @@ class LiveCluster:
 
     def seek_leader(self) -> None:
         """Ask every live replica to see to it that there is a leader."""
-        self.fleet.tell_live((protocol.SEEK,))
+        for replica in self.fleet.handles:
+            self.fleet.tell(replica, (protocol.SEEK,))
 
     # ---- looking -------------------------------------------------------------------------------
 

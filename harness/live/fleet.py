@@ -421,11 +421,11 @@ class Fleet:
         handles = [self.handles[r] for r in replicas]
         self.await_true(lambda: all(h.confirmed or h.process is None for h in handles), "to obey")
 
-    def tell_live(self, value: tuple[Any, ...]) -> None:
-        """Put a word on the control queue of every live replica."""
-        for handle in self.handles.values():
-            if handle.liveness is Liveness.LIVE and handle.control is not None:
-                handle.control.send(value)
+    def tell(self, replica: ReplicaId, value: tuple[Any, ...]) -> None:
+        """Put a word on the control queue of a replica, if it is live."""
+        handle = self.handles[replica]
+        if handle.liveness is Liveness.LIVE and handle.control is not None:
+            handle.control.send(value)
 
     def ask(self, word: str, *arguments: Any, only: ReplicaId | None = None) -> dict[Any, Any]:
         """Ask every process that can answer, or one of them; answers by replica."""

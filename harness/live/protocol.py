@@ -6,6 +6,7 @@ Values are plain tuples whose first item is one of the words below. To the worke
     (DISCONNECT,)                  answered with (CONFIRMED,) when nothing is heard any more
     (RECONNECT,) / (RESUMED,)      after a disconnect or a SIGCONT; (CONFIRMED,) after a first turn
     (SEEK,)                        see to it that there is a leader
+    (ARM, point)                   die at this kill point, once; None takes it back
     (STATUS, ticket) / (SLOTS, ticket, slots)   answered with (ANSWER, ticket, value)
     (STOP,)                        end in good order
 
@@ -21,7 +22,7 @@ from typing import Any, NamedTuple
 from bank.ballot import Ballot
 from bank.status import ReplicaStatus, Role, SlotMark, SlotStatus
 
-PEER, SEEK = "peer", "seek"
+PEER, SEEK, ARM = "peer", "seek", "arm"
 DISCONNECT, RECONNECT, RESUMED = "disconnect", "reconnect", "resumed"
 STATUS, SLOTS, STOP = "status", "slots", "stop"
 READY, TURN, CONFIRMED, ANSWER = "ready", "turn", "confirmed", "answer"

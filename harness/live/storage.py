@@ -94,6 +94,11 @@ class Storage:
         except sqlite3.Error as error:
             raise StorageError(f"{self._path}: {error}") from error
 
+    def write_only(self, persist: Persist) -> None:
+        """The writes of one turn without their commit: what a process that dies now leaves."""
+        self._db.execute("begin")
+        self._write(persist)
+
     def _lone_row(self, persist: Persist) -> tuple[Any, ...] | None:
         """The row, when one row is all there is to write: a statement is its own transaction.
 

@@ -23,12 +23,12 @@ from typing import Any
 
 from bank.ballot import Ballot, ReplicaId
 from bank.effects import Effects, Send
-from bank.messages import ClientRequest, Message, PeerDown
+from bank.messages import ClientRequest, Message, NewView, PeerDown, State, StatePiece
 from bank.replica import CLIENT, Replica
 from bank.settings import Settings
 from bank.status import Role
 from harness import wire
-from harness.live import protocol
+from harness.live import kill_points, protocol
 from harness.live.protocol import Progress
 from harness.live.queues import ControlEnd, Incoming, MalformedFrame, Outgoing
 from harness.live.storage import Storage, StorageError
@@ -101,6 +101,7 @@ class Worker:
         self._led: tuple[Role, Ballot] | None = None  # role and ballot that were told last
         self._disconnected = False
         self._has_returned = False  # to be confirmed after this turn
+        self._armed: str | None = None  # the kill point to die at
         self._running = True
         self._inbox: list[tuple[ReplicaId, Message]] = []  # read in this turn, with the source
         self._outbox: dict[Outgoing, list[bytes]] = {}
@@ -157,18 +158,36 @@ class Worker:
 
     def _perform(self, effects: Effects) -> None:
         """In the one order that is safe: see `bank.effects.Effects`."""
+        point = self._armed
+        if point is not None and not self._passes(point, effects):
+            point = None
+        if point == kill_points.BEFORE_COMMIT:
+            kill_points.die()
         for send in effects.early:
+            if point == kill_points.MID_NEW_VIEW and isinstance(send.message, NewView):
+                send = Send(send.to[:1], send.message)
             self._queue(send)
         for reply in effects.replies:
             self._queue_replies(reply)
         if self._outbox:
             self._send_all()
+        if point not in (None, kill_points.AFTER_WRITE, kill_points.MID_CHECKPOINT):
+            kill_points.die()
         if effects.persist is not None and self._storage is not None:
+            if point == kill_points.MID_CHECKPOINT:
+                self._storage.write_only(effects.persist)
+                kill_points.die()
             self._storage.commit(effects.persist)
+        if point is not None:
+            kill_points.die()
         for send in effects.durable:
             self._queue(send)
         if self._outbox:
             self._send_all()
+
+    def _passes(self, point: str, effects: Effects) -> bool:
+        catching_up = any(isinstance(m, State | StatePiece) for _, m in self._inbox)
+        return kill_points.passes(point, effects, self._replica.role, catching_up)
 
     def _report(self, effects: Effects) -> None:
         """Stream to the harness what it could not see otherwise; nothing for an idle turn."""
@@ -369,6 +388,8 @@ class Worker:
             case protocol.SEEK:
                 if not self._disconnected:
                     self._replica.seek_leader(now())
+            case protocol.ARM:
+                self._armed = rest[0]
             case protocol.STATUS:
                 self._replica.save_watermark()  # the file tells what people were shown
                 plain = protocol.status_to_plain(self._replica.status())
