@@ -2,7 +2,7 @@
 
 Noted at every multiple of the checkpoint interval. Two replicas that executed the same slots
 have the same hash; as the hashes are chained, equal hashes at one slot also confirm every slot
-below. A difference means that the replicas have diverged, and nothing may go on (SPEC §5).
+below. A difference means that the replicas have diverged, and nothing may go on.
 """
 
 from collections.abc import Iterable

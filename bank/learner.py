@@ -217,7 +217,7 @@ class Learner:
             self._early(self.following.replica, question)
 
     def _is_confirmed(self, slot: Slot) -> bool:
-        """By the leader for a backup, by f backups for the leader (SPEC §5)."""
+        """By the leader for a backup, by f backups for the leader."""
         confirmed_upto = self._history.confirmed_upto
         if self.role is Role.LEADER:
             equal = sum(1 for upto in confirmed_upto.values() if upto >= slot)

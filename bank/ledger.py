@@ -28,7 +28,7 @@ class Ledger:
         self.balances: dict[str, int] = dict(balances)
 
     def apply(self, kind: str, sender: str, receiver: str, amount: int) -> Result:
-        """Execute one command (SPEC §1).
+        """Execute one command.
 
         A transfer gives SUCCESS, or FAILED when the balance is too small, an account is unknown
         or the amount is not positive; then nothing moves. A read gives the balance of `sender`.

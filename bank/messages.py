@@ -1,6 +1,6 @@
 """Every message, as a value with a sentence.
 
-What must be durable when a message leaves (SPEC §2 rule 1; `effects.Effects` keeps the two kinds
+What must be durable when a message leaves (rule 1; `effects.Effects` keeps the two kinds
 apart, and docs/protocol.md gives the reasons):
 
     message      on disk before it leaves                        may overtake the turn's write

@@ -257,7 +257,7 @@ class Replica(Learner):
         self._broadcast_catch_up()
 
     def seek_leader(self, now: int) -> None:
-        """Somebody waits for a leader: see to it that there will be one (SPEC §2 rule 10)."""
+        """Somebody waits for a leader: see to it that there will be one (rule 10)."""
         if self.halted is None:
             self._enter(now)
             self._seek_leader()
@@ -285,7 +285,7 @@ class Replica(Learner):
     # ---- requests ------------------------------------------------------------------------------
 
     def _on_requests(self, message: ClientRequest) -> None:
-        """Answer what is known; propose, relay or keep the rest (SPEC §2 rules 6 and 10)."""
+        """Answer what is known; propose, relay or keep the rest (rules 6 and 10)."""
         sessions, lead = self._machine.sessions, self._leadership
         onward: list[Request] = []
         for request in message.requests:
@@ -379,7 +379,7 @@ class Replica(Learner):
         self._owed = Accepted(ballot, leader_committed + 1, 0, asked_upto)
 
     def _learn(self, ballot: Ballot, upto: Slot) -> None:
-        """The leader of `ballot` says: committed up to `upto` (SPEC §2 rule 4).
+        """The leader of `ballot` says: committed up to `upto` (rule 4).
 
         Only slots held in exactly that ballot are known to hold what was committed; the rest is
         fetched, never guessed.
@@ -445,7 +445,7 @@ class Replica(Learner):
         self._expiry = self._now + self._draw_timeout()
 
     def _on_nack(self, message: Nack) -> None:
-        """Somebody promised a higher ballot (SPEC §2 rule 9)."""
+        """Somebody promised a higher ballot (rule 9)."""
         self._see(message.promised.number)
         if (candidacy := self._candidacy) is not None and message.promised > candidacy.ballot:
             candidacy.outbid = True
@@ -485,7 +485,7 @@ class Replica(Learner):
         self._expiry = at if self._expiry is None else min(self._expiry, at)
 
     def _expire(self) -> None:
-        """The election timer ran out (SPEC §2 rule 8)."""
+        """The election timer ran out (rule 8)."""
         self._settled = self._awaiting = False
         self._expiry = self._now + self._draw_timeout()
         if self._kept is not None:
@@ -625,7 +625,7 @@ class Replica(Learner):
             self._install(known[0].slot, [e.ballot for e in known], [e.request for e in known])
 
     def _on_peer_down(self, message: PeerDown) -> None:
-        """A process died: if it led or stood, look for another at once (SPEC §2 rule 11)."""
+        """A process died: if it led or stood, look for another at once (rule 11)."""
         if self._leadership is not None:
             self._leadership.lost(message.peer, self._now)
         elif self._settled and self.following.replica == message.peer:
@@ -647,7 +647,7 @@ class Replica(Learner):
     # ---- recovery and display ------------------------------------------------------------------
 
     def _recover(self, stored: Stored) -> None:
-        """Become what the disk says: a backup that resumes no ballot (SPEC §2 rule 1)."""
+        """Become what the disk says: a backup that resumes no ballot (rule 1)."""
         self.promised = stored.promised
         held = (ballot.number for _, ballot, _ in stored.entries)
         self.seen = max(stored.seen, stored.promised.number, *held, 0)

@@ -2,7 +2,7 @@
 
 The table is part of the replicated state: it changes only when a slot is executed, is in every
 checkpoint and survives restarts. A table that lived beside the state (in a leader's memory, say)
-would let a retry pay twice (SPEC §2 rule 6).
+would let a retry pay twice (rule 6).
 """
 
 from collections.abc import Iterable, Mapping, Sequence

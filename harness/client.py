@@ -1,7 +1,7 @@
 """Clients: one per account, each with one outstanding request, a timer and a believed leader.
 
 Pure like the replica: a Client is told the time and what arrived, and answers with what to send.
-Whoever drives it (live or simulated) owns the queues. Rules: SPEC §3.
+Whoever drives it (live or simulated) owns the queues.
 """
 
 from collections import deque

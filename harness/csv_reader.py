@@ -1,4 +1,4 @@
-"""Rows of a test-set CSV as people and spreadsheets really write them (SPEC §4).
+"""Rows of a test-set CSV as people and spreadsheets really write them.
 
 Text in, rows of three columns out; what the columns say is not read here. Quotes, parentheses
 and brackets protect separators, quotes are then dropped, and a cell ends on the line where it

@@ -1,4 +1,4 @@
-"""Test-set files: sets of steps under live-node lists. CSV text in, CaseSets out (SPEC §4).
+"""Test-set files: sets of steps under live-node lists. CSV text in, CaseSets out.
 
 A file is taken whole or refused whole, before anything starts: one HarnessError carries every
 problem of the file, each as "file:line: cell: what is wrong, what was expected". Names are read

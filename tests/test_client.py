@@ -1,4 +1,4 @@
-"""Clients (SPEC §3): whom they ask, when they ask again, and what they take for an answer."""
+"""Clients: whom they ask, when they ask again, and what they take for an answer."""
 
 import pytest
 

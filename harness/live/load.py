@@ -1,6 +1,6 @@
 """A process of many closed-loop clients, for benchmarks: each has one request outstanding.
 
-Over the same queues and by the same rules as any client (SPEC §3), with two shortcuts that cost no
+Over the same queues and by the same rules as any client, with two shortcuts that cost no
 honesty: all clients of a process share what they believe of the leader, and their timers are looked
 at together every few milliseconds. What was acknowledged is kept as sums per account and a
 timestamp per client, so that a benchmark of any length can be checked to the last unit of money.
