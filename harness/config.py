@@ -2,8 +2,8 @@
 
 `load` and `from_flags` check each value alone and keep where it stands; `layer` puts layers over
 the defaults and checks values against each other. No rule depends on where a value came from,
-and everything wrong with a file is reported at once. A key is added in four places: the
-dataclass, `_RULES`, and testsets/cluster.yaml; a test compares the first three.
+and everything wrong with a file is reported at once. A key is added in three places: the
+dataclass, `_RULES` and testsets/cluster.yaml; a test compares them.
 """
 
 import re

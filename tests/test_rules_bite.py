@@ -1,6 +1,6 @@
 """Every rule's tests fail when the rule is taken out.
 
-Each block of rules_taken_out.txt takes one statement of docs/protocol.md out of `bank`, by replacing a
+Each block of rules_taken_out.txt takes one statement of docs/protocol.md out of `bank`, replacing a
 piece of one function's source, and names the tests that must fail then. A block whose piece is
 not there any more fails as well: whoever rewrites a rule looks at its block again.
 """

@@ -88,7 +88,9 @@ class Process:
         make: Callable[["Process"], Replica],
         rules: ProcessRules,
         drift_ppm: int = 0,
+        synced: bool = True,
     ) -> None:
+        """`synced`: every transaction reaches the disk itself, or no power is ever lost."""
         self.world = world
         self.id = replica
         self.rules = rules
@@ -98,6 +100,7 @@ class Process:
         self.was_leader = False  # when it failed
         self._make = make
         self._drift_ppm = drift_ppm
+        self._synced = synced
         self._inbox: deque[tuple[ReplicaId, Item]] = deque()
         self._wake_at: int | None = None
         self._busy = False  # between flush and stored
@@ -275,12 +278,14 @@ class Process:
 
     def _written(self, effects: Effects, point: Point | None, late: bool) -> None:
         self._busy = False
-        if effects.persist is not None:
-            self.disk.commit(effects.persist)
-            lost = point is Point.AFTER_WRITE and self._lose_power()
-            self.disk.sync()
-            if not lost:
-                self.world.stored(self, effects.persist)
+        persist = effects.persist
+        if persist is not None:
+            self.disk.commit(persist)
+            if self._synced and point is Point.AFTER_WRITE and self._lose_power():
+                return self._crash_at(point)  # before the sync: it never happened
+            if self._synced:
+                self.disk.sync()
+            self.world.stored(self, persist)
         if point is Point.AFTER_WRITE:
             return self._crash_at(point)
         if late:
@@ -319,7 +324,7 @@ class Process:
     # ---- failing -------------------------------------------------------------------------------
 
     def _lose_power(self) -> bool:
-        """Perhaps the power goes before the sync; True when the last transaction is gone."""
+        """Perhaps the power goes before a sync; True when at least one transaction is gone."""
         random = self.world.random
         if random.random() >= self.rules.power_loss:
             return False
@@ -329,6 +334,8 @@ class Process:
 
     def _crash_at(self, point: Point) -> None:
         self.world.count(f"crash {point.value}")
+        if not self._synced:
+            self._lose_power()
         self.kill()
 
     def kill(self) -> None:
@@ -338,6 +345,7 @@ class Process:
         self.alive = self.paused = self.disconnected = self._busy = False
         self._inbox.clear()
         self._wake_at = self._frozen = None
+        self.disk.sync()  # the kernel keeps what a dead process committed
         self.world.killed(self, "killed")
 
     def pause(self) -> None:

@@ -16,8 +16,19 @@ from typing import assert_never
 from bank.ballot import ReplicaId, Slot, replica_name
 from bank.effects import Effects, Persist, Send
 from bank.invariants import Safety, Violation
-from bank.messages import Accept, Accepted, ClientRequest, Message, NewView, PeerDown
-from bank.messages import Prepare, Promise, Reply
+from bank.messages import (
+    Accept,
+    Accepted,
+    ClientRequest,
+    Message,
+    NewView,
+    PeerDown,
+    Prepare,
+    Promise,
+    Reply,
+    State,
+    StatePiece,
+)
 from bank.replica import CLIENT, Replica
 from bank.sessions import NOOP_REQUEST, Request
 from bank.status import Role, SlotStatus
@@ -49,7 +60,7 @@ class SimCluster:
     def __init__(
         self,
         config: ClusterConfig,
-        rules: WorldRules = WorldRules(),  # noqa: B008 — frozen
+        rules: WorldRules = WorldRules(),
         replica_class: Callable[..., Replica] = Replica,
         sink: Callable[[str], None] | None = None,
     ) -> None:
@@ -81,6 +92,7 @@ class SimCluster:
                 self._make_replica,
                 rules.processes,
                 self.random.randint(-drift, drift) if drift else 0,
+                config.durability == "power" or not rules.processes.power_loss,
             )
             for replica in range(1, config.nodes + 1)
         }
@@ -164,6 +176,12 @@ class SimCluster:
                 self.safety.spoke(source, message.ballot)
             case Accepted():
                 self.safety.claimed(source, message.ballot, message.first_slot, message.last_slot)
+            case State():
+                self.coverage["log entries sent to who lacks them"] += 1
+            case StatePiece() if message.piece > 0:
+                self.coverage["checkpoint sent in several pieces"] += 1
+            case ClientRequest():
+                self.coverage["request relayed"] += 1
         if self._tracers or self._sink is not None:
             everyone = len(send.to) == self.replicas - 1
             self._trace(source, "out", "all" if everyone else replica_name(send.to[0]), message)
@@ -204,6 +222,8 @@ class SimCluster:
             )
         if effects.executed and process.replica.role is Role.LEADER:
             self.on_commit(process)
+        if effects.persist and effects.persist.truncated_upto > process.disk.truncated_upto:
+            self.coverage["log truncated"] += 1
         for send in effects.early:
             message = send.message
             if isinstance(message, NewView):
@@ -305,12 +325,14 @@ class SimCluster:
         """Do this fault; returns the replicas that changed."""
         failing: list[ReplicaId] = []
         returning: list[ReplicaId] = []
+        mode = self._config.failure
         match fault:
             case SetLive(live):
                 failing = [r for r, p in self.processes.items() if r not in live and p.is_live]
                 returning = [r for r in sorted(live) if not self.processes[r].is_live]
-            case Fail(replica):
+            case Fail(replica, own_mode):
                 failing = [replica] if self.processes[replica].is_live else []
+                mode = own_mode or mode
             case Recover(replica):
                 returning = [] if self.processes[replica].is_live else [replica]
             case FailLeader():
@@ -319,13 +341,13 @@ class SimCluster:
             case _:
                 assert_never(fault)
         for replica in failing:
-            self._fail(self.processes[replica])
+            self._fail(self.processes[replica], mode)
         for replica in returning:
             self._recover(self.processes[replica])
         return tuple(failing + returning)
 
-    def _fail(self, process: Process) -> None:
-        match self._config.failure:
+    def _fail(self, process: Process, mode: str) -> None:
+        match mode:
             case "crash":
                 process.kill()
             case "pause":
