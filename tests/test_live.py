@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.check.verdict import Verdict
+from harness.check.verdict import Verdict, overall
 from harness.config import ClusterConfig
 from harness.driver import Liveness
 from harness.errors import HarnessError
+from harness.live.benchmark import LoadedFleet
 from harness.live.cluster import LiveCluster
 from harness.nemesis import Fail, FailLeader, Recover
 from harness.runner import Runner
@@ -84,6 +85,23 @@ def test_a_replica_killed_from_outside_is_missed_by_nobody_and_comes_back(tmp_pa
     assert [view.liveness for view in report.views] == [Liveness.LIVE] * 3
     assert len({view.status.digest for view in report.views}) == 1
     assert runner.verdict() is Verdict.VALID
+
+
+def test_a_replica_killed_with_a_full_queue_harms_nobody():
+    """A pipe that breaks while frames wait for it is readable and writable in the same instant."""
+    config = ClusterConfig(nodes=3, seed=4, initial_balance=10**6, queue_buffer_kib=512)
+    fleet = LoadedFleet(config, clients=100)
+    with fleet.running():
+        fleet.go()
+        for _ in range(5):
+            fleet.fleet.change([3], [], "pause")
+            fleet.sleep(0.3)  # at full speed: far more than a pipe takes
+            fleet.fleet.change([3], [], "crash")
+            fleet.sleep(0.05)
+            fleet.recover(3)
+        judgements = fleet.finish()
+        assert {h.trouble for h in fleet.fleet.handles.values()} == {None}
+    assert overall(judgements) is Verdict.VALID, judgements
 
 
 @pytest.mark.parametrize("mode", ["disconnect", "crash", "pause"])

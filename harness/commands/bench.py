@@ -9,7 +9,7 @@ import json
 import statistics
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -21,6 +21,8 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.check.verdict import Judgement, overall
+from harness.commands import _soak as soak
+from harness.commands._soak import SoakRow
 from harness.config import DURABILITIES, NODES, ClusterConfig
 from harness.errors import HarnessError
 from harness.live import floor
@@ -42,6 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--no-floor", action="store_true", help="do not measure the floor in the same run")
     add("--failover", type=int, default=0, metavar="N", help="fail the leader N times under load")
     add("--failure", default="crash", choices=("crash", "disconnect"), help="how it fails [crash]")
+    add("--soak", type=float, default=0, metavar="S", help="run S seconds, replicas failing, and "
+        "watch memory, disk and latency")  # fmt: skip
     add("--seed", type=int, default=None, help="of transfers and time-outs [random]")
     add("--format", default="rich", choices=("rich", "json"), help="tables or one document [rich]")
 
@@ -65,8 +69,8 @@ class Result:
 def run(options: argparse.Namespace, console: Console) -> int:
     """Benchmark; exit code 1 when a benchmark's answers were wrong."""
     clients = _clients(options.clients)
-    if options.accounts < 2 or options.seconds <= 0 or options.failover < 0:
-        raise HarnessError("--accounts from 2, --seconds above 0, --failover from 0 on")
+    if options.accounts < 2 or options.seconds <= 0 or min(options.failover, options.soak) < 0:
+        raise HarnessError("--accounts from 2, --seconds above 0, --failover and --soak from 0 on")
     seed = Random().randrange(2**31) if options.seed is None else options.seed
     config = ClusterConfig(
         nodes=options.nodes,
@@ -86,7 +90,12 @@ def run(options: argparse.Namespace, console: Console) -> int:
             results.append(_measure(options, config, number, lambda t=task: progress.advance(t)))  # type: ignore[misc]
             progress.remove_task(task)
         times, judged = _failover(options, config, progress) if options.failover else ([], ())
+    rows: list[SoakRow] = []
+    if options.soak:
+        soaked = soak.run(config, options.soak, say)
+        rows, judged = soaked[0], (*judged, *soaked[1])
     document = _document(options, seed, hops, results, times)
+    document["soak"] = [asdict(row) for row in rows]
     if quiet:
         console.print_json(json.dumps(document))
     else:

@@ -125,8 +125,11 @@ class Fleet:
             process.kill(handle.process)
             self._bury(handle)
         for load in self.loads:
-            if load.process is not None:
+            if load.process is not None and load.control is not None:
                 process.kill(load.process)
+                load.process.close()
+                load.control.close()
+                load.process = load.control = None
         if self._guard is not None:
             self._guard.dismiss()
             self._guard = None

@@ -132,10 +132,14 @@ class Worker:
         if not self._disconnected and (due := self._replica.deadline()) is not None:
             timeout = max(0.0, (due - now()) / 1e6)
         for key, events in self._selector.select(timeout):
+            # By object, never by descriptor: an earlier event may have closed this one's queue.
+            if isinstance(key.data, Outgoing):
+                self._resume_writing(key.data)
+                continue
             if events & selectors.EVENT_READ:
                 key.data()
             if events & selectors.EVENT_WRITE:
-                self._resume_writing(key.fileobj)
+                self._resume_control()
 
     def _turn(self) -> None:
         replica, at = self._replica, now()
@@ -277,16 +281,18 @@ class Worker:
         elif end.fileno() not in self._selector.get_map():
             self._selector.register(end.fileno(), selectors.EVENT_WRITE, end)
 
-    def _resume_writing(self, fileno: Any) -> None:
-        data = self._selector.get_key(fileno).data
-        if isinstance(data, Outgoing):
-            data.resume()
-            if not data.is_waiting:
-                self._selector.unregister(fileno)
-        else:
-            self._control.resume()
-            if not self._control.is_waiting:
-                self._selector.modify(fileno, selectors.EVENT_READ, self._read_control)
+    def _resume_writing(self, end: Outgoing) -> None:
+        key = self._selector.get_map().get(end.fileno())
+        if key is None or key.data is not end:
+            return  # closed earlier in this turn; its number may be another's by now
+        end.resume()
+        if not end.is_waiting:
+            self._selector.unregister(end.fileno())
+
+    def _resume_control(self) -> None:
+        self._control.resume()
+        if not self._control.is_waiting:
+            self._selector.modify(self._control, selectors.EVENT_READ, self._read_control)
 
     # ---- reading -------------------------------------------------------------------------------
 
