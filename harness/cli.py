@@ -134,6 +134,7 @@ class _FileParser(_Parser):
             ("testsets/tour.csv", "step through it; Enter runs the next set"),
             ("testsets/tour.csv --no-step", "run all sets"),
             ("FILE --failure crash --seed 7", "replicas are killed and restarted"),
+            ("FILE --sim --seed 7", "simulated: in a moment, and the same every time"),
             ("FILE --format json > out.json", "for other programs"),
             ("./simulate", "a file that is named like a command"),
         )
@@ -189,6 +190,8 @@ def _file_parser() -> _Parser:
     add(
         "--seed", metavar="N", help="of the replicas' random numbers; drawn and printed when absent"
     )
+    add("--sim", action="store_true", help="simulate instead of starting processes: virtual time, "
+        "and the same output for the same seed")  # fmt: skip
     add("--format", metavar="rich|json", type=_one_of(FORMATS), default="rich",
         help="tables, or one JSON document (implies --no-step)")  # fmt: skip
     add("--version", action="version", version=f"paxbank {version()}")
@@ -220,7 +223,7 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     speaking = console if options.format == "rich" else _console(options.color, sys.stderr)
     speaking.print(_opening(options, settings, len(sets)))
     progress = ProgressLine(speaking, _may_redraw(speaking))
-    cluster = _open_cluster(settings, options.data)
+    cluster = _simulated(settings) if options.sim else _open_cluster(settings, options.data)
     try:
         cluster.start()
         runner = Runner(cluster, settings, sets, on_progress=progress.show)
@@ -255,9 +258,17 @@ def _settings(options: argparse.Namespace) -> ClusterConfig:
         raise HarnessError(
             "--data: durability memory keeps nothing there, expected durability process or power"
         )
+    if options.data is not None and options.sim:
+        raise HarnessError("--data: a simulated cluster keeps nothing, leave out --data or --sim")
     if settings.seed is None:
         settings = replace(settings, seed=secrets.randbelow(SEEDS))
     return settings
+
+
+def _simulated(settings: ClusterConfig) -> Cluster:
+    from harness.sim.world import SimCluster
+
+    return SimCluster(settings)
 
 
 def _open_cluster(settings: ClusterConfig, data: Path | None) -> Cluster:
@@ -280,6 +291,7 @@ def _opening(options: argparse.Namespace, settings: ClusterConfig, sets: int) ->
     parts = [options.file, counted(sets, "set"), counted(settings.nodes, "replica")]
     parts += [f"failure {settings.failure}", f"durability {settings.durability}"]
     parts += [f"data in {options.data}"] if options.data is not None else []
+    parts += ["simulated"] if options.sim else []
     return Parts(Text(part) for part in (*parts, f"seed {settings.seed}"))
 
 

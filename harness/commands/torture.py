@@ -8,6 +8,7 @@ once, and all replicas must be equal.
 import argparse
 import time
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 
 from rich.console import Console
@@ -17,14 +18,16 @@ from rich.text import Text
 
 from bank.ballot import ReplicaId
 from bank.ledger import READ, TRANSFER
+from harness import history
 from harness.check.agreement import agreement
+from harness.check.black_box import black_box
 from harness.check.conservation import conservation
 from harness.check.linearizable import linearizable
 from harness.check.replay import replay
 from harness.check.sessions import exactly_once
-from harness.check.verdict import Judgement, judge, overall
+from harness.check.verdict import Judgement, Verdict, judge, overall
 from harness.config import FAILURES, NODES, ClusterConfig
-from harness.driver import Liveness
+from harness.driver import CommitLog, Liveness
 from harness.errors import HarnessError
 from harness.history import Operation
 from harness.live import kill_points
@@ -33,7 +36,9 @@ from harness.nemesis import Fail, KillAt, Recover
 
 READS = 0.1  # of all operations
 MODES = (*FAILURES, "points")
+CLIENTS_BUDGET = 200_000  # configurations; some seconds when nothing comes of it
 POINT_PATIENCE_US = 300_000  # how long an armed replica may take to reach its point
+SETTLED_US = 400_000  # longer than any time-out
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--durability", default="process", choices=("process", "power"))
     parser.add_argument("--checkpoint-interval", type=int, default=100, help="slots [100]")
+    parser.add_argument(
+        "--history", type=Path, metavar="FILE", help="save what clients saw, for `check`"
+    )
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
@@ -59,6 +67,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
             raise HarnessError(f"--modes: {mode!r}: expected some of {', '.join(MODES)}")
     if options.kills < 0:
         raise HarnessError(f"--kills: {options.kills}: expected a number from 0 on")
+    if options.history is not None and not options.history.parent.is_dir():
+        raise HarnessError(f"--history: {options.history.parent}: expected a folder that exists")
     seed = Random().randrange(2**31) if options.seed is None else options.seed
     console.print(f"torture: seed {seed}, {options.kills} faults of {', '.join(modes)}")
     config = ClusterConfig(
@@ -75,9 +85,14 @@ def run(options: argparse.Namespace, console: Console) -> int:
         task = progress.add_task("faults", total=options.kills)
         judgements = torture.run(lambda done: progress.update(task, completed=done))
     console.print(torture.table())
-    for judgement in judgements:
+    if options.history is not None:
+        torture.save_history(options.history)
+    judged_blind = torture.judge_clients()
+    for judgement in (*judgements, judged_blind):
         sign, name = judgement.verdict.sign, judgement.check
         console.print(Text(f"{sign} {name} {judgement.reason}".rstrip()))
+    if judged_blind.verdict is not Verdict.UNKNOWN:  # then the log's word, which is exact, is all
+        judgements = (*judgements, judged_blind)
     verdict = overall(judgements)
     if verdict.exit_code:
         command = f"torture --kills {options.kills} --seed {seed} --modes {options.modes}"
@@ -102,6 +117,7 @@ class Torture:
         self._leaders_hit = 0
         self._seconds = 0.0
         self._slots = 0
+        self._log = CommitLog()
 
     def run(self, on_fault: Callable[[int], None]) -> tuple[Judgement, ...]:
         """The whole run on a cluster of its own; calls `on_fault(count)` after each fault."""
@@ -173,36 +189,44 @@ class Torture:
             p for p in kill_points.POINTS if p != kill_points.MID_NEW_VIEW or cluster.replicas > 3
         ]
         point = self._random.choice(points)
+        if point == kill_points.MID_NEW_VIEW:
+            # Who just returned stands last: let all be at ease, so that it is known who is next.
+            for replica in self._replicas(cluster):
+                cluster.apply(Recover(replica))
+            self._go_on(cluster, SETTLED_US)
+        self._until(cluster, lambda: cluster.leader() is not None)
         leader = cluster.leader()
+        others = [r for r in self._replicas(cluster) if r != leader and self._is_live(cluster, r)]
         if point == kill_points.BEFORE_COMMIT and leader is not None:
             victim = leader
-        elif point == kill_points.MID_CATCH_UP:
+        elif point in (kill_points.AFTER_WRITE, kill_points.MID_CATCH_UP):
+            victim = self._random.choice(others)  # a leader does neither
+        elif point == kill_points.MID_NEW_VIEW:
+            victim = min(others)
+        cluster.apply(KillAt(victim, point))
+        if point == kill_points.MID_CATCH_UP:
             # It must have missed something: let it be away for a moment.
             cluster.apply(Fail(victim, "disconnect"))
             self._go_on(cluster, 20_000)
             cluster.apply(Recover(victim))
         elif point == kill_points.MID_NEW_VIEW and leader is not None:
-            # The leader's death makes the first of the others stand: that one dies as well.
-            for replica in self._replicas(cluster):
-                cluster.apply(Recover(replica))
-            victim = min(r for r in self._replicas(cluster) if r != leader)
-            cluster.apply(KillAt(victim, point))
             cluster.apply(Fail(leader, "crash"))
-        if point != kill_points.MID_NEW_VIEW:
-            cluster.apply(KillAt(victim, point))
-        before = {r for r in self._replicas(cluster) if self._is_live(cluster, r)}
-
-        def somebody_died() -> bool:
-            self._load(cluster)
-            return any(not self._is_live(cluster, r) for r in before)
-
-        if cluster.run_until(somebody_died, POINT_PATIENCE_US):
+        if self._until(cluster, lambda: cluster.liveness(victim) is Liveness.CRASHED):
             self._counts[point] += 1
             self._leaders_hit += victim == leader
         else:
             self._missed += 1
         for replica in self._replicas(cluster):
             cluster.apply(KillAt(replica, None))
+
+    def _until(self, cluster: LiveCluster, condition: Callable[[], bool]) -> bool:
+        """Keep the load up until the condition holds, for as long as a kill point may take."""
+
+        def holds() -> bool:
+            self._load(cluster)
+            return condition()
+
+        return cluster.run_until(holds, POINT_PATIENCE_US)
 
     @staticmethod
     def _replicas(cluster: LiveCluster) -> range:
@@ -234,7 +258,7 @@ class Torture:
     def _judge(self, cluster: LiveCluster) -> tuple[Judgement, ...]:
         views = cluster.views()
         balances = self._config.balances()
-        log = cluster.committed
+        log = self._log = cluster.committed
         replayed = replay(log, balances, {view.status.executed_upto for view in views})
         self._slots = replayed.upto
         troubles = [f"n{view.replica}: {view.trouble}" for view in views if view.trouble]
@@ -245,6 +269,18 @@ class Torture:
             linearizable(log, replayed, self._history),
             judge("progress", self._stuck + troubles),
         )
+
+    def judge_clients(self) -> Judgement:
+        """Linearizability by what clients saw alone; unknown when that takes too long."""
+        return black_box(self._config.balances(), self._history, CLIENTS_BUDGET)
+
+    def save_history(self, path: Path) -> None:
+        """What clients saw and replicas executed, for `check`; raises HarnessError."""
+        history.save(path, self._history, self._log, self._config.balances())
+
+    def counts(self) -> dict[str, int]:
+        """How often each mode, and each named point, hit somebody."""
+        return dict(self._counts)
 
     def table(self) -> Table:
         """What was done."""
