@@ -114,6 +114,20 @@ class Safety:
     def stored(self, replica: ReplicaId, persist: Persist) -> None:
         """A transaction became durable: promises never decrease, and votes are counted."""
         known = self._known[replica]
+        for run in persist.runs:
+            if run.ballot > persist.promised:
+                raise Violation(
+                    f"{replica_name(replica)} holds slot {run.first_slot} in {run.ballot}, "
+                    f"above its promise {persist.promised}"
+                )
+            # Only what is committed may still be stored in a ballot below an earlier promise.
+            last_slot = run.first_slot + len(run.requests) - 1
+            if run.ballot < known.promised and last_slot > (persist.committed_upto or 0):
+                raise Violation(
+                    f"{replica_name(replica)} accepts slot {last_slot} in {run.ballot} "
+                    f"after promising {known.promised}"
+                )
+            self._count(replica, run.first_slot, run.ballot, run.requests)
         if persist.promise_changed:
             if persist.promised < known.promised or persist.seen < known.seen:
                 raise Violation(
@@ -121,13 +135,6 @@ class Safety:
                     f"then stored {persist.promised}"
                 )
             known.promised, known.seen = persist.promised, persist.seen
-        for run in persist.runs:
-            if run.ballot > persist.promised:
-                raise Violation(
-                    f"{replica_name(replica)} holds slot {run.first_slot} in {run.ballot}, "
-                    f"above its promise {persist.promised}"
-                )
-            self._count(replica, run.first_slot, run.ballot, run.requests)
 
     def _count(
         self, replica: ReplicaId, first_slot: Slot, ballot: Ballot, requests: Iterable[Request]

@@ -36,8 +36,9 @@ from harness import wire
 from harness.client import Clients, ClientSend
 from harness.config import ClusterConfig
 from harness.driver import CommitLog, Liveness, ReplicaView, TraceLine
+from harness.errors import HarnessError
 from harness.history import Operation
-from harness.nemesis import Fail, FailLeader, Fault, Recover, SetLive
+from harness.nemesis import Fail, FailLeader, Fault, KillAt, Recover, SetLive
 from harness.sim.network import CLIENTS, LinkRules, Network
 from harness.sim.process import Control, Process, ProcessRules
 from harness.tracing import Tracer, trace_line
@@ -338,6 +339,8 @@ class SimCluster:
             case FailLeader():
                 leader = self.leader()
                 failing = [] if leader is None else [leader]
+            case KillAt():
+                raise HarnessError("named kill points need real processes, leave out --sim")
             case _:
                 assert_never(fault)
         for replica in failing:

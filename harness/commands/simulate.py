@@ -1,0 +1,188 @@
+"""Run the protocol in a simulated world under faults, thousands of seeds, and judge every event.
+
+Each seed draws its own cluster, load and mix of faults; the same seed gives the same run, byte for
+byte. A seed that fails is printed with what was violated and the command that repeats it.
+"""
+
+import argparse
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from itertools import islice
+from multiprocessing import get_context
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from harness.config import NODES
+from harness.errors import EXIT_INVALID, EXIT_VALID, HarnessError, nearest
+from harness.sim import coverage
+from harness.sim.mix import KINDS, SwarmOptions, draw
+from harness.sim.swarm import Tally, run_seed, run_seeds
+
+CHUNK = 10  # seeds that a worker takes at a time
+MOST_VIOLATIONS = 10  # shown in full; more are counted
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `simulate`."""
+    add = parser.add_argument
+    add("--seeds", default="0:1000", metavar="A:B", help="from A up to B, or one seed [0:1000]")
+    add("--jobs", type=int, default=1, help="processes to run seeds in [1]")
+    add("--nodes", default="3,5,7", help="numbers of replicas to draw from [3,5,7]")
+    add("--faults", default="all", help=f"kinds to draw from: {', '.join(KINDS)}; none; [all]")
+    add("--seconds", type=float, default=None, help="start no more seeds after so long")
+    add("--trace", action="store_true", help="print every event of each seed, one line each")
+
+
+def run(options: argparse.Namespace, console: Console) -> int:
+    """Run a campaign; 1 when any seed failed."""
+    seeds = _seeds(options.seeds)
+    allowed = SwarmOptions(_nodes(options.nodes), _faults(options.faults))
+    if options.jobs < 1:
+        raise HarnessError(f"--jobs: {options.jobs}: expected a number from 1 on")
+    if options.trace:
+        return _trace(seeds, allowed, console)
+    until = None if options.seconds is None else time.monotonic() + options.seconds
+    started = time.monotonic()
+    console.print(
+        f"simulate: seeds {seeds.start}:{seeds.stop}, "
+        f"replicas {','.join(map(str, allowed.nodes))}, faults {options.faults}"
+    )
+    tally = Tally()
+    columns = (BarColumn(), TextColumn("{task.completed}/{task.total} seeds"), TimeElapsedColumn())
+    rates = TextColumn("{task.fields[rate]}")
+    with Progress(*columns, rates, console=console, transient=True) as progress:
+        task = progress.add_task("seeds", total=len(seeds), rate="")
+        for part in _parts(seeds, allowed, options.jobs, until):
+            tally.merge(part)
+            rate = tally.seeds / (time.monotonic() - started)
+            wrong = f", {len(tally.violations)} violations" if tally.violations else ""
+            progress.update(task, completed=tally.seeds, rate=f"{rate:.0f}/s{wrong}")
+    _print_result(tally, allowed, time.monotonic() - started, console)
+    return EXIT_INVALID if tally.violations else EXIT_VALID
+
+
+# ---- arguments ---------------------------------------------------------------------------------
+
+
+def _seeds(text: str) -> range:
+    first, colon, last = text.partition(":")
+    try:
+        seeds = range(int(first), int(last) if colon else int(first) + 1)
+    except ValueError:
+        seeds = range(0)
+    if not seeds or seeds.start < 0:
+        raise HarnessError(f"--seeds: {text!r}: expected A:B with 0 ≤ A < B, or one number")
+    return seeds
+
+
+def _nodes(text: str) -> tuple[int, ...]:
+    known = [str(number) for number in NODES]
+    words = text.split(",")
+    for word in words:
+        if word not in known:
+            raise HarnessError(f"--nodes: {word!r}: expected some of {', '.join(known)}")
+    return tuple(map(int, words))
+
+
+def _faults(text: str) -> tuple[str, ...]:
+    if text in ("all", "none"):
+        return KINDS if text == "all" else ()
+    words = text.split(",")
+    for word in words:
+        if word not in KINDS:
+            hint = nearest(word, list(KINDS))
+            raise HarnessError(f"--faults: {word!r}: expected some of {', '.join(KINDS)}{hint}")
+    return tuple(kind for kind in KINDS if kind in words)
+
+
+# ---- running -----------------------------------------------------------------------------------
+
+
+def _trace(seeds: range, allowed: SwarmOptions, console: Console) -> int:
+    failed = False
+
+    def show(line: str) -> None:
+        console.print(Text(line), soft_wrap=True)
+
+    for seed in seeds:
+        mix = draw(seed, allowed)
+        show(f"seed {seed}: {mix.config.nodes} replicas, faults {', '.join(mix.kinds) or 'none'}")
+        outcome = run_seed(seed, allowed, sink=show)
+        failed |= outcome.violation is not None
+        show(f"seed {seed}: {outcome.events} events, {outcome.violation or 'no violation'}")
+    return EXIT_INVALID if failed else EXIT_VALID
+
+
+def _parts(seeds: range, allowed: SwarmOptions, jobs: int, until: float | None) -> Iterator[Tally]:
+    """Tallies of chunks as they come; no chunk begins after `until`."""
+    chunks = (seeds[at : at + CHUNK] for at in range(0, len(seeds), CHUNK))
+
+    def is_over() -> bool:
+        return until is not None and time.monotonic() >= until
+
+    if jobs == 1:
+        for chunk in chunks:
+            if is_over():
+                return
+            yield run_seeds(chunk, allowed)
+        return
+    # Workers are started afresh rather than forked: a fork would copy the progress bar's thread.
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+    try:
+        running: set[Future[Tally]] = set()
+        while True:
+            room = 0 if is_over() else 2 * jobs - len(running)
+            running |= {pool.submit(run_seeds, chunk, allowed) for chunk in islice(chunks, room)}
+            if not running:
+                return
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+# ---- showing -----------------------------------------------------------------------------------
+
+
+def _print_result(tally: Tally, allowed: SwarmOptions, seconds: float, console: Console) -> None:
+    console.print(_table(tally))
+    longest, seed = tally.longest_recovery
+    console.print(f"longest recovery: {longest / 1000:.0f} ms after the faults, seed {seed}")
+    console.print(
+        f"{tally.seeds} seeds, {tally.events} events in {seconds:.1f} s: "
+        f"{tally.seeds / seconds:.1f} seeds/s, {tally.events / seconds:.0f} events/s"
+    )
+    for seed, violation in tally.violations[:MOST_VIOLATIONS]:
+        console.print(Text(f"✗ seed {seed}: {violation}"), soft_wrap=True)
+        console.print(Text(f"  repeat with: {_command(seed, allowed)}"), soft_wrap=True)
+    if (more := len(tally.violations) - MOST_VIOLATIONS) > 0:
+        console.print(f"… and {more} more seeds that failed")
+    console.print(f"violations: {len(tally.violations)}")
+
+
+def _table(tally: Tally) -> Table:
+    table = Table("", "reached", "times", box=SIMPLE_HEAD, title="coverage", title_justify="left")
+    before = ""
+    for group, what, count in coverage.rows(tally.coverage):
+        number = Text(f"{count:,}" if count else "never", style="" if count else "bold red")
+        number.justify = "right"
+        table.add_row(Text(group if group != before else ""), Text(what), number)
+        before = group
+    return table
+
+
+def _command(seed: int, allowed: SwarmOptions) -> str:
+    """The one line that repeats a seed."""
+    words: Sequence[str] = ("simulate", "--seeds", str(seed))
+    nodes = ",".join(map(str, allowed.nodes))
+    faults = ",".join(allowed.faults) or "none"
+    if allowed.nodes != SwarmOptions().nodes:
+        words = (*words, "--nodes", nodes)
+    if allowed.faults != KINDS:
+        words = (*words, "--faults", faults)
+    return "python run.py " + " ".join((*words, "--trace"))

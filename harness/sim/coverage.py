@@ -1,0 +1,54 @@
+"""What a campaign ought to have reached: names of what is counted, in the order of showing.
+
+A name that was never counted is shown all the same, as never reached: a kind of fault that did
+not happen or a branch of the protocol that was not taken proves nothing.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from harness.sim.process import Point
+
+# (group, what a person reads, the counter's key)
+_SHOWN: tuple[tuple[str, str, str], ...] = (
+    ("elections", "candidacies", "candidate in"),
+    ("elections", "leaders elected", "leads"),
+    ("elections", "leaders and candidates deposed", "deposed"),
+    ("elections", "leaders that no quorum answered", "steps down: no quorum answers"),
+    ("elections", "leaders that met a higher promise", "steps down: a higher promise exists"),
+    ("elections", "answered leaders that prepared above one", "prepares above a higher promise"),
+    ("log", "slots proposed with another value than before", "slot proposed with two values"),
+    ("log", "no-ops proposed", "no-op proposed"),
+    ("log", "runs of entries sent to who lacks them", "log entries sent to who lacks them"),
+    ("log", "truncations", "log truncated"),
+    ("log", "checkpoints installed", "installs the checkpoint at"),
+    ("log", "later pieces of checkpoints", "checkpoint sent in several pieces"),
+    ("requests", "sent to all", "request broadcast"),
+    ("requests", "relayed", "request relayed"),
+    ("requests", "executed again without effect", "request executed again without effect"),
+    *(("crashes in a turn", point.value, f"crash {point.value}") for point in Point),
+    ("crashes in a turn", "in the middle of a write", "write lost: killed in the middle"),
+    ("crashes in a turn", "power lost, last write too", "power lost: committed write lost"),
+    ("crashes in a turn", "power lost, last write kept", "power lost: write kept"),
+    ("faults", "kills", "fault kill"),
+    ("faults", "pauses", "fault paused"),
+    ("faults", "disconnects", "fault disconnect"),
+    ("faults", "links cut one way", "fault cut one way"),
+    ("faults", "partitions", "fault partition"),
+    ("messages", "lost in the network", "message lost: network"),
+    ("messages", "lost on a cut link", "message lost: link cut"),
+    ("messages", "lost with their reader's process", "message lost: its reader died"),
+    ("messages", "sent to a dead process", "message lost: its reader was dead"),
+    ("messages", "thrown away while disconnected", "message lost: disconnected"),
+    ("messages", "duplicated", "message duplicated"),
+    ("messages", "that overtook another", "message overtook another"),
+    ("clusters", "seeds with 3 replicas", "seeds with 3 replicas"),
+    ("clusters", "seeds with 5 replicas", "seeds with 5 replicas"),
+    ("clusters", "seeds with 7 replicas", "seeds with 7 replicas"),
+)
+
+
+def rows(coverage: Counter[str]) -> Iterator[tuple[str, str, int]]:
+    """(group, what, how often) of everything that ought to be reached."""
+    for group, what, key in _SHOWN:
+        yield group, what, coverage[key]

@@ -1,0 +1,147 @@
+"""What one seed of a swarm is: a cluster, a load and its own mix of faults, drawn from its number.
+
+Leaving kinds of fault out altogether in some seeds finds what a mix of everything hides ("Swarm
+Testing", Groce et al., ISSTA 2012). Everything is drawn whatever the options allow, so that a seed
+stays much the same when a kind of fault is taken from it.
+"""
+
+from dataclasses import dataclass
+from random import Random
+
+from bank.ballot import ReplicaId
+from harness.config import ClusterConfig
+from harness.sim.network import LinkRules
+from harness.sim.process import ProcessRules
+from harness.sim.world import WorldRules
+
+MILLISECOND = 1000
+CLIENT_NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+KINDS = (
+    "loss",
+    "duplication",
+    "reorder",
+    "stall",
+    "cut",
+    "partition",
+    "kill",
+    "crash-point",
+    "power",
+    "pause",
+    "disconnect",
+    "ambush",
+    "distance",
+    "drift",
+    "slow-disk",
+    "batching",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmOptions:
+    """What a campaign allows its seeds to draw from."""
+
+    nodes: tuple[int, ...] = (3, 5, 7)
+    faults: tuple[str, ...] = KINDS
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """What one seed drew."""
+
+    config: ClusterConfig
+    rules: WorldRules
+    kinds: tuple[str, ...]
+    operations: int
+    fault_phase: int  # microseconds
+    fault_pause: int  # mean time between two actions
+    bursts: tuple[int, ...]  # when many clients ask at once; empty: they ask evenly
+    distances: dict[tuple[ReplicaId, ReplicaId], LinkRules]  # links with rules of their own
+    piece_bytes: int  # of a checkpoint in one STATE
+    piece_slots: int  # of the log in one STATE
+
+
+def draw(seed: int, options: SwarmOptions) -> Mix:
+    """The mix of this seed, within what the options allow; depends on nothing else."""
+    random = Random(f"{seed}/mix")
+    share = random.choice((0.2, 0.5, 0.8))  # of the kinds: some seeds are calm, some fierce
+    drawn = [kind for kind in KINDS if random.random() < share]
+    kinds = tuple(kind for kind in drawn if kind in options.faults)
+    low = random.choice((20, 20, 50, 150))
+    phase = random.randint(5, 40) * low * MILLISECOND
+    config = _cluster(random, seed, options.nodes, low, "power" in kinds)
+    distances = _distances(random, config.nodes, low)
+    return Mix(
+        config,
+        _rules(random, kinds, low),
+        kinds,
+        operations=min(400, random.choice((2, 8, 30)) * len(config.accounts)),
+        fault_phase=phase,
+        bursts=tuple(sorted(random.sample(range(phase), random.choice((0, 3, 10))))),
+        fault_pause=random.choice((low // 2, low, 4 * low)) * MILLISECOND,
+        distances=distances if "distance" in kinds else {},
+        piece_bytes=random.choice((150, 1_000, 256 * 1024)),
+        piece_slots=random.choice((1, 10, 1000)),
+    )
+
+
+def _cluster(
+    random: Random, seed: int, nodes: tuple[int, ...], low: int, power: bool
+) -> ClusterConfig:
+    """Time-outs between `low` and twice that, in milliseconds; everything else in proportion."""
+    interval = random.choice((1, 2, 3, 7, 20, 100, 1000))
+    return ClusterConfig(
+        nodes=random.choice(nodes),
+        accounts=tuple(CLIENT_NAMES[: random.choice((1, 5, 26, 26))]),
+        election_timeout_ms=(low, low * 2),
+        prepare_quiet_ms=low // 2,
+        heartbeat_ms=low // random.choice((3, 4, 8)),
+        stagger_ms=random.choice((1, 5)),
+        client_timeout_ms=random.choice((low, low * 2, low * 4, low * 4)),
+        checkpoint_interval=interval,
+        checkpoint_pause_ms=random.choice((0, 0, 1, 20, 200)),
+        keep_slots=random.choice((0, 0, 1, interval, 5 * interval, 1000)),
+        trace_messages=0,
+        durability="power" if power else "process",
+        seed=seed,
+    )
+
+
+def _rules(random: Random, kinds: tuple[str, ...], low: int) -> WorldRules:
+    """What the network, the machine and the clocks are like until the faults stop."""
+
+    def rate(kind: str, *rates: float) -> float:
+        drawn = random.choice(rates)
+        return drawn if kind in kinds else 0.0
+
+    slowest = random.choice((2, low // 2, 2 * low)) * MILLISECOND
+    links = LinkRules(
+        delay=random.choice(((20, 100), (500, 2_000), (low * 20, low * 200))),
+        loss=rate("loss", 0.01, 0.1, 0.4),
+        duplication=rate("duplication", 0.01, 0.2),
+        stall=rate("stall", 0.01, 0.2),
+        stall_delay=(MILLISECOND, slowest),
+        ordered="reorder" not in kinds,
+    )
+    processes = ProcessRules(
+        batching=rate("batching", 0.1, 0.9),
+        batch_delay=random.choice((200, 2_000)),
+        slow_write=rate("slow-disk", 0.02, 1.0),
+        write_delay=random.choice((300, 5_000, 20_000)),
+        late_early=rate("batching", 0.0, 0.5),
+        crash_per_turn=max(rate("crash-point", 0.001, 0.01), rate("power", 0.002)),
+        power_loss=rate("power", 0.5),
+    )
+    return WorldRules(links, processes, int(rate("drift", 1_000, 100_000)))
+
+
+def _distances(
+    random: Random, nodes: int, low: int
+) -> dict[tuple[ReplicaId, ReplicaId], LinkRules]:
+    """Some links far slower than others, one way: messages of one broadcast arrive apart."""
+    far: dict[tuple[ReplicaId, ReplicaId], LinkRules] = {}
+    for source in range(nodes + 1):
+        for to in range(nodes + 1):
+            if source != to and random.random() < 0.3:
+                slowest = random.choice((2_000, low * 300, low * 1_000))
+                far[source, to] = LinkRules((slowest // 2, slowest), ordered=random.random() < 0.5)
+    return far

@@ -1,0 +1,300 @@
+"""The swarm finds nothing in the replica, and something in every broken one."""
+
+import argparse
+import io
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from bank import election
+from bank.effects import Send
+from bank.messages import Accept, Nack, Promise
+from bank.replica import Replica
+from harness.commands import find
+from harness.errors import HarnessError
+from harness.sim import coverage
+from harness.sim.mix import KINDS, SwarmOptions, draw
+from harness.sim.swarm import Tally, run_seed, run_seeds
+
+# ---- the replica ---------------------------------------------------------------------------------
+
+
+def test_three_hundred_seeds():
+    tally = run_seeds(range(300), SwarmOptions())
+    assert not tally.violations
+    assert tally.seeds == 300
+    rarely = {"executed again without effect"}  # about once in 200 seeds
+    unreached = {what for _, what, count in coverage.rows(tally.coverage) if not count}
+    assert unreached <= rarely
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_kind_of_fault_alone(kind):
+    options = SwarmOptions(faults=(kind,))
+    assert not run_seeds(range(3), options).violations
+
+
+def test_a_cluster_without_faults_elects_once():
+    tally = run_seeds(range(20), SwarmOptions(faults=()))
+    assert not tally.violations
+    assert not any(tally.coverage[f"fault {what}"] for what in ("kill", "paused", "disconnect"))
+
+
+def test_a_seed_keeps_its_mix_when_a_kind_of_fault_is_taken_from_it():
+    for seed in range(50):
+        full, less = (
+            draw(seed, SwarmOptions(faults=faults))
+            for faults in (KINDS, tuple(kind for kind in KINDS if kind != "loss"))
+        )
+        assert less.kinds == tuple(kind for kind in full.kinds if kind != "loss")
+        assert less.config == full.config
+        assert less.rules.links == replace(full.rules.links, loss=0.0)
+
+
+# ---- broken ones ---------------------------------------------------------------------------------
+
+
+class PromiseNotStored(Replica):
+    def flush(self):
+        effects = super().flush()
+        if effects.persist is not None:
+            effects.persist.promise_changed = False
+        return effects
+
+
+class AcceptedNotStored(Replica):
+    def flush(self):
+        effects = super().flush()
+        if effects.persist is not None:
+            effects.persist.runs = []
+        return effects
+
+
+class QuorumOneShort(Replica):
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.quorum -= 1
+
+
+class OwnLogLeftOut(Replica):
+    def _lead_if_elected(self):
+        log, entries = type(self.log), type(self.log).entries_above
+        log.entries_above = lambda log, slot: ()
+        try:
+            super()._lead_if_elected()
+        finally:
+            log.entries_above = entries
+
+
+class LowestBallotWins(Replica):
+    def _lead_if_elected(self):
+        outranks = election._outranks
+        election._outranks = lambda one, other: (
+            (one.committed, other.ballot)
+            > (
+                other.committed,
+                one.ballot,
+            )
+        )
+        try:
+            super()._lead_if_elected()
+        finally:
+            election._outranks = outranks
+
+
+class RejectionCounted(Replica):
+    def _on_nack(self, message: Nack):
+        if (candidacy := self._candidacy) is not None:
+            for peer in self.peers:
+                if peer not in candidacy.promises:
+                    self._on_promise(peer, Promise(candidacy.ballot, 0, 0, ()))
+                    break
+        super()._on_nack(message)
+
+
+class CommitNoticeTrusted(Replica):
+    def _learn(self, ballot, upto):
+        held = self.log.committed_upto
+        while held < upto and self.log.entry(held + 1) is not None:
+            held += 1
+        self._commit(held)
+        super()._learn(ballot, upto)
+
+
+class PromisesAgain(Replica):
+    """A kept PREPARE is answered without a look at what was promised since."""
+
+    def _answer_kept(self):
+        source, prepare = self._kept
+        self._kept = None
+        log = self.log
+        promise = Promise(
+            prepare.ballot,
+            log.committed_upto,
+            log.truncated_upto,
+            log.entries_above(prepare.committed_upto),
+        )
+        self._effects.durable.append(Send((source,), promise))
+
+
+class AcceptsBelowItsPromise(Replica):
+    def _admit(self, source, message):
+        if isinstance(message, Accept) and message.ballot == self.following:
+            return True
+        return super()._admit(source, message)
+
+
+class ForgetsItsPromise(Replica):
+    def _recover(self, stored):
+        super()._recover(replace(stored, promised=type(stored.promised)(0, 0)))
+
+
+class BallotUsedAgain(Replica):
+    def _recover(self, stored):
+        super()._recover(stored)
+        self.seen = max(0, self.seen - 1)
+
+
+class SessionsNotInCheckpoints(Replica):
+    def _install_checkpoint(self, checkpoint):
+        super()._install_checkpoint(checkpoint)
+        self._machine.sessions.clear()
+
+
+class TruncationOverlooked(Replica):
+    def _on_promise(self, source, promise):
+        super()._on_promise(source, replace(promise, truncated_upto=0))
+
+
+class AnswersBeforeCommit(Replica):
+    def _propose(self, lead):
+        first_slot = lead.next_slot
+        batch = list(lead.batch)
+        super()._propose(lead)
+        for slot, request in enumerate(batch, first_slot):
+            self._answers.append((request[0], request[1], "success", slot))
+
+
+class InstallsWithoutPromise(Replica):
+    def _install(self, first_slot, ballots, requests):
+        super(Replica, self)._install(first_slot, ballots, requests)
+
+
+class NothingSentAgain(Replica):
+    def _on_accepted(self, source, message):
+        super()._on_accepted(source, replace(message, asked_upto=0))
+
+
+class NothingFetched(Replica):
+    def _want(self, target, source):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("broken", "seeds"),
+    [
+        pytest.param(broken, seeds, id=broken.__name__)
+        for broken, seeds in (
+            (PromiseNotStored, 5),
+            (AcceptedNotStored, 5),
+            (QuorumOneShort, 20),
+            (OwnLogLeftOut, 200),
+            (LowestBallotWins, 300),
+            (RejectionCounted, 100),
+            (CommitNoticeTrusted, 100),
+            (PromisesAgain, 20),
+            (AcceptsBelowItsPromise, 100),
+            (ForgetsItsPromise, 50),
+            (BallotUsedAgain, 50),
+            (SessionsNotInCheckpoints, 20),
+            (TruncationOverlooked, 50),
+            (AnswersBeforeCommit, 5),
+            (InstallsWithoutPromise, 50),
+            (NothingSentAgain, 20),
+            (NothingFetched, 20),
+        )
+    ],
+)
+def test_a_broken_replica_is_caught(broken, seeds):
+    for seed in range(seeds):
+        if run_seed(seed, SwarmOptions(), broken).violation is not None:
+            return
+    pytest.fail(f"{broken.__name__} survived {seeds} seeds")
+
+
+def test_an_error_inside_a_replica_is_a_violation_that_says_where():
+    class Stumbles(Replica):
+        def _learn(self, ballot, upto):
+            raise KeyError("lost")
+
+    outcome = run_seed(0, SwarmOptions(), Stumbles)
+    assert outcome.violation is not None
+    assert "KeyError" in outcome.violation
+    assert "test_swarm.py" in outcome.violation
+
+
+# ---- the command ---------------------------------------------------------------------------------
+
+
+def simulate(*words, width=120):
+    command = find("simulate")
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    console = Console(width=width, record=True, file=io.StringIO())
+    code = command.run(parser.parse_args(words), console)
+    return code, console.export_text()
+
+
+def test_a_campaign_prints_its_coverage():
+    code, text = simulate("--seeds", "0:12", "--nodes", "3", "--faults", "loss,kill")
+    assert code == 0
+    assert "violations: 0" in text
+    assert "12 seeds" in text
+    assert "leaders elected" in text
+    assert "never" in text, "partitions were not allowed, and are shown as never reached"
+
+
+def test_a_campaign_gives_the_same_in_two_processes():
+    _, one = simulate("--seeds", "0:25")
+    _, two = simulate("--seeds", "0:25", "--jobs", "2")
+    assert one.split("longest")[0] == two.split("longest")[0]
+
+
+def test_a_campaign_ends_when_its_time_is_up():
+    code, text = simulate("--seeds", "0:1000000", "--seconds", "0")
+    assert code == 0
+    assert "0 seeds" in text
+
+
+def test_a_failing_seed_is_printed_with_the_command_that_repeats_it(monkeypatch):
+    tally = Tally(1, 10, Counter(), (5, 7), [(7, "slot 3: two values")])
+    monkeypatch.setattr("harness.commands.simulate.run_seeds", lambda seeds, options: tally)
+    code, text = simulate("--seeds", "7", "--nodes", "5")
+    assert code == 1
+    assert "seed 7: slot 3: two values" in text
+    assert "python run.py simulate --seeds 7 --nodes 5 --trace" in text
+
+
+def test_a_trace_has_one_line_per_event():
+    code, text = simulate("--seeds", "3", "--trace")
+    assert code == 0
+    assert "n1 ← client REQUEST" in text
+    assert "no violation" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--seeds", "9:3"), "expected A:B"),
+        (("--seeds", "many"), "expected A:B"),
+        (("--nodes", "4"), "expected some of 3, 5, 7, 9"),
+        (("--faults", "los"), "did you mean loss"),
+        (("--jobs", "0"), "expected a number from 1 on"),
+    ],
+    ids=["empty range", "no number", "even number", "mistyped", "no jobs"],
+)
+def test_bad_options_are_refused(words, said):
+    with pytest.raises(HarnessError, match=said):
+        simulate(*words)
