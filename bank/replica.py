@@ -20,11 +20,10 @@ from random import Random
 from typing import assert_never
 
 from bank import election
-from bank.ballot import NO_BALLOT, Ballot, ClientId, ReplicaId, Slot
-from bank.effects import Effects, Persist, Run, Send, Stored
-from bank.election import Candidacy
+from bank.ballot import Ballot, ReplicaId, Slot
+from bank.effects import Effects, Persist, Run, Stored
+from bank.elector import Elector
 from bank.leadership import Leadership
-from bank.learner import Learner
 from bank.messages import (
     PIECE_SLOTS,
     Accept,
@@ -50,10 +49,9 @@ from bank.settings import Settings
 from bank.status import ReplicaStatus, Role, SlotStatus
 
 CLIENT: ReplicaId = 0  # the source of what a client sends
-MOST_DOUBLINGS = 5  # of a candidate's pause, before its upper bound
 
 
-class Replica(Learner):
+class Replica(Elector):
     """See the module. `balances` is the state before slot 1, the same at every replica."""
 
     def __init__(
@@ -67,24 +65,9 @@ class Replica(Learner):
         now: int = 0,
     ) -> None:
         """A fresh replica, or with `stored` (even an empty one) a restarted one."""
-        super().__init__(replica, replicas, settings, balances, now)
-        self._random = random
+        super().__init__(replica, replicas, settings, random, balances, now)
         self._last_turn = now
-        self.promised = NO_BALLOT  # accepts nothing below; never decreases; durable before a word
-        self.seen = 0  # highest ballot number promised, used or seen; never decreases; durable
-        self._awaiting = False  # promised to a candidate whose NEW-VIEW may still come
-        self._awaited = NO_BALLOT  # the candidate promised last, and how often it asked again
-        self._repeats = 0
-        self._expiry: int | None = None  # election timer; None before the first word of anyone
-        self._not_before = now  # no own PREPARE earlier than this
-        self._prepare_seen_at: int | None = None
-        self._kept: tuple[ReplicaId, Prepare] | None = None  # highest PREPARE while settled
-        self._candidacy: Candidacy | None = None
-        self._leadership: Leadership | None = None
-        # Newest request per client while there is no leader, and whether a backup relayed it.
-        self._waiting: dict[ClientId, tuple[Request, bool]] = {}
         self._owed: Accepted | None = None  # an ACCEPTED to build at the end of the turn
-        self._promise_changed = False  # `promised` or `seen` is to be stored
         self._unstored: tuple[Ballot, Slot] | None = None  # own votes in the turn being stored
         if stored is not None:
             self._recover(stored)
@@ -309,11 +292,6 @@ class Replica(Learner):
             self._keep(request, message.relayed)
         self._seek_leader()
 
-    def _keep(self, request: Request, relayed: bool) -> None:
-        held = self._waiting.get(request[0])
-        if held is None or request[1] > held[0][1] or (request[1] == held[0][1] and not relayed):
-            self._waiting[request[0]] = (request, relayed)
-
     def _relay(self, requests: Iterable[Request]) -> None:
         self._early(self.following.replica, ClientRequest(tuple(requests), relayed=True))
 
@@ -430,20 +408,6 @@ class Replica(Learner):
             if lead.commit_due is None:
                 lead.commit_due = self._now + self.settings.commit_pause
 
-    def _step_down(self, why: str) -> None:
-        """Lead or stand no longer. The ballot is never led again: the next one has a new number."""
-        self._note(why)
-        if (lead := self._leadership) is not None:
-            # What it proposed may be lost with its ballot: the next leader is asked as well.
-            proposed = self.log.requests(self.log.committed_upto + 1, lead.next_slot - 1)
-            for request in (*proposed, *lead.batch):
-                if request[0]:
-                    self._keep(request, relayed=False)
-        self._leadership = self._candidacy = None
-        self.role = Role.FOLLOWER
-        self._settled = self._awaiting = False
-        self._expiry = self._now + self._draw_timeout()
-
     def _on_nack(self, message: Nack) -> None:
         """Somebody promised a higher ballot (rule 9)."""
         self._see(message.promised.number)
@@ -457,120 +421,6 @@ class Replica(Learner):
             self._campaign()
         else:
             self._step_down("steps down: a higher promise exists")
-
-    # ---- elections -----------------------------------------------------------------------------
-
-    def _raise_promise(self, ballot: Ballot) -> None:
-        assert ballot > self.promised, f"promise {ballot} after {self.promised}"
-        self.promised = ballot
-        self._promise_changed = True
-        self._see(ballot.number)
-
-    def _see(self, number: int) -> None:
-        if number > self.seen:
-            self.seen = number
-            self._promise_changed = True
-
-    def _draw_timeout(self) -> int:
-        low, high = self.settings.election_timeout
-        return low + int(self._random.random() * (high - low))
-
-    def _seek_leader(self) -> None:
-        """Start an election soon, unless there is a leader or a candidate to wait for."""
-        if self.role is Role.FOLLOWER and not self._settled and not self._awaiting:
-            self._stand_at(self._now + self.settings.stagger * (self.replica - 1))
-
-    def _stand_at(self, at: int) -> None:
-        at = max(at, self._not_before)
-        self._expiry = at if self._expiry is None else min(self._expiry, at)
-
-    def _expire(self) -> None:
-        """The election timer ran out (rule 8)."""
-        self._settled = self._awaiting = False
-        self._expiry = self._now + self._draw_timeout()
-        if self._kept is not None:
-            self._answer_kept()
-        elif (candidacy := self._candidacy) is not None and not candidacy.outbid:
-            candidacy.pauses += 1
-            self._send_prepare(candidacy)
-        elif self._candidacy is not None or not self._prepare_is_recent():
-            self._campaign()
-
-    def _prepare_is_recent(self) -> bool:
-        seen_at = self._prepare_seen_at
-        return seen_at is not None and self._now - seen_at < self.settings.prepare_quiet
-
-    def _campaign(self) -> None:
-        """Become a candidate in a ballot above everything ever promised, used or seen."""
-        ballot = Ballot(self.seen + 1, self.replica)
-        self._raise_promise(ballot)
-        self._note(f"candidate in {ballot}")
-        self.role = Role.CANDIDATE
-        self._settled = self._awaiting = False
-        self._kept = None
-        self._candidacy = Candidacy(ballot)
-        self._send_prepare(self._candidacy)
-
-    def _send_prepare(self, candidacy: Candidacy) -> None:
-        """PREPARE to all, in the same ballot however often; pauses double while nobody answers."""
-        prepare = Prepare(candidacy.ballot, self.log.committed_upto)
-        self._effects.durable.append(Send(self.peers, prepare))
-        pause = self._draw_timeout() << min(candidacy.pauses, MOST_DOUBLINGS)
-        self._expiry = self._now + min(pause, self.settings.prepare_pause)
-
-    def _stand_before(self, source: ReplicaId) -> None:
-        """A peer asks to catch up, so it is back: no need to wait for the next PREPARE's pause."""
-        candidacy = self._candidacy
-        if candidacy is not None and source not in candidacy.promises:
-            self._durable(source, Prepare(candidacy.ballot, self.log.committed_upto))
-
-    def _on_prepare(self, source: ReplicaId, prepare: Prepare) -> None:
-        """Answer a PREPARE that is not below the promise, or keep it while settled (rule 8)."""
-        self._prepare_seen_at = self._now
-        self._see(prepare.ballot.number)
-        if prepare.ballot == self.following:
-            return  # a late copy: its NEW-VIEW was here before
-        if self._leadership is not None and self._leadership.is_answered(self._now):
-            return  # a healthy leader is its own leader: nobody returning deposes it
-        if self._settled and source != self.following.replica:
-            if self._kept is None or prepare.ballot > self._kept[1].ballot:
-                self._kept = (source, prepare)
-            return
-        self._promise(source, prepare)
-
-    def _answer_kept(self) -> None:
-        assert self._kept is not None
-        source, prepare = self._kept
-        self._kept = None
-        if prepare.ballot < self.promised:
-            self._early(source, Nack(self.promised))
-        else:
-            self._promise(source, prepare)
-
-    def _promise(self, source: ReplicaId, prepare: Prepare) -> None:
-        """ACK. The accept-log is read after the promise was raised: nothing can be added below."""
-        if prepare.ballot > self.promised:
-            self._raise_promise(prepare.ballot)
-            if self.role is not Role.FOLLOWER:
-                self._step_down("deposed")
-        self._settled, self._awaiting = False, True
-        self._expiry = self._now + self._patience_with(prepare.ballot) + self._draw_timeout()
-        log = self.log
-        accept_log = log.entries_above(prepare.committed_upto)
-        self._durable(
-            source, Promise(prepare.ballot, log.committed_upto, log.truncated_upto, accept_log)
-        )
-
-    def _patience_with(self, ballot: Ballot) -> int:
-        """The longest pause that this candidate makes before it repeats its PREPARE.
-
-        Waiting for less, a replica without a quorum around it would stand itself between two
-        repetitions, and ballots would grow for as long as there is none.
-        """
-        self._repeats = self._repeats + 1 if ballot == self._awaited else 0
-        self._awaited = ballot
-        longest = self.settings.election_timeout[1] << min(self._repeats, MOST_DOUBLINGS)
-        return min(longest, self.settings.prepare_pause)
 
     def _on_promise(self, source: ReplicaId, promise: Promise) -> None:
         candidacy = self._candidacy
@@ -624,26 +474,6 @@ class Replica(Learner):
         if known:
             self._install(known[0].slot, [e.ballot for e in known], [e.request for e in known])
 
-    def _on_peer_down(self, message: PeerDown) -> None:
-        """A process died: if it led or stood, look for another at once (rule 11)."""
-        if self._leadership is not None:
-            self._leadership.lost(message.peer, self._now)
-        elif self._settled and self.following.replica == message.peer:
-            self._settled = False
-            if self._kept is not None:
-                self._answer_kept()
-            else:
-                self._stand_in_turn(message.peer)
-        elif self._awaiting and self.promised.replica == message.peer:
-            self._awaiting = False
-            self._stand_in_turn(message.peer)
-
-    def _stand_in_turn(self, dead: ReplicaId) -> None:
-        """Stand a few milliseconds after the replicas before this one, so that none duel."""
-        turn = sum(1 for r in self.peers if r < self.replica and r != dead)
-        self._prepare_seen_at = None  # it was the dead one's: nobody needs to keep quiet for it
-        self._stand_at(self._now + self.settings.stagger * turn)
-
     # ---- recovery and display ------------------------------------------------------------------
 
     def _recover(self, stored: Stored) -> None:
@@ -654,10 +484,6 @@ class Replica(Learner):
         self._load(stored)
         self._not_before = self._expiry = self._now + self._draw_timeout()
         self._broadcast_catch_up()
-
-    def leads_answered(self) -> bool:
-        """True for a leader that a quorum, itself included, answered within its time-out."""
-        return self._leadership is not None and self._leadership.is_answered(self._now)
 
     def status(self) -> ReplicaStatus:
         """A frozen copy for display and checks."""
