@@ -1,0 +1,120 @@
+"""Judge saved histories: what clients saw, and with the committed log what it says.
+
+Every file is judged without the log, as if only clients had been watched; with a log in the file
+also by the exact judges that take it as the witness. An answer of "unknown" says why.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.text import Text
+
+from harness import history
+from harness.check.agreement import agreement
+from harness.check.black_box import BUDGET, CHECK, black_box
+from harness.check.linearizable import linearizable
+from harness.check.replay import replay
+from harness.check.sessions import exactly_once
+from harness.check.verdict import Judgement, Verdict, overall
+from harness.driver import CommitLog
+from harness.errors import HarnessError, nearest
+from harness.history import SavedHistory
+from harness.text_file import shown
+
+FORMATS = ("rich", "json")
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """One file."""
+
+    file: str
+    operations: int
+    answered: int
+    slots: int | None  # None without a log
+    judgements: tuple[Judgement, ...]
+
+    def document(self) -> Mapping[str, object]:
+        """For `--format json`."""
+        return {
+            "file": self.file,
+            "operations": self.operations,
+            "answered": self.answered,
+            "slots": self.slots,
+            "verdict": overall(self.judgements).value,
+            "checks": [
+                {"check": j.check, "verdict": j.verdict.value, "reason": j.reason}
+                for j in self.judgements
+            ],
+        }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `check`."""
+    parser.add_argument("files", nargs="+", metavar="FILE", help="histories, as torture saves them")
+    parser.add_argument(
+        "--budget",
+        default=str(BUDGET),
+        metavar="N",
+        help=f"configurations to look at before the answer is unknown [{BUDGET}]",
+    )
+    parser.add_argument(
+        "--format", default="rich", metavar="rich|json", help="lines, or one JSON document [rich]"
+    )
+
+
+def run(options: argparse.Namespace, console: Console) -> int:
+    """Judge every file; the exit code of the worst verdict. A damaged file is refused first."""
+    budget = _budget(options.budget)
+    if options.format not in FORMATS:
+        hint = nearest(options.format, list(FORMATS))
+        raise HarnessError(f'--format: found "{options.format}", expected rich or json{hint}')
+    saved = [(file, history.load(file)) for file in options.files]
+    judged = [_judge(file, content, budget) for file, content in saved]
+    verdict = overall(j for one in judged for j in one.judgements)
+    if options.format == "json":
+        document = {"verdict": verdict.value, "files": [one.document() for one in judged]}
+        console.out(json.dumps(document, indent=1), highlight=False)
+        return verdict.exit_code
+    for one in judged:
+        log = "no log" if one.slots is None else f"{one.slots} slots"
+        heading = f"{one.file}: {one.operations} operations, {one.answered} answered, {log}"
+        console.print(Text(heading), soft_wrap=True)
+        for judgement in one.judgements:
+            line = f"{judgement.verdict.sign} {judgement.check} {judgement.reason}".rstrip()
+            console.print(Text(line), soft_wrap=True)
+    console.print(Text(verdict.value))
+    return verdict.exit_code
+
+
+def _budget(word: str) -> int:
+    if not (word.isascii() and word.isdigit() and len(word) < 19 and int(word)):
+        raise HarnessError(f'--budget: found "{shown(word)}", expected a number from 1 on')
+    return int(word)
+
+
+def _judge(file: str, saved: SavedHistory, budget: int) -> _Judged:
+    operations, judgements = saved.operations, []
+    known_before = 0
+    if saved.log is not None:
+        log = CommitLog(
+            saved.log.slots, saved.log.base, saved.log.known_before, saved.log.contradictions
+        )
+        known_before = log.known_before
+        replayed = replay(log, saved.balances, set())
+        judgements = [
+            agreement(log, replayed, ()),
+            exactly_once(log, replayed, operations),
+            linearizable(log, replayed, operations),
+        ]
+    if known_before:
+        reason = f"clients of earlier runs filled slots up to {known_before}: not in this file"
+        judgements.append(Judgement(CHECK, Verdict.UNKNOWN, reason))
+    else:
+        judgements.append(black_box(saved.balances, operations, budget))
+    answered = sum(1 for operation in operations if operation.is_answered)
+    slots = None if saved.log is None else len(saved.log.slots)
+    return _Judged(file, len(operations), answered, slots, tuple(judgements))

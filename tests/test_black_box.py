@@ -1,0 +1,270 @@
+"""The judge that knows only what clients saw, held against hand-made cases and a brute force."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bank.ledger import FAILED, READ, SUCCESS, TRANSFER, Ledger
+from harness.check import black_box as module
+from harness.check.black_box import black_box
+from harness.check.verdict import Verdict
+from harness.history import Operation
+
+BALANCES = {"A": 10, "B": 10, "C": 0}
+
+
+def pay(sender, receiver, amount, invoked_at, answered_at=None, result=SUCCESS, client="x"):
+    request = (client, 1, TRANSFER, sender, receiver, amount)
+    return Operation(request, 1, invoked_at, answered_at, result if answered_at else None)
+
+
+def look(account, balance, invoked_at, answered_at=None, client="x"):
+    request = (client, 1, READ, account, "", 0)
+    return Operation(request, 1, invoked_at, answered_at, balance if answered_at else None)
+
+
+def refused(*arguments):
+    return pay(*arguments, result=FAILED)
+
+
+VALID = {
+    "nothing happened": [],
+    "one after the other": [pay("A", "B", 3, 0, 1), look("A", 7, 2, 3), look("B", 13, 4, 5)],
+    "a read during a transfer, before it": [pay("A", "B", 3, 0, 9), look("A", 10, 1, 2)],
+    "a read during a transfer, after it": [pay("A", "B", 3, 0, 9), look("A", 7, 1, 2)],
+    "first not yet, then done": [
+        pay("A", "B", 3, 0, 9),
+        look("A", 10, 1, 2),
+        look("A", 7, 3, 4),
+        look("B", 13, 5, 6),
+    ],
+    "paid with money that came in meanwhile": [pay("B", "A", 5, 0, 9), pay("A", "C", 15, 1, 2)],
+    "money through three hands at once": [
+        pay("C", "A", 12, 0, 9),
+        pay("B", "C", 2, 0, 9),
+        pay("A", "C", 10, 0, 9),
+    ],
+    "failed for want of money at some moment": [
+        pay("A", "B", 8, 0, 9),
+        pay("B", "A", 8, 0, 9),
+        refused("A", "C", 5, 0, 9),
+    ],
+    "a read between two transfers at the same time": [
+        pay("A", "B", 1, 0, 9),
+        pay("A", "B", 2, 0, 9),
+        pay("A", "B", 4, 0, 9),
+        look("A", 5, 0, 9),
+        look("B", 15, 0, 9),
+    ],
+    "pending and done at once": [pay("A", "B", 3, 0), look("A", 7, 1, 2)],
+    "pending and done late": [pay("A", "B", 3, 0), look("A", 10, 1, 2), look("A", 7, 3, 4)],
+    "pending and never done": [pay("A", "B", 3, 0), look("A", 10, 99, 100)],
+    "pending without the money": [pay("C", "A", 3, 0), look("A", 10, 1, 2), look("C", 0, 3, 4)],
+    "a pending read": [look("A", None, 0), pay("A", "B", 3, 1, 2)],
+    "to oneself": [pay("A", "A", 10, 0, 1), look("A", 10, 2, 3)],
+    "to oneself without the money": [refused("A", "A", 11, 0, 1)],
+    "never sent": [Operation(("A", 0, TRANSFER, "A", "B", 3), 1)],
+    "sent in the microsecond of the answer": [look("A", 7, 5, 6), pay("A", "B", 3, 6, 7)],
+    "unknown accounts and no amount fail": [
+        refused("A", "Z", 1, 0, 1),
+        refused("Z", "A", 1, 0, 1),
+        refused("A", "B", 0, 0, 1),
+        look("Z", FAILED, 0, 1),
+    ],
+}
+
+INVALID = {
+    "a stale read": (
+        [pay("A", "B", 3, 0, 1), look("A", 10, 2, 3)],
+        "no order explains x's (A) = 10, 2-3 µs, with A at 7 before",
+    ),
+    "back and forth": (
+        [pay("A", "B", 3, 0, 9), look("A", 7, 1, 2), look("A", 10, 3, 4)],
+        "no order explains x's (A) = 10, 3-4 µs, with A at 10 before and "
+        "x's (A, B, 3) = success, 0-9 µs; x's (A) = 7, 1-2 µs",
+    ),
+    "done here, not yet there": (
+        [pay("A", "B", 3, 0, 9), look("A", 7, 1, 2), look("B", 10, 3, 4)],
+        "with A at 10, B at 10 before",
+    ),
+    "two reads that no order of three transfers gives": (
+        [pay("A", "B", 1 << i, 0, 9) for i in range(3)] + [look("A", 5, 0, 9), look("B", 16, 0, 9)],
+        "x's (B) = 16, 0-9 µs, with A at 10, B at 10 before and",
+    ),
+    "paid twice": ([pay("A", "B", 3, 0, 1), look("A", 4, 2, 3)], "x's (A) = 4"),
+    "paid by nobody": ([look("A", 9, 0, 1)], "explains x's (A) = 9, 0-1 µs, with A at 10 before"),
+    "more than there is": ([pay("A", "B", 11, 0, 1)], "explains x's (A, B, 11)"),
+    "the same money twice": (
+        [pay("A", "B", 8, 0, 9), pay("A", "C", 8, 0, 9)],
+        "no order explains x's (A, C, 8) = success, 0-9 µs, with A at 10 before and "
+        "x's (A, B, 8) = success, 0-9 µs",
+    ),
+    "money that comes too late": (
+        [pay("A", "C", 15, 1, 2), pay("B", "A", 5, 3, 9)],
+        "x's (A, C, 15)",
+    ),
+    "failed though the money was there": ([refused("A", "B", 10, 0, 1)], "with A at 10 before"),
+    "to oneself without the money": ([pay("A", "A", 11, 0, 1)], "x's (A, A, 11)"),
+    "to oneself, failed with the money": ([refused("A", "A", 10, 0, 1)], "x's (A, A, 10)"),
+    "pending, seen and unseen again": (
+        [pay("A", "B", 3, 0), look("A", 7, 1, 2), look("A", 10, 3, 4)],
+        "x's (A, B, 3) from 0 µs on, never answered",
+    ),
+    "pending, seen before it was sent": ([look("A", 7, 1, 2), pay("A", "B", 3, 5)], "x's (A) = 7"),
+    "pending, done twice": ([pay("A", "B", 3, 0), look("A", 4, 1, 2)], "x's (A) = 4"),
+    "an answer no state gives: unknown account": ([pay("A", "Z", 1, 0, 1)], "no state gives"),
+    "an answer no state gives: nothing paid": ([pay("A", "B", 0, 0, 1)], "no state gives"),
+    "an answer no state gives: failed read": ([look("A", FAILED, 0, 1)], "no state gives"),
+    "an answer no state gives: read of nobody": ([look("Z", 3, 0, 1)], "no state gives"),
+}
+
+
+@pytest.mark.parametrize("history", VALID.values(), ids=VALID)
+def test_what_has_an_order_is_valid(history):
+    judgement = black_box(BALANCES, history)
+    assert judgement.verdict is Verdict.VALID, judgement.reason
+    assert judgement.reason == ""
+    assert has_order(BALANCES, history)
+
+
+@pytest.mark.parametrize(("history", "evidence"), INVALID.values(), ids=INVALID)
+def test_what_has_no_order_is_invalid(history, evidence):
+    judgement = black_box(BALANCES, history)
+    assert judgement.verdict is Verdict.INVALID
+    assert evidence in judgement.reason
+    assert not has_order(BALANCES, history)
+
+
+def test_evidence_leaves_out_what_has_nothing_to_do_with_it():
+    noise = [pay("B", "C", 1, t, t + 3) for t in range(0, 60, 2)]
+    history = [*noise, pay("A", "A", 3, 0, 70), look("A", 9, 40, 50), look("A", 10, 41, 52)]
+    reason = black_box({"A": 10, "B": 99, "C": 0}, history).reason
+    assert reason == "no order explains x's (A) = 9, 40-50 µs, with A at 10 before"
+
+
+def test_evidence_begins_where_all_orders_agree():
+    """Without a quiescent point; what was explained by then is not asked for again."""
+    chain = [pay("A", "B", 1, at, at + 3) for at in range(0, 40, 2)]
+    reason = black_box({"A": 99, "B": 0, "C": 0}, [*chain, look("A", 99, 20, 21)]).reason
+    assert reason == (
+        "no order explains x's (A) = 99, 20-21 µs, with A at 90 before and "
+        "x's (A, B, 1) = success, 18-21 µs; x's (A, B, 1) = success, 20-23 µs"
+    )
+    history = [look("A", 10, 0, 40), pay("A", "B", 3, 1, 2), look("A", 9, 20, 50)]
+    reason = black_box(BALANCES, history).reason
+    assert reason == "no order explains x's (A) = 9, 20-50 µs, with A at 7 before"
+
+
+def test_out_of_budget_is_unknown_and_says_where():
+    history = [pay("A", "B", 1, 0, 9) for _ in range(10)] + [look("A", 5, 0, 8)]
+    judgement = black_box(BALANCES, history, budget=3)
+    assert judgement.verdict is Verdict.UNKNOWN
+    assert judgement.reason == (
+        "gave up after 3 configurations, at 8 µs, 0 of 11 answers explained"
+    )
+    assert black_box(BALANCES, history).verdict is Verdict.VALID
+
+
+def test_a_violation_before_the_budget_is_spent_is_invalid():
+    hard = [pay("A", "B", 1, 10, 19) for _ in range(10)] + [look("A", 5, 10, 18)]
+    assert black_box(BALANCES, [look("A", 9, 0, 1), *hard], budget=3).verdict is Verdict.INVALID
+
+
+# ---- at random ---------------------------------------------------------------------------------
+
+
+def has_order(balances, history):
+    """Every permutation that respects real time, tried; pending operations as both."""
+    sent = [o for o in history if o.invoked_at is not None]
+
+    def extend(left, state):
+        answered = [o for o in left if o.result is not None]
+        if not answered:
+            return True
+        latest = min(o.answered_at for o in answered)
+        for operation in left:
+            if operation.invoked_at > latest:
+                continue
+            ledger = Ledger(state)
+            result = ledger.apply(*operation.request[2:])
+            rest = [o for o in left if o is not operation]
+            if operation.result in (None, result) and extend(rest, ledger.balances):
+                return True
+        return False
+
+    return extend(sent, balances)
+
+
+def command(accounts):
+    account = st.sampled_from(accounts)
+    transfer = st.tuples(st.just(TRANSFER), account, account, st.integers(1, 4))
+    return st.one_of(transfer, transfer, st.builds(lambda a: (READ, a, "", 0), account))
+
+
+@st.composite
+def executions(draw, largest, accounts="ABC"):
+    """A sequential execution, pulled apart so that operations overlap; it has an order."""
+    ledger = Ledger({account: draw(st.integers(0, 4)) for account in accounts})
+    balances, history = dict(ledger.balances), []
+    for at, what in enumerate(draw(st.lists(command(accounts), max_size=largest))):
+        before, after = draw(st.tuples(st.integers(0, 9), st.integers(0, 9)))
+        result = ledger.apply(*what)
+        request = (f"c{at}", 1, *what)
+        history.append(Operation(request, 1, 3 * at - before, 3 * at + after, result))
+    if history and draw(st.booleans()):
+        for operation in draw(st.lists(st.sampled_from(history), max_size=2)):
+            operation.result = operation.answered_at = None
+    return balances, draw(st.permutations(history))
+
+
+@settings(max_examples=300, deadline=None)
+@given(executions(largest=40))
+def test_executions_pulled_apart_are_valid(execution):
+    balances, history = execution
+    judgement = black_box(balances, history)
+    assert judgement.verdict is Verdict.VALID, judgement.reason
+
+
+@settings(max_examples=600, deadline=None)
+@given(executions(largest=7), st.data())
+def test_changed_answers_are_judged_as_by_brute_force(execution, data):
+    balances, history = execution
+    for operation in data.draw(st.lists(st.sampled_from(history), max_size=2) if history else
+                               st.just([])):  # fmt: skip
+        if operation.result is None:
+            continue
+        if operation.request[2] == READ:
+            operation.result = data.draw(st.integers(0, 8))
+        else:
+            operation.result = SUCCESS if operation.result == FAILED else FAILED
+    judgement = black_box(balances, history)
+    expected = Verdict.VALID if has_order(balances, history) else Verdict.INVALID
+    assert judgement.verdict is expected, judgement.reason
+    assert (judgement.reason == "") == (expected is Verdict.VALID)
+
+
+@settings(max_examples=100, deadline=None)
+@given(executions(largest=12))
+def test_the_same_history_has_the_same_answer(execution):
+    balances, history = execution
+    answers = {black_box(balances, history, budget) for budget in (5, 5)}
+    assert len(answers) == 1
+
+
+def test_many_operations_of_ten_clients():
+    """Without one quiescent point; counted, not timed: how much is looked at grows linearly."""
+    ledger = Ledger(dict.fromkeys("ABCDEFGHIJ", 100))
+    balances, history = dict(ledger.balances), []
+    for at in range(20_000):
+        client, amount = "ABCDEFGHIJ"[at % 10], at * 7919 % 30 + 1
+        receiver = "ABCDEFGHIJ"[at * 31 // 7 % 10]
+        what = (READ, client, "", 0) if at % 11 == 0 else (TRANSFER, client, receiver, amount)
+        request, result = (client, at, *what), ledger.apply(*what)
+        history.append(Operation(request, 1, 10 * at, 10 * at + 95, result))
+    assert len({o.result for o in history}) > 10
+    budget = 2 * len(history)
+    assert black_box(balances, history, budget).verdict is Verdict.VALID
+    late = next(o for o in reversed(history) if isinstance(o.result, int))
+    late.result += 1_000
+    assert black_box(balances, history, budget).verdict is Verdict.INVALID
+    assert budget <= module.BUDGET
