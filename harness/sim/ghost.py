@@ -1,0 +1,116 @@
+"""What the checks remember of a schedule, as part of the explored state.
+
+What was ever voted, executed and claimed is not all to be found in the replicas' states any more:
+a leader that answered its client and died is the only one who knew. So the checks' own memory
+belongs to the state, and two schedules are merged only when they also agree in it.
+
+The checks are those of `bank.invariants`; added here are the replies, each replica's whole state
+against the slots executed so far, and the order of the watermarks.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bank.ballot import ReplicaId, replica_name
+from bank.effects import Effects
+from bank.invariants import Oracle, Safety, Violation
+from bank.messages import Accept, Accepted, Message, NewView, Prepare, Promise
+from bank.replica import Replica
+from harness.sim.frozen import freeze, thaw
+from harness.sim.turns import Deed, Letter
+
+
+class Ghosts:
+    """Memories of the checks, numbered; each step of one is computed once."""
+
+    def __init__(
+        self, nodes: int, balances: Mapping[str, int], interval: int, letters: list[Letter]
+    ) -> None:
+        self._letters = letters  # shared: it grows
+        self._balances = balances
+        self._numbers: dict[Any, int] = {}
+        self._ghosts: list[Any] = []
+        self._known: dict[tuple[int, int], int] = {}
+        self.first = self._number(Safety(nodes, balances, interval))
+
+    def __len__(self) -> int:
+        return len(self._ghosts)
+
+    def _number(self, safety: Safety) -> int:
+        safety.contested = safety.oracle.repeats = 0  # only counted, never compared
+        safety._latest.clear()
+        ghost = freeze(safety, ordered=False)
+        number = self._numbers.setdefault(ghost, len(self._ghosts))
+        if number == len(self._ghosts):
+            self._ghosts.append(ghost)
+        return number
+
+    def after(self, ghost: int, deed: Deed) -> int:
+        """Judge a deed: the memory afterwards. Raises Violation."""
+        key = ghost, deed.number
+        known = self._known.get(key)
+        if known is None:
+            safety: Safety = thaw(self._ghosts[ghost])
+            self._judge(safety, deed)
+            known = self._known[key] = self._number(safety)
+        return known
+
+    def _judge(self, safety: Safety, deed: Deed) -> None:
+        replica, executed = deed.replica, False
+        for act in deed.acts:
+            if act.flushed is not None:
+                executed |= bool(act.flushed.executed)
+                self._flushed(safety, replica, act.flushed)
+            elif act.persist is not None:
+                safety.stored(replica, act.persist)
+            elif act.letter is not None:
+                _sent(safety, replica, self._letters[act.letter].message)
+            elif act.found is not None:
+                safety.restarted(replica, act.found)
+                executed = True
+            elif act.done is not None and executed:
+                self._compare(safety, act.done)
+
+    def _flushed(self, safety: Safety, replica: ReplicaId, effects: Effects) -> None:
+        for executed in effects.executed:
+            safety.executed(replica, executed)
+        for send in effects.early:
+            message = send.message
+            if isinstance(message, NewView):
+                safety.leads(message.ballot, replica)
+            if isinstance(message, NewView | Accept):
+                safety.proposed(message.ballot, message.first_slot, message.requests)
+        answers = [answer for _, answer in safety.slots]
+        for reply in effects.replies:
+            for answer in reply.answers:
+                if answer not in answers:
+                    raise Violation(f"{replica_name(replica)} answers {answer}, never executed")
+
+    def _compare(self, safety: Safety, replica: Replica) -> None:
+        """The state is what the executed slots give, and money is neither made nor lost."""
+        status = replica.status()
+        name = replica_name(status.replica)
+        if not status.truncated_upto <= status.executed_upto <= status.committed_upto:
+            raise Violation(f"{name}: watermarks out of order: {status}")
+        oracle = Oracle(self._balances)
+        for slot, (request, _) in enumerate(safety.slots[: status.executed_upto], 1):
+            oracle.answer(slot, request)
+        if status.balances != oracle.balances or set(status.sessions) != set(
+            oracle.sessions.values()
+        ):
+            raise Violation(
+                f"{name} after slot {status.executed_upto} holds {status.balances} and "
+                f"{status.sessions}, not {oracle.balances} and {tuple(oracle.sessions.values())}"
+            )
+        if sum(status.balances.values()) != oracle.total or min(status.balances.values()) < 0:
+            raise Violation(f"{name} holds {status.balances}, of {oracle.total}")
+
+
+def _sent(safety: Safety, replica: ReplicaId, message: Message) -> None:
+    match message:
+        case Prepare() | Promise():
+            safety.spoke(replica, message.ballot)
+        case Accepted():
+            safety.claimed(replica, message.ballot, message.first_slot, message.last_slot)
+        case _:
+            pass
