@@ -17,12 +17,14 @@ from rich.table import Table
 from rich.text import Text
 
 from bank.ballot import ReplicaId
+from bank.effects import Stored
 from bank.ledger import READ, TRANSFER
 from harness import history
 from harness.check.agreement import agreement
 from harness.check.black_box import black_box
 from harness.check.conservation import conservation
 from harness.check.linearizable import linearizable
+from harness.check.promises import promises
 from harness.check.replay import replay
 from harness.check.sessions import exactly_once
 from harness.check.verdict import Judgement, Verdict, judge, overall
@@ -110,6 +112,7 @@ class Torture:
         self._random = Random(config.seed)
         self._history: list[Operation] = []
         self._stuck: list[str] = []
+        self._disks: list[tuple[ReplicaId, Stored | None]] = []  # of the dead, before they return
         self._counts = {mode: 0 for mode in modes if mode in FAILURES}
         if "points" in modes:
             self._counts |= dict.fromkeys(kill_points.POINTS, 0)
@@ -167,7 +170,7 @@ class Torture:
         down = [r for r in replicas if cluster.liveness(r) is not Liveness.LIVE]
         most = (cluster.replicas - 1) // 2
         if down and (len(down) == most or self._random.random() < 0.5):
-            cluster.apply(Recover(self._random.choice(down)))
+            self._recover(cluster, self._random.choice(down))
             self._go_on(cluster, self._random.randrange(1_000, 30_000))
         live = [r for r in replicas if cluster.liveness(r) is Liveness.LIVE]
         leader = cluster.leader()
@@ -182,6 +185,12 @@ class Torture:
         self._counts[mode] += 1
         cluster.apply(Fail(victim, mode))
 
+    def _recover(self, cluster: LiveCluster, replica: ReplicaId) -> None:
+        """Bring a replica back, and remember what its disk held when it was dead."""
+        if cluster.liveness(replica) is Liveness.CRASHED:
+            self._disks.append((replica, cluster.on_disk(replica)))
+        cluster.apply(Recover(replica))
+
     def _kill_at_point(self, cluster: LiveCluster, victim: ReplicaId) -> None:
         """Arm a replica and wait until it died there; most points need its help to be reached."""
         # A NEW-VIEW needs two deaths at once, which three replicas do not survive.
@@ -192,7 +201,7 @@ class Torture:
         if point == kill_points.MID_NEW_VIEW:
             # Who just returned stands last: let all be at ease, so that it is known who is next.
             for replica in self._replicas(cluster):
-                cluster.apply(Recover(replica))
+                self._recover(cluster, replica)
             self._go_on(cluster, SETTLED_US)
         self._until(cluster, lambda: cluster.leader() is not None)
         leader = cluster.leader()
@@ -208,7 +217,7 @@ class Torture:
             # It must have missed something: let it be away for a moment.
             cluster.apply(Fail(victim, "disconnect"))
             self._go_on(cluster, 20_000)
-            cluster.apply(Recover(victim))
+            self._recover(cluster, victim)
         elif point == kill_points.MID_NEW_VIEW and leader is not None:
             cluster.apply(Fail(leader, "crash"))
         if self._until(cluster, lambda: cluster.liveness(victim) is Liveness.CRASHED):
@@ -239,7 +248,7 @@ class Torture:
     def _settle(self, cluster: LiveCluster) -> None:
         """Everybody returns; all that was asked is answered, and all are equal."""
         for replica in range(1, cluster.replicas + 1):
-            cluster.apply(Recover(replica))
+            self._recover(cluster, replica)
 
         def is_quiet() -> bool:
             highest = max((o.slot or 0 for o in self._history), default=0)
@@ -267,6 +276,7 @@ class Torture:
             conservation(balances, views),
             exactly_once(log, replayed, self._history),
             linearizable(log, replayed, self._history),
+            *self._judge_disks(),
             judge("progress", self._stuck + troubles),
         )
 
@@ -277,6 +287,11 @@ class Torture:
     def save_history(self, path: Path) -> None:
         """What clients saw and replicas executed, for `check`; raises HarnessError."""
         history.save(path, self._history, self._log, self._config.balances())
+
+    def _judge_disks(self) -> tuple[Judgement, ...]:
+        """Promises across restarts, when somebody died twice: before, there is nothing to hold."""
+        dead = [replica for replica, _ in self._disks]
+        return (promises(self._disks),) if len(dead) > len(set(dead)) else ()
 
     def counts(self) -> dict[str, int]:
         """How often each mode, and each named point, hit somebody."""

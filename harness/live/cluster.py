@@ -265,6 +265,13 @@ class LiveCluster:
             return protocol.slots_from_plain(asked[replica])
         return self._left_behind(self.fleet.handles[replica]).slots(slots)
 
+    def on_disk(self, replica: ReplicaId) -> Stored | None:
+        """What a dead or stopped replica's file says; None when it cannot be read."""
+        try:
+            return read_copy(self._folder.file(replica))
+        except StorageError:
+            return None
+
     def _left_behind(self, handle: Handle) -> Replica:
         """A replica that cannot be asked, as its file says it is."""
         stored: Stored | None = None
