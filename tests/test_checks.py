@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from bank.ballot import NO_BALLOT, Ballot
-from bank.ledger import FAILED, SUCCESS
+from bank.ledger import FAILED, SKIPPED, SUCCESS
 from bank.sessions import NOOP_REQUEST, Machine
 from bank.status import ReplicaStatus, Role
 from harness.check.agreement import agreement
@@ -190,3 +190,12 @@ def test_unknown_never_counts_as_valid():
     assert overall([valid, unknown]) is Verdict.UNKNOWN
     assert overall([valid, unknown, invalid]) is Verdict.INVALID
     assert [v.exit_code for v in Verdict] == [0, 1, 3]
+
+
+def test_a_repeated_request_behind_the_clients_next_one_is_skipped():
+    log = log_of(PAY, LOOK, PAY)
+    assert log.slots[3][1] == SKIPPED
+    history = [operation(PAY, 1, SUCCESS), operation(LOOK, 2, 7)]
+    assert exactly_once(log, replayed(log), history).verdict is Verdict.VALID
+    log.slots[3] = (PAY, SUCCESS)
+    assert exactly_once(log, replayed(log), history).verdict is Verdict.INVALID

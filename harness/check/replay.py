@@ -31,8 +31,10 @@ def replay(log: CommitLog, balances: Mapping[str, int], snapshots: set[Slot]) ->
     """
     base = log.base
     state = Replay(dict(balances if base is None else base.balances))
+    latest: dict[str, int] = {}  # by client: the last timestamp executed
     if base is not None:
         state.upto = base.slot
+        latest = {session[0]: session[1] for session in base.sessions}
         state.first_slot = {(s[0], s[1]): s[3] for s in base.sessions}
     if state.upto in snapshots:
         state.balances_at[state.upto] = dict(state.balances)
@@ -44,12 +46,13 @@ def replay(log: CommitLog, balances: Mapping[str, int], snapshots: set[Slot]) ->
             break
         client, timestamp, *command = log.slots[slot][0]
         known = state.first_slot.get((client, timestamp))
-        if command[0] == NOOP:
-            result: Result = SKIPPED
+        if command[0] == NOOP or timestamp < latest.get(client, 0):
+            result: Result = SKIPPED  # an older one than the client's last has no effect
         elif known is not None:
             result = state.results.get(known, log.slots[slot][1])
         else:
             state.first_slot[client, timestamp] = slot
+            latest[client] = timestamp
             result = _execute(state.balances, *command)  # type: ignore[arg-type]
         state.results[slot] = result
         state.upto = slot
