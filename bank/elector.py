@@ -18,6 +18,7 @@ from bank.settings import Settings
 from bank.status import Role
 
 MOST_DOUBLINGS = 5  # of a candidate's pause, before its upper bound
+MOST_RENEWALS = 2  # how often the same PREPARE again is a reason to go on waiting for its sender
 
 
 class Elector(Learner):
@@ -39,6 +40,7 @@ class Elector(Learner):
         self._awaiting = False  # promised to a candidate whose NEW-VIEW may still come
         self._awaited = NO_BALLOT  # the candidate promised last, and how often it asked again
         self._repeats = 0
+        self._around: dict[ReplicaId, int] = {}  # when peers were heard while that got nowhere
         self._expiry: int | None = None  # election timer; None before the first word of anyone
         self._not_before = now  # no own PREPARE earlier than this
         self._prepare_seen_at: int | None = None
@@ -109,8 +111,19 @@ class Elector(Learner):
         elif (candidacy := self._candidacy) is not None and not candidacy.outbid:
             candidacy.pauses += 1
             self._send_prepare(candidacy)
+        elif self._repeats > MOST_RENEWALS and not self._quorum_is_around():
+            # The candidate gets nowhere. Is it deaf, or is there nobody? Only asking can tell: who
+            # else waits for it asks as well, and to hear that is enough. Without a quorum around,
+            # standing would gain nothing and make ballots grow.
+            self._awaiting = True
+            self._broadcast_catch_up()
         elif self._candidacy is not None or not self._prepare_is_recent():
             self._campaign()
+
+    def _quorum_is_around(self) -> bool:
+        """True when enough peers were heard lately, the hapless candidate among them."""
+        since = self._now - 2 * self.settings.election_timeout[1]
+        return sum(1 for at in self._around.values() if at >= since) + 1 >= self.quorum
 
     def _prepare_is_recent(self) -> bool:
         seen_at = self._prepare_seen_at
@@ -124,6 +137,7 @@ class Elector(Learner):
         self.role = Role.CANDIDATE
         self._settled = self._awaiting = False
         self._kept = None
+        self._repeats = 0
         self._candidacy = Candidacy(ballot)
         self._send_prepare(self._candidacy)
 
@@ -170,21 +184,22 @@ class Elector(Learner):
             if self.role is not Role.FOLLOWER:
                 self._step_down("deposed")
         self._settled, self._awaiting = False, True
-        self._expiry = self._now + self._patience_with(prepare.ballot) + self._draw_timeout()
+        self._repeats = self._repeats + 1 if prepare.ballot == self._awaited else 0
+        self._awaited = prepare.ballot
+        if self._repeats <= MOST_RENEWALS:
+            self._expiry = self._now + self._next_pause_at_most() + self._draw_timeout()
         log = self.log
         accept_log = log.entries_above(prepare.committed_upto)
         self._durable(
             source, Promise(prepare.ballot, log.committed_upto, log.truncated_upto, accept_log)
         )
 
-    def _patience_with(self, ballot: Ballot) -> int:
-        """The longest pause that this candidate makes before it repeats its PREPARE.
+    def _next_pause_at_most(self) -> int:
+        """How long the candidate that was promised last may pause before it asks again.
 
-        Waiting for less, a replica without a quorum around it would stand itself between two
-        repetitions, and ballots would grow for as long as there is none.
+        Waiting for less, a replica without a quorum around it would stand itself between two of
+        its PREPAREs. Waiting for ever, it would hang on the lips of one that is deaf.
         """
-        self._repeats = self._repeats + 1 if ballot == self._awaited else 0
-        self._awaited = ballot
         longest = self.settings.election_timeout[1] << min(self._repeats, MOST_DOUBLINGS)
         return min(longest, self.settings.prepare_pause)
 

@@ -22,7 +22,7 @@ from typing import assert_never
 from bank import election
 from bank.ballot import Ballot, ReplicaId, Slot
 from bank.effects import Effects, Persist, Run, Stored
-from bank.elector import Elector
+from bank.elector import MOST_RENEWALS, Elector
 from bank.leadership import Leadership
 from bank.messages import (
     PIECE_SLOTS,
@@ -79,6 +79,8 @@ class Replica(Elector):
         if self.halted is not None:
             return
         self._enter(now)
+        if self._repeats > MOST_RENEWALS and source != CLIENT:
+            self._around[source] = now
         if not self._admit(source, message):
             return
         match message:
@@ -320,6 +322,7 @@ class Replica(Elector):
             assert ballot > self.following, f"{ballot} after {self.following}"
             self.following = ballot
         self._settled, self._awaiting, self._kept = True, False, None
+        self._repeats = 0
         self._expiry = self._now + self._draw_timeout()
         if self._waiting:
             fresh = [request for request, relayed in self._waiting.values() if not relayed]

@@ -418,3 +418,39 @@ def test_every_sample_file_holds_in_every_failure_mode(path):
     for failure in ("disconnect", "crash", "pause"):
         _, runner = run_file(path, ClusterConfig(failure=failure, seed=5))
         assert runner.verdict() is Verdict.VALID
+
+
+# ---- liveness while a fault lasts ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nodes", [3, 5, 7])
+@pytest.mark.parametrize("direction", ["deaf", "dumb", "both"])
+def test_a_leader_cut_off_for_ever_stops_nobody(nodes, direction):
+    for seed in range(8):
+        world = SimCluster(ClusterConfig(nodes=nodes, seed=seed))
+        world.start()
+        world.set_clients_running(True)
+        world.seek_leader()
+        assert world.run_until(lambda w=world: w.leader() is not None, SECOND)
+        leader = world.leader()
+        others = [replica for replica in world.processes if replica != leader]
+        if direction != "dumb":
+            world.network.cut.update((other, leader) for other in others)
+        if direction != "deaf":
+            world.network.cut.update((leader, other) for other in others)
+        operation = Operation(("A", 0, TRANSFER, "A", "B", 1), set_number=1)
+        world.submit(operation)
+        assert world.run_until(lambda o=operation: o.is_answered, 5 * SECOND), (seed, leader)
+
+
+def test_ballots_do_not_grow_without_a_quorum():
+    world = SimCluster(ClusterConfig(seed=1))
+    world.start()
+    world.apply(SetLive(frozenset({1, 2})))
+    world.set_clients_running(True)
+    world.submit(Operation(("A", 0, TRANSFER, "A", "B", 1), set_number=1))
+    numbers = []
+    for _ in range(2):
+        world.run_until(lambda: False, 10 * SECOND)
+        numbers.append(max(view.status.promised.number for view in world.views()))
+    assert numbers[0] == numbers[1] <= 3  # drawn time-outs alone would give fifty

@@ -1,0 +1,44 @@
+"""Every broken replica is caught where docs/zoo.md says, and the sound one passes the same."""
+
+from pathlib import Path
+
+import pytest
+from zoo import ANIMALS, Animal, hunt, seeds_in
+
+from bank.replica import Replica
+from harness.sim.swarm import run_seed
+
+PAGE = (Path(__file__).parents[1] / "docs" / "zoo.md").read_text()
+SEEDS = seeds_in(PAGE)
+SPECIES = [pytest.param(animal, id=animal.species) for animal in ANIMALS]
+STALE = "run `python -m tests.zoo`: docs/zoo.md is not of this code"
+
+
+@pytest.mark.parametrize("animal", SPECIES)
+def test_animal_is_caught(animal: Animal):
+    assert animal.species in SEEDS, STALE
+    seed = SEEDS[animal.species]
+    assert (seed is None) == (animal.scenario is not None), STALE
+    catch = hunt(animal, seed or 0, patience=1)
+    assert catch is not None, f"{animal.species} is not caught by seed {seed}; {STALE}"
+
+
+@pytest.mark.parametrize("animal", SPECIES)
+def test_sound_replica_passes_the_same(animal: Animal):
+    if animal.scenario is not None:
+        assert animal.scenario(Replica) is None
+    else:
+        assert run_seed(SEEDS[animal.species], animal.options).violation is None
+
+
+def test_page_lists_every_animal_and_no_other():
+    rows = [line.split(" | ")[0].removeprefix("| ") for line in PAGE.splitlines()]
+    listed = [row for row in rows if row[:1].isupper() and row.isalpha()]
+    assert sorted(listed) == sorted(animal.species for animal in ANIMALS)
+
+
+def test_every_animal_is_a_few_lines_and_says_what_it_is():
+    assert len(ANIMALS) >= 22
+    for animal in ANIMALS:
+        assert animal.wrong.endswith("."), animal.species
+        assert animal.comes_from.endswith("."), animal.species
