@@ -24,6 +24,7 @@ from harness import wire
 LENGTH = struct.Struct("<I")
 MAX_FRAME = 64 * 1024 * 1024  # longer is no frame of ours
 READ_BYTES = 64 * 1024  # a pipe holds no more; a megabyte would be mapped anew for each read
+CLOSED = -1  # the descriptor of an end that was given back
 MAX_DESCRIPTORS = 64  # that one read of a control queue takes
 
 
@@ -99,8 +100,9 @@ class Outgoing:
         self._waiting_bytes = 0
 
     def close(self) -> None:
-        """Give the pipe back; idempotent."""
+        """Give the pipe back; idempotent. Its number may be another's from now on."""
         self._drop_all()
+        self._fd = CLOSED
         self._owner.close()
 
 
@@ -182,8 +184,9 @@ class Incoming:
         return values
 
     def close(self) -> None:
-        """Give the pipe back; idempotent."""
+        """Give the pipe back; idempotent. Its number may be another's from now on."""
         self.closed = True
+        self._fd = CLOSED
         self._owner.close()
 
 

@@ -30,7 +30,7 @@ from bank.status import Role
 from harness import wire
 from harness.live import kill_points, protocol
 from harness.live.protocol import Progress
-from harness.live.queues import ControlEnd, Incoming, MalformedFrame, Outgoing
+from harness.live.queues import CLOSED, ControlEnd, Incoming, MalformedFrame, Outgoing
 from harness.live.storage import Storage, StorageError
 from harness.tracing import Tracer
 
@@ -282,9 +282,8 @@ class Worker:
             self._selector.register(end.fileno(), selectors.EVENT_WRITE, end)
 
     def _resume_writing(self, end: Outgoing) -> None:
-        key = self._selector.get_map().get(end.fileno())
-        if key is None or key.data is not end:
-            return  # closed earlier in this turn; its number may be another's by now
+        if end.fileno() == CLOSED:
+            return  # by an earlier event of this turn
         end.resume()
         if not end.is_waiting:
             self._selector.unregister(end.fileno())
@@ -352,15 +351,19 @@ class Worker:
         self._take(peer, [PeerDown(peer, self._incarnations[peer])])
 
     def _drop_queue(self, peer: ReplicaId, reader: Incoming, error: Exception) -> None:
-        """A malformed frame ends the queue; it is no notice of death."""
-        del self._readers[peer]
-        self._forget(reader, self._writers.pop(peer))
+        """A malformed frame ends the queue; it is no notice of death.
+
+        The other direction stays: closing it would tell the peer that this process died. The next
+        incarnation of either brings new queues; until then this is a link cut one way.
+        """
+        self._selector.unregister(reader.fileno())
+        reader.close()
         if self._tracer is not None:
             self._tracer.note(now(), f"queue from n{peer} ended: {error}")
 
     def _forget(self, reader: Incoming, writer: Outgoing) -> None:
         for end in (reader, writer):
-            if end.fileno() in self._selector.get_map():
+            if end.fileno() != CLOSED and end.fileno() in self._selector.get_map():
                 self._selector.unregister(end.fileno())
             self._outbox.pop(writer, None)
             end.close()
@@ -409,7 +412,8 @@ class Worker:
     def _read_all(self) -> None:
         """Throw away what arrived while disconnected, before hearing anybody again."""
         for peer, reader in list(self._readers.items()):
-            self._read_peer(peer, reader)
+            if reader.fileno() != CLOSED:
+                self._read_peer(peer, reader)
 
     def _answer(self, value: tuple[Any, ...]) -> None:
         self._control.send(value)
