@@ -175,6 +175,8 @@ def test_a_folder_of_another_shape_is_refused(tmp_path):
     with pytest.raises(HarnessError, match=r"thesis\.txt"):
         LiveCluster(ClusterConfig(nodes=3), tmp_path / "mine")
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+    with pytest.raises(HarnessError, match="is a file, expected a folder"):
+        LiveCluster(ClusterConfig(nodes=3), tmp_path / "mine" / "thesis.txt")
 
 
 @pytest.mark.parametrize("damage", ["lost", "damaged"])

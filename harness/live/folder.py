@@ -37,6 +37,8 @@ class DataFolder:
             "checkpoint_interval": config.checkpoint_interval,
         }
         self.clients: dict[str, dict[str, Any]] = {}
+        if path is not None and path.exists() and not path.is_dir():
+            raise HarnessError(f"{path}: is a file, expected a folder for the data")
         try:
             self.path = Path(tempfile.mkdtemp(prefix="paxbank-")) if path is None else path
             self.path.mkdir(parents=True, exist_ok=True)
