@@ -15,7 +15,6 @@ class Leadership:
 
     __slots__ = (
         "_answered_at",
-        "_peers",
         "_quorum",
         "_since",
         "accepted_upto",
@@ -51,7 +50,6 @@ class Leadership:
         self.in_flight: dict[ClientId, int] = {}  # highest timestamp proposed in this ballot
         self.heartbeat_due = now
         self.commit_due: int | None = None  # when a COMMIT leaves unless an ACCEPT did before
-        self._peers = peers
         self._quorum = quorum_size(len(peers) + 1)
         self._answered_at: dict[ReplicaId, int] = {}
         self._since = now
