@@ -9,12 +9,10 @@ import argparse
 import codecs
 import configparser
 import os
-import secrets
 import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from importlib import metadata
 from json import dumps
 from pathlib import Path
@@ -23,12 +21,16 @@ from typing import Any, NoReturn, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from harness import commands, config, tables, testset
-from harness.config import ClusterConfig
-from harness.console import PipedLines, ProgressLine, Prompt, TerminalLines, complete
-from harness.driver import Cluster
-from harness.errors import EXIT_INTERRUPTED, EXIT_MACHINE, HarnessError, nearest
-from harness.report import results
+from harness import answer_key, commands, launch, table_verdict, testset
+from harness.cases import CaseFile
+from harness.commands import Command
+from harness.config import DURABILITIES, FAILURES, NODES, ClusterConfig, Overrides
+from harness.console import Prompt
+from harness.console_lines import PipedLines, TerminalLines, complete
+from harness.console_view import ProgressLine
+from harness.errors import EXIT_INTERRUPTED, EXIT_MACHINE, EXIT_VALID, HarnessError, nearest
+from harness.report import points, results
+from harness.report.writer import Writer
 from harness.runner import Runner
 from harness.table_answers import SIGNS
 from harness.table_cells import Parts, counted
@@ -38,7 +40,16 @@ PIPED_WIDTH = 80
 COLORS = ("auto", "always", "never")
 FORMATS = ("rich", "json")
 MOST_PROBLEMS = 100  # shown of one file; a file of another kind has one in every line
-SEEDS = 1_000_000  # drawn ones are below, short enough to be typed again
+EXAMPLES = (
+    ("testsets/tour.csv", "step through it; Enter runs the next set"),
+    ("testsets/tour.csv --no-step", "run all sets"),
+    ("FILE --failure crash --seed 7", "replicas are killed and restarted"),
+    ("FILE --sim --seed 7", "simulated: in a moment, and the same every time"),
+    ("FILE --write-expected", "write its answer key, which later runs check"),
+    ("FILE --format json > out.json", "for other programs"),
+    ("./simulate", "a file that is named like a command"),
+)
+FLAGS = ("nodes", "failure", "durability", "seed")  # keys of the configuration
 _PLAIN_SIGNS = {"✓": "+", "✗": "x", "●": "@", "○": "o", "─": "-", "·": "-", "–": "-", "…": "~"}
 
 
@@ -70,12 +81,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_MACHINE
 
 
-def program() -> str:
-    """What a person types to start this program again."""
-    name = Path(sys.argv[0]).name
-    return {"run.py": "python run.py", "__main__.py": "python -m harness"}.get(name, "paxbank")
-
-
 def version() -> str:
     """The version in setup.cfg, beside the package or in what was installed from it."""
     setup = configparser.ConfigParser()
@@ -100,9 +105,13 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Mistakes are HarnessErrors with the nearest known option; nothing exits by itself."""
+    """Mistakes are HarnessErrors with the nearest known option; nothing exits by itself.
 
-    def __init__(self, **settings: Any) -> None:
+    The help ends in examples.
+    """
+
+    def __init__(self, examples: Sequence[tuple[str, str]], **settings: Any) -> None:
+        self.examples = examples
         formatter = argparse.RawDescriptionHelpFormatter
         super().__init__(allow_abbrev=False, formatter_class=formatter, **settings)
         self.add_argument(
@@ -124,23 +133,17 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise HarnessError(f"{message}\nTry: {self.prog} --help")
 
+    def format_help(self) -> str:
+        rows = [(f"{self.prog} {words}", says) for words, says in self.examples]
+        return super().format_help() + (_section("examples", rows) if rows else "")
+
 
 class _FileParser(_Parser):
-    """Its help ends in examples, the commands (each is imported, so only now) and the signs."""
+    """Its help ends in the commands (each is imported, so only now) and the signs as well."""
 
     def format_help(self) -> str:
-        name = self.prog
-        examples = (
-            ("testsets/tour.csv", "step through it; Enter runs the next set"),
-            ("testsets/tour.csv --no-step", "run all sets"),
-            ("FILE --failure crash --seed 7", "replicas are killed and restarted"),
-            ("FILE --sim --seed 7", "simulated: in a moment, and the same every time"),
-            ("FILE --format json > out.json", "for other programs"),
-            ("./simulate", "a file that is named like a command"),
-        )
         found = [commands.find(known) for known in commands.names()]
         sections = {
-            "examples": [(f"{name} {words}", says) for words, says in examples],
             "commands (each has its own --help)": [(known.name, known.help) for known in found],
             "signs in the tables": list(SIGNS),
             "exit codes": [
@@ -175,23 +178,42 @@ def _one_of(known: Sequence[str]) -> Callable[[str], str]:
     return check
 
 
+def _parsers() -> dict[str, argparse.ArgumentParser]:
+    """Of every command by its name, "" runs a file: for what is said about all of them."""
+    found = map(commands.find, commands.names())
+    return {"": _file_parser(), **{command.name: _command_parser(command) for command in found}}
+
+
+def _command_parser(command: Command) -> _Parser:
+    program_ = f"{commands.program()} {command.name}"
+    parser = _Parser(command.examples, prog=program_, description=command.help)
+    command.add_arguments(parser)
+    return parser
+
+
 def _file_parser() -> _Parser:
     described = "Run a test-set file on a replicated bank, set by set, and judge every set."
-    parser = _FileParser(prog=program(), description=described)
+    parser = _FileParser(EXAMPLES, prog=commands.program(), description=described)
     add = parser.add_argument
-    add("file", metavar="FILE", help="a test set: CSV with set number, steps and live nodes")
+    add("file", metavar="FILE", help="a test set, CSV or YAML: sets of steps, and who is live")
     add("--no-step", action="store_true", help="run all sets without stopping between them")
-    add("--failure", metavar="MODE", help="how a replica fails: disconnect (default), crash, pause")
-    add("--durability", metavar="MODE", help="what a replica's disk survives: process (default), "
-        "power; memory keeps nothing")  # fmt: skip
+    add("--failure", metavar="|".join(FAILURES), help="how a replica fails; disconnect is default")
+    add("--durability", metavar="|".join(DURABILITIES), help="what a replica's disk survives: the "
+        "death of its process (default), also loss of power, nothing")  # fmt: skip
     add("--config", metavar="FILE", help="a YAML file with the numbers of the cluster")
-    add("--nodes", metavar="N", help="how many replicas: 3, 5 (default), 7 or 9")
+    add("--nodes", metavar="|".join(map(str, NODES)), help="how many replicas; 5 is default")
     add("--data", metavar="DIR", type=Path, help="keep the data there, and go on from it")
     add(
         "--seed", metavar="N", help="of the replicas' random numbers; drawn and printed when absent"
     )
     add("--sim", action="store_true", help="simulate instead of starting processes: virtual time, "
         "and the same output for the same seed")  # fmt: skip
+    add("--key", metavar="FILE", type=Path, help="the answer key, YAML, to check or to write; "
+        "without it x.expected.yaml beside x.csv")  # fmt: skip
+    add("--no-key", action="store_true", help="check no answer key")
+    add("--write-expected", action="store_true", help="write the answer key, and run nothing")
+    add("--report", metavar="DIR", type=Path, help="write the results there, after every set: for "
+        "people, build servers, Gradescope")  # fmt: skip
     add("--format", metavar="rich|json", type=_one_of(FORMATS), default="rich",
         help="tables, or one JSON document (implies --no-step)")  # fmt: skip
     add("--version", action="version", version=f"paxbank {version()}")
@@ -203,8 +225,8 @@ def _file_parser() -> _Parser:
 
 def _run_command(name: str, arguments: list[str]) -> int:
     command = commands.find(name)
-    parser = _Parser(prog=f"{program()} {name}", description=command.help)
-    command.add_arguments(parser)
+    parser = _command_parser(command)
+    parser.set_defaults(parsers=_parsers)
     options = parser.parse(arguments)
     return 0 if options is None else command.run(options, _console(options.color, sys.stdout))
 
@@ -217,17 +239,34 @@ def _refuse_mistyped_command(file: str) -> None:
 
 
 def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
-    settings = _settings(options)
-    sets = testset.load(options.file, settings)
+    draft = testset.read(options.file)
+    flags = {key: getattr(options, key) for key in FLAGS}
+    settings = launch.settings(flags, draft.overrides, options.config)
     console = _console(options.color, sys.stdout)
+    file = draft.cases(settings)
+    if options.write_expected:
+        return _write_key(options, settings, file, console)
+    file = _with_key(options, settings, file)
     speaking = console if options.format == "rich" else _console(options.color, sys.stderr)
-    speaking.print(_opening(options, settings, len(sets)))
     progress = ProgressLine(speaking, _may_redraw(speaking))
-    cluster = _simulated(settings) if options.sim else _open_cluster(settings, options.data)
-    try:
+    writer = None
+    if options.report is not None:
+        writer = Writer(options.report, file, settings, _repeat(arguments, settings))
+    with launch.cluster(settings, options.sim, options.data) as cluster:
+        speaking.print(_opening(options, settings, file))
+
+        def write_report() -> None:
+            if writer is not None:
+                writer.write(runner, cluster)
+
+        runner = Runner(cluster, settings, file, progress.show, on_done=write_report)
+        write_report()
         cluster.start()
-        runner = Runner(cluster, settings, sets, on_progress=progress.show)
-        prompt = Prompt(console, runner, cluster, settings, sets, progress)
+
+        def again(path: Path) -> str:
+            return _again(path, options, settings, draft.overrides)
+
+        prompt = Prompt(console, runner, cluster, settings, file, progress, again)
         if options.format == "json":
             with progress.running():
                 while runner.remaining:
@@ -237,61 +276,47 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         else:
             prompt.step_through(_lines(console, settings))
         verdict, pending, reports = runner.verdict(), runner.pending(), runner.reports
-    finally:
-        _stop(cluster)
     if options.format == "json":
-        document = results.document(options.file, settings, reports, pending, verdict)
+        document = results.document(file, settings, reports, pending, verdict)
         console.out(dumps(document, indent=1), highlight=False)
-    speaking.print(tables.verdict_lines(verdict, reports, pending, runner.performance()))
+    score = points.total(points.items(file, reports)) if points.are_given(file) else None
+    measured = runner.performance()
+    speaking.print(table_verdict.verdict_lines(verdict, reports, pending, measured, score))
     if verdict.exit_code:
         speaking.print(Text(f" repeat: {_repeat(arguments, settings)}"), soft_wrap=True)
     return verdict.exit_code
 
 
-def _settings(options: argparse.Namespace) -> ClusterConfig:
-    """Flags over the file over the defaults; the seed is drawn when nobody gave one."""
-    keys = ("nodes", "failure", "durability", "seed")
-    flags = config.from_flags({key: getattr(options, key) for key in keys})
-    layers = [flags] if options.config is None else [flags, config.load(options.config)]
-    settings = config.layer(*layers)
-    if options.data is not None and settings.durability == "memory":
+def _write_key(
+    options: argparse.Namespace, settings: ClusterConfig, file: CaseFile, console: Console
+) -> int:
+    if options.no_key:
         raise HarnessError(
-            "--data: durability memory keeps nothing there, expected durability process or power"
+            "--no-key: there is nothing to write then, expected --write-expected alone"
         )
-    if options.data is not None and options.sim:
-        raise HarnessError("--data: a simulated cluster keeps nothing, leave out --data or --sim")
-    if settings.seed is None:
-        settings = replace(settings, seed=secrets.randbelow(SEEDS))
-    return settings
+    path = options.key or answer_key.beside(file.path)
+    left = answer_key.write(path, file, settings)
+    places = f"{counted(left, 'place')} left open, each with its reason" if left else "nothing open"
+    console.print(Text(f"wrote {path}: {counted(len(file.sets), 'set')}, {places}"), soft_wrap=True)
+    return EXIT_VALID
 
 
-def _simulated(settings: ClusterConfig) -> Cluster:
-    from harness.sim.world import SimCluster
-
-    return SimCluster(settings)
-
-
-def _open_cluster(settings: ClusterConfig, data: Path | None) -> Cluster:
-    from harness.live.cluster import LiveCluster
-
-    return LiveCluster(settings, data)
+def _with_key(options: argparse.Namespace, settings: ClusterConfig, file: CaseFile) -> CaseFile:
+    """A key tells of a run from the beginning: data that go on are not held against it unasked."""
+    if options.key is not None and options.no_key:
+        raise HarnessError("--no-key: contradicts --key, expected one of them")
+    ignore = options.no_key or (options.key is None and launch.resumes(options.data))
+    return answer_key.checked(file, settings, options.key, ignore)
 
 
-def _stop(cluster: Cluster) -> None:
-    """A second Ctrl-C must not leave processes behind."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        cluster.stop()
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _opening(options: argparse.Namespace, settings: ClusterConfig, sets: int) -> Parts:
+def _opening(options: argparse.Namespace, settings: ClusterConfig, file: CaseFile) -> Parts:
     """What is about to run, with everything that is needed to repeat it."""
-    parts = [options.file, counted(sets, "set"), counted(settings.nodes, "replica")]
+    parts = [file.name, file.path] if file.name else [file.path]
+    parts += [counted(len(file.sets), "set"), counted(settings.nodes, "replica")]
     parts += [f"failure {settings.failure}", f"durability {settings.durability}"]
     parts += [f"data in {options.data}"] if options.data is not None else []
     parts += ["simulated"] if options.sim else []
+    parts += [f"key {file.key}"] if file.key else []
     return Parts(Text(part) for part in (*parts, f"seed {settings.seed}"))
 
 
@@ -300,7 +325,25 @@ def _repeat(arguments: Sequence[str], settings: ClusterConfig) -> str:
     words = list(arguments)
     if not any(word == "--seed" or word.startswith("--seed=") for word in words):
         words += ["--seed", str(settings.seed)]
-    return f"{program()} {shlex.join(words)}"
+    return f"{commands.program()} {shlex.join(words)}"
+
+
+def _again(path: Path, options: argparse.Namespace, settings: ClusterConfig, own: Overrides) -> str:
+    """The command that runs what was saved there. `own` is what the file run says of the cluster.
+
+    A YAML file says itself what the cluster is like; for CSV it takes flags, as far as they go.
+    """
+    words = [str(path)]
+    if path.suffix.lower() == ".csv":
+        plain = ClusterConfig()
+        if lost := [key for key in own if key not in FLAGS]:
+            raise HarnessError(f"{own[lost[0]].where} does not fit into CSV")
+        for key in FLAGS[:-1]:
+            if (value := getattr(settings, key)) != getattr(plain, key):
+                words += [f"--{key}", str(value)]
+        words += [] if options.config is None else ["--config", options.config]
+    words += ["--sim"] if options.sim else []
+    return f"{commands.program()} {shlex.join([*words, '--seed', str(settings.seed)])}"
 
 
 def _lines(console: Console, settings: ClusterConfig) -> PipedLines | TerminalLines:

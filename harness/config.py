@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 from bank.settings import MILLISECOND, Settings
 from harness import text_file, yaml_reader
 from harness.errors import HarnessError, nearest
-from harness.text_file import shown
+from harness.yaml_reader import shown_value
 
 FAILURES = ("disconnect", "crash", "pause")
 DURABILITIES = ("process", "power", "memory")
@@ -94,28 +94,20 @@ def parse(data: bytes, name: str) -> Overrides:
     if "sets" in section:
         where = f"{name}:{section.lines['sets']}: sets"
         raise HarnessError(f"{where}: this is a test set, expected a configuration")
-    return from_section(section, name)
+    problems = yaml_reader.Problems(name)
+    overrides = read_section(section, problems)
+    problems.refuse()
+    return overrides
 
 
-def from_section(section: yaml_reader.Section, name: str) -> Overrides:
-    """What a mapping of keys and values in a YAML file says, a whole file or a part of one."""
+def read_section(section: yaml_reader.Section, problems: yaml_reader.Problems) -> Overrides:
+    """The keys of a mapping that are right; what is wrong with the others is added."""
     overrides: dict[str, Override] = {}
-    problems: list[tuple[int, str]] = []
-    for key, line in section.repeated:
-        first = section.lines[key]
-        what = f"{_key(key)}: given again, first on line {first}, expected each key once"
-        problems.append((line, what))
-    for key, value in section.items():
-        line = section.lines[key]
+    for line, key, value in section.entries(problems, _RULES):
         try:
-            if key not in _RULES:
-                hint = nearest(_key(key).lower(), list(_RULES))
-                raise ValueError(f"unknown key, expected one of {', '.join(_RULES)}{hint}")
-            overrides[key] = Override(f"{name}:{line}: {key}", _RULES[key](value))
+            overrides[key] = Override(f"{problems.name}:{line}: {key}", _RULES[key](value))
         except ValueError as error:
-            problems.append((line, f"{_key(key)}: {error}"))
-    if problems:
-        raise HarnessError(*(f"{name}:{line}: {what}" for line, what in sorted(problems)))
+            problems.add(line, key, error)
     return overrides
 
 
@@ -198,31 +190,17 @@ _PAIR = re.compile(r"\[?\s*([0-9]{1,9})\s*,\s*([0-9]{1,9})\s*\]?")
 _Rule: TypeAlias = Callable[[object], Any]  # the checked value; ValueError: what was expected
 
 
-def _shown(value: object) -> str:
-    """A value of a file as it stands in a message. Never walks a list: aliases can be endless."""
-    if value is None:
-        return "no value"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (int, float)):
-        return shown(str(value))
-    if isinstance(value, str):
-        return f'"{shown(value)}"'
-    return "a mapping" if isinstance(value, Mapping) else "a list"
-
-
-def _key(key: object) -> str:
-    return shown(key) if isinstance(key, str) else _shown(key)
-
-
-def _is_integer(value: object, low: int, high: int) -> bool:
+def is_integer(value: object, low: int, high: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
-def _integer(low: int, high: int) -> _Rule:
+def integer(low: int, high: int) -> _Rule:
+    """The rule of a whole number from `low` to `high`."""
+
     def rule(value: object) -> object:
-        if not _is_integer(value, low, high):
-            raise ValueError(f"found {_shown(value)}, expected a whole number from {low} to {high}")
+        if not is_integer(value, low, high):
+            found = shown_value(value)
+            raise ValueError(f"found {found}, expected a whole number from {low} to {high}")
         return value
 
     return rule
@@ -233,17 +211,17 @@ def _choice(*known: str | int) -> _Rule:
         if type(value) in (str, int) and value in known:  # True == 1, hence the types
             return value
         words = [str(word) for word in known]
-        hint = nearest(value.lower(), words) if isinstance(value, str) else ""
+        hint = nearest(value, words) if isinstance(value, str) else ""
         raise ValueError(
-            f"found {_shown(value)}, expected {', '.join(words[:-1])} or {words[-1]}{hint}"
+            f"found {shown_value(value)}, expected {', '.join(words[:-1])} or {words[-1]}{hint}"
         )
 
     return rule
 
 
 def _seed(value: object) -> object:
-    if value is not None and not _is_integer(value, 0, MOST_MONEY):
-        raise ValueError(f"found {_shown(value)}, expected null or a whole number from 0")
+    if value is not None and not is_integer(value, 0, MOST_MONEY):
+        raise ValueError(f"found {shown_value(value)}, expected null or a whole number from 0")
     return value
 
 
@@ -252,11 +230,11 @@ def _election_timeout(value: object) -> tuple[int, int]:
     if isinstance(value, str) and (pair := _PAIR.fullmatch(value)):
         value = [int(word) for word in pair.groups()]
     if not isinstance(value, (list, tuple)) or len(value) != 2:
-        raise ValueError(f"found {_shown(value)}, {expected}")
+        raise ValueError(f"found {shown_value(value)}, {expected}")
     low, high = value
     for bound in value:
-        if not _is_integer(bound, 1, LONGEST_MS):
-            raise ValueError(f"found {_shown(bound)}, {expected}")
+        if not is_integer(bound, 1, LONGEST_MS):
+            raise ValueError(f"found {shown_value(bound)}, {expected}")
     if low > high:
         raise ValueError(f"found {low} above {high}, {expected}")
     return low, high
@@ -268,14 +246,14 @@ def _accounts(value: object) -> tuple[str, ...]:
         value = _range(value) if ".." in value else [word.strip() for word in value.split(",")]
     expected = "expected names such as A..J, c1..c100 or [alice, bob]"
     if not isinstance(value, (list, tuple)):
-        raise ValueError(f"found {_shown(value)}, {expected}")
+        raise ValueError(f"found {shown_value(value)}, {expected}")
     if not 1 <= len(value) <= MOST_ACCOUNTS:
         raise ValueError(f"found {len(value)} accounts, expected 1 to {MOST_ACCOUNTS}")
     seen: set[str] = set()
     for name in value:
         if not isinstance(name, str) or not re.fullmatch("[A-Za-z0-9_]{1,32}", name):
             raise ValueError(
-                f"found {_shown(name)}, expected 1 to 32 letters, digits or _ in a name"
+                f"found {shown_value(name)}, expected 1 to 32 letters, digits or _ in a name"
             )
         if re.fullmatch("[nN][0-9]+", name):
             raise ValueError(f"{name} is a replica's name, {expected}")
@@ -296,16 +274,16 @@ def _range(text: str) -> list[str]:
             if first in letters and last in letters and first <= last:
                 names = letters[letters.index(first) : letters.index(last) + 1]
                 return [prefix + name for name in names]
-    raise ValueError(f"found {_shown(text)}, expected a range such as A..J or c1..c100")
+    raise ValueError(f"found {shown_value(text)}, expected a range such as A..J or c1..c100")
 
 
-_some_ms = _integer(1, LONGEST_MS)
-_any_ms = _integer(0, LONGEST_MS)
+_some_ms = integer(1, LONGEST_MS)
+_any_ms = integer(0, LONGEST_MS)
 
 _RULES: dict[str, _Rule] = {
     "nodes": _choice(*NODES),
     "accounts": _accounts,
-    "initial_balance": _integer(0, MOST_MONEY),
+    "initial_balance": integer(0, MOST_MONEY),
     "election_timeout_ms": _election_timeout,
     "prepare_quiet_ms": _any_ms,
     "prepare_pause_ms": _some_ms,
@@ -314,12 +292,13 @@ _RULES: dict[str, _Rule] = {
     "client_timeout_ms": _some_ms,
     "patience_ms": _some_ms,
     "progress_ms": _some_ms,
-    "checkpoint_interval": _integer(1, 1_000_000),
+    "checkpoint_interval": integer(1, 1_000_000),
     "checkpoint_pause_ms": _any_ms,
-    "keep_slots": _integer(0, 1_000_000),
-    "queue_buffer_kib": _integer(512, 1_048_576),  # a piece of a checkpoint must fit
-    "trace_messages": _integer(0, 10_000_000),
+    "keep_slots": integer(0, 1_000_000),
+    "queue_buffer_kib": integer(512, 1_048_576),  # a piece of a checkpoint must fit
+    "trace_messages": integer(0, 10_000_000),
     "failure": _choice(*FAILURES),
     "durability": _choice(*DURABILITIES),
     "seed": _seed,
 }
+KEYS = tuple(_RULES)

@@ -1,36 +1,32 @@
-"""The prompt between sets: reads commands, asks the runner and the cluster, prints tables.
+"""The prompt between sets: obeys commands, asks the runner and the cluster, prints tables.
 
-A command is refused in one line, which says what was expected, and never ends the run. Nothing
-here reads the terminal or a pipe itself but `TerminalLines` and `PipedLines`; no control code is
-written unless it is to a terminal.
+A command is refused in one line, which says what was expected, and never ends the run. Reading
+lines is the business of `console_lines`, what tables say that of `table_answers` and its like.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TextIO
+from pathlib import Path
+from typing import Protocol
 
 from rich.console import Console, RenderableType
-from rich.live import Live
-from rich.text import Text
 
 from bank.ballot import ReplicaId, replica_name
-from harness import table_answers, tables
+from harness import case_writer, story, table_answers, table_story, tables
+from harness.cases import Action, CaseFile
 from harness.config import ClusterConfig
+from harness.console_lines import STEPS, Lines, Refused, listed_words, parse, word_named
+from harness.console_view import ProgressLine
 from harness.driver import Cluster, Liveness, ReplicaView
-from harness.errors import nearest
-from harness.nemesis import Fail, FailLeader, Fault, Recover
-from harness.runner import Performance, Progress, SetReport, StepReport
-from harness.testset import CaseSet, Command, Names, parse_step
+from harness.errors import EXIT_USAGE, HarnessError
+from harness.nemesis import Fail, Recover
+from harness.runner import Performance, SetReport, StepReport
+from harness.steps import Names, parse_step
+from harness.table_cells import Parts, cell, counted
 from harness.text_file import shown
 
 MOST_ROWS = 1000  # slots that one command may ask for
 LAST_SLOTS = 40  # that PrintSlots shows unasked
-REFRESHES_PER_SECOND = 8
-
-
-class Refused(Exception):
-    """A command of the prompt that cannot be done; the text says why and what was expected."""
 
 
 class Sets(Protocol):
@@ -47,8 +43,8 @@ class Sets(Protocol):
         """Run the next set."""
         ...
 
-    def poke(self, action: Command | Fault) -> StepReport:
-        """Do one thing between sets."""
+    def poke(self, action: Action) -> tuple[StepReport, ...]:
+        """Do one thing between sets; that step, and what was answered meanwhile."""
         ...
 
     def performance(self) -> Performance:
@@ -56,167 +52,13 @@ class Sets(Protocol):
         ...
 
 
-class Lines(Protocol):
-    """Where commands come from."""
-
-    runs_on: bool  # at the end of the lines: run what is left (True), or stop (False)
-
-    def read(self, prompt: str) -> str | None:
-        """The next line without its end; None when there are no more."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
-class Word:
-    """One command of the prompt."""
+class Poke:
+    """Something done at the prompt."""
 
-    name: str
-    arguments: str  # as `help` shows them; [those in brackets] may be left out
-    shows: str
-    least: int = 0  # arguments
-    most: int = 0
-    takes: str = ""  # "replica" or "account": what Tab offers for an argument
-
-    @property
-    def usage(self) -> str:
-        """ "PrintLog n1" """
-        return f"{self.name} {self.arguments}".strip()
-
-
-MANY = 10_000
-WORDS = (
-    Word("PrintLog", "n1", "the messages n1 sent and read in this set", 1, 1, "replica"),
-    Word("PrintDB", "[n1]", "balances of all replicas, or of one", 0, 1, "replica"),
-    Word("PrintStatus", "12 [13 20-29 …]", "how far these slots are at every replica", 1, MANY),
-    Word("PrintView", "", "every NEW-VIEW of this set: who became leader, with what"),
-    Word("PrintSlots", "n1 [1-20]", "the log of n1, slot by slot", 1, 2, "replica"),
-    Word("PrintSteps", "", "every step of this set with its result"),
-    Word("performance", "", "throughput and latency so far"),
-    Word("next", "", "run the next set (or just Enter)"),
-    Word("run", "", "run all the sets that are left"),
-    Word("quit", "", "stop here; the exit code is the verdict of the sets run"),
-    Word("help", "", "this, and what the signs mean"),
-    Word("fail", "n3", "fail a replica, in this run's way of failing", 1, 1, "replica"),
-    Word("recover", "n3", "bring a failed replica back", 1, 1, "replica"),
-    Word("lf", "", "fail the current leader"),
-    Word("send", "A B 3", "transfer 3 from A to B", 3, 3, "account"),
-    Word("read", "A", "read the balance of A through the log", 1, 1, "account"),
-)
-_BY_NAME = {word.name.lower(): word for word in WORDS}
-
-
-class TerminalLines:
-    """Lines typed at a terminal, with history and completion where readline exists."""
-
-    runs_on = False
-
-    def __init__(
-        self, complete: Callable[[str, str], list[str]], bold: bool, errors: Console | None
-    ) -> None:
-        """`complete(before, word)` gives what `word` may become after the text `before`.
-
-        With `errors` the prompt is written there: standard output goes to a file or a pipe.
-        """
-        self._bold = bold
-        self._errors = errors
-        if errors is not None:
-            return
-        try:
-            import readline
-        except ImportError:  # no completion then, and no history
-            self._bold = False
-            return
-        found: list[str] = []
-
-        def completer(word: str, state: int) -> str | None:
-            if state == 0:
-                found[:] = complete(readline.get_line_buffer()[: readline.get_begidx()], word)
-            return found[state] if state < len(found) else None
-
-        readline.set_completer_delims(" \t,")
-        readline.set_completer(completer)
-        if "libedit" in (readline.__doc__ or ""):
-            readline.parse_and_bind("bind ^I rl_complete")
-        else:
-            readline.parse_and_bind("set completion-ignore-case on")
-            readline.parse_and_bind("tab: complete")
-
-    def read(self, prompt: str) -> str | None:
-        """One line; None for Ctrl-D."""
-        if self._errors is not None:
-            self._errors.print(Text(prompt), end="")
-            prompt = ""
-        # readline must know which bytes take no room, or it misplaces the cursor.
-        text = f"\001\033[1m\002{prompt}\001\033[0m\002" if self._bold and prompt else prompt
-        try:
-            return input(text)
-        except EOFError:
-            return None
-
-
-class PipedLines:
-    """Lines of a file or a pipe, each echoed so that the output reads like a session."""
-
-    runs_on = True
-
-    def __init__(self, stream: TextIO, console: Console) -> None:
-        self._stream, self._console = stream, console
-
-    def read(self, prompt: str) -> str | None:
-        """One line; None at the end of the stream."""
-        line = self._stream.readline()
-        if not line:
-            return None
-        self._console.print(Text(f"{prompt}{shown(line, width=200)}".rstrip()))
-        return line
-
-
-class ProgressLine:
-    """A line about the running set that vanishes when the set is done; on terminals only."""
-
-    def __init__(self, console: Console, enabled: bool) -> None:
-        self._console, self._enabled = console, enabled
-        self._latest: Progress | None = None
-
-    def show(self, progress: Progress) -> None:
-        """The runner tells how it stands; drawn at the next refresh."""
-        self._latest = progress
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Show the line while the body runs."""
-        self._latest = None
-        if not self._enabled:
-            yield
-            return
-        with Live(
-            console=self._console,
-            get_renderable=self._render,
-            refresh_per_second=REFRESHES_PER_SECOND,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        ):
-            yield
-
-    def _render(self) -> RenderableType:
-        return Text() if self._latest is None else tables.progress_line(self._latest)
-
-
-def complete(config: ClusterConfig, before: str, word: str) -> list[str]:
-    """What Tab offers for `word` after the text `before`, in any letter case."""
-    words = before.split()
-    if not words:
-        offered = [known.name + (" " if known.most else "") for known in WORDS]
-    else:
-        known = _BY_NAME.get(words[0].lower())
-        if known is None or len(words) > known.most:
-            return []
-        replicas = list(map(replica_name, range(1, config.nodes + 1)))
-        offered = {"replica": replicas, "account": list(config.accounts)}.get(known.takes, [])
-        if known.name == "PrintSlots" and len(words) > 1:
-            return []
-    return [offer for offer in offered if offer.lower().startswith(word.lower())]
+    position: int  # after so many sets
+    action: Action
+    steps: tuple[StepReport, ...]
 
 
 class Prompt:
@@ -228,17 +70,21 @@ class Prompt:
         runner: Sets,
         cluster: Cluster,
         config: ClusterConfig,
-        sets: Sequence[CaseSet],
+        file: CaseFile,
         progress: ProgressLine,
+        again: Callable[[Path], str],
     ) -> None:
+        """`again` gives the command that runs a saved file; HarnessError: why it cannot be one."""
         self._console = console
         self._runner = runner
         self._cluster = cluster
         self._config = config
-        self._sets = sets
+        self._file = file
         self._progress = progress
+        self._again = again
+        self._replicas = cluster.replicas
         self._names = Names(config.nodes, config.accounts)
-        self._poked: list[StepReport] = []  # since the last set
+        self._poked: list[Poke] = []
         self._legend_shown = False
 
     # ---- sets ----------------------------------------------------------------------------------
@@ -269,7 +115,6 @@ class Prompt:
             before = tables.live_majority(self._runner.reports[-1].views) or before
         with self._progress.running():
             report = self._runner.run_next()
-        self._poked.clear()
         self._console.print(tables.set_screen(report, self._config.failure, before))
         self._console.print()
 
@@ -277,7 +122,7 @@ class Prompt:
         """What stands before the cursor."""
         done = len(self._runner.reports)
         if self._runner.remaining:
-            return f" set {self._sets[done].number} next [Enter], help for commands > "
+            return f" set {self._file.sets[done].number} next [Enter], help for commands > "
         return " no set left, [Enter] ends, help for commands > "
 
     # ---- commands ------------------------------------------------------------------------------
@@ -301,8 +146,12 @@ class Prompt:
                 self.run_next()
             case "run":
                 self.run_rest()
-            case "fail" | "recover" | "lf" | "send" | "read":
-                self._poke(word, arguments)
+            case "send" | "read":
+                self._poke(f"({', '.join(arguments)})")
+            case _ if word in STEPS:
+                self._poke(f"{word} {arguments[0]}")
+            case "save" | "save!":
+                self._save(arguments[0], overwrite=word == "save!")
             case _:
                 self._console.print(self._answer(word, arguments))
                 self._console.print()
@@ -317,18 +166,23 @@ class Prompt:
             case "printstatus":
                 return self._slot_marks(arguments)
             case "printview":
-                replicas = range(1, self._cluster.replicas + 1)
+                replicas = range(1, self._replicas + 1)
                 traces = {replica: self._cluster.trace(replica) for replica in replicas}
                 return table_answers.new_views(traces, self._set_began())
             case "printslots":
                 return self._log_slots(self._replica(arguments[0]), arguments[1:])
             case "printsteps":
-                steps = [*self._runner.reports[-1].steps, *self._poked]
-                return tables.step_table(steps, self._config.failure)
+                return tables.step_table(self._done()[-1][1], self._config.failure)
+            case "timeline":
+                return self._timeline()
+            case "explain":
+                return self._life(arguments[0])
+            case "diff":
+                return self._difference(*map(self._replica, arguments))
             case "performance":
                 return table_answers.performance(self._runner.performance())
             case "help":
-                return table_answers.help_screen([(word.usage, word.shows) for word in WORDS])
+                return self._help(*arguments)
         raise AssertionError(f"{word} is in WORDS and does nothing")
 
     def _message_log(self, replica: ReplicaId) -> RenderableType:
@@ -336,9 +190,8 @@ class Prompt:
         return table_answers.message_log(lines, dropped, self._view(replica), self._set_began())
 
     def _set_began(self) -> int:
-        """Times of messages count from the first one of this set at any replica."""
-        traces = (self._cluster.trace(r)[0] for r in range(1, self._cluster.replicas + 1))
-        return min((lines[0].at for lines in traces if lines), default=0)
+        """Times of messages count from here."""
+        return self._runner.reports[-1].started_at
 
     def _balances(self, replicas: Sequence[ReplicaId]) -> RenderableType:
         views = self._cluster.views()
@@ -371,30 +224,116 @@ class Prompt:
         statuses = self._cluster.slots(replica, list(slots)) if slots else ()
         return table_answers.log_slots(view, statuses, self._cluster.committed.slots, left_out)
 
-    def _poke(self, word: str, arguments: Sequence[str]) -> None:
-        action = self._action(word, arguments)
+    def _help(self, topic: str = "") -> RenderableType:
+        if topic.lower() == "signs":
+            return table_answers.signs()
+        if topic:
+            word = word_named(topic)
+            return table_answers.help_word(word.usage, word.shows, word.more)
+        return table_answers.help_screen(listed_words())
+
+    # ---- stories -------------------------------------------------------------------------------
+
+    def _done(self) -> list[story.Done]:
+        """Every set with its steps and those poked after it."""
+        return [
+            (r, [*r.steps, *(s for p in self._poked if p.position == at for s in p.steps)])
+            for at, r in enumerate(self._runner.reports, 1)
+        ]
+
+    def _timeline(self) -> RenderableType:
+        self._cluster.views()  # asked now, replicas have told all there is
+        events = story.timeline(self._cluster.traces().notes, self._done(), self._replicas)
+        return table_story.timeline(events, self._replicas)
+
+    def _life(self, wanted: str) -> RenderableType:
+        slots = _slots(wanted)
+        if len(slots) > 1:
+            raise Refused(f"{len(slots)} slots, expected one at a time")
+        (slot,), cluster = slots, self._cluster
+        statuses = {r: cluster.slots(r, slots)[0] for r in range(1, self._replicas + 1)}
+        traces, starts = cluster.traces(), story.starts_of(self._runner.reports)
+        steps = [(r.number, s) for r, steps in self._done() for s in steps if s.slot == slot]
+        return table_story.life(
+            slot,
+            story.life(slot, traces, starts, self._replicas),
+            statuses,
+            cluster.committed,
+            steps,
+            sum(traces.of_run(replica)[1] for replica in statuses),
+        )
+
+    def _difference(self, one: ReplicaId, other: ReplicaId) -> RenderableType:
+        if one == other:
+            raise Refused(f"{replica_name(one)} twice, expected two replicas")
+        views = self._cluster.views()
+        left, right = views[one - 1], views[other - 1]
+        compared = story.compare(left, right, self._cluster.slots)
+        return table_story.difference(left, right, compared)
+
+    # ---- pokes ---------------------------------------------------------------------------------
+
+    def _poke(self, text: str) -> None:
+        action = self._action(text)
         if isinstance(action, Fail | Recover):
             self._refuse_repetition(action)
-        with self._progress.running():
-            step = self._runner.poke(action)
-        self._poked.append(step)
-        self._console.print(tables.step_table([step], self._config.failure))
+        try:
+            with self._progress.running():
+                steps = self._runner.poke(action)
+        except HarnessError as error:
+            if error.exit_code != EXIT_USAGE:
+                raise
+            raise Refused(str(error)) from None
+        self._poked.append(Poke(len(self._runner.reports), action, steps))
+        self._console.print(tables.step_table(steps, self._config.failure))
         self._console.print()
 
-    def _action(self, word: str, arguments: Sequence[str]) -> Command | Fault:
-        """What `parse_step` makes of the same words in a file."""
-        match word:
-            case "lf":
-                return FailLeader()
-            case "fail":
-                return Fail(self._replica(arguments[0]))
-            case "recover":
-                return Recover(self._replica(arguments[0]))
+    def _action(self, text: str) -> Action:
+        """A step as in a file; a replica may be called by its number alone."""
+        word, _, rest = text.partition(" ")
+        if word in ("fail", "recover") and rest[:1].isdigit():
+            text = f"{word} n{rest}"
         try:
-            _, action = parse_step(f"({', '.join(arguments)})", self._names)
+            _, action = parse_step(text, self._names)
         except ValueError as error:
             raise Refused(str(error)) from None
         return action
+
+    def _save(self, name: str, overwrite: bool) -> None:
+        """What was done so far, as a file."""
+        path = Path(name).expanduser()
+        try:
+            text, again = self._saved(path), self._again(path)
+        except (ValueError, HarnessError) as error:
+            raise Refused(f"{error}, expected a name that ends in .yaml") from None
+        try:
+            with path.open("w" if overwrite else "x", encoding="utf-8") as stream:
+                stream.write(text)
+        except FileExistsError:
+            raise Refused(f"{name} is there already: save! {name} writes over it") from None
+        except OSError as error:
+            raise Refused(f"{name}: cannot be written ({error.strerror or error})") from None
+        sets, pokes = counted(len(self._runner.reports), "set"), counted(len(self._poked), "poke")
+        told = [f"{sets} and {pokes} in {name}"]
+        if any(case.expected for case in self._file.sets):
+            told.append("without what the file expects")
+        if self._cluster.committed.known_before:
+            told.append("without the data that it began with")
+        self._console.print(Parts(map(cell, (*told, f"again: {again}")), indent=1))
+        self._console.print()
+
+    def _saved(self, path: Path) -> str:
+        """The text of a file of this name. ValueError for what it cannot say."""
+        sets = []
+        for at, report in enumerate(self._runner.reports, 1):
+            pokes = [(poke.action, poke.steps) for poke in self._poked if poke.position == at]
+            sets.append(case_writer.with_pokes(self._file.sets[at - 1], report, pokes))
+        match path.suffix.lower():
+            case ".csv":
+                return case_writer.csv_text(sets)
+            case ".yaml" | ".yml":
+                return case_writer.yaml_text(sets, self._config, f"Saved from {self._file.path}")
+        raise Refused(f"{shown(str(path))}: expected a name that ends in .csv or .yaml")
 
     def _refuse_repetition(self, fault: Fail | Recover) -> None:
         name, liveness = replica_name(fault.replica), self._cluster.liveness(fault.replica)
@@ -411,28 +350,6 @@ class Prompt:
 
     def _view(self, replica: ReplicaId) -> ReplicaView:
         return self._cluster.views()[replica - 1]
-
-
-def parse(line: str) -> tuple[str, list[str]]:
-    """A command in lower case and its arguments; an empty line is "next". May raise Refused."""
-    words = line.replace(",", " ").replace("(", " ").replace(")", " ").split()
-    if not words:
-        return "next", []
-    name, arguments = words[0].lower(), words[1:]
-    known = _BY_NAME.get(name)
-    if known is None:
-        what = shown(words[0])
-        raise Refused(f'unknown command "{what}"{_suggestion(what)}; help lists all commands')
-    if not known.least <= len(arguments) <= known.most:
-        raise Refused(f"{known.name}: expected {known.usage}")
-    return name, arguments
-
-
-def _suggestion(word: str) -> str:
-    hint = nearest(word.lower(), list(_BY_NAME))
-    for lower, known in _BY_NAME.items():
-        hint = hint.replace(f" {lower}?", f" {known.name}?")
-    return hint
 
 
 def _slots(text: str) -> range:

@@ -18,8 +18,12 @@ class HarnessError(Exception):
 
 
 def nearest(word: str, known: list[str]) -> str:
-    """ " (did you mean x?)" for the closest known word, or nothing when none is close."""
+    """ " (did you mean x?)" for the closest known word, or nothing when none is close.
+
+    Letter case does not count.
+    """
     from difflib import get_close_matches
 
-    close = get_close_matches(word, known, n=1, cutoff=0.5)
-    return f" (did you mean {close[0]}?)" if close else ""
+    spelled = {other.lower(): other for other in known}
+    close = get_close_matches(word.lower(), list(spelled), n=1, cutoff=0.5)
+    return f" (did you mean {spelled[close[0]]}?)" if close else ""

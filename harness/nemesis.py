@@ -5,6 +5,25 @@ from typing import TypeAlias
 
 from bank.ballot import ReplicaId
 
+# Named points at which a replica can be made to kill itself, too short to be hit from outside.
+BEFORE_WRITE = "before the write"  # ACCEPTs have left, this turn's rows are not on disk
+AFTER_WRITE = "after the write"  # rows are on disk, the ACCEPTED or own vote does not count yet
+BEFORE_COMMIT = "before COMMIT"  # the leader knows that slots are chosen and has told nobody
+MID_NEW_VIEW = "in mid-NEW-VIEW"  # one peer has the NEW-VIEW, the others do not
+MID_CHECKPOINT = "in mid-checkpoint"  # inside the transaction that replaces the checkpoint
+MID_CATCH_UP = "in mid-catch-up"  # committed entries arrived and were not written yet
+
+POINTS = (
+    BEFORE_WRITE,
+    AFTER_WRITE,
+    BEFORE_COMMIT,
+    MID_NEW_VIEW,
+    MID_CHECKPOINT,
+    MID_CATCH_UP,
+)
+
+Link: TypeAlias = tuple[ReplicaId, ReplicaId]  # from, to: one direction
+
 
 @dataclass(frozen=True, slots=True)
 class SetLive:
@@ -15,7 +34,9 @@ class SetLive:
 
 @dataclass(frozen=True, slots=True)
 class FailLeader:
-    """LF: the current leader fails."""
+    """LF: the current leader fails; with a point, it kills itself when it passes there."""
+
+    point: str | None = None  # one of POINTS; a cluster is told KillAt instead
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +56,38 @@ class Recover:
 
 @dataclass(frozen=True, slots=True)
 class KillAt:
-    """This replica kills itself when it passes a named point; None takes that back.
+    """This replica kills itself when it passes one of POINTS; None takes that back.
 
-    Points are those of `harness.live.kill_points`. Whether it was reached shows in its liveness.
+    Whether the point was reached shows in its liveness.
     """
 
     replica: ReplicaId
     point: str | None
 
 
-Fault: TypeAlias = SetLive | FailLeader | Fail | Recover | KillAt
+@dataclass(frozen=True, slots=True)
+class LinkFault:
+    """From now on this befalls what replicas send on these links, beside what does already.
+
+    cut: nothing arrives. delay: each message takes `least` to `most` microseconds longer, in
+    order. lose, duplicate: `percent` of the messages. reorder: `percent` of the messages are held
+    back for a while, so that later ones overtake them.
+    """
+
+    kind: str  # one of LINK_FAULTS
+    links: frozenset[Link]
+    percent: int = 100
+    least: int = 0
+    most: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Heal:
+    """These links, or all of them, are whole again."""
+
+    links: frozenset[Link] | None = None
+
+
+LINK_FAULTS = ("cut", "delay", "lose", "duplicate", "reorder")
+
+Fault: TypeAlias = SetLive | FailLeader | Fail | Recover | KillAt | LinkFault | Heal

@@ -26,6 +26,7 @@ from harness.table_cells import (
     duration,
     percentile,
     rate,
+    sentence,
 )
 
 MARK_WORDS = {
@@ -40,6 +41,8 @@ SIGNS = (
     ("leader?", "a leader in name only: no quorum has answered it lately"),
     ("✓ ✗ ?", "a check: holds, does not hold, could not decide"),
     ("✗ failed", "a transfer: the balance was too small, nothing moved"),
+    ("– no-leader", "a failure: there was no leader to fail"),
+    ("– not-reached", "a kill point: the replica did not pass there in this set, and lives on"),
     ("… pending", "a request: nobody answered; tried again first in the next set"),
     ("5.1", "a step: the first of set 5, carried over from there"),
     ("Seq", "the slot of the log in which a request was executed first"),
@@ -48,7 +51,7 @@ SIGNS = (
     ("A C E X", "a slot: accepted, committed, executed, none"),
 )
 _MARK_STYLES = {SlotMark.EXECUTED: GOOD, SlotMark.ACCEPTED: ATTENTION, SlotMark.NONE: QUIET}
-_ARROWS = {"in": "←", "out": "→"}
+_ARROWS = {"in": "←", "out": "→", "lost": "✗", "held": "…", "doubled": "×"}
 _NEW_VIEW = "NEW-VIEW"
 
 
@@ -77,11 +80,12 @@ def message_log(
 
 def _message_row(line: TraceLine, started: int) -> tuple[Text, ...]:
     note = line.direction == "note"
+    befallen = line.direction in ("lost", "held", "doubled")
     return (
         cell(f"{(line.at - started) / 1000:,.1f}"),
         cell(_ARROWS.get(line.direction, "·")),
         cell(line.peer),
-        cell(line.label),
+        cell(f"{line.label} {line.direction}", ATTENTION) if befallen else cell(line.label),
         cell(line.ballot),
         cell(line.slots),
         cell(line.text, STRONG if note else ""),
@@ -104,7 +108,7 @@ def new_views(
                 sent[line.ballot] = line
             if line.direction == "out":
                 senders[line.ballot] = replica_name(replica)
-            elif replica not in readers.setdefault(line.ballot, []):
+            elif line.direction == "in" and replica not in readers.setdefault(line.ballot, []):
                 readers[line.ballot].append(replica)
     forgotten = sum(dropped for _, dropped in traces.values())
     remark = f" {counted(forgotten, 'older message')} not kept: there may have been more"
@@ -248,15 +252,21 @@ def performance(measured: Performance) -> RenderableType:
     return Grid(columns, [row], gaps=(3, 2, 1))
 
 
-def help_screen(commands: Sequence[tuple[str, str]]) -> RenderableType:
-    """Every command with what it shows, then what the signs mean."""
-    columns = [Column("Command"), Column("Shows or does", folds=True)]
-    signs = [Column("Sign"), Column("Meaning", folds=True)]
-    return Group(
-        Grid(columns, [(cell(usage), cell(text)) for usage, text in commands]),
-        Text(),
-        Grid(signs, [(cell(sign), cell(text)) for sign, text in SIGNS]),
-    )
+def help_screen(commands: Sequence[tuple[str, str, str]]) -> RenderableType:
+    """Every command: the group that begins with it, how it is typed, what it shows or does."""
+    columns = [Column("", drop=1), Column("Command"), Column("Shows or does", folds=True)]
+    return Grid(columns, [(cell(g, QUIET), cell(u), cell(text)) for g, u, text in commands])
+
+
+def help_word(usage: str, shows: str, more: str) -> RenderableType:
+    """One command: how it is typed, what it shows or does, and what else there is to say."""
+    return Group(sentence(f"{usage}: {shows}."), *([sentence(more)] if more else []))
+
+
+def signs() -> RenderableType:
+    """What the signs in the tables mean."""
+    columns = [Column("Sign"), Column("Meaning", folds=True)]
+    return Grid(columns, [(cell(sign), cell(text)) for sign, text in SIGNS])
 
 
 def refusal(problem: str) -> Text:

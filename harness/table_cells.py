@@ -143,6 +143,25 @@ class Parts:
         yield line
 
 
+def sentence(text: str, style: str = "") -> Parts:
+    """A line of words, broken between them where it has to be."""
+    return Parts((Text(word, style=style) for word in text.split(" ")), separator=" ", indent=1)
+
+
+class Hanging:
+    """A text whose further lines begin below its second word: its first one is a sign."""
+
+    def __init__(self, text: Text, indent: int = 1) -> None:
+        self.text = text
+        self.indent = indent
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = options.max_width - self.indent - 2
+        for number, line in enumerate(self.text.wrap(console, width, overflow="fold")):
+            line.rstrip()
+            yield Text(" " * (self.indent + (2 if number else 0))) + line
+
+
 class Heading:
     """ "── Set 6 of 10 ──────" over the whole width."""
 

@@ -2,7 +2,8 @@
 
 A table never computes a fact that a report states; what it works out itself is only how the facts
 compare (lag, who differs from the live majority, percentiles). Colour repeats words and signs.
-Answers to the commands of the prompt are in `table_answers`, the layout is in `table_cells`.
+Answers to the commands of the prompt are in `table_answers`, checks, times and the end of a run in
+`table_verdict`, the layout is in `table_cells`.
 """
 
 from collections import Counter
@@ -13,12 +14,9 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.text import Text
 
 from bank.ballot import replica_name
-from bank.ledger import describe
 from bank.status import ReplicaStatus, Role
-from harness.check.verdict import Judgement, Verdict
 from harness.driver import Liveness, ReplicaView
-from harness.history import Operation
-from harness.runner import Performance, Progress, SetReport, StepReport
+from harness.runner import Progress, SetReport, StepReport
 from harness.table_cells import (
     ATTENTION,
     BAD,
@@ -33,15 +31,12 @@ from harness.table_cells import (
     cell,
     counted,
     duration,
-    percentile,
-    rate,
 )
+from harness.table_verdict import check_lines, set_timing
 
 FOLD_BEYOND = 15  # steps; a longer set shows its answered ones as counts
 CHANGED_BEYOND = 10  # accounts; with more of them only the changed ones are shown
 MOST_ACCOUNTS = 40  # after a set; PrintDB shows all that changed
-
-LONG_WAIT_US = 100_000  # with no commit: worth a word even where nothing was made to fail
 
 _FAILED_AS = {
     "disconnect": Liveness.DISCONNECTED,
@@ -49,7 +44,15 @@ _FAILED_AS = {
     "pause": Liveness.PAUSED,
 }
 _LEADING = (Liveness.LIVE, Role.LEADER)
-_VERDICT_STYLES = {Verdict.VALID: GOOD, Verdict.INVALID: BAD, Verdict.UNKNOWN: ATTENTION}
+_IN_FORCE = {
+    "cut": "nothing arrives",
+    "delay": "slower",
+    "lose": "lossy",
+    "duplicate": "duplicates",
+    "reorder": "out of order",
+    "heal": "whole again",
+    "wait": "waited",
+}
 _STEP_COLUMNS = (
     Column("#", right=True),
     Column("Step", folds=True),
@@ -72,7 +75,7 @@ def set_screen(report: SetReport, failure: str, before: Mapping[str, int]) -> Re
         Text(),
         Balances(report.views, *changed_accounts(report.views, before, MOST_ACCOUNTS)),
         Text(),
-        check_lines(report.judgements),
+        check_lines(report.judgements, report.expectations, report.score),
         set_timing(report),
     )
 
@@ -184,7 +187,7 @@ def _extent(slots: Sequence[int]) -> str:
 
 
 def step_result(step: StepReport, failure: str) -> Text:
-    """ "✓ success", "✓ balance 7", "✗ failed", "… pending", "n1 disconnected", "– no leader"."""
+    """ "✓ success", "✓ balance 7", "✗ failed", "… pending", "n1 disconnected", "– no-leader"."""
     match step.outcome:
         case "success" if step.value is not None:
             return Text.assemble(("✓", GOOD), f" balance {step.value}")
@@ -196,13 +199,28 @@ def step_result(step: StepReport, failure: str) -> Text:
             return Text("… pending", style=ATTENTION)
         case "no-leader":
             return Text("– no-leader", style=ATTENTION)
+        case "not-reached":
+            by = "" if step.node is None else f" by {replica_name(step.node)}"
+            return Text(f"– not-reached{by}", style=ATTENTION)
         case "done":
-            returned = step.text.upper().startswith("R")
-            word = "returned" if returned else _FAILED_AS[failure].value
-            node = "" if step.node is None else f"{replica_name(step.node)} "
-            return Text(node + word, style="" if returned else ATTENTION)
+            return _done(step, failure)
         case other:
             return Text(other)
+
+
+def _done(step: StepReport, failure: str) -> Text:
+    """What a fault or a wait has done."""
+    word = step.text.split(" ")[0]
+    if word in _IN_FORCE:
+        return Text(_IN_FORCE[word], style="" if word in ("heal", "wait") else ATTENTION)
+    if word.startswith("R("):
+        return Text(f"{_node(step)}returned")
+    died = "died" if word == "fail" else _FAILED_AS[failure].value
+    return Text(_node(step) + died, style=ATTENTION)
+
+
+def _node(step: StepReport) -> str:
+    return "" if step.node is None else f"{replica_name(step.node)} "
 
 
 # ---- replicas ----------------------------------------------------------------------------------
@@ -339,9 +357,18 @@ class Balances:
         ]
         self.marked = any("*" in text.plain for texts in self.cells.values() for text in texts)
 
+    def whole(self) -> Grid:
+        """In one block, however wide that is."""
+        return self._block(self.accounts, (3, 2, 1))
+
+    def remarks(self) -> list[Text]:
+        """The lines below."""
+        remarks = [Text(" * differs from the live majority", ATTENTION)] if self.marked else []
+        return remarks + ([Text(f" {self.remark}", QUIET)] if self.remark else [])
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width = options.max_width
-        whole = self._block(self.accounts, (3, 2, 1))
+        whole = self.whole()
         if whole.least_width() <= width:
             yield whole
         else:
@@ -350,10 +377,7 @@ class Balances:
                 if number:
                     yield Text()
                 yield self._block(accounts, (2,), with_sum=number == len(blocks) - 1)
-        if self.marked:
-            yield Text(" * differs from the live majority", style=ATTENTION)
-        if self.remark:
-            yield Text(f" {self.remark}", style=QUIET)
+        yield from self.remarks()
 
     def _split(self, width: int) -> list[list[str]]:
         blocks: list[list[str]] = [[]]
@@ -380,82 +404,7 @@ def _balance(status: ReplicaStatus, account: str, majority: Mapping[str, int]) -
     return cell(balance)
 
 
-# ---- checks, time, the end ---------------------------------------------------------------------
-
-
-def check_lines(judgements: Sequence[Judgement]) -> RenderableType:
-    """Every check with its sign, then a line for each that does not hold or could not decide."""
-    signs = [
-        Text.assemble((judgement.verdict.sign, _VERDICT_STYLES[judgement.verdict]), " ")
-        + Text(_check_name(judgement))
-        for judgement in judgements
-    ]
-    reasons = [
-        Text(
-            f" {judgement.verdict.sign} {_check_name(judgement)}: {judgement.reason}",
-            style=_VERDICT_STYLES[judgement.verdict],
-        )
-        for judgement in judgements
-        if judgement.verdict is not Verdict.VALID
-    ]
-    return Group(Parts(signs, separator="  ", indent=1), *reasons)
-
-
-def _check_name(judgement: Judgement) -> str:
-    return judgement.check.replace("_", "-")
-
-
-def set_timing(report: SetReport) -> RenderableType:
-    """Time, throughput, latencies, and how long nothing was committed when that is news."""
-    latencies = sorted(step.latency_us for step in report.steps if step.latency_us is not None)
-    parts = timing_parts(len(latencies), report.seconds, latencies)
-    outcomes = {step.outcome for step in report.steps}
-    # Waits that never ended are not counted in it, so beside a pending step a short one misleads.
-    if report.leaderless_us >= LONG_WAIT_US or ("done" in outcomes and "pending" not in outcomes):
-        parts.append(Text(f"no commit for {duration(report.leaderless_us)}"))
-    return Parts(parts, indent=1)
-
-
-def timing_parts(answered: int, seconds: float, latencies: Sequence[int]) -> list[Text]:
-    """ "830 ms", "57/s", "p50 1.2 ms", …; `latencies` in microseconds, sorted."""
-    parts = [Text(duration(round(seconds * 1e6)))]
-    if not latencies:
-        return parts
-    parts.append(Text(rate(answered, seconds)))
-    for name, per_hundred in (("p50", 50.0), ("p99", 99.0)):
-        parts.append(Text(f"{name} {duration(percentile(latencies, per_hundred))}"))
-    return parts
-
-
-def verdict_lines(
-    verdict: Verdict,
-    judged: Sequence[SetReport],
-    pending: Sequence[Operation],
-    measured: Performance,
-) -> RenderableType:
-    """The end of a run: the verdict, every reason against it, and what nobody answered."""
-    total = judged[-1].total if judged else 0
-    sets = counted(len(judged), "set")
-    sets += f" of {total}" if len(judged) < total else ""
-    words = {
-        Verdict.VALID: f"valid: every check holds over {sets}",
-        Verdict.INVALID: f"invalid: a check does not hold, {sets} run",
-        Verdict.UNKNOWN: f"unknown: a check could not decide, {sets} run",
-    }
-    lines = [Text(f" {verdict.sign} {words[verdict]}", style=_VERDICT_STYLES[verdict])]
-    for report in judged:
-        lines += [
-            Text(f"   set {report.number}, {_check_name(judgement)}: {judgement.reason}")
-            for judgement in report.judgements
-            if judgement.verdict is not Verdict.VALID
-        ]
-    for operation in pending:
-        step, client = describe(*operation.request[2:]), operation.request[0]
-        origin = f"set {operation.set_number}" if operation.set_number else "an earlier run"
-        lines.append(Text(f" … pending: {step} of client {client}, from {origin}", style=ATTENTION))
-    parts = [Text(f"{measured.answered:,} answered, {len(pending):,} pending")]
-    parts += timing_parts(measured.answered, measured.seconds, measured.latencies_us)
-    return Group(Heading("End"), *lines, Parts(parts, indent=1))
+# ---- while a set runs --------------------------------------------------------------------------
 
 
 def progress_line(progress: Progress) -> Text:

@@ -1,4 +1,4 @@
-"""Test-set files: sets of steps under live-node lists. CSV text in, CaseSets out.
+"""Test-set files: sets of steps under live-node lists. Text in, a CaseFile out.
 
 A file is taken whole or refused whole, before anything starts: one HarnessError carries every
 problem of the file, each as "file:line: cell: what is wrong, what was expected". Names are read
@@ -6,58 +6,46 @@ in any letter case; a CaseSet holds the configuration's spelling and replica num
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from bank.ballot import ReplicaId, replica_name
-from bank.ledger import READ, TRANSFER, describe
 from harness import text_file
-from harness.config import ClusterConfig, names_listed
+from harness.cases import CaseFile, CaseSet, Step
+from harness.config import ClusterConfig, Overrides
 from harness.csv_reader import NODES, NUMBER, STEPS, Row, read_rows, split
-from harness.errors import HarnessError, nearest
-from harness.nemesis import Fail, FailLeader, Fault, Recover
+from harness.errors import HarnessError
+from harness.steps import PLAIN, Names, parse_step, positive
 from harness.text_file import shown
-
-LARGEST_NUMBER = 2**63 - 1  # what SQLite stores: the largest amount and set number
-
-
-class Command(NamedTuple):
-    """What a client asks for; the client is the sender. A read has receiver "" and amount 0."""
-
-    kind: str  # bank.ledger.TRANSFER or READ
-    sender: str
-    receiver: str
-    amount: int
+from harness.yaml_cases import YamlFile
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One step of a set, in file order."""
+class Draft:
+    """A file that is read, and not yet checked against a cluster."""
 
-    line: int  # of the file, from 1
-    text: str  # canonical: "(A, J, 3)", "(A)", "LF", "F(n3)", "R(n3)"
-    action: Command | Fault  # FailLeader, Fail or Recover among the faults
-
-
-@dataclass(frozen=True, slots=True)
-class CaseSet:
-    """One set: who is live at its start, and what happens."""
-
-    number: int
-    live: frozenset[ReplicaId]
-    steps: tuple[Step, ...]
-    line: int  # of its first row
+    cases: Callable[[ClusterConfig], CaseFile]  # HarnessError with every problem of the file
+    overrides: Overrides = field(default_factory=dict)  # what the file says of the cluster
 
 
-def load(path: str | Path, config: ClusterConfig) -> tuple[CaseSet, ...]:
-    """The sets of a test-set file, in file order, never empty. HarnessError for a bad file."""
+def read(path: str | Path) -> Draft:
+    """The file as far as it can be understood without a cluster. HarnessError for a bad file."""
+    data, name = text_file.read(path, "a test set"), str(path)
     if Path(path).suffix.lower() in (".yaml", ".yml"):
-        problem = f"{path}: is YAML by its name, expected a CSV test set"
-        raise HarnessError(f"{problem} (a cluster's configuration is given with --config)")
-    data = text_file.read(path, "a CSV test set")
-    return parse_csv(data, str(path), config.nodes, config.accounts)
+        file = YamlFile(data, name)
+        return Draft(file.cases, file.overrides)
+    return Draft(lambda c: CaseFile(name, parse_csv(data, name, c.nodes, c.accounts)))
+
+
+def schema_text() -> str:
+    """The JSON Schema of YAML test sets, for editors: it knows the form, not the cluster."""
+    return (Path(__file__).parent / "testset.schema.json").read_text("utf-8")
+
+
+def load(path: str | Path, config: ClusterConfig) -> CaseFile:
+    """A whole file for this cluster; what it says of the cluster itself is left out."""
+    return read(path).cases(config)
 
 
 def parse_csv(data: bytes, name: str, nodes: int, accounts: Sequence[str]) -> tuple[CaseSet, ...]:
@@ -74,104 +62,9 @@ def parse_csv(data: bytes, name: str, nodes: int, accounts: Sequence[str]) -> tu
     return reading.finish()
 
 
-class Names:
-    """The replicas and accounts of one cluster, found in any letter case."""
-
-    def __init__(self, nodes: int, accounts: Sequence[str]) -> None:
-        self._replicas = {replica_name(replica): replica for replica in range(1, nodes + 1)}
-        self._accounts = {account.lower(): account for account in accounts}
-        self._expected_replica = f"expected n1..n{nodes}"
-        self._expected_account = f"expected {names_listed(accounts)}"
-
-    def replica(self, word: str) -> ReplicaId:
-        """The number of n3. ValueError: what was expected."""
-        replica = self._replicas.get(word.lower())
-        if replica is None:
-            raise ValueError(self._unknown("replica", word, list(self._replicas)))
-        return replica
-
-    def account(self, word: str) -> str:
-        """The account in the configuration's spelling. ValueError: what was expected."""
-        account = self._accounts.get(word.lower())
-        if account is None:
-            raise ValueError(self._unknown("account", word, list(self._accounts.values())))
-        return account
-
-    def _unknown(self, kind: str, word: str, known: list[str]) -> str:
-        expected = self._expected_replica if kind == "replica" else self._expected_account
-        if not word:
-            return f"an empty place, {expected}"
-        return f'unknown {kind} "{shown(word)}", {expected}{_hint(word, known)}'
-
-
-def _hint(word: str, known: list[str]) -> str:
-    """`nearest` in any letter case; nothing among so many names that comparing takes seconds."""
-    if len(known) > 1000:
-        return ""
-    word = shown(word)
-    hints = (nearest(spelling, known) for spelling in (word, word.upper(), word.lower()))
-    return next(filter(None, hints), "")
-
-
 _EXAMPLE = '1,"(A, J, 3)","[n1, n2, n3]"'
-_KNOWN_STEPS = "expected (A, J, 3), (A), LF, F(n3) or R(n3)"
-_CALL = re.compile(r"([a-z]*)\s*\(([^()]*)\)", re.IGNORECASE)
 _BARE_TRANSFER = re.compile(r"\w+\s*,\s*\w+\s*,\s*\d+")
 _LIST = re.compile(r"\[([^\[\]]*)\]|([^\[\]]*)")
-
-
-def positive(word: str) -> int:
-    """A whole number from 1 to LARGEST_NUMBER. ValueError: what was expected."""
-    if re.fullmatch("[0-9]+", word):
-        digits = word.lstrip("0")
-        if digits and len(digits) < 20 and int(digits) <= LARGEST_NUMBER:
-            return int(digits)
-        size = "is too large" if digits else "is not positive"
-    else:
-        size = "is not a positive whole number"
-    raise ValueError(f'"{shown(word)}" {size}, expected 1 to {LARGEST_NUMBER}')
-
-
-def parse_step(text: str, names: Names) -> tuple[str, Command | Fault]:
-    """One step in canonical text and as an action. ValueError: what is wrong and expected."""
-    if text.lower() == "lf":
-        return "LF", FailLeader()
-    if not text:
-        raise ValueError(f"an empty place, {_KNOWN_STEPS}")
-    call = _CALL.fullmatch(text)
-    word = call[1].upper() if call else ""
-    if call is None or word not in ("", "F", "R"):
-        hint = _hint(text, ["LF", "F(n3)", "R(n3)"])
-        raise ValueError(f'unknown step "{shown(text)}", {_KNOWN_STEPS}{hint}')
-    arguments = [argument.strip() for argument in call[2].split(",")]
-    try:
-        if word:
-            return _parse_fault(word, arguments, names)
-        command = _parse_command(arguments, names)
-    except ValueError as error:
-        raise ValueError(f"{shown(text)}: {error}") from None
-    return describe(*command), command
-
-
-def _parse_fault(word: str, arguments: list[str], names: Names) -> tuple[str, Fault]:
-    if len(arguments) != 1:
-        raise ValueError(f"{len(arguments)} replicas, expected one, as in {word}(n3)")
-    replica = names.replica(arguments[0])
-    fault = Fail(replica) if word == "F" else Recover(replica)
-    return f"{word}({replica_name(replica)})", fault
-
-
-def _parse_command(arguments: list[str], names: Names) -> Command:
-    if len(arguments) == 1:
-        return Command(READ, names.account(arguments[0]), "", 0)
-    if len(arguments) != 3:
-        raise ValueError(f"{len(arguments)} values, expected sender, receiver, amount or one name")
-    sender, receiver, amount = arguments
-    try:
-        number = positive(amount)
-    except ValueError as error:
-        raise ValueError(f"amount {error}") from None
-    return Command(TRANSFER, names.account(sender), names.account(receiver), number)
 
 
 @dataclass(slots=True)
@@ -274,12 +167,12 @@ class _Reading:
 
     def read_steps(self, row: Row) -> None:
         if _BARE_TRANSFER.fullmatch(row.steps):
-            what = f'unknown step "{shown(row.steps)}", {_KNOWN_STEPS}'
+            what = f'unknown step "{shown(row.steps)}", {PLAIN}'
             self.problem(row, STEPS, f"{what} (did you mean ({shown(row.steps)})?)")
             return
         for part in split(row.steps, ",;"):
             try:
-                text, action = parse_step(part, self.names)
+                text, action = parse_step(part, self.names, words=False)
                 self.sets[-1].steps.append(Step(row.line, text, action))
             except ValueError as error:
                 self.problem(row, STEPS, error)

@@ -15,7 +15,7 @@ _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 def read(path: str | Path, expected: str) -> bytes:
-    """The file's bytes. `expected` says what it should have been, such as "a CSV test set"."""
+    """The file's bytes. `expected` says what it should have been, such as "a test set"."""
     try:
         with open(path, "rb") as stream:
             data = stream.read(LARGEST + 1)

@@ -1,6 +1,9 @@
 """Messages as lines that a person reads, heartbeats summed up. Pure; live and simulated alike."""
 
-from bank.ballot import NO_BALLOT, Ballot, replica_name
+from collections.abc import Iterable
+
+from bank.ballot import NO_BALLOT, Ballot, Slot, replica_name
+from bank.effects import Executed, Persist
 from bank.ledger import NOOP, describe
 from bank.messages import (
     Accept,
@@ -21,9 +24,10 @@ from bank.messages import (
     StatePiece,
 )
 from bank.sessions import Request
-from harness.driver import TraceLine
+from harness.driver import Liveness, TraceLine
 
 SHOWN_REQUESTS = 8  # in one line; more are counted
+RETURNS = "returns"  # the note of a failed replica that is live again
 SHOWN_IN_VIEW = 1000  # of a NEW-VIEW, which is rare and worth reading in full
 
 
@@ -46,6 +50,21 @@ def span(first_slot: int, last_slot: int) -> str:
     if last_slot < first_slot:
         return ""
     return str(first_slot) if first_slot == last_slot else f"{first_slot}-{last_slot}"
+
+
+def describe_persist(persist: Persist) -> str:
+    """One transaction: promise, slots, checkpoint, watermark."""
+    parts: list[str] = []
+    if persist.promise_changed:
+        parts.append(f"promise {persist.promised}, highest number seen {persist.seen}")
+    for run in persist.runs:
+        slots = span(run.first_slot, run.first_slot + len(run.requests) - 1)
+        parts.append(f"{slots} in {run.ballot}: {describe_requests(tuple(run.requests))}")
+    if persist.checkpoint is not None:
+        parts.append(f"checkpoint {persist.checkpoint.slot}")
+    if persist.committed_upto is not None:
+        parts.append(f"committed up to {persist.committed_upto}")
+    return "; ".join(parts) or f"truncated up to {persist.truncated_upto}"
 
 
 def trace_line(at: int, direction: str, peer: str, message: Message) -> TraceLine:
@@ -100,13 +119,19 @@ def _parts(message: Message) -> tuple[Ballot | None, str, str]:
             return None, "", f"the process of {replica_name(peer)} died"
 
 
+def liveness_note(liveness: Liveness) -> str:
+    """That a replica failed or returned: for a driver to note, since the replica is not told."""
+    return RETURNS if liveness is Liveness.LIVE else liveness.value
+
+
 class Tracer:
     """Lines of one replica; heartbeats and the answers that say nothing new become counts."""
 
     def __init__(self) -> None:
         self.lines: list[TraceLine] = []
         self._heartbeats: dict[tuple[str, str], int] = {}  # by direction and ballot
-        self._claimed: dict[tuple[str, str], int] = {}  # last slot by direction and peer
+        # Ballot and last slot claimed, by direction and peer: in a new ballot votes count afresh.
+        self._claimed: dict[tuple[str, str], tuple[Ballot, Slot]] = {}
 
     def add(self, at: int, direction: str, peer: str, message: Message) -> None:
         """One message was read or sent."""
@@ -120,14 +145,20 @@ class Tracer:
         self.lines.append(trace_line(at, direction, peer, message))
 
     def _says_nothing(self, direction: str, peer: str, message: Accepted) -> bool:
-        known = self._claimed.get((direction, peer), 0)
-        self._claimed[direction, peer] = max(known, message.last_slot)
-        return message.last_slot <= known
+        claim = message.ballot, message.last_slot
+        known = self._claimed.get((direction, peer), (NO_BALLOT, 0))
+        self._claimed[direction, peer] = max(known, claim)
+        return claim <= known
 
-    def note(self, at: int, text: str) -> None:
+    def note(self, at: int, text: str, slots: str = "") -> None:
         """An event of the protocol itself."""
         self.settle(at)
-        self.lines.append(TraceLine(at, "note", "", "", "", "", text))
+        self.lines.append(TraceLine(at, "note", "", "", "", slots, text))
+
+    def executed(self, at: int, runs: Iterable[Executed]) -> None:
+        """Slots were committed and executed."""
+        for run in runs:
+            self.note(at, "executes", span(run.first_slot, run.first_slot + len(run.requests) - 1))
 
     def settle(self, at: int) -> None:
         """Write down the counts so far."""

@@ -2,19 +2,21 @@
 
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from rich.console import Console, RenderableType
 
 from bank.ballot import NO_BALLOT, Ballot
 from bank.status import ReplicaStatus, Role, SlotMark, SlotStatus
-from harness.check.verdict import Judgement, Verdict, overall
+from harness.cases import Balances, CaseSet, Expected, Leader, Outcomes
+from harness.check.expectations import Met, describe
+from harness.check.verdict import Judgement, Verdict, judge, overall
 from harness.config import ClusterConfig
-from harness.driver import CommitLog, Liveness, ReplicaView, TraceLine
+from harness.driver import CommitLog, Liveness, ReplicaView, TraceLine, Traces
 from harness.errors import EXIT_MACHINE, HarnessError
 from harness.history import Operation
 from harness.nemesis import Fail, FailLeader, Recover
 from harness.runner import Performance, Progress, SetReport, StepReport
-from harness.testset import CaseSet
 
 CHECKS = ("agreement", "conservation", "exactly_once", "linearizable", "progress")
 LIVE, GONE, DEAD = Liveness.LIVE, Liveness.DISCONNECTED, Liveness.CRASHED
@@ -75,7 +77,7 @@ def set_six() -> SetReport:
             StepReport("5.1", "(C, B, 1)", "success", None, 12, first, 1_100, 5),
             StepReport("5.2", "(D, F, 2)", "success", None, 13, first, 1_200, 5),
             StepReport("1", "(A, B, 4)", "success", None, 14, first, 600),
-            StepReport("2", "LF", "done", node=1),
+            StepReport("2", "LF", "done", node=1, begun_us=100),
             StepReport("3", "(I, D, 2)", "success", None, 15, second, 402_000),
             StepReport("4", "(E, J, 2)", "success", None, 16, second, 403_000),
         ),
@@ -89,6 +91,7 @@ def set_six() -> SetReport:
         judgements=judgements(),
         seconds=0.83,
         leaderless_us=401_000,
+        started_at=5_000_000,
     )
 
 
@@ -150,6 +153,42 @@ def long_set(failing: Sequence[int] = (7, 31), pending: Sequence[int] = (50,)) -
     )
 
 
+def graded() -> SetReport:
+    """Steps that only YAML can say, expectations of which two do not hold, and points."""
+    base, first, second = set_six(), Ballot(1, 1), Ballot(2, 2)
+    wanted = (
+        ("balances", Balances({"A": 2, "B": 5}), ("B 6",), 5),
+        ("outcomes", Outcomes({"1": "success"}), (), 2.5),
+        ("leader", Leader(frozenset({1, 3})), ("n2",), None),
+    )
+    met = [
+        Met(Expected(f"testsets/cut_off.yaml:{line}", key, what, points), describe(what), wrong)
+        for line, (key, what, wrong, points) in enumerate(wanted, 21)
+    ]
+    return replace(
+        base,
+        steps=(
+            StepReport("1", "(A, B, 4)", "success", None, 14, first, 600),
+            StepReport("2", "cut n1,n2<->n3,n4,n5", "done"),
+            StepReport("3", "delay n3->* 20-50 ms", "done"),
+            StepReport("4", "lose n3->n4 30 %", "done"),
+            StepReport("5", "duplicate *->* 5 %", "done"),
+            StepReport("6", "reorder *->* 5 %", "done"),
+            StepReport("7", "wait 200 ms", "done"),
+            StepReport("8", "heal", "done"),
+            StepReport("9", "fail leader before COMMIT", "done", node=1),
+            StepReport("10", "fail n3 in mid-checkpoint", "not-reached", node=3),
+            StepReport("11", "(I, D, 2)", "success", None, 15, second, 402_000),
+        ),
+        judgements=(
+            *base.judgements,
+            judge("expectations", ("testsets/cut_off.yaml:21: balances: …",)),
+        ),
+        expectations=tuple(met),
+        points=2.5,
+    )
+
+
 def many_accounts(accounts: int = 100, changed: int = 12) -> SetReport:
     """More accounts than are shown, with long names and large balances."""
     before = {f"account{number}": 1_000_000 for number in range(accounts)}
@@ -184,7 +223,8 @@ class FakeCluster:
             request = ("A", slot, "transfer", "A", "B", 1)
             self.committed.slots[slot] = (request, "success")
         self.reports = reports
-        self.traces = {1: READ, 2: TRACE, 3: READ}
+        failed = TraceLine(5_000_150, "note", "", "", "", "", "disconnected")
+        self.lines = {1: (failed, *READ), 2: TRACE, 3: READ}
         self.dropped = 0
         self.calls: list[str] = []
         self.start_hook = started
@@ -204,7 +244,13 @@ class FakeCluster:
         return self.views()[replica - 1].liveness
 
     def trace(self, replica: int) -> tuple[Sequence[TraceLine], int]:
-        return self.traces.get(replica, ()), self.dropped
+        return self.lines.get(replica, ()), self.dropped
+
+    def traces(self) -> Traces:
+        traces = Traces(range(1, 6), 100)
+        for replica, lines in self.lines.items():
+            traces.add(replica, lines)
+        return traces
 
     def slots(self, replica: int, slots: Sequence[int]) -> tuple[SlotStatus, ...]:
         status = self.views()[replica - 1].status
@@ -249,16 +295,16 @@ class FakeRunner:
         self.reports.append(report)
         return report
 
-    def poke(self, action: object) -> StepReport:
+    def poke(self, action: object) -> tuple[StepReport, ...]:
         self.poked.append(action)
         match action:
             case Fail(replica):
-                return StepReport("+", f"F(n{replica})", "done", node=replica)
+                return (StepReport("+", f"F(n{replica})", "done", node=replica),)
             case Recover(replica):
-                return StepReport("+", f"R(n{replica})", "done", node=replica)
+                return (StepReport("+", f"R(n{replica})", "done", node=replica),)
             case FailLeader():
-                return StepReport("+", "LF", "no-leader")
-        return StepReport("+", "(A, B, 3)", "success", None, 17, Ballot(2, 2), 800)
+                return (StepReport("+", "LF", "no-leader"),)
+        return (StepReport("+", "(A, B, 3)", "success", None, 17, Ballot(2, 2), 800),)
 
     def pending(self) -> list[Operation]:
         return self.waiting

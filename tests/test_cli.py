@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -19,7 +20,7 @@ from screen_fakes import (
     troubled,
 )
 
-from harness import cli, commands
+from harness import cli, commands, launch
 from harness.check.verdict import Judgement, Verdict
 
 CSV = '1,"(A, J, 3)","[n1, n2, n3, n4, n5]"\n2,"(A, J, 3)","[n1, n2, n3]"\n'
@@ -46,7 +47,7 @@ class Bench:
         self.before_set = lambda: None
         self.waiting = []
         self.settings = None
-        monkeypatch.setattr(cli, "_open_cluster", self.open)
+        monkeypatch.setattr(launch, "_live", self.open)
         monkeypatch.setattr(cli, "Runner", self.make_runner)
         self.type("")
 
@@ -54,7 +55,7 @@ class Bench:
         self.settings = settings
         return self.cluster
 
-    def make_runner(self, cluster, settings, sets, on_progress):
+    def make_runner(self, cluster, settings, sets, on_progress, on_done):
         runner = FakeRunner(self.reports, on_progress, lambda: self.before_set())
         runner.waiting = self.waiting
         return runner
@@ -95,8 +96,7 @@ def test_invalid_is_1_and_says_how_to_repeat(bench, capsys):
 
 def test_unknown_is_3(bench, capsys):
     report = set_six()
-    bench.reports = [SimpleNamespace(**{n: getattr(report, n) for n in report.__slots__})]
-    bench.reports[0].judgements = (*report.judgements[:3], UNKNOWN)
+    bench.reports = [replace(report, judgements=(*report.judgements[:3], UNKNOWN))]
     assert bench.run("--no-step") == 3
 
 
@@ -131,6 +131,40 @@ def test_no_step_reads_no_input(bench):
 def test_no_standard_input_at_all(bench, monkeypatch):
     monkeypatch.setattr(sys, "stdin", None)
     assert bench.run() == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "again"),
+    [
+        ([], "y.csv --seed 7"),
+        (["--failure", "crash", "--nodes", "9"], "y.csv --nodes 9 --failure crash --seed 7"),
+        (["--data", "{folder}/data"], "y.csv --seed 7"),  # other data another time
+        (["--config", "{folder}/c.yaml"], "y.csv --config {folder}/c.yaml --seed 7"),
+        (["--config", "{folder}/c.yaml"], "y.yaml --seed 7"),
+    ],
+)
+def test_what_is_saved_says_how_to_run_it_again(
+    bench, capsys, monkeypatch, tmp_path, arguments, again
+):
+    monkeypatch.setenv("COLUMNS", "300")
+    (tmp_path / "c.yaml").write_text("heartbeat_ms: 30\n")
+    bench.reports = [replace(set_six(), steps=())]
+    bench.type(f"save {tmp_path}/{again.split(' ')[0]}\nquit\n")
+    assert bench.run("--seed", "7", *(word.format(folder=tmp_path) for word in arguments)) == 0
+    command = f"again: python run.py {tmp_path}/{again.format(folder=tmp_path)}\n"
+    assert command in capsys.readouterr().out
+    if again.startswith("y.yaml"):
+        assert "heartbeat_ms: 30" in (tmp_path / "y.yaml").read_text()
+
+
+def test_csv_cannot_hold_what_a_yaml_file_says_of_its_cluster(bench, capsys, tmp_path):
+    bench.file = str(tmp_path / "x.yaml")
+    (tmp_path / "x.yaml").write_text("cluster: {heartbeat_ms: 30}\nsets:\n  - live: [n1]\n")
+    bench.reports = [replace(set_six(), steps=())]
+    bench.type(f"save {tmp_path}/y.csv\nquit\n")
+    assert bench.run() == 0
+    out = capsys.readouterr().out.replace("\n", " ")
+    assert "heartbeat_ms does not fit into CSV" in out and not (tmp_path / "y.csv").exists()
 
 
 # ---- json --------------------------------------------------------------------------------------
@@ -229,7 +263,7 @@ def test_ctrl_c_is_130_and_stops_the_cluster(bench, capsys, monkeypatch, when):
                 cli, "_lines", lambda *_: SimpleNamespace(read=lambda _: interrupt())
             )
         case "load":
-            monkeypatch.setattr(cli.testset, "load", lambda *_: interrupt())
+            monkeypatch.setattr(cli.testset, "read", lambda *_: interrupt())
     assert bench.run() == 130
     assert capsys.readouterr().err == "interrupted\n"
     assert bench.cluster.calls == ([] if when == "load" else ["start", "stop"])
@@ -266,7 +300,7 @@ def test_a_reader_that_left_is_quiet(bench, capsys, monkeypatch):
     stream = stdout_on(monkeypatch, writing)
     assert bench.run("--no-step") == cli.EXIT_UNREAD
     assert capsys.readouterr().err == ""
-    assert bench.cluster.calls in ([], ["start", "stop"])
+    assert bench.cluster.calls in (["stop"], ["start", "stop"])
     stream.close()  # must not raise either: this is what happens at exit
 
 

@@ -20,10 +20,12 @@ from screen_fakes import (
 )
 
 from bank.ledger import READ, TRANSFER
-from harness import console as prompts
-from harness.console import PipedLines, ProgressLine, Prompt, Refused, TerminalLines, complete
-from harness.nemesis import Fail, FailLeader, Recover
-from harness.testset import Command
+from harness import console_lines
+from harness.cases import CaseFile, Command, Wait
+from harness.console import Prompt
+from harness.console_lines import PipedLines, Refused, TerminalLines, complete
+from harness.console_view import ProgressLine
+from harness.nemesis import Fail, FailLeader, Heal, KillAt, LinkFault, Recover
 
 
 class Session:
@@ -38,7 +40,10 @@ class Session:
         self.cluster = FakeCluster(reports)
         self.runner = FakeRunner(reports)
         line = ProgressLine(self.console, enabled=False)
-        self.prompt = Prompt(self.console, self.runner, self.cluster, CONFIG, cases(reports), line)
+        file = CaseFile("x.csv", tuple(cases(reports)))
+        self.prompt = Prompt(
+            self.console, self.runner, self.cluster, CONFIG, file, line, lambda path: f"run {path}"
+        )
 
     def piped(self, text):
         self.prompt.step_through(PipedLines(io.StringIO(text), self.console))
@@ -133,7 +138,18 @@ def test_echoes_hide_control_codes():
         ("PrintSlots n1 3-4", "  4   E executed"),
         ("PrintSteps", "(E, J, 2)"),
         ("Performance", "p90"),
-        ("help", "PrintStatus 12 [13 20-29 …]"),
+        ("timeline", "n1 disconnected (LF)"),
+        ("timeline", "n2 leads (2, n2)"),
+        ("explain 16", "n2   proposes it"),
+        ("explain 16", "answered after 403 ms"),
+        ("explain 17", "nobody knows it to be committed"),
+        ("diff n1 n2", "n1 is 2 slots behind"),
+        ("DIFF 3 4", "n3 and n4 do not differ"),
+        ("help", "PrintStatus 12 [20-29]"),
+        ("help", "fail n3, recover n3"),
+        ("help signs", "was too small"),
+        ("help FAIL", "before COMMIT"),
+        ("help recover", "recover n3: fail a replica as --failure says; bring it back."),
     ],
 )
 def test_commands_show(line, shown):
@@ -158,9 +174,9 @@ def test_long_logs_show_their_end():
     assert " 61   E" in text and " 60   E" not in text and "PrintSlots n1 1-60" in text
 
 
-def test_times_count_from_the_first_message_anywhere():
+def test_times_count_from_the_start_of_the_set():
     session = Session()
-    assert " 1.4 " in session.after_one_set("PrintLog n1")  # n2 read its first 1.4 ms earlier
+    assert " 1.4 " in session.after_one_set("PrintLog n1")
 
 
 @pytest.mark.parametrize(
@@ -168,6 +184,15 @@ def test_times_count_from_the_first_message_anywhere():
     [
         ("fail n3", Fail(3)),
         ("recover N1", Recover(1)),
+        ("fail 3", Fail(3)),
+        ("fail leader", FailLeader()),
+        ("fail leader before commit", FailLeader("before COMMIT")),
+        ("Fail 3 BEFORE commit", KillAt(3, "before COMMIT")),
+        ("cut n1 -> n2,n3", LinkFault("cut", frozenset({(1, 2), (1, 3)}))),
+        ("delay n1<->n2 5 ms", LinkFault("delay", frozenset({(1, 2), (2, 1)}), 100, 5000, 5000)),
+        ("lose n1->n2 30 %", LinkFault("lose", frozenset({(1, 2)}), 30)),
+        ("heal", Heal()),
+        ("wait 20 ms", Wait(20_000)),
         ("LF", FailLeader()),
         ("send a B 3", Command(TRANSFER, "A", "B", 3)),
         ("send (A, B, 3)", Command(TRANSFER, "A", "B", 3)),
@@ -207,9 +232,23 @@ def test_pokes_are_listed_by_print_steps_until_the_next_set():
         ("send A B", "expected send A B 3"),
         ("send A Z 3", 'unknown account "Z"'),
         ("send A B 0", "not positive"),
+        ("help x", 'no command "x"'),
         ("fail n1", "n1 is disconnected already"),
+        ("fail n9", 'unknown replica "n9"'),
+        ("fail leader before lunch", 'no point "before lunch"'),
+        ("cut n1", 'found "n1", expected links'),
+        ("cut", "expected cut n1->n3"),
+        ("wait", "expected wait 200 ms"),
+        ("wait for it", "expected milliseconds"),
+        ("save", "expected save FILE"),
+        ("save x.txt", "expected a name that ends in .csv or .yaml"),
+        ("save /nowhere/x.csv", "cannot be written (No such file or directory)"),
         ("recover n2", "n2 is live already"),
         ("next 3", "expected next"),
+        ("explain", "expected explain 12"),
+        ("explain 1-2", "2 slots, expected one at a time"),
+        ("diff n1", "expected diff n1 n5"),
+        ("diff n1 1", "n1 twice"),
     ],
 )
 def test_refusals_take_one_line(line, told):
@@ -224,9 +263,10 @@ def test_who_stopped_by_itself_is_not_recovered():
     assert "n5 stopped by itself" in session.after_one_set("recover n5")
 
 
-def test_every_word_does_something():
-    for word in prompts.WORDS:
-        example = word.usage.replace("[n1]", "").replace("[1-20]", "").split(" [")[0]
+def test_every_word_does_something(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for word in console_lines.WORDS:
+        example = word.usage.replace("FILE", "x.csv").split(" [")[0]
         if word.name == "recover":
             example = "recover n1"
         text = Session().after_one_set(example)
@@ -248,12 +288,31 @@ def test_every_word_does_something():
         ("PrintSlots n1 ", "", []),
         ("send ", "a", ["A"]),
         ("send A ", "j", ["J"]),
+        ("diff n1 ", "n5", ["n5"]),
+        ("fail ", "l", ["leader"]),
+        ("fail n3 ", "before", ["before the write", "before COMMIT"]),
+        ("fail n3 before ", "", []),
+        ("cut ", "n1", ["n1->"]),
+        ("cut ", "n1->N2", ["n1->n2"]),
+        ("lose ", "n1<->n5", ["n1<->n5"]),
+        ("help ", "sig", ["signs"]),
+        ("help ", "printd", ["PrintDB"]),
+        ("", "save", ["save ", "save! "]),
         ("quit ", "", []),
         ("bogus ", "", []),
     ],
 )
 def test_completion(before, word, offered):
     assert complete(CONFIG, before, word) == offered
+
+
+def test_completion_of_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one.csv").touch()
+    (tmp_path / "once").mkdir()
+    assert complete(CONFIG, "save ", "on") == ["once/", "one.csv"]
+    assert complete(CONFIG, "save! ", "one") == ["one.csv"]
+    assert complete(CONFIG, "save ", "[") == []
 
 
 class FakeReadline(SimpleNamespace):
@@ -347,5 +406,5 @@ def test_no_progress_in_pipes():
 
 def test_parse_refuses_with_the_usage():
     with pytest.raises(Refused, match="PrintLog: expected PrintLog n1"):
-        prompts.parse("printlog")
-    assert prompts.parse("") == ("next", [])
+        console_lines.parse("printlog")
+    assert console_lines.parse("") == ("next", [])

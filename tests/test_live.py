@@ -28,7 +28,7 @@ def run_file(path, config, data=None):
     try:
         cluster.start()
         runner = Runner(cluster, config, sets)
-        reports = [runner.run_next() for _ in sets]
+        reports = [runner.run_next() for _ in sets.sets]
         marks = {
             replica: "".join(s.mark.value for s in cluster.slots(replica, range(1, 12)))
             for replica in range(1, config.nodes + 1)
@@ -124,8 +124,11 @@ def test_a_leader_that_returns_does_not_depose_its_successor(mode):
             lambda: cluster.views()[first - 1].status.following.replica == second, 5_000_000
         ), ballot
         assert cluster.leader() == second
+        notes = [line.text for line in cluster.trace(first)[0] if line.direction == "note"]
     finally:
         cluster.stop()
+    failed = {"disconnect": "disconnected", "crash": "crashed", "pause": "paused"}[mode]
+    assert [note for note in notes if note in (failed, "returns")] == [failed, "returns"]
 
 
 def test_without_a_quorum_there_is_no_leader_to_fail():
@@ -196,6 +199,50 @@ def test_a_replica_without_its_file_is_refused_and_the_others_go_on(tmp_path, da
     assert "n2.db" in (report.views[1].trouble or "")
     assert report.steps[-1].outcome == "success"
     assert runner.verdict() is Verdict.VALID
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="opens another process's queue")
+def test_a_queue_with_a_malformed_frame_is_replaced_and_nobody_is_taken_for_dead(tmp_path):
+    path = write(tmp_path, '1,"(A, B, 1)","[n1, n2, n3]"\n2,"(B, A, 1)","[n1, n2, n3]"\n')
+    config = ClusterConfig(nodes=3, seed=1)
+    cluster = LiveCluster(config)
+    try:
+        cluster.start()
+        runner = Runner(cluster, config, load(path, config))
+        ballot = runner.run_next().ballot
+        leader, reader = ballot.replica, ballot.replica % 3 + 1
+        with open(queue_between(cluster, leader, reader), "wb", buffering=0) as queue:
+            queue.write(b"\5\0\0\0bogus")
+        report = runner.run_next()
+        assert report.ballot == ballot, "nobody stood for leader"
+        assert len({view.status.digest for view in report.views}) == 1, "the reader hears again"
+        notes = [line.text for replica, line in cluster.traces().notes if replica == reader]
+        assert any("is damaged and replaced" in note for note in notes)
+        # The new queue's end is a notice of death, as ever: the harness kept no end of it.
+        cluster.apply(Fail(leader, "crash"))
+        assert cluster.run_until(lambda: cluster.leader() not in (None, leader), 5_000_000)
+        downs = [line.peer for line in cluster.trace(reader)[0] if line.label == "DOWN"]
+        assert downs == [f"n{leader}"]
+        assert runner.verdict() is Verdict.VALID
+    finally:
+        cluster.stop()
+
+
+def queue_between(cluster, writer, reader):
+    """The path of a pipe that one replica writes and another reads."""
+
+    def pipes(replica, mode):
+        folder = Path(f"/proc/{cluster.fleet.handles[replica].process.pid}")
+        return {
+            os.readlink(end): end
+            for end in (folder / "fd").iterdir()
+            if os.readlink(end).startswith("pipe:")
+            and int((folder / "fdinfo" / end.name).read_text().split()[3], 8) & 3 == mode
+        }
+
+    written, read = pipes(writer, os.O_WRONLY), pipes(reader, os.O_RDONLY)
+    (pipe,) = written.keys() & read.keys()
+    return written[pipe]
 
 
 def test_temporary_data_are_gone_after_the_end(tmp_path, monkeypatch):

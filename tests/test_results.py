@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import jsonschema
 import pytest
-from screen_fakes import CHECKS, CONFIG, long_set, pending_operation, set_six, troubled
+from screen_fakes import CHECKS, CONFIG, graded, long_set, pending_operation, set_six, troubled
 
+from harness.cases import CaseFile
 from harness.check.verdict import Verdict
 from harness.report.results import document
 
@@ -36,10 +37,11 @@ def fixed(**properties):
 
 STEP = fixed(
     step={"type": "string"},
-    outcome={"enum": ["success", "failed", "pending", "done", "no-leader"]},
+    outcome={"enum": ["success", "failed", "pending", "done", "no-leader", "not-reached"]},
     value=optional({"type": "integer"}),
     slot=optional({"type": "integer", "minimum": 1}),
     ballot=BALLOT,
+    begun_ms=optional({"type": "number", "minimum": 0}),
     latency_ms=optional({"type": "number", "minimum": 0}),
     carried_from=optional(COUNT),
     node=optional(REPLICA),
@@ -54,6 +56,15 @@ STATE = fixed(
     digest={"type": "string"},
     balances={"type": "object", "additionalProperties": {"type": "integer"}},
 )
+POINTS = {"type": "number", "minimum": 0}
+EXPECTATION = fixed(
+    where={"type": "string", "pattern": r"^.+:[1-9][0-9]*$"},
+    key={"enum": ["balances", "outcomes", "pending", "leader", "slots", "statuses", "checks"]},
+    expected={"type": "string", "minLength": 1},
+    holds={"type": "boolean"},
+    reason={"type": "string"},
+    points=optional(POINTS),
+)
 SET = fixed(
     set={"type": "integer"},
     live={"type": "array", "items": REPLICA},
@@ -62,7 +73,12 @@ SET = fixed(
     steps={"type": "array", "items": STEP},
     replicas={"type": "object", "additionalProperties": STATE, "minProperties": 5},
     checks=fixed(**dict.fromkeys(CHECKS, VERDICT)),
+    started_at_us=COUNT,
     seconds={"type": "number"},
+    points=optional(POINTS),
+    scored=optional(POINTS),
+    scored_of=optional(POINTS),
+    expectations={"type": "array", "items": EXPECTATION},
 )
 SCHEMA = fixed(
     file={"type": "string"},
@@ -70,23 +86,26 @@ SCHEMA = fixed(
     durability={"enum": ["process", "power", "memory"]},
     nodes={"type": "integer"},
     seed={"type": "integer"},
+    sets_in_file=COUNT,
     sets={"type": "array", "items": SET},
     pending={
         "type": "array",
         "items": fixed(step={"type": "string"}, client={"type": "string"}, set=COUNT),
     },
     verdict=VERDICT,
+    points=POINTS,
+    points_of=POINTS,
     seconds={"type": "number"},
 )
 
 
 def built(*reports):
-    return document("x.csv", CONFIG, reports, [pending_operation()], Verdict.INVALID)
+    return document(CaseFile("x.csv", ()), CONFIG, reports, [pending_operation()], Verdict.INVALID)
 
 
-@pytest.mark.parametrize("report", [set_six(), troubled(), long_set()], ids=["six", "bad", "long"])
+@pytest.mark.parametrize("report", [set_six, troubled, long_set, graded])
 def test_shape(report):
-    result = json.loads(json.dumps(built(report)))
+    result = json.loads(json.dumps(built(report())))
     jsonschema.validate(result, SCHEMA)
 
 
@@ -121,12 +140,29 @@ def test_a_set():
     assert found["replicas"]["n2"]["balances"]["A"] == 2
 
 
+def test_expectations_and_points():
+    found = built(graded())["sets"][0]
+    assert (found["points"], found["scored"], found["scored_of"]) == (2.5, 2.5, 10)
+    assert found["expectations"][0] == {
+        "where": "testsets/cut_off.yaml:21",
+        "key": "balances",
+        "expected": "A 2, B 5",
+        "holds": False,
+        "reason": "expected A 2, B 5, found B 6",
+        "points": 5,
+    }
+    assert [expected["holds"] for expected in found["expectations"]] == [False, True, False]
+    pointless = built(set_six())["sets"][0]
+    assert pointless["scored"] is None and pointless["expectations"] == []
+
+
 def test_steps():
     steps = built(set_six(), troubled())["sets"]
     first = steps[0]["steps"][0]
     assert first["step"] == "(C, B, 1)" and first["outcome"] == "success"
     assert (first["slot"], first["ballot"], first["latency_ms"]) == (12, [1, "n1"], 1.1)
     assert first["carried_from"] == 5 and first["value"] is None and first["node"] is None
+    assert first["begun_ms"] is None  # an invented set has no times
     assert steps[0]["steps"][3]["node"] == "n1" and steps[0]["steps"][3]["outcome"] == "done"
     outcomes = [(step["outcome"], step["value"]) for step in steps[1]["steps"]]
     assert outcomes[2:5] == [("failed", None), ("success", 2), ("no-leader", None)]

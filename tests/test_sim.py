@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -16,7 +17,7 @@ from bank.ballot import NO_BALLOT, Ballot
 from bank.effects import Persist, Run
 from bank.invariants import Violation
 from bank.ledger import TRANSFER
-from bank.messages import PeerDown
+from bank.messages import Accepted, PeerDown
 from bank.status import Role, SlotMark
 from harness.check.verdict import Verdict
 from harness.config import ClusterConfig
@@ -30,6 +31,7 @@ from harness.sim.process import ProcessRules
 from harness.sim.swarm import SwarmOptions, run_seed
 from harness.sim.world import SimCluster, WorldRules
 from harness.testset import load
+from harness.tracing import Tracer
 
 ROOT = Path(__file__).parents[1]
 TEN_SETS = ROOT.parent / "shared" / "testsets" / "ten-sets.csv"
@@ -42,7 +44,7 @@ import hashlib, sys
 from harness.sim.swarm import SwarmOptions, run_seed
 digest = hashlib.sha256()
 for seed in (3, 7, 11):
-    run_seed(seed, SwarmOptions(), sink=lambda line: digest.update(line.encode() + b"\\n"))
+    run_seed(seed, SwarmOptions(), sink=lambda event: digest.update(repr(event).encode()))
 sys.stdout.write(digest.hexdigest())
 """
 
@@ -75,8 +77,8 @@ def test_same_seed_same_bytes_whatever_the_hash_seed():
     assert len(digests) == 1
     here = hashlib.sha256()
     for seed in (3, 7, 11):
-        for line in trace(seed):
-            here.update(line.encode() + b"\n")
+        for event in trace(seed):
+            here.update(repr(event).encode())
     assert digests == {here.hexdigest()}
 
 
@@ -280,6 +282,32 @@ def test_traces_are_kept_cut_and_begun_afresh():
     assert world.trace(1) == ((), 0)
 
 
+@pytest.mark.parametrize(
+    ("mode", "note"),
+    [("disconnect", "disconnected"), ("crash", "crashed"), ("pause", "paused")],
+)
+def test_a_trace_says_when_its_replica_failed_and_returned(mode, note):
+    world = cluster()
+    settle(world, pay(world))
+    world.apply(Fail(3, mode))
+    failed_at = world.now()
+    settle(world, pay(world, "C"))
+    world.apply(Recover(3))
+    lines, _ = world.trace(3)
+    found = [(line.text, line.at) for line in lines if line.text in (note, "returns")]
+    assert found == [(note, failed_at), ("returns", world.now())]
+    assert not [line for line in lines if failed_at < line.at < world.now()]
+
+
+def test_votes_of_a_new_ballot_are_no_heartbeats():
+    tracer = Tracer()
+    for ballot, last_slot in [((1, 1), 3), ((1, 1), 3), ((2, 2), 3), ((2, 2), 2), ((1, 1), 3)]:
+        tracer.add(0, "in", "n2", Accepted(Ballot(*ballot), 1, last_slot, 0))
+    tracer.settle(0)
+    lines = [line for line in tracer.take() if line.label != "HEARTBEAT"]
+    assert [(line.ballot, line.slots) for line in lines] == [("(1, n1)", "1-3"), ("(2, n2)", "1-3")]
+
+
 def test_drifting_clocks_reach_their_deadlines():
     world = cluster(WorldRules(drift_ppm=200_000), nodes=5)
     settle(world, pay(world))
@@ -392,7 +420,7 @@ def run_file(path, config):
     world = SimCluster(config)
     world.start()
     runner = Runner(world, config, sets)
-    return [runner.run_next() for _ in sets], runner
+    return [runner.run_next() for _ in sets.sets], runner
 
 
 @pytest.mark.parametrize("failure", ["disconnect", "crash", "pause"])
@@ -411,6 +439,35 @@ def test_ten_sets_reach_the_derived_balances_every_time(failure):
             live = [v.status for v in report.views if v.liveness is Liveness.LIVE]
             assert all(status.balances == wanted["balances"] for status in live)
             assert len({status.executed_upto for status in live}) == 1
+
+
+def test_reports_say_when_steps_began():
+    reports, _ = run_file(ROOT / "testsets" / "leader_failure.csv", ClusterConfig(seed=1))
+    for report, following in pairwise(reports):
+        assert report.started_at + report.seconds * SECOND <= following.started_at
+    for report in reports:
+        begun = [step.begun_us for step in report.steps if step.carried_from is None]
+        assert begun == sorted(begun) and begun[0] >= 0
+        assert begun[-1] <= report.seconds * SECOND
+    asked, failure, *_ = reports[1].steps
+    assert failure.text == "LF" and failure.begun_us >= asked.begun_us + asked.latency_us
+
+
+def test_what_is_answered_between_two_sets_is_listed_in_the_next(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text('1,"(A, J, 3)",n1;n2\n,"(B, J, 3)"\n2,"(A)",n1;n2;n3\n')
+    config = ClusterConfig(seed=1)
+    world = SimCluster(config)
+    runner = Runner(world, config, load(path, config))
+    world.start()
+    runner.run_next()
+    world.apply(Recover(3))
+    assert world.run_until(lambda: not world.pending(), 5 * SECOND)
+    world.run_until(lambda: False, 1)
+    report = runner.run_next()
+    found = [(s.label, s.outcome, s.carried_from, s.latency_us) for s in report.steps]
+    assert found[:2] == [("1.1", "success", 1, None), ("1.2", "success", 1, None)]
+    assert report.leaderless_us <= report.seconds * SECOND
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "testsets").glob("*.csv")), ids=lambda p: p.stem)

@@ -15,6 +15,7 @@ from bank.replica import Replica
 from harness.commands import find
 from harness.errors import HarnessError
 from harness.sim import coverage
+from harness.sim.columns import LEGEND
 from harness.sim.mix import KINDS, SwarmOptions, draw
 from harness.sim.swarm import Tally, run_seed, run_seeds
 
@@ -275,11 +276,20 @@ def test_a_failing_seed_is_printed_with_the_command_that_repeats_it(monkeypatch)
     assert "python run.py simulate --seeds 7 --nodes 5 --trace" in text
 
 
-def test_a_trace_has_one_line_per_event():
-    code, text = simulate("--seeds", "3", "--trace")
+def test_a_trace_has_a_column_for_each_replica_and_the_legend_once():
+    code, text = simulate("--seeds", "3:5", "--nodes", "3", "--faults", "none", "--trace")
+    lines = text.splitlines()
     assert code == 0
-    assert "n1 ← client REQUEST" in text
-    assert "no violation" in text
+    assert [line for line in lines if line in LEGEND] == list(LEGEND)
+    heads = {line for line in lines if line.lstrip().startswith("ms │")}
+    assert [head.split("│")[1:] for head in heads] == [
+        ["n1".ljust(28), "n2".ljust(28), "n3".ljust(28), "clients"]
+    ]
+    second = next(line for line in lines if "←n1 PREPARE" in line).split("│")
+    assert second[1].isspace()
+    assert second[2].startswith("←n1 PREPARE (1, n1)")
+    assert sum("→all PREPARE (1, n1)" in line for line in lines) == 2, "once a seed, not per peer"
+    assert text.count("no violation") == 2
 
 
 @pytest.mark.parametrize(

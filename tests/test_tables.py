@@ -21,6 +21,7 @@ from screen_fakes import (
     TRACE,
     FakeCluster,
     FakeRunner,
+    graded,
     judgements,
     long_set,
     many_accounts,
@@ -31,11 +32,12 @@ from screen_fakes import (
     troubled,
     view,
 )
+from test_story import made_up
 
 from bank.status import Role, SlotMark, SlotStatus
-from harness import table_answers, tables
+from harness import table_answers, table_verdict, tables
 from harness.check.verdict import Verdict
-from harness.console import WORDS
+from harness.console_lines import WORDS, listed_words, word_named
 from harness.driver import TraceLine
 from harness.runner import StepReport
 from harness.table_cells import Column, Grid, Parts, cell, duration, percentile
@@ -53,6 +55,15 @@ def many_screen():
     return screen(report, report.views[0].status.balances)
 
 
+def graded_screen() -> RenderableType:
+    runner = FakeRunner([graded()])
+    runner.run_next()
+    end = table_verdict.verdict_lines(
+        runner.verdict(), runner.reports, [], runner.performance(), (2.5, 12)
+    )
+    return Group(screen(graded()), end)
+
+
 def answers() -> RenderableType:
     cluster = FakeCluster([set_six()])
     views = cluster.views()
@@ -68,22 +79,30 @@ def answers() -> RenderableType:
         table_answers.log_slots(views[1], cluster.slots(2, [15, 16, 17]), committed, "and more"),
         tables.Balances(views[:1], list(AFTER), among=views),
         table_answers.performance(runner.performance()),
-        tables.verdict_lines(
+        table_verdict.verdict_lines(
             Verdict.VALID, runner.reports, [pending_operation()], runner.performance()
         ),
-        table_answers.help_screen([(word.usage, word.shows) for word in WORDS]),
+        table_answers.help_screen(listed_words()),
+        table_answers.signs(),
+        table_answers.help_word("fail n3", "fail a replica", word_named("fail").more),
         table_answers.refusal('unknown command "x"'),
         tables.progress_line(progress(set_six())),
     ]
     return Group(*(line for part in parts for line in (part, Text())))
 
 
+def stories() -> RenderableType:
+    return Group(*(line for part in made_up() for line in (part, Text())))
+
+
 GOLDENS = {
     "set_six": lambda: screen(set_six()),
     "troubled": lambda: screen(troubled()),
+    "graded": graded_screen,
     "long_set": lambda: screen(long_set()),
     "many_accounts": many_screen,
     "answers": answers,
+    "stories": stories,
 }
 
 
@@ -165,6 +184,16 @@ def test_data_is_never_markup():
         (StepReport("1", "F(n2)", "done", node=2), "pause", "n2 paused"),
         (StepReport("1", "F(n2)", "done", node=2), "disconnect", "n2 disconnected"),
         (StepReport("1", "R(n2)", "done", node=2), "disconnect", "n2 returned"),
+        (StepReport("1", "cut n1->*", "done"), "crash", "nothing arrives"),
+        (StepReport("1", "heal n1->n2", "done"), "crash", "whole again"),
+        (StepReport("1", "wait 5 ms", "done"), "crash", "waited"),
+        (StepReport("1", "fail n2 after the write", "done", node=2), "pause", "n2 died"),
+        (
+            StepReport("1", "fail n2 after the write", "not-reached", node=2),
+            "pause",
+            "– not-reached by n2",
+        ),
+        (StepReport("1", "fail leader before COMMIT", "no-leader"), "pause", "– no-leader"),
     ],
 )
 def test_step_result(step, failure, shown):
@@ -267,11 +296,28 @@ def test_who_stopped_by_itself_says_why():
 
 
 def test_reasons_stand_on_lines_of_their_own():
-    lines = render(tables.check_lines(troubled().judgements), 80).splitlines()
+    lines = render(table_verdict.check_lines(troubled().judgements), 80).splitlines()
     assert lines[0].split("  ")[0] == " ✗ agreement"
     assert lines[1] == " ✗ agreement: slot 17: n1 executed (A, B, 1), n2 (B, A, [1])"
     assert lines[2] == " ? linearizable: slots up to 10 are from an earlier run"
-    assert len(render(tables.check_lines(judgements()), 80).splitlines()) == 1
+    assert len(render(table_verdict.check_lines(judgements()), 80).splitlines()) == 1
+
+
+def test_each_expectation_that_does_not_hold_stands_where_the_file_says_it():
+    printed = render(screen(graded()), 140)
+    assert "✗ testsets/cut_off.yaml:21: balances: expected A 2, B 5, found B 6" in printed
+    assert "✗ testsets/cut_off.yaml:23: leader: expected leader n1 or n3, found n2" in printed
+    assert "cut_off.yaml:22" not in printed and "…" not in printed
+    assert "2.5 of 10 points" in printed
+
+
+def test_points_of_a_set_need_all_of_it():
+    assert graded().score == (2.5, 10)
+    whole = replace(graded(), judgements=judgements())
+    assert whole.score == (5, 10)
+    assert set_six().score is None
+    assert table_verdict.points(1, 1) == "1 of 1 point"
+    assert table_verdict.points(0.1 + 0.2, 1_000_000) == "0.3 of 1000000 points"
 
 
 @pytest.mark.parametrize(
@@ -281,7 +327,7 @@ def test_reasons_stand_on_lines_of_their_own():
 def test_time_without_a_commit_is_told_when_it_is_news(outcome, leaderless_us, told):
     steps = (StepReport("1", "x", outcome),)
     report = replace(set_six(), steps=steps, leaderless_us=leaderless_us)
-    assert ("no commit for" in render(tables.set_timing(report), 80)) == told
+    assert ("no commit for" in render(table_verdict.set_timing(report), 80)) == told
 
 
 @pytest.mark.parametrize(
@@ -310,6 +356,15 @@ def test_a_new_view_is_listed_once_with_its_noops():
     assert len(lines) == 2
     assert lines[1].split("  ")[0].strip() == "1.1"
     assert " n2 " in lines[1] and " 2 " in lines[1] and "n1 n3" in lines[1]
+
+
+@pytest.mark.parametrize("fate", ["lost", "held", "doubled"])
+def test_what_a_link_did_to_a_message_is_told_and_is_no_reading_of_it(fate):
+    line = replace(TRACE[4], direction=fate, peer="n2")
+    log = table_answers.message_log([line], 0, view(3, AFTER), 5_000_000)
+    assert f"n2    NEW-VIEW {fate}  " in render(log, 60)
+    views = table_answers.new_views({2: (TRACE, 0), 3: ([line], 0)}, 5_000_000)
+    assert "n2" in render(views, 80) and "n3" not in render(views, 80)
 
 
 def test_noops_that_are_not_all_shown_are_a_lower_bound():
@@ -348,7 +403,7 @@ def test_the_end_lists_reasons_and_what_is_pending():
     runner = FakeRunner([troubled()])
     runner.run_next()
     printed = render(
-        tables.verdict_lines(
+        table_verdict.verdict_lines(
             runner.verdict(), runner.reports, [pending_operation()], runner.performance()
         ),
         80,
@@ -359,6 +414,13 @@ def test_the_end_lists_reasons_and_what_is_pending():
 
 
 def test_help_has_every_sign_and_word():
-    printed = render(table_answers.help_screen([(w.usage, w.shows) for w in WORDS]), 140)
-    assert all(word.usage in printed for word in WORDS)
-    assert all(meaning in printed for _, meaning in table_answers.SIGNS)
+    printed = render(table_answers.help_screen(listed_words()), 140)
+    assert all(word.name in printed for word in WORDS)
+    signs = render(table_answers.signs(), 140)
+    assert all(meaning in signs for _, meaning in table_answers.SIGNS)
+
+
+def test_help_is_one_screen():
+    """Of 24 lines: one for the prompt it was asked at, one for the next, one between."""
+    lines = render(table_answers.help_screen(listed_words()), 80).splitlines()
+    assert len(lines) <= 24 - 2

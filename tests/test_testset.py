@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from bank.ledger import READ, TRANSFER
 from harness import testset, text_file
+from harness.cases import CaseSet, Command, Step
 from harness.config import ClusterConfig
 from harness.errors import EXIT_USAGE, HarnessError
 from harness.nemesis import Fail, FailLeader, Recover
-from harness.testset import CaseSet, Command, Step
+from harness.steps import Names
 
 ACCOUNTS = tuple("ABCDEFGHIJ")
 TEN_SETS = Path(__file__).parents[2] / "shared" / "testsets" / "ten-sets.csv"
@@ -196,7 +197,7 @@ def test_what_is_shown_is_short_and_printable() -> None:
 
 
 def test_no_hint_among_very_many_names() -> None:
-    names = testset.Names(5, [f"c{number}" for number in range(5000)])
+    names = Names(5, [f"c{number}" for number in range(5000)])
     with pytest.raises(ValueError, match=r'^unknown account "c5000", expected c0, .*, c9, …$'):
         names.account("c5000")
 
@@ -207,7 +208,7 @@ def test_no_hint_among_very_many_names() -> None:
 def test_load_reads_a_file(tmp_path: Path) -> None:
     path = tmp_path / "good.csv"
     path.write_bytes(b"1,LF,n3")
-    assert brief(list(testset.load(path, ClusterConfig(nodes=3)))) == ["1 n3: LF"]
+    assert brief(list(testset.load(path, ClusterConfig(nodes=3)).sets)) == ["1 n3: LF"]
     with pytest.raises(HarnessError, match=r"good\.csv:1: Live Nodes: unknown replica"):
         path.write_bytes(b"1,LF,n4")
         testset.load(str(path), ClusterConfig(nodes=3))
@@ -224,30 +225,22 @@ def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     Path("tour.csv").write_bytes(b"")
     Path("tour.txt").write_bytes(b"")
     assert refusal("tuor.csv") == (
-        "tuor.csv: no such file, expected a CSV test set (did you mean tour.csv?)"
+        "tuor.csv: no such file, expected a test set (did you mean tour.csv?)"
     )
-    assert refusal("none/x.csv") == "none/x.csv: no such file, expected a CSV test set"
+    assert refusal("none/x.csv") == "none/x.csv: no such file, expected a test set"
     Path("folder").mkdir()
-    assert refusal("folder") == "folder: is a folder, expected a CSV test set"
+    assert refusal("folder") == "folder: is a folder, expected a test set"
     assert "cannot be read (embedded null byte)" in refusal("a\0b")
     assert "cannot be read (Not a directory)" in refusal("tour.csv/x")
     monkeypatch.setattr(text_file, "LARGEST", 3)
     Path("large.csv").write_bytes(b"1234")
-    assert refusal("large.csv") == "large.csv: larger than 0 MiB, expected a CSV test set"
-
-
-@pytest.mark.parametrize("name", ["x.yaml", "x.YML"])
-def test_yaml_is_refused_by_its_name(name: str) -> None:
-    assert refusal(name) == (
-        f"{name}: is YAML by its name, expected a CSV test set "
-        "(a cluster's configuration is given with --config)"
-    )
+    assert refusal("large.csv") == "large.csv: larger than 0 MiB, expected a test set"
 
 
 def test_ten_sets() -> None:
     if not TEN_SETS.exists():
         pytest.skip("the grading file is not here")
-    sets = testset.load(TEN_SETS, ClusterConfig())
+    sets = testset.load(TEN_SETS, ClusterConfig()).sets
     assert [case.number for case in sets] == list(range(1, 11))
     assert [sum(step.text == "LF" for step in case.steps) for case in sets] == [
         *(0, 0, 0, 0, 0, 1, 0, 1, 2, 0)

@@ -1,75 +1,56 @@
 """The test sets of the project: each parses, is described, and has one outcome in every run."""
 
-from collections.abc import Iterator
+import json
+import re
 from pathlib import Path
 
+import jsonschema
 import pytest
 
-from bank.ledger import FAILED, READ, SUCCESS, TRANSFER, Ledger
-from harness import config, testset
+from bank.ledger import FAILED, TRANSFER, Ledger
+from harness import config, nemesis, testset, yaml_reader
+from harness.cases import CaseSet, Command
+from harness.check.verdict import Verdict
 from harness.config import ClusterConfig
-from harness.nemesis import Fail, FailLeader, Recover
-from harness.testset import CaseSet, Command
+from harness.oracle import forecast
+from harness.runner import Runner
+from harness.sim.world import SimCluster
+from harness.steps import Names, parse_step
+from harness.yaml_cases import KEYS, SET_KEYS, YamlFile
 
 FOLDER = Path(__file__).parents[1] / "testsets"
-FILES = sorted(FOLDER.glob("*.csv"))
+README = (FOLDER / "README.md").read_text("utf-8")
+YAML = sorted(path for path in FOLDER.glob("*.yaml") if b"\nsets:" in path.read_bytes())
+FILES = sorted(FOLDER.glob("*.csv")) + YAML
 
 
 def load(path: Path) -> tuple[CaseSet, ...]:
-    return testset.load(path, ClusterConfig())
-
-
-def segments(sets: tuple[CaseSet, ...]) -> Iterator[list[tuple[int, Command]]]:
-    """What runs in parallel: the commands, with their lines, up to a barrier that a quorum ends.
-
-    Counting who is live is enough, as no file fails a replica that is down already.
-    """
-    quorum = ClusterConfig().nodes // 2 + 1
-    segment: list[tuple[int, Command]] = []
-    for case in sets:
-        live = len(case.live)
-        for step in case.steps:
-            if isinstance(step.action, Command):
-                segment.append((step.line, step.action))
-                continue
-            led = live >= quorum
-            if led:
-                yield segment
-                segment = []
-            match step.action:
-                case Fail():
-                    live -= 1
-                case Recover():
-                    live += 1
-                case FailLeader():
-                    live -= led
-        if live >= quorum:
-            yield segment
-            segment = []
-    yield segment
+    return testset.load(path, ClusterConfig()).sets
 
 
 def uncertain(path: Path) -> list[str]:
-    """Steps whose result may depend on the order in which parallel clients are served."""
-    found = []
-    ledger = Ledger(ClusterConfig().balances())
-    for segment in segments(load(path)):
-        spent = dict.fromkeys(ledger.balances, 0)
-        before = dict(ledger.balances)
-        for line, command in segment:
-            kind, sender, receiver, amount = command
-            least = before[sender] - spent[sender]
-            most = least + sum(
-                other.amount
-                for _, other in segment
-                if other.receiver == sender and other.sender != sender
-            )
-            if (kind == READ and least < most) or (kind == TRANSFER and least < amount <= most):
-                found.append(f"{path.name}:{line}")
-            result = ledger.apply(*command)
-            if kind == TRANSFER and result == SUCCESS and receiver != sender:
-                spent[sender] += amount
-    return found
+    """Requests whose result may differ from run to run."""
+    draft = testset.read(path)
+    settings = config.layer(draft.overrides)
+    return [
+        f"{path.name}:{step.line}"
+        for of_set in forecast(draft.cases(settings), settings).sets
+        for step in of_set.steps
+        if step.known is None and step.commits is not None
+    ]
+
+
+def run(path: Path, failure: str, seed: int) -> Runner:
+    """A simulated run of the whole file."""
+    draft = testset.read(path)
+    flags = config.from_flags({"failure": failure, "seed": seed})
+    settings = config.layer(flags, draft.overrides)
+    world = SimCluster(settings)
+    runner = Runner(world, settings, draft.cases(settings))
+    world.start()
+    while runner.remaining:
+        runner.run_next()
+    return runner
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -83,14 +64,96 @@ def test_a_file_with_several_outcomes_is_noticed(tmp_path: Path) -> None:
         "1,(A, B, 4),n1;n2;n3\n,(B, C, 12)\n,(C)\n,LF\n2,(B, A, 1),n1;n2;n3;n4\n,(B)\n,(C)\n"
         "3,(D, E, 1),n1\n4,(E),n1;n2;n3\n,(D)\n"
     )
-    assert uncertain(path) == ["x.csv:2", "x.csv:3", "x.csv:9"]
+    assert uncertain(path) == [f"x.csv:{line}" for line in (2, 3, 6, 7, 9)]
+
+
+def objections(runner: Runner) -> list[str]:
+    judgements = [j for report in runner.reports for j in report.judgements]
+    return [j.reason for j in judgements if j.verdict is not Verdict.VALID]
 
 
 def test_readme_describes_every_file() -> None:
-    readme = (FOLDER / "README.md").read_text("utf-8")
-    described = [line.split("`")[1] for line in readme.splitlines() if line.startswith("| `")]
+    described = re.findall(r"^\| `([a-z_-]+\.(?:csv|yaml))` \|", README, re.MULTILINE)
     files = [path.name for path in FOLDER.iterdir() if path.suffix in (".csv", ".yaml")]
-    assert sorted(name for name in described if "." in name) == sorted(files)
+    assert sorted(described) == sorted(files)
+
+
+# ---- YAML --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("failure", config.FAILURES)
+@pytest.mark.parametrize("path", YAML, ids=lambda path: path.stem)
+def test_a_yaml_file_meets_its_expectations(path: Path, failure: str) -> None:
+    for seed in (1, 2):
+        runner = run(path, failure, seed)
+        assert objections(runner) == []
+        assert any(report.expectations for report in runner.reports)
+
+
+@pytest.mark.parametrize("path", YAML, ids=lambda path: path.stem)
+def test_a_yaml_file_says_what_it_is_and_tells_editors(path: Path) -> None:
+    file = testset.load(path, ClusterConfig())
+    assert file.name and file.description
+    first, _ = path.read_text("utf-8").split("\n", 1)
+    schema = FOLDER / first.partition("$schema=")[2]
+    assert schema.read_text("utf-8") == testset.schema_text()
+    value = yaml_reader.parse(path.read_bytes(), path.name)
+    jsonschema.validate(value, json.loads(testset.schema_text()))
+
+
+def test_every_kill_point_and_link_fault_is_shown_by_a_file() -> None:
+    steps = [s.text for path in YAML for case in load(path) for s in case.steps]
+    for words in (*nemesis.POINTS, *nemesis.LINK_FAULTS, "heal", "wait"):
+        assert any(words in step.split("->")[0] for step in steps), words
+
+
+EXAMPLES = [
+    block
+    for text in (README, (FOLDER.parent / "README.md").read_text("utf-8"))
+    for block in re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    if re.search("^sets:", block, re.MULTILINE)
+]
+
+
+@pytest.mark.parametrize("failure", config.FAILURES)
+@pytest.mark.parametrize("example", range(len(EXAMPLES)))
+def test_an_example_of_the_readme_runs(example: int, failure: str, tmp_path: Path) -> None:
+    path = tmp_path / "example.yaml"
+    path.write_text(EXAMPLES[example], "utf-8")
+    for seed in range(5):
+        runner = run(path, failure, seed)
+        assert objections(runner) == []
+
+
+def test_the_readme_has_an_example_of_every_key() -> None:
+    assert len(EXAMPLES) == 4
+    rows = re.findall(r"^\| `([a-z]+):` \| (.*?) \| ", README, re.MULTILINE)
+    keys = dict.fromkeys(key for key, _ in rows)
+    schema = json.loads(testset.schema_text())["definitions"]
+    assert sorted(keys) == sorted({*KEYS, *SET_KEYS, *schema["expect"]["properties"]})
+    for key, example in rows:
+        for value in re.findall("`([^`]+)`", example):
+            assert yaml_reader.parse(f"{key}: {value}".encode(), "x")[key] is not None
+    for key in schema["expect"]["properties"]:
+        for value in re.findall("`([^`]+)`", " ".join(e for k, e in rows if k == key)):
+            text = f"sets: [{{steps: ['(A)', '(A)', '(A)']}}]\nexpect: {{{key}: {value}}}"
+            text = text if key != "outcomes" else text.replace("{1: success, 2: failed, 3: 7}",
+                                                                "{1.1: 7}")  # fmt: skip
+            assert YamlFile(text.encode(), "x.yaml").cases(ClusterConfig()).at_end
+
+
+def test_every_step_of_the_readme_is_one() -> None:
+    names = Names(5, "ABCDEFGHIJ")
+    table = README.partition("### Steps")[2].partition("`n1->n3` is one direction")
+    written = re.findall(
+        "`([^`]+)`", "\n".join(re.findall(r"^\| (`.*?) \|", table[0], re.MULTILINE))
+    )
+    assert len(written) > 10
+    written += re.findall("`((?:cut|delay) [^`]+)`", table[2].partition("| moment")[0])
+    for text in written:
+        parse_step(text, names)
+    moments = re.findall(r"^\| `([^`]+)` \| a ", table[2], re.MULTILINE)
+    assert moments == list(nemesis.POINTS)
 
 
 def test_long_run_is_long_for_every_client() -> None:

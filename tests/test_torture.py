@@ -11,7 +11,7 @@ from harness.check.verdict import Verdict, overall
 from harness.commands import torture
 from harness.commands.torture import Torture
 from harness.config import ClusterConfig
-from harness.live.kill_points import POINTS
+from harness.nemesis import POINTS
 
 
 def tortured(nodes, modes, faults, seed):
@@ -43,7 +43,7 @@ def test_all_kinds_of_faults_and_named_points_on_three_replicas():
 
 @pytest.mark.parametrize("point", POINTS)
 def test_a_replica_dies_at_each_named_point(point, monkeypatch):
-    monkeypatch.setattr(torture.kill_points, "POINTS", (point,))
+    monkeypatch.setattr(torture.nemesis, "POINTS", (point,))
     monkeypatch.setattr(torture, "POINT_PATIENCE_US", 5_000_000)
     one, judgements = tortured(5, ["points"], 2, seed=3)
     assert overall(judgements) is Verdict.VALID, judgements

@@ -1,17 +1,35 @@
 """One worker in this process, with its queues held by the test."""
 
 import os
+import signal
 from multiprocessing import Pipe
 
 import pytest
 
 from bank.ballot import Ballot
-from bank.messages import Heartbeat
+from bank.messages import Heartbeat, Prepare
 from bank.settings import Settings
 from bank.status import Role
 from harness import wire
+from harness.links import Links
+from harness.live import protocol
 from harness.live.queues import LENGTH, ControlEnd, Incoming, Outgoing
-from harness.live.worker import Worker, WorkerSpec
+from harness.live.worker import Worker, WorkerSpec, now
+from harness.nemesis import LinkFault
+
+
+@pytest.fixture(autouse=True)
+def alarm():
+    """A worker that waits in vain waits for ever."""
+
+    def ring(*_):
+        raise AssertionError("nothing woke the worker")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture
@@ -36,13 +54,17 @@ def held():
         durability="memory",
         queue_limit=1 << 20,
         traced=True,
+        links=[],
         control=worker_end,
         peers=peers,
         clients=[],
     )
     control = ControlEnd(worker_end)
     worker = Worker(spec, control)
-    yield worker, ends
+    harness = ControlEnd(harness_end)
+    harness.told = []
+    yield worker, ends, harness
+    harness.close()
     for incoming, outgoing in ends.values():
         incoming.close()
         outgoing.close()
@@ -51,19 +73,23 @@ def held():
     for writer in worker._writers.values():
         writer.close()
     control.close()
-    harness_end.close()
 
 
 def turn(worker):
     worker._wait()
+    if worker._transit is not None:
+        worker._pass_on(worker._transit)
     worker._turn()
     worker._inbox.clear()
 
 
+def heartbeat(number, leader):
+    return [wire.encode(Heartbeat(Ballot(number, leader), 1, 0, 0))]
+
+
 def test_a_malformed_frame_ends_its_queue_and_is_no_notice_of_death(held):
-    worker, ends = held
-    follow = wire.encode(Heartbeat(Ballot(1, 2), 1, 0, 0))
-    ends[2][1].send([follow])
+    worker, ends, _ = held
+    ends[2][1].send(heartbeat(1, 2))
     turn(worker)
     assert worker._replica.following == Ballot(1, 2)
     os.write(ends[2][1].fileno(), LENGTH.pack(5) + b"bogus")
@@ -71,9 +97,126 @@ def test_a_malformed_frame_ends_its_queue_and_is_no_notice_of_death(held):
     assert worker._replica._settled, "n2 is not taken for dead: only its queue is broken"
     ends[2][0].read()
     assert not ends[2][0].closed, "and n2 does not take n1 for dead"
-    ends[3][1].send([wire.encode(Heartbeat(Ballot(2, 3), 1, 0, 0))])
+    ends[3][1].send(heartbeat(2, 3))
     turn(worker)
     assert worker._replica.following == Ballot(2, 3), "the other queues work on"
     assert worker._replica.role is Role.FOLLOWER
     worker._lose(2)  # n2 starts again later: the broken queue is forgotten without harm
     assert 2 not in worker._readers
+
+
+def test_a_damaged_queue_is_reported_and_replaced(held):
+    worker, ends, harness = held
+    os.write(ends[2][1].fileno(), LENGTH.pack(5) + b"bogus")
+    turn(worker)
+    assert (protocol.DAMAGED, 2, 0) in harness.read()
+    reading, ours = Pipe(duplex=False)
+    harness.send((protocol.READING, 2), (reading.fileno(),))
+    reading.close()
+    again = Outgoing(ours, 1 << 20)
+    again.send(heartbeat(1, 2))
+    turn(worker)
+    turn(worker)
+    assert worker._replica.following == Ballot(1, 2), "n2 is heard on the new queue"
+    assert worker._replica._settled
+    again.close()
+    turn(worker)
+    assert not worker._replica._settled, "its end is the notice of n2's death"
+
+
+def test_a_writer_goes_on_with_the_queue_that_replaces_a_damaged_one(held):
+    worker, ends, harness = held
+    theirs, writing = Pipe(duplex=False)
+    harness.send((protocol.WRITING, 2), (writing.fileno(),))
+    writing.close()
+    ends[2][1].send([wire.encode(Prepare(Ballot(5, 2), 0))])
+    turn(worker)
+    answer = Incoming(theirs)
+    assert [wire.from_plain(plain).ballot for plain in answer.read()] == [Ballot(5, 2)]
+    assert ends[2][0].read() == [] and ends[2][0].closed, "the old one has ended"
+    answer.close()
+
+
+# ---- links with faults ---------------------------------------------------------------------------
+
+
+def put_on_links(worker, harness, *faults):
+    """Tell the worker, as the harness does; it must confirm."""
+    links = Links()
+    for fault in faults:
+        links.apply(fault)
+    harness.read()
+    harness.send((protocol.LINKS, 7, links.to_plain()))
+    turn(worker)
+    assert (protocol.ANSWER, 7, None) in harness.read()
+
+
+def told(harness):
+    """What the worker's trace said of messages so far: direction, peer, label."""
+    harness.told += [rest[2] for word, *rest in harness.read() if word == protocol.TURN]
+    return [line[1:4] for lines in harness.told for line in lines if line[1] != "note"]
+
+
+def prepare(number, candidate):
+    return [wire.encode(Prepare(Ballot(number, candidate), 0))]
+
+
+def test_only_what_comes_on_a_cut_link_is_lost_and_that_is_told(held):
+    worker, ends, harness = held
+    put_on_links(worker, harness, LinkFault("cut", frozenset([(2, 1), (1, 3)])))
+    ends[2][1].send(prepare(5, 2))
+    turn(worker)
+    assert worker._replica.promised < Ballot(5, 2)
+    ends[3][1].send(prepare(1, 3))
+    turn(worker)
+    assert worker._replica.promised == Ballot(1, 3), "the cut from n1 is the business of n3"
+    assert told(harness)[:2] == [("lost", "n2", "PREPARE"), ("in", "n3", "PREPARE")]
+    put_on_links(worker, harness, LinkFault("cut", frozenset([(1, 3)])))
+    assert worker._transit is None, "links to others, and whole ones, cost nothing"
+    ends[2][1].send(prepare(5, 2))
+    turn(worker)
+    assert worker._replica.promised == Ballot(5, 2)
+
+
+def test_a_held_message_wakes_the_worker_when_it_may_be_read(held):
+    worker, ends, harness = held
+    put_on_links(worker, harness, LinkFault("delay", frozenset([(2, 1)]), least=5_000, most=5_000))
+    ends[2][1].send(prepare(5, 2))
+    turn(worker)
+    assert worker._replica.promised < Ballot(5, 2)
+    turn(worker)  # nothing else is due: a fresh replica waits for ever
+    assert worker._replica.promised == Ballot(5, 2)
+    assert told(harness)[:2] == [("held", "n2", "PREPARE"), ("in", "n2", "PREPARE")]
+
+
+@pytest.mark.parametrize(("kind", "read"), [("delay", ["PREPARE", "DOWN"]), ("cut", ["DOWN"])])
+def test_death_is_noticed_whatever_befalls_the_link_and_after_what_it_holds(held, kind, read):
+    worker, ends, harness = held
+    put_on_links(worker, harness, LinkFault(kind, frozenset([(2, 1)]), least=5_000, most=5_000))
+    ends[2][1].send(prepare(5, 2))
+    ends[2][1].close()
+    while ("in", "n2", "DOWN") not in (lines := told(harness)):
+        turn(worker)
+    assert [line[2] for line in lines if line[0] == "in"] == read
+
+
+def test_what_links_held_is_thrown_away_by_who_is_disconnected(held):
+    worker, _, harness = held
+    put_on_links(worker, harness, LinkFault("delay", frozenset([(2, 1)]), least=1, most=1))
+    worker._obey(protocol.DISCONNECT, [])
+    worker._transit.take((2, 1), Prepare(Ballot(5, 2), 0), now() - 10)
+    worker._obey(protocol.RECONNECT, [])
+    turn(worker)
+    assert worker._replica.promised < Ballot(5, 2)
+
+
+@pytest.mark.parametrize("word", ["lost", "doubled"])
+def test_who_goes_on_after_a_stop_obeys_links_before_it_reads_on(held, word):
+    """What piled up while it was stopped is read in the same moment as the harness's word."""
+    worker, ends, harness = held
+    links = Links()
+    links.apply(LinkFault("cut" if word == "lost" else "duplicate", frozenset([(2, 1)])))
+    ends[2][1].send(prepare(5, 2))
+    harness.send((protocol.RESUMED, links.to_plain()))
+    turn(worker)
+    assert told(harness)[0] == (word, "n2", "PREPARE")

@@ -1,15 +1,18 @@
 """Further commands, one module each; the first word of the command line names the module.
 
-A command is a module with `add_arguments(parser)` and `run(options, console) -> int` (the exit
-code); the first line of its docstring is its help. Being here is all the registration there is:
-`--help` imports every one, running a command imports that one alone.
+A command is a module with `add_arguments(parser)`, `run(options, console) -> int` (the exit code)
+and EXAMPLES (arguments and what they do); the first line of its docstring is its help. Being
+here is all the registration there is: `--help` imports every one, running a command imports that
+one alone.
 """
 
 import pkgutil
+import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 
 from rich.console import Console
 
@@ -20,8 +23,15 @@ class Command:
 
     name: str
     help: str
+    examples: Sequence[tuple[str, str]]  # arguments, and what they do
     add_arguments: Callable[[ArgumentParser], None]
     run: Callable[[Namespace, Console], int]
+
+
+def program() -> str:
+    """What a person types to start this program again."""
+    name = Path(sys.argv[0]).name
+    return {"run.py": "python run.py", "__main__.py": "python -m harness"}.get(name, "paxbank")
 
 
 def names() -> list[str]:
@@ -34,4 +44,6 @@ def find(name: str) -> Command:
     """Import one of `names()`."""
     module = import_module(f"{__name__}.{name}")
     assert module.__doc__, f"{module.__name__} has no docstring, its first line is the help"
-    return Command(name, module.__doc__.strip().splitlines()[0], module.add_arguments, module.run)
+    told = module.__doc__.strip().splitlines()[0]
+    examples = getattr(module, "EXAMPLES", ())
+    return Command(name, told, examples, module.add_arguments, module.run)

@@ -29,6 +29,12 @@ from harness.live import floor
 from harness.live.benchmark import LoadedFleet, Window, percentile
 
 RICH_ACCOUNT = 10**9  # so that no transfer fails for lack of balance
+EXAMPLES = (
+    ("", "throughput and latency at 1, 10, 100 and 1000 clients"),
+    ("--clients 100 --no-floor", "one figure, in a few seconds"),
+    ("--failover 50 --clients 10", "how long nothing is committed when the leader is killed"),
+    ("--soak 60", "does anything grow?"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

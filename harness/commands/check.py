@@ -25,6 +25,7 @@ from harness.history import SavedHistory
 from harness.text_file import shown
 
 FORMATS = ("rich", "json")
+EXAMPLES = (("history.jsonl", "judge what `torture --history history.jsonl` saved"),)
 
 
 @dataclass(frozen=True, slots=True)

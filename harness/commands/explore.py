@@ -20,6 +20,10 @@ from harness.sim.schedule import script
 
 MOST_NODES = 7
 MOST_REQUESTS = 9  # clients A, B, …; their transfers go to Z
+EXAMPLES = (
+    ("--nodes 3 --requests 1", "every schedule of one request on three replicas"),
+    ("--requests 1 --crashes 1 --elected", "with a process that dies anywhere"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

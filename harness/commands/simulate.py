@@ -20,11 +20,17 @@ from rich.text import Text
 from harness.config import NODES
 from harness.errors import EXIT_INVALID, EXIT_VALID, HarnessError, nearest
 from harness.sim import coverage
+from harness.sim.columns import LEGEND, Columns, Event
 from harness.sim.mix import KINDS, SwarmOptions, draw
 from harness.sim.swarm import Tally, run_seed, run_seeds
 
 CHUNK = 10  # seeds that a worker takes at a time
 MOST_VIOLATIONS = 10  # shown in full; more are counted
+EXAMPLES = (
+    ("--seeds 0:1000", "a thousand seeds, each with its own faults"),
+    ("--seeds 1629 --trace", "every event of one seed"),
+    ("--faults kill,loss --jobs 2", "some kinds of faults only, in two processes"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,15 +110,25 @@ def _faults(text: str) -> tuple[str, ...]:
 
 
 def _trace(seeds: range, allowed: SwarmOptions, console: Console) -> int:
+    """Each seed's events in columns: cut at the edge of a terminal, never in a pipe."""
     failed = False
+    width = console.width if console.is_terminal else None
 
     def show(line: str) -> None:
         console.print(Text(line), soft_wrap=True)
 
+    for line in LEGEND:
+        show(line)
     for seed in seeds:
         mix = draw(seed, allowed)
-        show(f"seed {seed}: {mix.config.nodes} replicas, faults {', '.join(mix.kinds) or 'none'}")
-        outcome = run_seed(seed, allowed, sink=show)
+        columns = Columns(mix.config.nodes, width)
+        show(f"\nseed {seed}: {mix.config.nodes} replicas, faults {', '.join(mix.kinds) or 'none'}")
+
+        def tell(event: Event, columns: Columns = columns) -> None:
+            for line in columns.lines(event):
+                show(line)
+
+        outcome = run_seed(seed, allowed, sink=tell)
         failed |= outcome.violation is not None
         show(f"seed {seed}: {outcome.events} events, {outcome.violation or 'no violation'}")
     return EXIT_INVALID if failed else EXIT_VALID

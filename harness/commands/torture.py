@@ -1,13 +1,14 @@
-"""Kill, pause and disconnect real replicas under load, at random and named points; then judge.
+"""Kill, pause, disconnect real replicas under load, at random and named points; then judge.
 
-Clients send without a pause while faults come at random; never more replicas are down at once than
-the protocol tolerates. At the end everybody returns, everything asked must be answered exactly
-once, and all replicas must be equal.
+Clients send without a pause while faults come at random, on links between replicas as well; never
+more replicas are down or cut off at once than the protocol tolerates. At the end all links are
+whole and everybody returns, everything asked must be answered exactly once, and all replicas must
+be equal.
 """
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random
 
@@ -19,7 +20,8 @@ from rich.text import Text
 from bank.ballot import ReplicaId
 from bank.effects import Stored
 from bank.ledger import READ, TRANSFER
-from harness import history
+from bank.quorum import quorum_size
+from harness import history, nemesis
 from harness.check.agreement import agreement
 from harness.check.black_box import black_box
 from harness.check.conservation import conservation
@@ -32,15 +34,20 @@ from harness.config import FAILURES, NODES, ClusterConfig
 from harness.driver import CommitLog, Liveness
 from harness.errors import HarnessError
 from harness.history import Operation
-from harness.live import kill_points
+from harness.links import Links
 from harness.live.cluster import LiveCluster
-from harness.nemesis import Fail, KillAt, Recover
+from harness.nemesis import LINK_FAULTS, Fail, Heal, KillAt, Link, LinkFault, Recover
 
 READS = 0.1  # of all operations
-MODES = (*FAILURES, "points")
+MODES = (*FAILURES, "links", "points")
 CLIENTS_BUDGET = 200_000  # configurations; some seconds when nothing comes of it
 POINT_PATIENCE_US = 300_000  # how long an armed replica may take to reach its point
 SETTLED_US = 400_000  # longer than any time-out
+EXAMPLES = (
+    ("--kills 100", "a hundred faults of all kinds"),
+    ("--modes crash --durability power --seed 7", "SIGKILL only, every vote fsynced"),
+    ("--kills 20 --history history.jsonl", "save what clients saw, for `check`"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,9 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--nodes", type=int, default=5, choices=NODES, help="replicas [5]")
     parser.add_argument(
         "--modes",
-        default="crash,pause,disconnect,points",
-        help="drawn from evenly: crash, pause, disconnect, and points, which kills a replica at a "
-        "named point of its turn [crash,pause,disconnect,points]",
+        default="crash,pause,disconnect,links,points",
+        help="drawn from evenly: crash, pause, disconnect, links, which cuts links between "
+        "replicas or lets them delay, lose, duplicate and reorder messages, and points, which "
+        "kills a replica at a named point of its turn [crash,pause,disconnect,links,points]",
     )
     parser.add_argument("--durability", default="process", choices=("process", "power"))
     parser.add_argument("--checkpoint-interval", type=int, default=100, help="slots [100]")
@@ -113,9 +121,12 @@ class Torture:
         self._history: list[Operation] = []
         self._stuck: list[str] = []
         self._disks: list[tuple[ReplicaId, Stored | None]] = []  # of the dead, before they return
+        self._links = Links()  # as the faults so far left them
         self._counts = {mode: 0 for mode in modes if mode in FAILURES}
+        if "links" in modes:
+            self._counts |= dict.fromkeys(LINK_FAULTS, 0)
         if "points" in modes:
-            self._counts |= dict.fromkeys(kill_points.POINTS, 0)
+            self._counts |= dict.fromkeys(nemesis.POINTS, 0)
         self._missed = 0  # points that were not reached in time
         self._leaders_hit = 0
         self._seconds = 0.0
@@ -181,9 +192,48 @@ class Torture:
         if mode == "points":
             self._kill_at_point(cluster, victim)
             return
+        if mode == "links":
+            self._hit_links(cluster, victim, live)
+            return
+        if not self._can_decide([r for r in live if r != victim]):
+            self._heal(cluster)
         self._leaders_hit += victim == leader
         self._counts[mode] += 1
         cluster.apply(Fail(victim, mode))
+
+    def _hit_links(self, cluster: LiveCluster, victim: ReplicaId, live: list[ReplicaId]) -> None:
+        """A fault on all links or on some, rather those of a victim, beside the faults so far."""
+        if self._links.states and self._random.random() < 0.5:
+            self._heal(cluster)
+        replicas = self._replicas(cluster)
+        pairs = [(source, to) for source in replicas for to in replicas if source != to]
+        own = [pair for pair in pairs if victim in pair]
+        way = self._random.randrange(2)
+        chosen = self._random.choice((pairs, own, [pair for pair in own if pair[way] == victim]))
+        kind = self._random.choice(LINK_FAULTS)
+        if kind == "cut":
+            chosen = self._random.sample(own, self._random.randint(1, len(own)))
+            if not self._can_decide(live, chosen):
+                self._heal(cluster)
+            if not self._can_decide(live, chosen):
+                kind = "lose"
+        most = self._random.randrange(1_000, 50_000)
+        percent = self._random.choice((5, 30))
+        fault = LinkFault(kind, frozenset(chosen), percent, self._random.randrange(most), most)
+        self._links.apply(fault)
+        cluster.apply(fault)
+        self._counts[kind] += 1
+
+    def _can_decide(self, live: list[ReplicaId], cut: Iterable[Link] = ()) -> bool:
+        """True when enough of these can talk to each other, with those links cut as well."""
+        links = Links()
+        links.states = dict(self._links.states)
+        links.apply(LinkFault("cut", frozenset(cut)))
+        return len(links.largest_groups(live)[0]) >= quorum_size(self._config.nodes)
+
+    def _heal(self, cluster: LiveCluster) -> None:
+        self._links.apply(Heal())
+        cluster.apply(Heal())
 
     def _recover(self, cluster: LiveCluster, replica: ReplicaId) -> None:
         """Bring a replica back, and remember what its disk held when it was dead."""
@@ -193,12 +243,11 @@ class Torture:
 
     def _kill_at_point(self, cluster: LiveCluster, victim: ReplicaId) -> None:
         """Arm a replica and wait until it died there; most points need its help to be reached."""
+        self._heal(cluster)
         # A NEW-VIEW needs two deaths at once, which three replicas do not survive.
-        points = [
-            p for p in kill_points.POINTS if p != kill_points.MID_NEW_VIEW or cluster.replicas > 3
-        ]
+        points = [p for p in nemesis.POINTS if p != nemesis.MID_NEW_VIEW or cluster.replicas > 3]
         point = self._random.choice(points)
-        if point == kill_points.MID_NEW_VIEW:
+        if point == nemesis.MID_NEW_VIEW:
             # Who just returned stands last: let all be at ease, so that it is known who is next.
             for replica in self._replicas(cluster):
                 self._recover(cluster, replica)
@@ -206,19 +255,19 @@ class Torture:
         self._until(cluster, lambda: cluster.leader() is not None)
         leader = cluster.leader()
         others = [r for r in self._replicas(cluster) if r != leader and self._is_live(cluster, r)]
-        if point == kill_points.BEFORE_COMMIT and leader is not None:
+        if point == nemesis.BEFORE_COMMIT and leader is not None:
             victim = leader
-        elif point in (kill_points.AFTER_WRITE, kill_points.MID_CATCH_UP):
-            victim = self._random.choice(others)  # a leader does neither
-        elif point == kill_points.MID_NEW_VIEW:
+        elif point == nemesis.MID_CATCH_UP:
+            victim = self._random.choice(others)  # a leader does not
+        elif point == nemesis.MID_NEW_VIEW:
             victim = min(others)
         cluster.apply(KillAt(victim, point))
-        if point == kill_points.MID_CATCH_UP:
+        if point == nemesis.MID_CATCH_UP:
             # It must have missed something: let it be away for a moment.
             cluster.apply(Fail(victim, "disconnect"))
             self._go_on(cluster, 20_000)
             self._recover(cluster, victim)
-        elif point == kill_points.MID_NEW_VIEW and leader is not None:
+        elif point == nemesis.MID_NEW_VIEW and leader is not None:
             cluster.apply(Fail(leader, "crash"))
         if self._until(cluster, lambda: cluster.liveness(victim) is Liveness.CRASHED):
             self._counts[point] += 1
@@ -247,6 +296,7 @@ class Torture:
 
     def _settle(self, cluster: LiveCluster) -> None:
         """Everybody returns; all that was asked is answered, and all are equal."""
+        self._heal(cluster)
         for replica in range(1, cluster.replicas + 1):
             self._recover(cluster, replica)
 

@@ -5,7 +5,6 @@ executed and handled, the data folder, and the states of those that cannot be as
 """
 
 import contextlib
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,14 +21,23 @@ from bank.status import Role, SlotStatus
 from harness import wire
 from harness.client import Client, Clients, ClientSend
 from harness.config import ClusterConfig
-from harness.driver import CommitLog, Liveness, ReplicaView, TraceLine
+from harness.driver import CommitLog, Liveness, ReplicaView, TraceLine, Traces
 from harness.errors import HarnessError
 from harness.history import Operation
 from harness.live import protocol, worker
 from harness.live.fleet import Fleet, Handle
 from harness.live.folder import DataFolder
 from harness.live.storage import StorageError, read_copy
-from harness.nemesis import Fail, FailLeader, Fault, KillAt, Recover, SetLive
+from harness.nemesis import (
+    Fail,
+    FailLeader,
+    Fault,
+    Heal,
+    KillAt,
+    LinkFault,
+    Recover,
+    SetLive,
+)
 
 
 class LiveCluster:
@@ -48,8 +56,7 @@ class LiveCluster:
         keeps = config.durability != "memory"
         files = {r: self._folder.file(r) if keeps else None for r in replicas}
         self.fleet = Fleet(config, files, self._folder.is_resumed, traced, self)
-        self._lines = {r: deque[TraceLine](maxlen=config.trace_messages) for r in replicas}
-        self._dropped = dict.fromkeys(replicas, 0)
+        self._traces = Traces(replicas, config.trace_messages)
         self._clients = Clients(
             config.accounts, config.nodes, config.client_timeout_ms * 1000, self._note_client
         )
@@ -86,9 +93,7 @@ class LiveCluster:
         """A replica executed slots or handled messages: keep both."""
         for first_slot, what in executed:
             self.committed.add(replica, first_slot, what)
-        kept = self._lines[replica]
-        self._dropped[replica] += max(0, len(kept) + len(lines) - self._config.trace_messages)
-        kept.extend(TraceLine(*line) for line in lines)
+        self._traces.add(replica, (TraceLine(*line) for line in lines))
 
     def on_lost(self, replica: ReplicaId) -> None:
         """A replica's process died: who believed in it asks everyone at once."""
@@ -200,11 +205,13 @@ class LiveCluster:
             case Recover(replica):
                 failing, returning = [], [] if self._is_live(replica) else [replica]
             case KillAt(replica, point):
-                self.fleet.tell(replica, (protocol.ARM, point))
-                return (replica,)
+                return (replica,) if self.fleet.arm(replica, point) else ()
             case FailLeader():
                 leader = self.leader()
                 failing, returning = [] if leader is None else [leader], []
+            case LinkFault() | Heal():
+                self.fleet.put_on_links(fault)
+                return ()
             case _:
                 assert_never(fault)
         return self.fleet.change(failing, returning, mode or self._config.failure)
@@ -291,13 +298,16 @@ class LiveCluster:
 
     def trace(self, replica: ReplicaId) -> tuple[Sequence[TraceLine], int]:
         """Messages of this set at one replica, and how many older ones were dropped."""
-        return tuple(self._lines[replica]), self._dropped[replica]
+        return self._traces.of_set(replica)
+
+    def traces(self) -> Traces:
+        """The same of all replicas, with what is kept of earlier sets."""
+        return self._traces
 
     def new_set(self) -> None:
-        """Traces start afresh."""
-        for replica, lines in self._lines.items():
-            lines.clear()
-            self._dropped[replica] = 0
+        """Traces start afresh; what replicas told since the last one is taken first."""
+        self.fleet.pump(self.now())
+        self._traces.new_set(self.now())
 
 
 def _timestamps(stored: Stored) -> list[tuple[str, int]]:

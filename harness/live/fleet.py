@@ -19,10 +19,13 @@ from bank.status import Role
 from harness.config import ClusterConfig
 from harness.driver import Liveness
 from harness.errors import EXIT_MACHINE, HarnessError
+from harness.links import Links
 from harness.live import load as load_process
 from harness.live import process, protocol, worker
 from harness.live.protocol import Progress
 from harness.live.queues import ControlEnd, Incoming, MalformedFrame, Outgoing
+from harness.nemesis import Heal, LinkFault
+from harness.tracing import liveness_note
 
 ANSWER_SECONDS = 20.0  # a live process that says nothing for so long is the machine's trouble
 STOP_SECONDS = 1.0  # to end in good order, before SIGKILL
@@ -36,7 +39,7 @@ class Listener(Protocol):
         """A REPLY arrived, in wire form."""
 
     def on_turn(self, replica: ReplicaId, executed: list[Any], lines: list[Any]) -> None:
-        """A replica executed slots or handled messages."""
+        """A replica executed slots or handled messages; or it failed or returned, as a line."""
 
     def on_lost(self, replica: ReplicaId) -> None:
         """The queue to a replica closed: its process died."""
@@ -57,6 +60,7 @@ class Handle:
     was_leader: bool = False
     trouble: str | None = None
     halted: bool = False  # by itself, because of a contradiction
+    armed: str | None = None  # the kill point at which it is to die
     is_ready: bool = False
     confirmed: bool = False  # did what it was told last
     answers: dict[int, Any] = field(default_factory=dict)  # by ticket
@@ -95,6 +99,7 @@ class Fleet:
         """`files` holds each replica's database, None keeps nothing; `resumed` starts from them."""
         self.handles = {r: Handle(r) for r in range(1, config.nodes + 1)}
         self.loads: list[LoadHandle] = []
+        self._links = Links()
         self._config = config
         self._files = files
         self._resumed = resumed
@@ -202,6 +207,7 @@ class Fleet:
             durability=self._config.durability,
             queue_limit=self._config.queue_buffer_kib * 1024,
             traced=self._traced,
+            links=self._links.to_plain(),
             control=control_new,
             peers=peers,
             clients=[(requests_in, replies_out), *clients],
@@ -222,6 +228,7 @@ class Fleet:
         handle.incoming = Incoming(replies_in)
         handle.outgoing = Outgoing(requests_out, self._config.queue_buffer_kib * 1024)
         handle.is_ready, handle.trouble, handle.was_leader = False, None, False
+        handle.armed = None
         handle.confirmed = True  # a start is confirmed by READY
         handle.progress = NEVER_LED
         handle.liveness = Liveness.LIVE
@@ -281,9 +288,11 @@ class Fleet:
         handle.was_leader = handle.progress.role == Role.LEADER.value
         if handle.trouble is None:  # killed from outside: it may come back like any crashed one
             handle.liveness = Liveness.CRASHED
-            handle.trouble = f"its process ended by itself (exit code {code})"
+            if handle.armed is None:
+                handle.trouble = f"its process ended by itself (exit code {code})"
         else:
             handle.liveness = Liveness.STOPPED
+        self._note_liveness(handle)
         self._listener.on_lost(handle.replica)
 
     # ---- the loop ------------------------------------------------------------------------------
@@ -365,8 +374,24 @@ class Fleet:
                 handle.confirmed = True
             case protocol.ANSWER:
                 handle.answers[rest[0]] = rest[1]
+            case protocol.DAMAGED:
+                self._replace_queue(handle, *rest)
             case protocol.HALTED | protocol.FAILED:
                 handle.trouble, handle.halted = rest[0], word == protocol.HALTED
+
+    def _replace_queue(self, reader: Handle, writer: ReplicaId, incarnation: int) -> None:
+        """A new queue for a damaged one; to a writer that died, it ends at once, as it should."""
+        other = self.handles[writer]
+        if reader.control is None or other.incarnation != incarnation:
+            return  # a start since then brought new queues
+        reading, writing = process.pipe()
+        reader.control.send((protocol.READING, writer), (reading.fileno(),))
+        self._watch_writing(reader.control)
+        if other.control is not None:
+            other.control.send((protocol.WRITING, reader.replica), (writing.fileno(),))
+            self._watch_writing(other.control)
+        reading.close()
+        writing.close()
 
     # ---- faults --------------------------------------------------------------------------------
 
@@ -391,10 +416,12 @@ class Fleet:
                 process.kill(handle.process)
                 self._bury(handle)
                 handle.liveness = Liveness.CRASHED
+                self._note_liveness(handle)
                 self._listener.on_lost(handle.replica)
             case "pause":
                 process.pause(handle.process)
                 handle.liveness = Liveness.PAUSED
+                self._note_liveness(handle)
             case _:
                 handle.confirmed = False
                 handle.control.send((protocol.DISCONNECT,))
@@ -402,13 +429,14 @@ class Fleet:
 
     def _recover(self, handle: Handle) -> bool:
         """Bring a failed replica back; one that stopped itself stays away."""
+        began = worker.now()
         match handle.liveness:
             case Liveness.CRASHED:
                 self._start_replica(handle.replica)
             case Liveness.PAUSED:
                 assert handle.process is not None and handle.control is not None
                 handle.confirmed = False
-                handle.control.send((protocol.RESUMED,))
+                handle.control.send((protocol.RESUMED, self._links.to_plain()))
                 process.resume(handle.process)
             case Liveness.DISCONNECTED:
                 assert handle.control is not None
@@ -416,13 +444,31 @@ class Fleet:
                 handle.control.send((protocol.RECONNECT,))
             case _:
                 return False
-        handle.liveness, handle.was_leader = Liveness.LIVE, False
+        left, handle.liveness, handle.was_leader = handle.liveness, Liveness.LIVE, False
+        if left is not Liveness.DISCONNECTED:
+            self._note_liveness(handle, began)
         return True
+
+    def _note_liveness(self, handle: Handle, at: int | None = None) -> None:
+        """A line of the trace that its replica cannot write; one that is cut off does so itself."""
+        at = worker.now() if at is None else at
+        line = (at, "note", "", "", "", "", liveness_note(handle.liveness))
+        self._listener.on_turn(handle.replica, [], [line])
 
     def _await_confirmed(self, replicas: Sequence[ReplicaId]) -> None:
         """Until each of these said that it did what it was told last."""
         handles = [self.handles[r] for r in replicas]
         self.await_true(lambda: all(h.confirmed or h.process is None for h in handles), "to obey")
+
+    def put_on_links(self, fault: LinkFault | Heal) -> None:
+        """Have every replica that can hear it obey; a stopped one is told when it goes on."""
+        self._links.apply(fault)
+        self.ask(protocol.LINKS, self._links.to_plain())
+
+    def arm(self, replica: ReplicaId, point: str | None) -> bool:
+        """Have a replica die at this kill point; False when it cannot be told."""
+        self.handles[replica].armed = point
+        return bool(self.ask(protocol.ARM, point, only=replica))
 
     def tell(self, replica: ReplicaId, value: tuple[Any, ...]) -> None:
         """Put a word on the control queue of a replica, if it is live."""

@@ -9,9 +9,11 @@ import contextlib
 import os
 import shutil
 import signal
+import time
 from multiprocessing.connection import Connection
 
 ADD, REMOVE, DONE = "add", "remove", "done"
+REMOVALS = 40  # tries, within two seconds
 
 
 def main(connection: Connection, folder: str | None) -> None:
@@ -31,6 +33,9 @@ def main(connection: Connection, folder: str | None) -> None:
     for pid in pids:
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)
-    if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)
+    for _ in range(REMOVALS if folder is not None else 0):
+        shutil.rmtree(str(folder), ignore_errors=True)
+        if not os.path.exists(str(folder)):
+            break
+        time.sleep(0.05)  # who is dying may have made one more file
     os._exit(0)

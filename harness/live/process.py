@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
-from typing import Any
+from typing import Any, Protocol
 
 from harness.errors import EXIT_MACHINE, HarnessError
 from harness.live import guardian
@@ -112,6 +112,15 @@ def _kernel_state(pid: int) -> str:
     return asked.stdout.strip()[:1]
 
 
+class HasPid(Protocol):
+    """A process of multiprocessing or of subprocess."""
+
+    @property
+    def pid(self) -> int | None:
+        """Its id."""
+        ...
+
+
 class Guard:
     """The harness's end of the guardian; see `harness.live.guardian`."""
 
@@ -121,11 +130,11 @@ class Guard:
         self._process = start(guardian.main, reading, folder)
         reading.close()
 
-    def add(self, process: ForkServerProcess) -> None:
+    def add(self, process: HasPid) -> None:
         """This process must not outlive the harness."""
         self._tell(guardian.ADD, process.pid)
 
-    def remove(self, process: ForkServerProcess) -> None:
+    def remove(self, process: HasPid) -> None:
         """This process is dead; its id may be another's soon."""
         self._tell(guardian.REMOVE, process.pid)
 

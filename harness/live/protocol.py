@@ -3,17 +3,23 @@
 Values are plain tuples whose first item is one of the words below. To the worker:
 
     (PEER, replica, incarnation)   with two descriptors: reading end, writing end of its new queues
+    (READING, replica) / (WRITING, replica)
+                                   with one descriptor: that end in place of one that was damaged
     (DISCONNECT,)                  answered with (CONFIRMED,) when nothing is heard any more
-    (RECONNECT,) / (RESUMED,)      after a disconnect or a SIGCONT; (CONFIRMED,) after a first turn
+    (RECONNECT,)                   after a disconnect; (CONFIRMED,) after a first turn
+    (RESUMED, links)               after a SIGCONT, links as they are now; (CONFIRMED,) likewise
     (SEEK,)                        see to it that there is a leader
-    (ARM, point)                   die at this kill point, once; None takes it back
-    (STATUS, ticket) / (SLOTS, ticket, slots)   answered with (ANSWER, ticket, value)
+    (ARM, ticket, point)           die at this kill point, once; None takes it back
+    (LINKS, ticket, links)         from now on this befalls messages; `Links.to_plain`
+    (STATUS, ticket) / (SLOTS, ticket, slots)
+                                   these four are answered with (ANSWER, ticket, value)
     (STOP,)                        end in good order
 
 To the harness:
 
     (READY,)                       recovered from disk and about to take part
     (TURN, progress, executed, lines)   something happened in this turn
+    (DAMAGED, replica, incarnation)     the queue from this replica held a malformed frame and ended
     (HALTED, reason) / (FAILED, reason) the replica, or its machine, gave up; the process ends
 """
 
@@ -22,7 +28,8 @@ from typing import Any, NamedTuple
 from bank.ballot import Ballot
 from bank.status import ReplicaStatus, Role, SlotMark, SlotStatus
 
-PEER, SEEK, ARM = "peer", "seek", "arm"
+PEER, SEEK, ARM, LINKS = "peer", "seek", "arm", "links"
+READING, WRITING, DAMAGED = "reading", "writing", "damaged"
 DISCONNECT, RECONNECT, RESUMED = "disconnect", "reconnect", "resumed"
 STATUS, SLOTS, STOP = "status", "slots", "stop"
 READY, TURN, CONFIRMED, ANSWER = "ready", "turn", "confirmed", "answer"

@@ -5,7 +5,8 @@ A turn: wait for queues or the next deadline; read all that has arrived; `step` 
 Queues are read before the clock is looked at, so a process that slept does not take its own sleep
 for the others' silence.
 
-While disconnected nothing is stepped, ticked or sent: what arrives is read and thrown away.
+While disconnected nothing is stepped, ticked or sent: what arrives is read and thrown away. While
+links have faults, what was read passes through them before the turn (`harness.links.Transit`).
 """
 
 import contextlib
@@ -19,20 +20,21 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NoReturn
 
 from bank.ballot import Ballot, ReplicaId
 from bank.effects import Effects, Send
-from bank.messages import ClientRequest, Message, NewView, PeerDown, State, StatePiece
+from bank.messages import ClientRequest, Message, PeerDown, State, StatePiece
 from bank.replica import CLIENT, Replica
 from bank.settings import Settings
 from bank.status import Role
-from harness import wire
-from harness.live import kill_points, protocol
+from harness import kill_points, links, nemesis, wire
+from harness.driver import Liveness
+from harness.live import protocol
 from harness.live.protocol import Progress
 from harness.live.queues import CLOSED, ControlEnd, Incoming, MalformedFrame, Outgoing
 from harness.live.storage import Storage, StorageError
-from harness.tracing import Tracer
+from harness.tracing import Tracer, liveness_note
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class WorkerSpec:
     durability: str
     queue_limit: int  # bytes
     traced: bool
+    links: links.Plain  # their faults
     control: Connection
     peers: dict[ReplicaId, tuple[int, Connection, Connection]]  # incarnation, reading, writing end
     clients: list[tuple[Connection, Connection]]  # reading and writing end, per client process
@@ -105,6 +108,9 @@ class Worker:
         self._running = True
         self._inbox: list[tuple[ReplicaId, Message]] = []  # read in this turn, with the source
         self._outbox: dict[Outgoing, list[bytes]] = {}
+        self._transit: links.Transit | None = None  # while links have faults or hold messages
+        self._fates = Random(f"{spec.seed}/{spec.replica}/{spec.incarnation}/links")
+        self._put_on_links(spec.links)
         self._watch(control.fileno(), self._read_control)
         for peer, (incarnation, reading, writing) in spec.peers.items():
             self._connect(peer, incarnation, reading, writing)
@@ -118,6 +124,8 @@ class Worker:
         try:
             while self._running:
                 self._wait()
+                if self._transit is not None:
+                    self._pass_on(self._transit)
                 if not self._disconnected:
                     self._turn()
                 self._inbox.clear()
@@ -129,7 +137,10 @@ class Worker:
 
     def _wait(self) -> None:
         timeout: float | None = None
-        if not self._disconnected and (due := self._replica.deadline()) is not None:
+        due = None if self._disconnected else self._replica.deadline()
+        if self._transit is not None and (held := self._transit.deadline()) is not None:
+            due = held if due is None else min(due, held)
+        if due is not None:
             timeout = max(0.0, (due - now()) / 1e6)
         for key, events in self._selector.select(timeout):
             # By object, never by descriptor: an earlier event may have closed this one's queue.
@@ -156,6 +167,7 @@ class Worker:
         if self._tracer is not None:
             for note in effects.notes:
                 self._tracer.note(at, note)
+            self._tracer.executed(at, effects.executed)
         self._perform(effects)
         replica.stored()
         self._report(effects)
@@ -165,25 +177,25 @@ class Worker:
         point = self._armed
         if point is not None and not self._passes(point, effects):
             point = None
-        if point == kill_points.BEFORE_COMMIT:
-            kill_points.die()
+        if point == nemesis.BEFORE_COMMIT:
+            _die()
+        if point is not None:
+            kill_points.cut_short(point, effects, self._writers)
         for send in effects.early:
-            if point == kill_points.MID_NEW_VIEW and isinstance(send.message, NewView):
-                send = Send(send.to[:1], send.message)
             self._queue(send)
         for reply in effects.replies:
             self._queue_replies(reply)
         if self._outbox:
             self._send_all()
-        if point not in (None, kill_points.AFTER_WRITE, kill_points.MID_CHECKPOINT):
-            kill_points.die()
+        if point not in (None, nemesis.AFTER_WRITE, nemesis.MID_CHECKPOINT):
+            _die()
         if effects.persist is not None and self._storage is not None:
-            if point == kill_points.MID_CHECKPOINT:
+            if point == nemesis.MID_CHECKPOINT:
                 self._storage.write_only(effects.persist)
-                kill_points.die()
+                _die()
             self._storage.commit(effects.persist)
         if point is not None:
-            kill_points.die()
+            _die()
         for send in effects.durable:
             self._queue(send)
         if self._outbox:
@@ -305,8 +317,11 @@ class Worker:
         if peer in self._readers:
             self._lose(peer)
         self._incarnations[peer] = incarnation
-        reader = self._readers[peer] = Incoming(reading)
         self._writers[peer] = Outgoing(writing, self._spec.queue_limit)
+        self._read_from(peer, Incoming(reading))
+
+    def _read_from(self, peer: ReplicaId, reader: Incoming) -> None:
+        self._readers[peer] = reader
         self._watch(reader.fileno(), lambda: self._read_peer(peer, reader))
 
     def _connect_client(self, reader: Incoming, writer: Outgoing) -> None:
@@ -351,22 +366,62 @@ class Worker:
         self._take(peer, [PeerDown(peer, self._incarnations[peer])])
 
     def _drop_queue(self, peer: ReplicaId, reader: Incoming, error: Exception) -> None:
-        """A malformed frame ends the queue; it is no notice of death.
+        """A malformed frame ends the queue; it is no notice of death. The harness sends another.
 
-        The other direction stays: closing it would tell the peer that this process died. The next
-        incarnation of either brings new queues; until then this is a link cut one way.
+        The other direction stays: closing it would tell the peer that this process died.
         """
-        self._selector.unregister(reader.fileno())
-        reader.close()
-        if self._tracer is not None:
-            self._tracer.note(now(), f"queue from n{peer} ended: {error}")
+        self._forget(reader)
+        self._answer((protocol.DAMAGED, peer, self._incarnations[peer]))
+        self._note(f"the queue from n{peer} is damaged and replaced: {error}")
 
-    def _forget(self, reader: Incoming, writer: Outgoing) -> None:
-        for end in (reader, writer):
+    def _note(self, text: str) -> None:
+        if self._tracer is not None:
+            self._tracer.note(now(), text)
+
+    def _replace_reader(self, peer: ReplicaId, reader: Incoming) -> None:
+        self._forget(self._readers[peer])
+        self._read_from(peer, reader)
+
+    def _replace_writer(self, peer: ReplicaId, writer: Outgoing) -> None:
+        """The peer reads no other any more. A peer that is lost meanwhile needs none."""
+        if peer in self._writers:
+            self._forget(self._writers[peer])
+            self._writers[peer] = writer
+        else:
+            writer.close()
+
+    def _forget(self, *ends: Incoming | Outgoing) -> None:
+        for end in ends:
             if end.fileno() != CLOSED and end.fileno() in self._selector.get_map():
                 self._selector.unregister(end.fileno())
-            self._outbox.pop(writer, None)
+            if isinstance(end, Outgoing):
+                self._outbox.pop(end, None)
             end.close()
+
+    # ---- links with faults ---------------------------------------------------------------------
+
+    def _put_on_links(self, plain: Iterable[tuple[int, ...]]) -> None:
+        """This is what befalls messages from now on; only links to this replica matter here."""
+        me = self._spec.replica
+        faults = links.from_plain(fault for fault in plain if fault[1] == me)
+        if self._transit is None and faults.states:
+            self._transit = links.Transit(self._fates)
+        if self._transit is not None:
+            self._transit.under(faults, now())
+
+    def _pass_on(self, transit: links.Transit) -> None:
+        """What arrived goes on its link, what the links hold back no longer to this turn."""
+        me, at = self._spec.replica, now()
+        for source, message in self._inbox:
+            if isinstance(message, PeerDown):
+                transit.close((source, me), message, at)
+                continue
+            fate = transit.take((source, me), message, at)
+            if fate and self._tracer is not None:
+                self._tracer.add(at, fate, f"n{source}", message)
+        self._inbox[:] = [(source, message) for (source, _), message in transit.due(at)]
+        if transit.is_idle:
+            self._transit = None
 
     # ---- control -------------------------------------------------------------------------------
 
@@ -383,22 +438,36 @@ class Worker:
                 reading = Connection(self._control.descriptors.popleft(), writable=False)
                 writing = Connection(self._control.descriptors.popleft(), readable=False)
                 self._connect(peer, incarnation, reading, writing)
+            case protocol.READING:
+                reading = Connection(self._control.descriptors.popleft(), writable=False)
+                self._replace_reader(rest[0], Incoming(reading))
+            case protocol.WRITING:
+                writing = Connection(self._control.descriptors.popleft(), readable=False)
+                self._replace_writer(rest[0], Outgoing(writing, self._spec.queue_limit))
             case protocol.DISCONNECT:
                 self._disconnected = True
                 self._inbox.clear()
+                self._note(liveness_note(Liveness.DISCONNECTED))
+                self._report(Effects())
                 self._answer((protocol.CONFIRMED,))
             case protocol.RECONNECT:
-                self._read_all()
+                self._throw_away()
                 self._disconnected = False
+                self._note(liveness_note(Liveness.LIVE))
                 self._replica.reconnected(now())
                 self._has_returned = True
             case protocol.RESUMED:
+                self._put_on_links(rest[0])
                 self._has_returned = True
             case protocol.SEEK:
                 if not self._disconnected:
                     self._replica.seek_leader(now())
             case protocol.ARM:
-                self._armed = rest[0]
+                self._armed = rest[1]
+                self._answer((protocol.ANSWER, rest[0], None))
+            case protocol.LINKS:
+                self._put_on_links(rest[1])
+                self._answer((protocol.ANSWER, rest[0], None))
             case protocol.STATUS:
                 self._replica.save_watermark()  # the file tells what people were shown
                 plain = protocol.status_to_plain(self._replica.status())
@@ -409,8 +478,10 @@ class Worker:
             case protocol.STOP:
                 self._running = False
 
-    def _read_all(self) -> None:
-        """Throw away what arrived while disconnected, before hearing anybody again."""
+    def _throw_away(self) -> None:
+        """What arrived while disconnected, before anybody is heard again."""
+        if self._transit is not None:
+            self._transit.due(now())
         for peer, reader in list(self._readers.items()):
             if reader.fileno() != CLOSED:
                 self._read_peer(peer, reader)
@@ -423,3 +494,9 @@ class Worker:
 def now() -> int:
     """Microseconds of the clock that all processes of one machine share; never goes back."""
     return time.monotonic_ns() // 1000
+
+
+def _die() -> NoReturn:
+    """SIGKILL to this process."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("survived SIGKILL")

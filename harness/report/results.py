@@ -9,27 +9,34 @@ from typing import Any
 
 from bank.ballot import Ballot, replica_name
 from bank.ledger import describe
+from harness.cases import CaseFile
+from harness.check.expectations import Met
 from harness.check.verdict import Judgement, Verdict
 from harness.config import ClusterConfig
 from harness.driver import ReplicaView
 from harness.history import Operation
+from harness.report import points
 from harness.runner import SetReport, StepReport
 
 
 def document(
-    file: str,
+    file: CaseFile,
     config: ClusterConfig,
     reports: Sequence[SetReport],
     pending: Sequence[Operation],
     verdict: Verdict,
 ) -> dict[str, Any]:
-    """The whole run; `file` is its name as it was given."""
+    """The whole run, or as much of it as there is."""
+    scored, most = points.total(points.items(file, reports))
     return {
-        "file": file,
+        "file": file.path,
+        "name": file.name or None,
+        "description": file.description or None,
         "failure": config.failure,
         "durability": config.durability,
         "nodes": config.nodes,
         "seed": config.seed,
+        "sets_in_file": len(file.sets),
         "sets": [_set(report) for report in reports],
         "pending": [
             {
@@ -40,6 +47,8 @@ def document(
             for operation in pending
         ],
         "verdict": verdict.value,
+        "points": scored,
+        "points_of": most,
         "seconds": round(sum(report.seconds for report in reports), 3),
     }
 
@@ -56,8 +65,24 @@ def _set(report: SetReport) -> dict[str, Any]:
         "reasons": {
             _key(judgement): judgement.reason for judgement in report.judgements if judgement.reason
         },
+        "started_at_us": report.started_at,
         "seconds": round(report.seconds, 6),
         "leaderless_ms": report.leaderless_us / 1000,
+        "points": report.points,
+        "scored": None if report.score is None else points.plain(report.score[0]),
+        "scored_of": None if report.score is None else points.plain(report.score[1]),
+        "expectations": [_met(met) for met in report.expectations],
+    }
+
+
+def _met(met: Met) -> dict[str, Any]:
+    return {
+        "where": met.expected.where,
+        "key": met.expected.key,
+        "expected": met.wanted,
+        "holds": met.holds,
+        "reason": met.reason,
+        "points": met.expected.points,
     }
 
 
@@ -69,6 +94,7 @@ def _step(step: StepReport) -> dict[str, Any]:
         "value": step.value,
         "slot": step.slot,
         "ballot": _ballot(step.ballot),
+        "begun_ms": None if step.begun_us is None else step.begun_us / 1000,
         "latency_ms": None if step.latency_us is None else step.latency_us / 1000,
         "carried_from": step.carried_from,
         "node": None if step.node is None else replica_name(step.node),

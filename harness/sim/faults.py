@@ -5,6 +5,7 @@ from dataclasses import replace
 from random import Random
 
 from bank.ballot import ReplicaId
+from harness.sim.columns import EVERYBODY
 from harness.sim.mix import Mix
 from harness.sim.process import Control, Process
 from harness.sim.world import SimCluster
@@ -157,4 +158,4 @@ class Injector:
             if process.paused:
                 process.resume()
             process.control(Control.RECONNECT)
-        world.say(0, "all faults stop")
+        world.say(EVERYBODY, "all faults stop")

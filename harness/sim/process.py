@@ -6,7 +6,7 @@ It can be killed between any two of these, stopped in the middle, and cut off fr
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from enum import Enum
 from random import Random
@@ -15,9 +15,9 @@ from typing import Protocol
 from bank.ballot import ReplicaId
 from bank.effects import Effects, Persist, Send
 from bank.invariants import Violation
-from bank.messages import Message, PeerDown, Reply
+from bank.messages import Message, PeerDown, Reply, State, StatePiece
 from bank.replica import Replica
-from harness import wire
+from harness import kill_points, nemesis, wire
 from harness.sim.disk import Disk
 
 
@@ -43,6 +43,16 @@ class Point(Enum):
 POINTS = tuple(Point)
 MOST_IDLE_TURNS = 10
 
+# Where a named kill point of `nemesis` is in a turn; what it does beside that: `kill_points`.
+NAMED = {
+    nemesis.BEFORE_WRITE: Point.BEFORE_WRITE,
+    nemesis.AFTER_WRITE: Point.AFTER_WRITE,
+    nemesis.BEFORE_COMMIT: Point.BEFORE_ALL,
+    nemesis.MID_NEW_VIEW: Point.BEFORE_WRITE,
+    nemesis.MID_CHECKPOINT: Point.BEFORE_WRITE,  # a transaction that was begun leaves nothing
+    nemesis.MID_CATCH_UP: Point.BEFORE_WRITE,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessRules:
@@ -64,6 +74,7 @@ class World(Protocol):
     replica_class: Callable[..., Replica]
 
     def now(self) -> int: ...
+    def alive(self) -> Container[ReplicaId]: ...
     def at(self, when: int, handler: Callable[..., None], *arguments: object) -> None: ...
     def send(self, process: "Process", send: Send) -> None: ...
     def reply(self, process: "Process", reply: Reply) -> None: ...
@@ -98,6 +109,7 @@ class Process:
         self.incarnation = 0  # 0 before the first start
         self.alive = self.paused = self.disconnected = False
         self.was_leader = False  # when it failed
+        self._armed: str | None = None  # the named point to die at
         self._make = make
         self._drift_ppm = drift_ppm
         self._synced = synced
@@ -143,9 +155,16 @@ class Process:
         self.alive, self.paused, self.disconnected = True, False, False
         self.was_leader = self._busy = False
         self._inbox.clear()
-        self._wake_at = self._frozen = None
+        self._wake_at = self._frozen = self._armed = None
         self._replica = self._make(self)
         self._turn()
+
+    def arm(self, point: str | None) -> bool:
+        """Die at this named point, once; None takes that back. False: it cannot be told."""
+        if not self.alive or self.paused:
+            return False
+        self._armed = point
+        return True
 
     def deliver(self, incarnation: int, source: ReplicaId, item: Item) -> None:
         """Something arrived on a queue; lost when the process that had that queue is gone."""
@@ -195,7 +214,8 @@ class Process:
         """Read everything that arrived, let time pass, flush, and do what that asks for."""
         replica, now = self.replica, self.clock()
         self._stay_calm()
-        for source, message in self._read(now):
+        read = self._read(now)
+        for source, message in read:
             self.world.read(self, source, message)
             replica.step(source, message, now)
         if self.disconnected:
@@ -205,6 +225,12 @@ class Process:
             replica.tick(now)
         effects = replica.flush()
         self.world.flushed(self, effects)
+        if self._armed is not None:
+            catching_up = any(isinstance(message, State | StatePiece) for _, message in read)
+            if kill_points.passes(self._armed, effects, replica.role, catching_up):
+                kill_points.cut_short(self._armed, effects, self.world.alive())
+                self._before_write(effects, NAMED[self._armed])
+                return
         point = None
         if self.rules.crash_per_turn and (effects.early or effects.durable or effects.persist):
             random = self.world.random
@@ -336,9 +362,9 @@ class Process:
         self.world.count(f"crash {point.value}")
         if not self._synced:
             self._lose_power()
-        self.kill()
+        self.kill(f"✝ killed {self._armed or point.value}")
 
-    def kill(self) -> None:
+    def kill(self, why: str = "✝ killed") -> None:
         """SIGKILL, at this instant: what is in memory and in its queues is gone."""
         assert self.alive
         self.was_leader = self.replica.leads_answered()
@@ -346,7 +372,7 @@ class Process:
         self._inbox.clear()
         self._wake_at = self._frozen = None
         self.disk.sync()  # the kernel keeps what a dead process committed
-        self.world.killed(self, "killed")
+        self.world.killed(self, why)
 
     def pause(self) -> None:
         """SIGSTOP: nothing runs, messages pile up."""

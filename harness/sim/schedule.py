@@ -6,14 +6,13 @@ Nothing here decides anything: the turns were computed by the explorer and are l
 from collections.abc import Iterable
 
 from bank.ballot import ReplicaId, replica_name
-from bank.effects import Persist
 from bank.invariants import Violation
 from bank.messages import Message
 from bank.replica import CLIENT
 from harness.sim.cluster import Cluster, Move, State
 from harness.sim.frozen import Timer
 from harness.sim.turns import Act, Deed
-from harness.tracing import describe_request, span, trace_line
+from harness.tracing import describe_persist, describe_request, span, trace_line
 
 _TIMERS = {
     Timer.ELECTION: "its election timer runs out",
@@ -91,7 +90,7 @@ def _acts(cluster: Cluster, acts: Iterable[Act]) -> Iterable[str]:
             continue
         told()
         if act.persist is not None:
-            lines.append(f"stores {_stored(act.persist)}")
+            lines.append(f"stores {describe_persist(act.persist)}")
         elif act.flushed is not None:
             lines += act.flushed.notes
             for done in act.flushed.executed:
@@ -100,20 +99,6 @@ def _acts(cluster: Cluster, acts: Iterable[Act]) -> Iterable[str]:
             lines += [f"→ client: {_say(reply)}" for reply in act.flushed.replies]
     told()
     return lines
-
-
-def _stored(persist: Persist) -> str:
-    parts: list[str] = []
-    if persist.promise_changed:
-        parts.append(f"promise {persist.promised}, highest number seen {persist.seen}")
-    for run in persist.runs:
-        slots = span(run.first_slot, run.first_slot + len(run.requests) - 1)
-        parts.append(f"{slots} in {run.ballot}: {', '.join(map(describe_request, run.requests))}")
-    if persist.checkpoint is not None:
-        parts.append(f"checkpoint {persist.checkpoint.slot}")
-    if persist.committed_upto is not None:
-        parts.append(f"committed up to {persist.committed_upto}")
-    return "; ".join(parts) or f"truncated up to {persist.truncated_upto}"
 
 
 def _say(message: Message) -> str:

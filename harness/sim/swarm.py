@@ -24,6 +24,7 @@ from harness.check.replay import replay
 from harness.check.sessions import exactly_once
 from harness.check.verdict import Verdict
 from harness.history import Operation
+from harness.sim.columns import EVERYBODY, Event, Sink
 from harness.sim.faults import Injector
 from harness.sim.mix import MILLISECOND, Mix, SwarmOptions, draw
 from harness.sim.world import SimCluster
@@ -48,7 +49,7 @@ def run_seed(
     seed: int,
     options: SwarmOptions,
     replica_class: Callable[..., Replica] = Replica,
-    sink: Callable[[str], None] | None = None,
+    sink: Sink | None = None,
 ) -> Outcome:
     """Run one seed to its verdict; never raises for what a replica did."""
     mix = draw(seed, options)
@@ -65,7 +66,7 @@ def run_seed(
     outcome.coverage["request executed again without effect"] = world.safety.oracle.repeats
     outcome.coverage["slot proposed with two values"] = world.safety.contested
     if outcome.violation is not None and sink is not None:
-        sink(f"{world.now():>10} ✗ {outcome.violation}")
+        sink(Event(world.now(), EVERYBODY, f"✗ {outcome.violation}"))
     return outcome
 
 

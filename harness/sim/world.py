@@ -7,7 +7,7 @@ raised from wherever the world is being driven.
 """
 
 import heapq
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -33,15 +33,34 @@ from bank.replica import CLIENT, Replica
 from bank.sessions import NOOP_REQUEST, Request
 from bank.status import Role, SlotStatus
 from harness import wire
+from harness.cases import action_text
 from harness.client import Clients, ClientSend
 from harness.config import ClusterConfig
-from harness.driver import CommitLog, Liveness, ReplicaView, TraceLine
-from harness.errors import HarnessError
+from harness.driver import CommitLog, Liveness, ReplicaView, TraceLine, Traces
 from harness.history import Operation
-from harness.nemesis import Fail, FailLeader, Fault, KillAt, Recover, SetLive
+from harness.nemesis import (
+    Fail,
+    FailLeader,
+    Fault,
+    Heal,
+    KillAt,
+    LinkFault,
+    Recover,
+    SetLive,
+)
+from harness.sim.columns import EVERYBODY, Event, Sink
+from harness.sim.link_faults import LinkFaults
 from harness.sim.network import CLIENTS, LinkRules, Network
 from harness.sim.process import Control, Process, ProcessRules
-from harness.tracing import Tracer, trace_line
+from harness.tracing import (
+    Tracer,
+    describe_persist,
+    describe_request,
+    describe_requests,
+    liveness_note,
+    span,
+    trace_line,
+)
 
 COMPARED_EVERY = 1000  # events between two comparisons of all replicas' states
 
@@ -63,9 +82,9 @@ class SimCluster:
         config: ClusterConfig,
         rules: WorldRules = WorldRules(),
         replica_class: Callable[..., Replica] = Replica,
-        sink: Callable[[str], None] | None = None,
+        sink: Sink | None = None,
     ) -> None:
-        """`sink` gets one line per event; `replica_class` may be a broken replica, for tests."""
+        """`sink` gets every event; `replica_class` may be a broken replica, for tests."""
         self.replicas = config.nodes
         self.committed = CommitLog()
         self.coverage: Counter[str] = Counter()
@@ -73,6 +92,7 @@ class SimCluster:
         self.replica_class = replica_class
         self.random = Random(f"{config.seed}/world")
         self.network = Network(self.random, rules.links, self.coverage)
+        self._faults = LinkFaults(self, Random(f"{config.seed}/links"))
         self.safety = Safety(config.nodes, config.balances(), config.checkpoint_interval)
         self.on_death: Callable[[Process], None] = lambda process: None
         self.on_lead: Callable[[Process], None] = lambda process: None
@@ -99,10 +119,7 @@ class SimCluster:
         }
         traced = config.trace_messages > 0
         self._tracers = {r: Tracer() for r in self.processes} if traced else {}
-        self._lines: dict[ReplicaId, deque[TraceLine]] = {
-            r: deque(maxlen=config.trace_messages) for r in self.processes
-        }
-        self._dropped = dict.fromkeys(self.processes, 0)
+        self._traces = Traces(self.processes, config.trace_messages)
 
     # ---- virtual time --------------------------------------------------------------------------
 
@@ -135,6 +152,10 @@ class SimCluster:
     def compare(self) -> None:
         """Hold all running replicas' states against each other and against any time before."""
         self.safety.compare([p.replica.status() for p in self.processes.values() if p.alive])
+
+    def alive(self) -> list[ReplicaId]:
+        """Those whose processes run."""
+        return [replica for replica, process in self.processes.items() if process.alive]
 
     def count(self, what: str) -> None:
         """Something happened that a campaign wants to have reached."""
@@ -183,31 +204,40 @@ class SimCluster:
                 self.coverage["checkpoint sent in several pieces"] += 1
             case ClientRequest():
                 self.coverage["request relayed"] += 1
-        if self._tracers or self._sink is not None:
-            everyone = len(send.to) == self.replicas - 1
-            self._trace(source, "out", "all" if everyone else replica_name(send.to[0]), message)
-        data, now = wire.encode(message), self._now
+        data, now, lost = wire.encode(message), self._now, []
         for to in send.to:
             target = self.processes[to]
             if not target.alive:
                 self.coverage["message lost: its reader was dead"] += 1
+                lost.append(to)
                 continue
-            for when in self.network.arrivals(source, to, now):
-                self.at(when, target.deliver, target.incarnation, source, data)
+            arrivals = self.network.arrivals(source, to, now)
+            for when in arrivals:
+                self.at(when, self._faults.arrive, target, target.incarnation, source, data)
+            if not arrivals:
+                lost.append(to)
+        if self._tracers or self._sink is not None:
+            self._trace(source, "out", self._names(send.to), message, _loss(lost, send.to))
 
     def reply(self, process: Process, reply: Reply) -> None:
         """A REPLY leaves for the clients."""
-        if self._tracers or self._sink is not None:
-            self._trace(process.id, "out", "client", reply)
         data = wire.encode(reply)
-        for when in self.network.arrivals(process.id, CLIENTS, self._now):
+        arrivals = self.network.arrivals(process.id, CLIENTS, self._now)
+        for when in arrivals:
             self.at(when, self._take_reply, data)
+        if self._tracers or self._sink is not None:
+            self._trace(process.id, "out", "client", reply, "" if arrivals else " ✗")
 
     def read(self, process: Process, source: ReplicaId, message: Message) -> None:
         """A process is about to step this message."""
         if self._tracers or self._sink is not None:
             peer = "client" if source == CLIENT else replica_name(source)
             self._trace(process.id, "in", peer, message)
+
+    def befell(self, target: Process, source: ReplicaId, fate: str, data: bytes) -> None:
+        """A link fault did this to a message."""
+        self.coverage[f"message {fate} by a link fault"] += 1
+        self._trace(target.id, fate, replica_name(source), wire.decode(data))
 
     def flushed(self, process: Process, effects: Effects) -> None:
         """A turn's decisions, before any of them has an effect."""
@@ -239,9 +269,18 @@ class SimCluster:
             self.say(replica, note)
             if self._tracers:
                 self._tracers[replica].note(self._now, note)
+        if self._sink is not None:
+            for executed in effects.executed:
+                slots = span(executed.first_slot, executed.first_slot + len(executed.requests) - 1)
+                requests = describe_requests(tuple(executed.requests))
+                self.say(replica, f"executes {slots} {requests}")
+        if self._tracers:
+            self._tracers[replica].executed(self._now, effects.executed)
 
     def stored(self, process: Process, persist: Persist) -> None:
         """A transaction is durable."""
+        if self._sink is not None:
+            self.say(process.id, f"stores {describe_persist(persist)}")
         self.safety.stored(process.id, persist)
 
     def turned(self, process: Process) -> None:
@@ -254,11 +293,12 @@ class SimCluster:
     def killed(self, process: Process, why: str) -> None:
         """The kernel closes the dead process's queues: peers and clients read their end."""
         self.say(process.id, why)
+        self._note_liveness(process.id, Liveness.CRASHED)
         notice = PeerDown(process.id, process.incarnation)
         for peer in self.processes.values():
             if peer.alive:
                 when = self.network.death_notice(process.id, peer.id, self._now)
-                self.at(when, peer.deliver, peer.incarnation, process.id, notice)
+                self.at(when, self._faults.arrive, peer, peer.incarnation, process.id, notice)
         when = self.network.death_notice(process.id, CLIENTS, self._now)
         self.at(when, self._lose_queue, process.id)
         self.on_death(process)
@@ -304,18 +344,29 @@ class SimCluster:
                 self.coverage["request broadcast"] += 1
             for replica in to:
                 by_replica.setdefault(replica, []).append(request)
+        arrived: set[ReplicaId] = set()  # only asked, never iterated
         for replica in sorted(by_replica):
             process = self.processes[replica]
             if process.alive:
                 data = wire.encode(ClientRequest(tuple(by_replica[replica])))
                 for when in self.network.arrivals(CLIENTS, replica, self._now):
                     self.at(when, process.deliver, process.incarnation, CLIENT, data)
+                    arrived.add(replica)
+        if self._sink is not None:
+            for to, request in sends:
+                lost = [replica for replica in to if replica not in arrived]
+                self.say(
+                    CLIENTS, f"→{self._names(to)}{_loss(lost, to)} {describe_request(request)}"
+                )
 
     def _take_reply(self, data: bytes) -> None:
         reply = wire.decode(data)
         assert isinstance(reply, Reply)
-        if self._clients.take(reply, self._now):
+        answered = self._clients.take(reply, self._now)
+        if answered:
             self._rouse_clients(self._now)
+        for operation in answered:
+            self.say(CLIENTS, f"{operation.request[0]}: {operation.result}, slot {operation.slot}")
 
     def _lose_queue(self, replica: ReplicaId) -> None:
         self._ask(self._clients.lost(replica, self._now))
@@ -339,8 +390,11 @@ class SimCluster:
             case FailLeader():
                 leader = self.leader()
                 failing = [] if leader is None else [leader]
-            case KillAt():
-                raise HarnessError("named kill points need real processes, leave out --sim")
+            case KillAt(replica, point):
+                return (replica,) if self.processes[replica].arm(point) else ()
+            case LinkFault() | Heal():
+                self.say(EVERYBODY, action_text(fault))
+                self._faults.apply(fault)
             case _:
                 assert_never(fault)
         for replica in failing:
@@ -356,12 +410,19 @@ class SimCluster:
             case "pause":
                 self.say(process.id, "paused")
                 process.pause()
+                self._note_liveness(process.id, Liveness.PAUSED)
             case _:
                 self.say(process.id, "disconnected")
                 process.control(Control.DISCONNECT)
                 self._settle(lambda: process.disconnected)
+                self._note_liveness(process.id, Liveness.DISCONNECTED)
+
+    def _note_liveness(self, replica: ReplicaId, liveness: Liveness) -> None:
+        if self._tracers:
+            self._tracers[replica].note(self._now, liveness_note(liveness))
 
     def _recover(self, process: Process) -> None:
+        self._note_liveness(process.id, Liveness.LIVE)
         if not process.alive:
             process.start()
         elif process.paused:
@@ -436,39 +497,52 @@ class SimCluster:
 
     def trace(self, replica: ReplicaId) -> tuple[Sequence[TraceLine], int]:
         """Messages of this set at one replica, and how many older ones were dropped."""
-        self._take_lines(replica)
-        return tuple(self._lines[replica]), self._dropped[replica]
+        return self.traces().of_set(replica)
+
+    def traces(self) -> Traces:
+        """The same of all replicas, with what is kept of earlier sets."""
+        for replica, tracer in self._tracers.items():
+            self._traces.add(replica, tracer.take())
+        return self._traces
 
     def new_set(self) -> None:
         """Traces start afresh."""
-        for replica in self._tracers:
-            self._take_lines(replica)
-            self._lines[replica].clear()
-            self._dropped[replica] = 0
+        self.traces().new_set(self._now)
 
-    def _take_lines(self, replica: ReplicaId) -> None:
-        if replica in self._tracers:
-            lines, taken = self._lines[replica], self._tracers[replica].take()
-            assert lines.maxlen is not None
-            self._dropped[replica] += max(0, len(lines) + len(taken) - lines.maxlen)
-            lines.extend(taken)
-
-    def _trace(self, replica: ReplicaId, direction: str, peer: str, message: Message) -> None:
+    def _trace(
+        self,
+        replica: ReplicaId,
+        direction: str,
+        peer: str,
+        message: Message,
+        loss: str = "",
+    ) -> None:
+        """A message was read, sent, perhaps in vain, or befallen by a link fault."""
         if self._tracers:
             tracer = self._tracers[replica]
             tracer.add(self._now, direction, peer, message)
             if len(tracer.lines) >= self._config.trace_messages:
-                self._take_lines(replica)
+                self._traces.add(replica, tracer.take())
         if self._sink is not None:
+            arrow = {"in": "←", "out": "→"}.get(direction, f"{direction} ←")
             line = trace_line(self._now, direction, peer, message)
-            arrow = "→" if direction == "out" else "←"
             words = (line.label, line.ballot, line.slots, line.text)
-            self.say(replica, f"{arrow} {peer} " + " ".join(filter(None, words)))
+            self.say(replica, " ".join(filter(None, (arrow + peer + loss, *words))))
 
-    def say(self, replica: ReplicaId, text: str) -> None:
-        """One line of the run's story."""
+    def _names(self, to: Sequence[ReplicaId]) -> str:
+        return "all" if len(to) >= self.replicas - 1 else ",".join(map(replica_name, to))
+
+    def say(self, who: ReplicaId, text: str) -> None:
+        """One event of the run's story; see `columns.Event` for who it can be."""
         if self._sink is not None:
-            self._sink(f"{self._now:>10} {replica_name(replica)} {text}")
+            self._sink(Event(self._now, who, text))
+
+
+def _loss(lost: Sequence[ReplicaId], to: Sequence[ReplicaId]) -> str:
+    """ " ✗n2,n3": whom a message never reaches."""
+    if not lost:
+        return ""
+    return " ✗" if len(to) == 1 else f" ✗{','.join(map(replica_name, lost))}"
 
 
 def _kind(note: str) -> str:

@@ -1,0 +1,165 @@
+"""Holds a set against what its file expects of it. Pure: values in, one Met per expectation.
+
+A replica that is cut off or not live is asked nothing here but by `statuses`, which names it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+from bank.ballot import ReplicaId, Slot, replica_name
+from harness.cases import (
+    ANY,
+    Balances,
+    Checks,
+    Expectation,
+    Expected,
+    Leader,
+    Outcomes,
+    Pending,
+    Slots,
+    Statuses,
+)
+from harness.check.verdict import Verdict
+
+MOST_SHOWN = 5  # differences of one expectation; more are counted
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What there was at the end of a set. `balances` and `executed` of the live and connected."""
+
+    balances: Mapping[ReplicaId, Mapping[str, int]]
+    executed: Mapping[ReplicaId, Slot]
+    outcomes: Mapping[str, str | int]  # by label; a read that was answered has its balance
+    pending: Sequence[str]
+    leader: ReplicaId | None
+    marks: Callable[[Sequence[Slot]], Mapping[Slot, str]]  # of every replica in order
+    checks: Mapping[str, Verdict]
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """One expectation after its set."""
+
+    expected: Expected
+    wanted: str  # in words
+    differences: tuple[str, ...]  # what there was instead; none when it holds
+    missed: str = ""  # the part of it that does not hold, in words; empty: all of it
+
+    @property
+    def holds(self) -> bool:
+        """Nothing differs."""
+        return not self.differences
+
+    @property
+    def reason(self) -> str:
+        """ "expected …, found …; …", "" when it holds."""
+        if self.holds:
+            return ""
+        shown = "; ".join(self.differences[:MOST_SHOWN])
+        more = len(self.differences) - MOST_SHOWN
+        return f"expected {self.missed or self.wanted}, found {shown}" + (
+            f"; {more} more" if more > 0 else ""
+        )
+
+
+def meet(expected: Expected, found: Found) -> Met:
+    """Whether this expectation holds, and if not, what differs."""
+    what = expected.what
+    missed = describe(_missed(what, found))
+    return Met(expected, describe(what), tuple(_differences(what, found)), missed)
+
+
+def _missed(what: Expectation, found: Found) -> Expectation:
+    """Without the entries that hold, where there are several."""
+    match what:
+        case Balances(entries) | Outcomes(entries) | Statuses(entries):
+            kind: Callable[[Mapping[Any, Any]], Expectation] = type(what)
+            return kind({k: v for k, v in entries.items() if _differences(kind({k: v}), found)})
+        case _:
+            return what
+
+
+def describe(what: Expectation) -> str:
+    """An expectation in words."""
+    match what:
+        case Balances(balances):
+            return ", ".join(f"{account} {amount}" for account, amount in balances.items())
+        case Outcomes(outcomes):
+            return ", ".join(f"step {label} {outcome}" for label, outcome in outcomes.items())
+        case Pending(count, steps):
+            return f"{count} pending" + (f": {', '.join(steps)}" if steps else "")
+        case Leader(leaders):
+            return f"leader {_names(leaders)}"
+        case Slots(least, most):
+            return f"{least} slots" if least == most else f"{least} to {most} slots"
+        case Statuses(marks):
+            return ", ".join(f"slot {slot} {mark}" for slot, mark in marks.items())
+        case Checks(names):
+            return f"{', '.join(names)} to hold"
+        case _:
+            assert_never(what)
+
+
+def _names(replicas: frozenset[ReplicaId]) -> str:
+    return " or ".join(map(replica_name, sorted(replicas))) or "none"
+
+
+def _differences(what: Expectation, found: Found) -> list[str]:
+    match what:
+        case Balances(balances):
+            return _balance_differences(balances, found.balances)
+        case Outcomes(outcomes):
+            return [
+                f"step {label} {found.outcomes.get(label, 'not there')}"
+                for label, outcome in outcomes.items()
+                if found.outcomes.get(label) != outcome
+            ]
+        case Pending(count, steps):
+            wanted = sorted(found.pending) if steps is None else sorted(steps)
+            same = len(found.pending) == count and sorted(found.pending) == wanted
+            listed = f": {', '.join(found.pending)}" if found.pending else ""
+            return [] if same else [f"{len(found.pending)}{listed}"]
+        case Leader(leaders):
+            is_led = found.leader in leaders if leaders else found.leader is None
+            return [] if is_led else [_names(frozenset([found.leader] if found.leader else []))]
+        case Slots(least, most):
+            return [
+                f"{executed} on {replica_name(replica)}"
+                for replica, executed in found.executed.items()
+                if not least <= executed <= most
+            ] or ([] if found.executed else ["no replica that is live"])
+        case Statuses(marks):
+            there = found.marks(list(marks))
+            return [
+                f"slot {slot} {there[slot]}"
+                for slot, wanted in marks.items()
+                if any(w not in (ANY, m) for w, m in zip(wanted, there[slot], strict=True))
+            ]
+        case Checks(names):
+            return [
+                f"{name} {found.checks[name].value}"
+                for name in names
+                if found.checks[name] is not Verdict.VALID
+            ]
+        case _:
+            assert_never(what)
+
+
+def _balance_differences(
+    wanted: Mapping[str, int], found: Mapping[ReplicaId, Mapping[str, int]]
+) -> list[str]:
+    """ "A 6 on n1, n3": by account and amount, with the replicas that have it."""
+    if not found:
+        return ["no replica that is live"]
+    differences = []
+    for account, amount in wanted.items():
+        wrong: dict[int, list[str]] = {}
+        for replica, balances in found.items():
+            if balances[account] != amount:
+                wrong.setdefault(balances[account], []).append(replica_name(replica))
+        for other, names in wrong.items():
+            where = "" if len(names) == len(found) else f" on {', '.join(names)}"
+            differences.append(f"{account} {other}{where}")
+    return differences

@@ -1,0 +1,260 @@
+"""Check test sets without running them: every problem, and what must, cannot and may happen.
+
+Each file is read as a run would read it, with its answer key. Problems are told with their place,
+all of all files. For a file without any the oracle tells set by set what must commit, what cannot
+for lack of a quorum and what may be either, which transfers fail for lack of balance, and what the
+accounts hold then. Warnings are no problems: the exit code is 2 for problems, else 0.
+"""
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from bank.ballot import replica_name
+from harness import answer_key, launch, testset
+from harness.cases import CaseFile, CaseSet
+from harness.config import NODES, ClusterConfig
+from harness.contradictions import contradictions
+from harness.errors import EXIT_USAGE, EXIT_VALID, HarnessError, nearest
+from harness.oracle import Forecast, SetForecast, StepForecast, alternatives, forecast
+from harness.table_cells import (
+    ATTENTION,
+    BAD,
+    GOOD,
+    QUIET,
+    Column,
+    Grid,
+    Heading,
+    Parts,
+    cell,
+    counted,
+)
+from harness.tables import FOLD_BEYOND, MOST_ACCOUNTS, set_title
+
+EXAMPLES = (
+    ("testsets/*.csv", "every mistake of these files, and what each set must come to"),
+    ("FILE --format json", "the same for other programs"),
+    ("--schema > testset.schema.json", "for an editor that knows JSON Schema"),
+)
+FORMATS = ("rich", "json")
+_COLUMNS = (
+    Column("#", right=True),
+    Column("Step"),
+    Column("Commits", drop=1),
+    Column("Result"),
+    Column("Why", folds=True),
+)
+_STYLES = {"must": "", "cannot": ATTENTION, "either": ATTENTION, None: ""}
+
+
+@dataclass(slots=True)
+class _Linted:
+    """One file."""
+
+    path: str
+    problems: list[str] = field(default_factory=list)
+    file: CaseFile | None = None  # None for a file with problems
+    found: Forecast | None = None
+    warnings: dict[int, list[str]] = field(default_factory=dict)  # by set number
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `lint`."""
+    add = parser.add_argument
+    add("files", nargs="*", metavar="FILE", help="a test set; an answer key is read with its own")
+    add("--config", metavar="FILE", help="a YAML file with the numbers of the cluster")
+    add("--nodes", metavar="|".join(map(str, NODES)), help="how many replicas; 5 is default")
+    add(
+        "--schema", action="store_true", help="print the JSON Schema of YAML test sets, for editors"
+    )
+    add("--format", default="rich", metavar="rich|json", help="tables, or one JSON document [rich]")
+
+
+def run(options: argparse.Namespace, console: Console) -> int:
+    """Lint every file; 2 when one has problems."""
+    if options.format not in FORMATS:
+        hint = nearest(options.format, list(FORMATS))
+        raise HarnessError(f'--format: found "{options.format}", expected rich or json{hint}')
+    if options.schema:
+        console.out(testset.schema_text(), end="", highlight=False)
+        return EXIT_VALID
+    if not options.files:
+        raise HarnessError("nothing to lint, expected one or several FILEs, or --schema")
+    flags = {"nodes": options.nodes}
+    launch.settings(flags, {}, options.config)  # what is wrong with these is no file's problem
+    keys = {answer_key.beside(path) for path in options.files}
+    linted = [
+        _lint(path, flags, options.config) for path in options.files if Path(path) not in keys
+    ]
+    if options.format == "json":
+        console.out(json.dumps([_document(one) for one in linted], indent=1), highlight=False)
+    else:
+        for part in [part for one in linted for part in _screen(one)] + [_summary(linted)]:
+            console.print(part, soft_wrap=isinstance(part, Text))  # a place stays in one piece
+    return EXIT_USAGE if any(one.problems for one in linted) else EXIT_VALID
+
+
+def _lint(path: str, flags: dict[str, object], config_file: str | None) -> _Linted:
+    linted = _Linted(path)
+    try:
+        if path.endswith(answer_key.SUFFIX):
+            raise HarnessError(f"{path}: is an answer key by its name, expected its test set")
+        draft = testset.read(path)
+        settings = launch.settings(flags, draft.overrides, config_file)
+        linted.file = draft.cases(settings)
+        linted.found = forecast(linted.file, settings)
+        linted.file = answer_key.checked(linted.file, settings)
+    except HarnessError as error:
+        linted.problems += error.problems
+    if linted.file is not None and linted.found is not None:
+        for number, warning in _warnings(linted.file, settings, linted.found):
+            linted.warnings.setdefault(number, []).append(warning)
+    return linted
+
+
+def _warnings(
+    file: CaseFile, settings: ClusterConfig, found: Forecast
+) -> Iterator[tuple[int, str]]:
+    """What is odd about a file, by set number, each with its place."""
+    for case, of_set in zip(file.sets, found.sets, strict=True):
+        if of_set.waits:
+            seconds = of_set.waits * settings.patience_ms / 1000
+            times = "" if of_set.waits == 1 else f" {of_set.waits} times"
+            what = f"waits out its patience{times} without a quorum: {seconds:g} s"
+            yield case.number, f"{file.path}:{case.line}: set {case.number} {what}"
+        for remark in of_set.remarks:
+            yield case.number, f"{file.path}:{remark.line}: {remark.text}"
+    for number, where, what in contradictions(file, settings, found):
+        yield number, f"{where}: cannot hold: {what}"
+
+
+# ---- tables ------------------------------------------------------------------------------------
+
+
+def _screen(linted: _Linted) -> Iterator[RenderableType]:
+    """Everything of one file."""
+    file, found = linted.file, linted.found
+    if file is not None and found is not None:
+        yield from (Text(file.path), Text())
+        for place, (case, of_set) in enumerate(zip(file.sets, found.sets, strict=True), 1):
+            yield from _set(linted, case, of_set, set_title(case.number, place, len(file.sets)))
+            yield Text()
+        if not found.exact:
+            what = " too many orders to try them all: more is left open than need be"
+            yield from (Text(what, style=ATTENTION), Text())
+    yield from (Text(problem, style=BAD) for problem in linted.problems)
+    yield from [Text()] if linted.problems else []
+
+
+def _set(
+    linted: _Linted, case: CaseSet, of_set: SetForecast, title: str
+) -> Iterator[RenderableType]:
+    yield Heading(title)
+    yield _summary_of(case, of_set)
+    if of_set.steps:
+        rows = list(_rows(of_set.steps))
+        shown = len(_COLUMNS) if any(row[-1] for row in rows) else len(_COLUMNS) - 1
+        yield Grid(_COLUMNS[:shown], [row[:shown] for row in rows])
+    if of_set.balances:
+        yield _balances(of_set)
+    reasons: dict[tuple[str, ...], list[str]] = {}
+    for account, why in of_set.doubts.items():
+        reasons.setdefault(why, []).append(account)
+    for why, accounts in reasons.items():
+        yield Text(f" {', '.join(accounts)}: {'; '.join(why)}", style=ATTENTION)
+    for warning in linted.warnings.get(case.number, ()):
+        yield Text(f" ! {warning}", style=ATTENTION)
+
+
+def _summary_of(case: CaseSet, of_set: SetForecast) -> Parts:
+    counts = Counter(step.commits for step in of_set.steps)
+    words = {"must": "must commit", "cannot": "cannot commit", "either": "may be either"}
+    parts = [Text("live " + " ".join(map(replica_name, sorted(case.live))))]
+    parts += [Text(f"{counts[key]} {says}", _STYLES[key]) for key, says in words.items()
+              if counts[key]]  # fmt: skip
+    failing = sum(step.known == "failed" for step in of_set.steps)
+    parts += [Text(counted(failing, "transfer") + " must fail")] if failing else []
+    return Parts(parts, indent=1)
+
+
+def _rows(steps: Sequence[StepForecast]) -> Iterator[Sequence[Text]]:
+    """One per step; of many, runs of those that must succeed become one."""
+    for folds, run in groupby(steps, key=lambda s: (s.commits, s.known) == ("must", "success")):
+        together = list(run)
+        if folds and len(steps) > FOLD_BEYOND and len(together) > 1:
+            labels = f"{together[0].label}-{together[-1].label}"
+            yield [Text(labels), Text(counted(len(together), "step")), Text("must"),
+                   Text("success", GOOD), Text()]  # fmt: skip
+            continue
+        for step in together:
+            style = GOOD if step.known == "success" else ATTENTION if step.known is None else ""
+            why = "no quorum" if step.commits == "cannot" else "; ".join(step.why)
+            yield [cell(step.label), cell(step.text), cell(step.commits, _STYLES[step.commits]),
+                   cell(step.words, style), cell(why, QUIET)]  # fmt: skip
+
+
+def _balances(of_set: SetForecast) -> Parts:
+    shown = list(of_set.balances.items())[:MOST_ACCOUNTS]
+    parts = [Text("balances")]
+    for account, amounts in shown:
+        style = "" if len(amounts) == 1 else ATTENTION
+        parts.append(Text(f"{account} {alternatives(amounts)}", style))
+    more = len(of_set.balances) - len(shown)
+    parts += [Text(f"{more} more", style=QUIET)] if more else []
+    return Parts(parts, separator="  ", indent=1)
+
+
+def _summary(linted: Sequence[_Linted]) -> Text:
+    problems = sum(len(one.problems) for one in linted)
+    warnings = sum(len(texts) for one in linted for texts in one.warnings.values())
+    words = [counted(len(linted), "file"), counted(problems, "problem")]
+    words.append(counted(warnings, "warning"))
+    return Text(", ".join(words), style=BAD if problems else "")
+
+
+# ---- json --------------------------------------------------------------------------------------
+
+
+def _document(linted: _Linted) -> dict[str, Any]:
+    """A possible balance is [least, most]; a value that does not exist is null."""
+    found = linted.found
+    return {
+        "file": linted.path,
+        "problems": linted.problems,
+        "key": (linted.file and linted.file.key) or None,
+        "exact": None if found is None else found.exact,
+        "sets": [_set_document(linted, of_set) for of_set in (found.sets if found else ())],
+    }
+
+
+def _set_document(linted: _Linted, of_set: SetForecast) -> dict[str, Any]:
+    return {
+        "set": of_set.number,
+        "steps": [
+            {
+                "label": step.label,
+                "step": step.text,
+                "line": step.line,
+                "carried_from": step.carried_from,
+                "commits": step.commits,
+                "outcomes": sorted(step.outcomes),
+                "balance": [step.values[0], step.values[-1]] if step.values else None,
+                "why": list(step.why),
+            }
+            for step in of_set.steps
+        ],
+        "balances": {account: [b[0], b[-1]] for account, b in of_set.balances.items()},
+        "doubts": {account: list(why) for account, why in of_set.doubts.items()},
+        "pending": list(of_set.pending),
+        "leaders": [replica_name(replica) for replica in sorted(of_set.leaders)],
+        "waits": of_set.waits,
+        "warnings": linted.warnings.get(of_set.number, []),
+    }

@@ -1,0 +1,159 @@
+"""The pytest plugin `paxbank_pytest`: a test-set file is collected as tests, one per set.
+
+Installed, it is loaded in every run of pytest, also of projects that have nothing to do with it and
+may have a package `harness` of their own. So it imports nothing of ours and touches nothing before
+it meets a file of ours: a CSV with our header or named on the command line, a YAML with `sets:`.
+
+The tests of a file share one cluster and go on from each other's state. So a set that runs brings
+the sets before it along, whether they were selected or not; those are run once and not judged.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from harness.cases import CaseFile
+    from harness.config import ClusterConfig
+    from harness.runner import Runner
+
+FAILURES = ("disconnect", "crash", "pause")
+LOOKED_AT = 64 * 1024  # bytes of a file, to tell whether it is ours
+
+_HEADER = re.compile(rb"(?:\xef\xbb\xbf)?\s*setnumber[,;\t]transactions?[,;\t]livenodes")
+_SETS = re.compile(rb"^(?:\xef\xbb\xbf)?sets\s*:", re.MULTILINE)
+# Others have `sets:` too.
+_IN_SETS = re.compile(rb"^[ \t-]+.*\b(?:live|steps|expect)\s*:", re.MULTILINE)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How the sets are run."""
+    group = parser.getgroup("paxbank", "test sets of paxbank")
+    group.addoption("--paxbank-failure", choices=FAILURES, help="how replicas fail [disconnect]")
+    group.addoption("--paxbank-sim", action="store_true", help="simulate: no processes, no waiting")
+    group.addoption("--paxbank-seed", type=int, metavar="N", help="seed of every file [drawn]")
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> "SetFile | None":
+    """Takes what is ours and leaves everything else alone."""
+    if not _is_ours(file_path, parent.session.isinitpath(file_path)):
+        return None
+    found: SetFile = SetFile.from_parent(parent, path=file_path)
+    return found
+
+
+def _is_ours(path: Path, is_named: bool) -> bool:
+    suffix = path.suffix.lower()
+    if suffix not in (".csv", ".yaml", ".yml") or path.stem.endswith(".expected"):
+        return False
+    try:
+        with open(path, "rb") as stream:
+            data = stream.read(LOOKED_AT)
+    except OSError:
+        return False
+    if suffix == ".csv":
+        head = re.sub(rb'[" ]', b"", data.lstrip()[:200]).lower()
+        return is_named or _HEADER.match(head) is not None
+    return _SETS.search(data) is not None and _IN_SETS.search(data) is not None
+
+
+class SetFile(pytest.File):
+    """A test-set file, and its run while its tests are at it."""
+
+    file: "CaseFile"
+    settings: "ClusterConfig"
+    runner: "Runner"
+
+    def collect(self) -> Iterator["SetItem"]:
+        """One test per set; all problems of a bad file or key are one error of the collection."""
+        import harness
+
+        where = os.path.dirname(harness.__file__ or "")
+        if not os.path.isfile(os.path.join(where, "launch.py")):
+            raise self.CollectError(
+                f"{self.path}: is a test set of paxbank, whose package `harness` is hidden here by "
+                f"another one of that name: {where or 'a folder'}"
+            )
+        from harness import answer_key, launch, testset
+        from harness.errors import HarnessError
+
+        options = self.config.option
+        flags = {"failure": options.paxbank_failure, "seed": options.paxbank_seed}
+        shown = os.path.relpath(self.path, self.config.invocation_params.dir)
+        try:
+            draft = testset.read(shown if Path(shown).exists() else self.path)
+            self.settings = launch.settings(flags, draft.overrides)
+            self.file = answer_key.checked(draft.cases(self.settings), self.settings)
+        except HarnessError as error:
+            raise self.CollectError(str(error)) from None
+        for position, case in enumerate(self.file.sets, 1):
+            item: SetItem = SetItem.from_parent(self, name=f"set-{case.number}")
+            item.position, item.line = position, case.line
+            yield item
+
+    def setup(self) -> None:
+        """Start the cluster, before the first test of this file that is run."""
+        from harness import launch
+        from harness.errors import HarnessError
+        from harness.runner import Runner
+
+        self._opened = ExitStack()
+        self._broken = ""
+        try:
+            opened = launch.cluster(self.settings, self.config.option.paxbank_sim)
+            cluster = self._opened.enter_context(opened)
+            cluster.start()
+            self.runner = Runner(cluster, self.settings, self.file)
+        except HarnessError as error:
+            pytest.fail(str(error), pytrace=False)
+
+    def teardown(self) -> None:
+        """End its processes, after the last one."""
+        self._opened.close()
+
+    def run_to(self, position: int) -> None:
+        """Run the sets up to this one that were not run yet."""
+        from harness.errors import HarnessError
+
+        try:
+            while not self._broken and len(self.runner.reports) < position:
+                self.runner.run_next()
+        except HarnessError as error:
+            self._broken = str(error)
+        if self._broken:
+            pytest.fail(self._broken, pytrace=False)
+
+
+class SetItem(pytest.Item):
+    """One set."""
+
+    parent: SetFile
+    position: int  # in the file, from 1
+    line: int
+
+    def runtest(self) -> None:
+        """Fails with the tables that a run prints, not with a traceback."""
+        from harness.report import words
+
+        run = self.parent
+        self.user_properties += [("seed", run.settings.seed), ("failure", run.settings.failure)]
+        run.run_to(self.position)
+        place = f"{run.file.path}:{self.line}"
+        if told := words.problems(run.runner.reports[self.position - 1], place):
+            screen = words.screen(run.runner.reports, self.position, run.settings)
+            told += ["", screen, "", f"repeat: paxbank {run.file.path} --no-step {self._flags()}"]
+            pytest.fail("\n".join(told), pytrace=False)
+
+    def _flags(self) -> str:
+        settings = self.parent.settings
+        is_simulated = " --sim" if self.config.option.paxbank_sim else ""
+        return f"--failure {settings.failure} --seed {settings.seed}{is_simulated}"
+
+    def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
+        """Where this set begins."""
+        return self.path, self.line - 1, self.name

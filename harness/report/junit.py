@@ -1,0 +1,151 @@
+"""A run as JUnit XML, the format that build servers read. Pure: values in, bytes out.
+
+One suite per set. In it one case per check and per expectation, and one for each step that came to
+nothing, which is skipped and never fails: a check says whether it should have come to something.
+"Could not decide" is an error, so that it never passes. Valid for Jenkins' schema (junit-10.xsd),
+which knows no `file` or `line` of a case: they stand in the text of its failure. GitLab keeps one
+case of a name and a class, hence the names.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from xml.etree import ElementTree
+
+from harness.cases import CaseFile, CaseSet
+from harness.check.verdict import Verdict
+from harness.config import ClusterConfig
+from harness.report.words import screen
+from harness.runner import EXPECTATIONS, SetReport
+
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NOTHING = {
+    "pending": "no answer until the end of the set",
+    "no-leader": "there was no leader to fail",
+    "not-reached": "the replica did not come to that point in this set",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One test case: what happened in it is "", failure, error or skipped."""
+
+    name: str
+    seconds: float = 0.0
+    outcome: str = ""
+    message: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """Cases with a common name, and what is known of their run."""
+
+    name: str
+    file: str
+    seconds: float
+    cases: Sequence[Case]
+    properties: Mapping[str, object]
+
+
+def encode(name: str, suites: Sequence[Suite]) -> bytes:
+    """The XML document, in UTF-8."""
+    root = ElementTree.Element("testsuites", {"name": _clean(name), **_sums(suites)})
+    for suite in suites:
+        values = {"name": suite.name, **_sums([suite]), "file": suite.file}
+        values["skipped"] = str(_count([suite], "skipped"))
+        element = ElementTree.SubElement(root, "testsuite", _attributes(values))
+        listed = ElementTree.SubElement(element, "properties")
+        for key, value in suite.properties.items():
+            ElementTree.SubElement(
+                listed, "property", _attributes({"name": key, "value": str(value)})
+            )
+        for case in suite.cases:
+            values = {"name": case.name, "classname": suite.name, "time": f"{case.seconds:.6f}"}
+            inner = ElementTree.SubElement(element, "testcase", _attributes(values))
+            if case.outcome:
+                values = {"type": case.outcome, "message": case.message}
+                told = ElementTree.SubElement(inner, case.outcome, _attributes(values))
+                told.text = _clean(case.text)
+    ElementTree.indent(root)
+    written: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return written + b"\n"
+
+
+def _sums(suites: Sequence[Suite]) -> dict[str, str]:
+    return {
+        "tests": str(sum(len(suite.cases) for suite in suites)),
+        "failures": str(_count(suites, "failure")),
+        "errors": str(_count(suites, "error")),
+        "time": f"{sum(suite.seconds for suite in suites):.6f}",
+    }
+
+
+def _count(suites: Sequence[Suite], outcome: str) -> int:
+    return sum(case.outcome == outcome for suite in suites for case in suite.cases)
+
+
+def _attributes(values: Mapping[str, str]) -> dict[str, str]:
+    return {name: _clean(value) for name, value in values.items()}
+
+
+def _clean(text: str) -> str:
+    """Without what no XML document may hold."""
+    return _NOT_XML.sub("\ufffd", text)
+
+
+def class_name(path: str) -> str:
+    """A file as the first part of a class name, which Jenkins cuts at its last dot."""
+    parts = PurePath(path).with_suffix("").parts
+    return "/".join(part.strip("/").replace(".", "_") for part in parts if part.strip("./"))
+
+
+# ---- one run -----------------------------------------------------------------------------------
+
+
+def run(file: CaseFile, config: ClusterConfig, reports: Sequence[SetReport]) -> bytes:
+    """A run of a test set, or as much of it as there is: sets not run are skipped."""
+    suites = []
+    for position, case in enumerate(file.sets, 1):
+        report = reports[position - 1] if position <= len(reports) else None
+        properties: dict[str, object] = {
+            "seed": config.seed,
+            "failure": config.failure,
+            "durability": config.durability,
+            "nodes": config.nodes,
+            "line": case.line,
+        }
+        cases = [Case("set", 0.0, "skipped", "not run")]
+        if report is not None:
+            properties |= {"leaderless_ms": report.leaderless_us / 1000}
+            cases = list(_cases(file, case, report, screen(reports, position, config)))
+        seconds = 0.0 if report is None else report.seconds
+        suites.append(
+            Suite(
+                f"{class_name(file.path)}.set {case.number}", file.path, seconds, cases, properties
+            )
+        )
+    return encode(file.name or file.path, suites)
+
+
+def _cases(file: CaseFile, case: CaseSet, report: SetReport, shown: str) -> Iterator[Case]:
+    place = f"{file.path}:{case.line}"
+    seconds = report.seconds  # every check is about the whole set: the first one carries its time
+    for judgement in report.judgements:
+        if judgement.check == EXPECTATIONS and report.expectations:
+            continue
+        outcome = {Verdict.INVALID: "failure", Verdict.UNKNOWN: "error"}.get(judgement.verdict, "")
+        told = f"{place}: {judgement.check}: {judgement.reason}\n\n{shown}" if outcome else ""
+        yield Case(judgement.check, seconds, outcome, judgement.reason, told)
+        seconds = 0.0
+    for index, met in enumerate(report.expectations):
+        at_end = "at the end " if index >= len(case.expected) else ""
+        where = met.expected.where
+        told = "" if met.holds else f"{where}: {met.expected.key}: {met.reason}\n\n{shown}"
+        name = f"expects {at_end}{met.expected.key} ({PurePath(where).name})"
+        yield Case(name, 0.0, "" if met.holds else "failure", met.reason, told)
+    for step in report.steps:
+        if step.outcome in _NOTHING:
+            message = f"{step.outcome}: {_NOTHING[step.outcome]}"
+            yield Case(f"step {step.label} {step.text}", 0.0, "skipped", message)

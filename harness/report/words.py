@@ -1,0 +1,53 @@
+"""A set in words, for reports that are text: what does not hold, and the tables. Pure.
+
+No colour, no control code, a fixed width: it is read in a browser or in the log of a CI.
+"""
+
+from collections.abc import Sequence
+from io import StringIO
+
+from rich.console import Console, RenderableType
+
+from harness import tables
+from harness.check.verdict import Verdict
+from harness.config import ClusterConfig
+from harness.runner import EXPECTATIONS, SetReport
+
+WIDTH = 100  # columns
+
+
+def text(renderable: RenderableType, width: int = WIDTH) -> str:
+    """What is printed, without blanks and empty lines at the ends."""
+    stream = StringIO()
+    console = Console(
+        file=stream, width=width, color_system=None, highlight=False, markup=False, emoji=False,
+        force_terminal=False,
+    )  # fmt: skip
+    console.print(renderable)
+    return stream.getvalue().strip("\n")
+
+
+def problems(report: SetReport, place: str) -> list[str]:
+    """One line for each check and expectation of a set that does not hold; none when all do.
+
+    `place` is where the set stands, such as "x.csv:12".
+    """
+    found = [
+        f"{judgement.verdict.sign} {place}: {judgement.check}: {judgement.reason}"
+        for judgement in report.judgements
+        if judgement.verdict is not Verdict.VALID
+        and not (judgement.check == EXPECTATIONS and report.expectations)
+    ]
+    found += [
+        f"✗ {met.expected.where}: {met.expected.key}: {met.reason}"
+        for met in report.expectations
+        if not met.holds
+    ]
+    return found
+
+
+def screen(reports: Sequence[SetReport], position: int, config: ClusterConfig) -> str:
+    """The tables after the set at `position`, from 1, as `python run.py` prints them."""
+    before = tables.live_majority(reports[position - 2].views) if position > 1 else {}
+    report = reports[position - 1]
+    return text(tables.set_screen(report, config.failure, before or config.balances()))

@@ -1,0 +1,188 @@
+"""Writes what is known of a run into a folder, again after every set.
+
+Each file is replaced in one step and is whole at any time: a run that is killed leaves what it had
+after its last set. Files are not forced to the disk; this is about killed programs, not about
+power. Nothing but the files of a report is ever written over.
+
+The page for people is drawn anew each time as well, unless that would take too much of the run's
+time; after the last set it always is.
+"""
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from bank.ballot import replica_name
+from harness import history, story
+from harness.cases import CaseFile
+from harness.check.verdict import Verdict
+from harness.config import ClusterConfig
+from harness.driver import Cluster, TraceLine
+from harness.errors import EXIT_MACHINE, HarnessError
+from harness.history import Operation
+from harness.report import gradescope, html, junit, results
+from harness.report.flows import Trace
+from harness.runner import SetReport
+from harness.text_file import shown
+
+RESULTS, JUNIT, GRADESCOPE = "results.json", "junit.xml", "gradescope.json"
+HISTORY, TRACE, PAGE = "history.jsonl", "trace.jsonl", "report.html"
+NAMES = (RESULTS, JUNIT, GRADESCOPE, HISTORY, TRACE, PAGE)
+
+MOST_LINES = 200_000  # of traces in the page; those of the first sets go first
+PAGE_SHARE = 0.1  # of the run's time, to draw pages in
+
+
+class Run(Protocol):
+    """What is written of a `harness.runner.Runner`."""
+
+    reports: list[SetReport]
+    history: list[Operation]
+
+    def pending(self) -> list[Operation]:
+        """Requests without an answer."""
+        ...
+
+    def verdict(self) -> Verdict:
+        """Over all sets run so far."""
+        ...
+
+
+class Folder:
+    """A folder whose files are replaced in one step."""
+
+    def __init__(self, path: Path, names: Sequence[str], purpose: str = "the report") -> None:
+        """Create it; HarnessError when something else stands there, or in it but these names."""
+        self.path = path
+        expected = f"expected a folder for {purpose}"
+        try:
+            if path.exists() and not path.is_dir():
+                raise HarnessError(f"{path}: is a file, {expected}")
+            path.mkdir(parents=True, exist_ok=True)
+            known = {*names, *map(_unfinished, (*names, "probe"))}
+            if strangers := sorted({file.name for file in path.iterdir()} - known):
+                earlier = ", or one with an earlier report" if names else ""
+                held = f'{path}: holds "{shown(strangers[0])}"'
+                raise HarnessError(f"{held}, {expected} that is empty{earlier}")
+            probe = path / _unfinished("probe")
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise HarnessError(f"{path}: {reason}, {expected}") from None
+
+    def write(self, name: str, data: bytes) -> None:
+        """Replace a file. OSError when that cannot be."""
+        new = self.path / _unfinished(name)
+        new.write_bytes(data)
+        os.replace(new, self.path / name)
+
+    def write_json(self, name: str, document: Mapping[str, Any]) -> None:
+        """Replace a file by a document."""
+        self.write(name, (json.dumps(document, indent=1) + "\n").encode())
+
+
+def _unfinished(name: str) -> str:
+    return f".{name}.new"
+
+
+class Writer:
+    """The report of one run."""
+
+    def __init__(
+        self, path: Path, file: CaseFile, config: ClusterConfig, command: str = ""
+    ) -> None:
+        """`command` repeats the run.
+
+        HarnessError when `path` cannot be the folder of a report; nothing is started for it.
+        """
+        self._folder = Folder(path, NAMES)
+        self._file, self._config, self._command = file, config, command
+        self._traces: list[Trace] = []  # of each set, and below the same as lines of JSON
+        self._lines: list[bytes] = []
+        self._began, self._drawing = time.monotonic(), 0.0  # seconds
+
+    def write(self, run: Run, cluster: Cluster) -> None:
+        """All that is known now. Call it before the first set, and whenever something happened.
+
+        HarnessError with EXIT_MACHINE when the disk does not take it.
+        """
+        try:
+            self._write(run, cluster)
+        except OSError as error:
+            what = f"{self._folder.path}: the report cannot be written ({error.strerror or error})"
+            raise HarnessError(what, exit_code=EXIT_MACHINE) from None
+
+    def _write(self, run: Run, cluster: Cluster) -> None:
+        file, config, reports, folder = self._file, self._config, run.reports, self._folder
+        verdict = run.verdict() if reports else Verdict.UNKNOWN
+        document = results.document(file, config, reports, run.pending(), verdict)
+        folder.write_json(RESULTS, document)
+        folder.write(JUNIT, junit.run(file, config, reports))
+        folder.write_json(GRADESCOPE, gradescope.run(file, config, reports))
+        unfinished = folder.path / _unfinished(HISTORY)
+        history.save(unfinished, run.history, cluster.committed, config.balances())
+        os.replace(unfinished, folder.path / HISTORY)
+        self._take_traces(reports, cluster)
+        folder.write(TRACE, b"".join(self._lines))
+        began = time.monotonic()
+        is_over = len(reports) == len(file.sets)
+        if is_over or self._drawing <= PAGE_SHARE * (began - self._began):
+            folder.write(PAGE, self._page(run, cluster).encode("utf-8", "replace"))
+            self._drawing += time.monotonic() - began
+
+    def _page(self, run: Run, cluster: Cluster) -> str:
+        notes, done = cluster.traces().notes, [(report, report.steps) for report in run.reports]
+        return html.page(
+            self._file,
+            self._config,
+            run.reports,
+            run.pending(),
+            traces=self._traces,
+            events=story.timeline(notes, done, cluster.replicas),
+            command=self._command,
+            written=time.strftime("%Y-%m-%d %H:%M"),
+        )
+
+    def _take_traces(self, reports: Sequence[SetReport], cluster: Cluster) -> None:
+        """Of the last two sets: what is poked or read after a set belongs to it."""
+        missing = len(reports) - len(self._traces)
+        self._traces += [{}] * missing
+        self._lines += [b""] * missing
+        traces, replicas = cluster.traces(), range(1, cluster.replicas + 1)
+        for index, of_set in ((-2, traces.of_set_before), (-1, traces.of_set)):
+            if -index <= len(reports):
+                self._traces[index] = {replica: of_set(replica) for replica in replicas}
+                self._lines[index] = _trace(reports[index].number, self._traces[index])
+        spare = sum(len(lines) for trace in self._traces for lines, _ in trace.values())
+        for index, trace in enumerate(self._traces[:-2]):
+            if spare > MOST_LINES:
+                spare -= sum(len(lines) for lines, _ in trace.values())
+                gone = {r: ((), len(lines) + dropped) for r, (lines, dropped) in trace.items()}
+                self._traces[index] = gone
+
+
+def _trace(set_number: int, trace: Trace) -> bytes:
+    """The messages of a set, one replica after the other, each in its order."""
+    lines: list[str] = []
+    for replica, (kept, dropped) in trace.items():
+        head: dict[str, Any] = {"set": set_number, "replica": replica_name(replica)}
+        if dropped:
+            lines.append(json.dumps({**head, "dropped": dropped}))
+        lines += (json.dumps({**head, **_line(line)}, ensure_ascii=False) for line in kept)
+    return "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
+
+
+def _line(line: TraceLine) -> dict[str, Any]:
+    return {
+        "at_us": line.at,
+        "direction": line.direction,
+        "peer": line.peer,
+        "label": line.label,
+        "ballot": line.ballot,
+        "slots": line.slots,
+        "text": line.text,
+    }

@@ -1,0 +1,203 @@
+"""Messages from end to end: sends and reads joined, what was lost, and what nobody knows."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from screen_fakes import set_six, view
+
+from harness import story
+from harness.config import ClusterConfig
+from harness.driver import TraceLine, Traces
+from harness.report import charts, flows
+from harness.report.flows import CLIENTS, Fate
+from harness.runner import Runner, StepReport
+from harness.sim.world import SimCluster
+from harness.testset import load
+
+TESTSETS = Path(__file__).parents[1] / "testsets"
+LOST, UNKNOWN, FAILED = Fate.LOST, Fate.UNKNOWN, Fate.FAILED
+
+
+def sent(at, peer="n2", text="x", label="ACCEPT"):
+    return TraceLine(at, "out", peer, label, "(1, n1)", "4", text)
+
+
+def read(at, peer="n1", text="x", label="ACCEPT"):
+    return TraceLine(at, "in", peer, label, "(1, n1)", "4", text)
+
+
+def note(at, text):
+    return TraceLine(at, "note", "", "", "", "", text)
+
+
+def told(*sets, dropped=()):
+    """The stories of sets that begin at 0, 1000, …; each a mapping from replica to its lines."""
+    reports = [
+        replace(set_six(), number=index, steps=(), started_at=1000 * index, seconds=0.0005)
+        for index, _ in enumerate(sets)
+    ]
+    traces = Traces(range(1, 6), 100)
+    for trace in sets:
+        for replica, lines in trace.items():
+            traces.add(replica, lines)
+    known = [{r: (case.get(r, ()), int(r in dropped)) for r in range(1, 6)} for case in sets]
+    events = story.timeline(traces.notes, [(report, ()) for report in reports], 5)
+    return flows.tell(reports, known, events)
+
+
+def messages(found):
+    return [(m.source, m.sent, dict(m.ends)) for m in found.messages]
+
+
+@pytest.mark.parametrize(
+    ("out", "into", "expected"),
+    [
+        ([sent(1)], [read(5)], {1: 5}),
+        ([sent(1), sent(2)], [read(5), read(6)], {1: 5, 2: 6}),
+        # The later of two equal ones is nearer to the only reading.
+        ([sent(1), sent(50)], [read(51)], {1: LOST, 50: 51}),
+        ([sent(1), sent(50), sent(60, text="y")], [read(2), read(61, text="y")],
+         {1: 2, 50: LOST, 60: 61}),
+        # A copy of what arrived already: the first reading is of no known origin.
+        ([sent(1)], [read(2), read(3)], {None: 2, 1: 3}),
+        ([sent(1, text="y")], [read(2)], {1: UNKNOWN, None: 2}),
+        ([sent(1, label="COMMIT")], [read(2)], {1: UNKNOWN, None: 2}),
+        # Nothing that was sent later was read: it may be on its way.
+        ([sent(2), sent(3, text="y")], [read(9)], {2: 9, 3: UNKNOWN}),
+        ([sent(5)], [note(7, "disconnected")], {5: FAILED}),
+        ([sent(5), sent(20, text="y")],
+         [note(0, "crashed"), note(9, "returns"), read(21, text="y")], {5: FAILED, 20: 21}),
+        ([sent(5), sent(6, text="y")], [read(7, text="y"), note(9, "disconnected")],
+         {5: LOST, 6: 7}),
+        # A stopped process reads when it goes on.
+        ([sent(5)], [note(0, "paused"), note(9, "returns"), read(10)], {5: 10}),
+    ],
+    ids=["one", "in-order", "first-lost", "second-lost", "copy", "text", "kind", "on-its-way",
+         "failed-first", "failed", "lost-then-failed", "paused"],
+)  # fmt: skip
+def test_sends_and_reads_are_joined(out, into, expected):
+    found = told({1: out, 2: into})[0].messages
+    assert {message.sent: message.ends[2] for message in found} == expected
+    assert len(found) == len(expected)
+
+
+def test_a_message_to_all_has_an_end_at_each():
+    lines = {r: [read(r)] for r in (2, 4, 5)} | {3: [read(9, text="y")]}
+    found = told({1: [sent(1, "all"), sent(8, "n3", text="y")], **lines})[0]
+    assert messages(found) == [(1, 1, {2: 2, 3: LOST, 4: 4, 5: 5}), (1, 8, {3: 9})]
+
+
+def test_a_message_to_some_has_an_end_at_each_of_them():
+    found = told({1: [sent(1, "n2,n5")], 2: [read(3)], 5: [read(4)]})[0]
+    assert messages(found) == [(1, 1, {2: 3, 5: 4})]
+
+
+def test_what_clients_sent_and_read_is_in_no_trace():
+    asked = read(5, "client", label="REQUEST")
+    answered = sent(7, "client", label="REPLY")
+    found = told({1: [asked, answered]})[0]
+    assert messages(found) == [(CLIENTS, None, {1: 5}), (1, 7, {CLIENTS: UNKNOWN})]
+
+
+def test_a_message_read_in_a_later_set_is_in_both():
+    first, second = told({1: [sent(900)]}, {2: [read(1100)]})
+    assert messages(first) == [(1, 900, {2: 1100})]
+    assert messages(second) == [(1, -100, {2: 100})]
+
+
+def test_nothing_is_lost_where_lines_were_dropped():
+    lines = {
+        1: [sent(1), sent(38, text="y"), sent(50), sent(58, text="z")],
+        2: [read(40, text="y"), read(60, text="z")],
+    }
+    assert [m.ends[2] for m in told(lines)[0].messages] == [LOST, 40, LOST, 60]
+    assert [m.ends[2] for m in told(lines, dropped=[2])[0].messages] == [UNKNOWN, 40, LOST, 60]
+    assert told(lines, dropped=[2])[0].dropped == {2: 1}
+
+
+def test_a_replica_goes_through_phases():
+    lines = [note(10, "candidate in (1, n1)"), note(20, "leads (1, n1)"), note(30, "disconnected")]
+    first, second = told({1: lines}, {1: [note(1040, "returns"), note(1050, "deposed")]})
+    mine = [phase[1:] for phase in first.phases if phase.replica == 1]
+    assert mine == [
+        (0, 10, "backup", ""),
+        (10, 20, "candidate", "(1, n1)"),
+        (20, 30, "leader", "(1, n1)"),
+        (30, 500, "disconnected", "(1, n1)"),
+    ]
+    states = [phase.state for phase in second.phases if phase.replica == 1]
+    assert states == ["disconnected", "leader", "backup"]
+
+
+def test_marks_are_notes_deaths_heartbeats_and_slots():
+    beat = TraceLine(4, "in", "all", "HEARTBEAT", "(1, n1)", "", "2 × heartbeat or its answer")
+    death = TraceLine(5, "in", "n3", "DOWN", "", "", "the process of n3 died")
+    done = TraceLine(6, "note", "", "", "", "4-5", "executes")
+    found = told({1: [note(3, "leads (1, n1)"), beat, death, done]})[0]
+    assert [tuple(mark) for mark in found.marks] == [
+        (1, 3, "", "leads (1, n1)"),
+        (1, 4, "HEARTBEAT", "read 2 × heartbeat or its answer (1, n1)"),
+        (1, 5, "", "the process of n3 died"),
+        (1, 6, "executes", "executes 4-5"),
+    ]
+    assert found.messages == []
+
+
+@pytest.mark.parametrize("failure", ["disconnect", "crash", "pause"])
+def test_of_an_undisturbed_network_nothing_is_lost_and_everything_has_an_origin(failure):
+    config = ClusterConfig(seed=3, failure=failure)
+    world = SimCluster(config)
+    world.start()
+    cases = load(TESTSETS / "several_leader_failures.csv", config)
+    runner, traces = Runner(world, config, cases), []
+    replicas = range(1, 6)
+    while runner.remaining:
+        runner.run_next()
+        if traces:
+            traces[-1] = {r: world.traces().of_set_before(r) for r in replicas}
+        traces.append({r: world.trace(r) for r in replicas})
+    done = [(report, report.steps) for report in runner.reports]
+    stories = flows.tell(runner.reports, traces, story.timeline(world.traces().notes, done, 5))
+    fates = Counter()
+    for found in stories:
+        for message in found.messages:
+            assert message.sent is not None or message.source == CLIENTS, message
+            fates.update(
+                at if at < 0 else "read" for to, at in message.ends.items() if to != CLIENTS
+            )
+    assert fates["read"] > 100 and fates[LOST] == 0
+    assert failure == "pause" or fates[FAILED] > 0
+    for report, found in zip(runner.reports, stories, strict=True):
+        if report.leader is not None:
+            last = [phase for phase in found.phases if phase.replica == report.leader][-1]
+            assert (last.state, last.ballot) == ("leader", str(report.ballot))
+
+
+# ---- balances over time --------------------------------------------------------------------------
+
+
+def test_a_curve_follows_the_slots_and_ends_at_the_replicas_balances():
+    views = (view(1, {"A": 7, "B": 13}, upto=2), view(2, {"A": 10, "B": 10}, upto=0))
+    late = (view(1, {"A": 3, "B": 17}, upto=5),)
+    pays = [
+        StepReport("1", "(A, B, 5)", "success", slot=1),
+        StepReport("2", "(B, A, 2)", "success", slot=2),
+        StepReport("3", "(A, B, 9)", "failed", slot=3),
+        StepReport("4", "(A, A, 3)", "success", slot=4),
+        StepReport("5", "(A)", "success", value=7, slot=4),
+        StepReport("6", "(A, B, 4)", "pending"),
+    ]
+    reports = [
+        replace(set_six(), views=views, steps=tuple(pays[:2])),
+        replace(set_six(), views=late, steps=tuple(pays[2:])),
+    ]
+    first, second = charts.curves(reports)
+    # What was committed and never answered shows at the end of the set.
+    assert first == ("A", ((0, 10), (1, 5), (2, 7), (5, 3)))
+    assert second == ("B", ((0, 10), (1, 15), (2, 13), (5, 17)))
+
+
+def test_no_sets_have_no_curves():
+    assert list(charts.curves([])) == []
