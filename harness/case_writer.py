@@ -13,7 +13,7 @@ from bank.ballot import replica_name
 from harness.cases import Action, CaseSet, Command, Step, Wait, action_text
 from harness.config import ClusterConfig
 from harness.driver import Liveness
-from harness.nemesis import Fail, FailLeader, Heal, LinkFault, Recover
+from harness.nemesis import Fail, FailLeader, Recover
 from harness.runner import SetReport, StepReport
 
 HEADER = "Set Number,Transactions,Live Nodes"
@@ -25,8 +25,8 @@ Poked: TypeAlias = tuple[Action, Sequence[StepReport]]  # itself, then what it g
 def with_pokes(case: CaseSet, report: SetReport, pokes: Sequence[Poked]) -> CaseSet:
     """A set with what was poked after it as further steps.
 
-    Between sets links are whole, kill points disarmed and everything is answered that can be, so
-    the steps say that too. An LF names its victim where replicas are named behind the set's own
+    Between sets kill points are disarmed and everything is answered that can be, so the steps say
+    that too. An LF names its victim where replicas are named behind the set's own
     steps, and is left out where it found none: in another run another one might lead.
     """
     if not pokes:
@@ -48,9 +48,6 @@ def _steps(case: CaseSet, report: SetReport, pokes: Sequence[Poked], named: bool
     awake = {view.replica for view in report.views if view.liveness is Liveness.LIVE}
     asked = [step.action for step in steps if isinstance(step.action, Command)]
     carried = len(own) < len(report.steps)  # and asked for again, beside the first steps
-    if any(isinstance(step.action, LinkFault) for step in steps):
-        steps.append(_step(Heal()))
-        asked, carried = [], False
     for action, (done, *others) in pokes:
         if isinstance(action, Command):
             if awake and (carried or any(_interfere(action, other) for other in asked)):

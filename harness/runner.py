@@ -187,7 +187,6 @@ class Runner:
         self.reports.append(report)
         told = zip(self._listed, report.steps, strict=True)
         self._waiting = [d.operation for d, s in told if d.operation and s.outcome == "pending"]
-        self._heal()
         self._on_done()
         return report
 

@@ -170,10 +170,10 @@ def test_a_leader_that_failed_is_named_where_replicas_are():
     assert written(case(), pokes, victims=[(0, 2)]) == ["F(n2)", "R(n2)"]
 
 
-def test_between_sets_links_are_whole_and_nobody_is_armed():
+def test_between_sets_links_stay_as_they_are_and_nobody_is_armed():
     own = steps(CUT, PAY, FailLeader("before COMMIT"))
     texts = written(case(*own), [Command(READ, "B", "", 0)], "done", "success", "not-reached")
-    assert texts == ["cut n1->n2", "(A, B, 3)", "heal", "(B)"]
+    assert texts == ["cut n1->n2", "(A, B, 3)", "R(n1)", "(B)"]
 
 
 # ---- again -------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from bank.quorum import quorum_size
-from harness.cases import CaseFile, CaseSet, Command, Step, action_text
+from harness.cases import CaseFile, CaseSet, Command, Step, Wait, action_text
 from harness.check.verdict import Verdict
 from harness.config import ClusterConfig
 from harness.driver import Liveness
@@ -56,6 +56,9 @@ class Field:
         report = self._runner.run_next()
         assert self._runner.verdict() is Verdict.VALID, report.judgements
         return report
+
+    def poke(self, action):
+        self._runner.poke(action)
 
     def leader(self):
         """Who leads, all links being whole."""
@@ -117,6 +120,17 @@ def test_a_leader_cut_off_one_way_is_replaced(field, way):
     assert outcomes(report) == ["success"] * 2
     assert report.leader in others
     assert len(executed(report, others)) == 1
+
+
+def test_a_cut_lasts_until_the_next_set_begins(field):
+    """So at the prompt between them both sides are still as the set's tables show them."""
+    minority = frozenset((field.leader(),))
+    before = field.run(transfer("A"), apart(minority), transfer("B"))
+    field.poke(Wait(400_000))
+    after = {view.replica: view.status.executed_upto for view in field.cluster.views()}
+    assert after == {view.replica: view.status.executed_upto for view in before.views}
+    assert len(set(after.values())) == 2
+    assert is_equal(field.run(transfer("C")))
 
 
 def test_a_single_cut_one_way_stops_nobody(field):
