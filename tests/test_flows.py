@@ -28,6 +28,11 @@ def read(at, peer="n1", text="x", label="ACCEPT"):
     return TraceLine(at, "in", peer, label, "(1, n1)", "4", text)
 
 
+def befell(at, what, text="x", label="ACCEPT"):
+    """A line about what a faulty link did to a message, which its reader has."""
+    return replace(read(at, text=text, label=label), direction=what)
+
+
 def note(at, text):
     return TraceLine(at, "note", "", "", "", "", text)
 
@@ -81,6 +86,35 @@ def test_sends_and_reads_are_joined(out, into, expected):
     found = told({1: out, 2: into})[0].messages
     assert {message.sent: message.ends[2] for message in found} == expected
     assert len(found) == len(expected)
+
+
+def test_what_a_link_lost_is_lost_though_nothing_came_later():
+    found = told({1: [sent(1)], 2: [befell(3, "lost")]})[0]
+    assert messages(found) == [(1, 1, {2: LOST})]
+    # The other one of two equal ones was read.
+    found = told({1: [sent(1), sent(2)], 2: [befell(3, "lost"), read(4)]})[0]
+    assert messages(found) == [(1, 1, {2: LOST}), (1, 2, {2: 4})]
+    assert told({2: [befell(3, "lost")]})[0].messages == [], "no trace tells of its sending"
+
+
+def test_what_a_link_doubled_arrives_twice():
+    lines = [befell(3, "doubled"), read(3), read(9)]
+    found = told({1: [sent(1, "all")], 2: lines, 3: [read(2)]})[0]
+    assert messages(found) == [(1, 1, {2: 3, 3: 2, 4: UNKNOWN, 5: UNKNOWN}), (1, 1, {2: 9})]
+
+
+def test_what_a_link_held_back_is_one_message():
+    found = told({1: [sent(1), sent(2, text="y")], 2: [befell(3, "held"), read(4, text="y"),
+                                                        read(8)]})[0]  # fmt: skip
+    assert messages(found) == [(1, 1, {2: 8}), (1, 2, {2: 4})]
+
+
+@pytest.mark.parametrize("what", ["lost", "held", "doubled"])
+def test_what_befell_heartbeats_is_summed_up(what):
+    found = told({2: [befell(3, what, "4 × heartbeat or its answer", "HEARTBEAT")]})[0]
+    (mark,) = found.marks
+    assert mark[:3] == (2, 3, "HEARTBEAT") and what in mark.text and "4 ×" in mark.text
+    assert found.messages == []
 
 
 def test_a_message_to_all_has_an_end_at_each():

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from bank.ledger import FAILED, TRANSFER, Ledger
-from harness import config, nemesis, testset, yaml_reader
+from harness import cli, config, nemesis, testset, yaml_reader
 from harness.cases import CaseSet, Command
 from harness.check.verdict import Verdict
 from harness.config import ClusterConfig
@@ -18,6 +18,7 @@ from harness.sim.world import SimCluster
 from harness.steps import Names, parse_step
 from harness.yaml_cases import KEYS, SET_KEYS, YamlFile
 
+Capture = pytest.CaptureFixture[str]
 FOLDER = Path(__file__).parents[1] / "testsets"
 README = (FOLDER / "README.md").read_text("utf-8")
 YAML = sorted(path for path in FOLDER.glob("*.yaml") if b"\nsets:" in path.read_bytes())
@@ -70,6 +71,16 @@ def test_a_file_with_several_outcomes_is_noticed(tmp_path: Path) -> None:
 def objections(runner: Runner) -> list[str]:
     judgements = [j for report in runner.reports for j in report.judgements]
     return [j.reason for j in judgements if j.verdict is not Verdict.VALID]
+
+
+@pytest.mark.parametrize(
+    "path", FILES + sorted(FOLDER.glob("tutorial/*.yaml")), ids=lambda path: path.stem
+)
+def test_every_file_has_a_report(path: Path, tmp_path: Path, capsys: Capture) -> None:
+    """With every message in it, whatever befell it on its link."""
+    told = cli.main([str(path), "--no-step", "--sim", "--seed", "1", "--report", str(tmp_path)])
+    assert told == 0, capsys.readouterr().out
+    assert {f.name for f in tmp_path.iterdir()} >= {"report.html", "junit.xml", "results.json"}
 
 
 def test_readme_describes_every_file() -> None:

@@ -2,9 +2,10 @@
 
 A trace tells what one replica sent and what it read. Here both ends of a message come together: per
 pair of replicas, equal sends and reads are joined in order, each read with the latest send that
-leaves the order whole. What is left over was lost, if its reader went on to read what was sent
-later, or has an origin that no trace tells. Where lines were dropped, or nothing was read later,
-the fate of a message is unknown. Times are microseconds from the start of a set.
+leaves the order whole; what a faulty link lost or doubled is joined with its send the same way. What
+is left over was lost, if its reader went on to read what was sent later, or has an origin that no
+trace tells. Where lines were dropped, or nothing was read later, the fate of a message is unknown.
+Times are microseconds from the start of a set.
 """
 
 from bisect import bisect_right
@@ -18,6 +19,7 @@ from typing import NamedTuple, TypeAlias
 from bank.ballot import ReplicaId
 from bank.status import Role
 from harness.driver import TraceLine
+from harness.links import DOUBLED, HELD, LOST
 from harness.runner import SetReport
 from harness.story import Event, Lane
 
@@ -81,6 +83,7 @@ class Story:
 
 
 _CLIENT, _ALL, _BEAT, _DEATH, _EXECUTES = "client", "all", "HEARTBEAT", "DOWN", "executes"
+_WAYS = {"in": "read", "out": "sent", LOST: "lost", HELD: "held back", DOUBLED: "doubled"}
 _ROLES = {
     Lane.LEADS: Role.LEADER.value,
     Lane.IN_NAME: "former",
@@ -111,8 +114,7 @@ def tell(reports: Sequence[SetReport], traces: Traces, events: Sequence[Event]) 
 
 def _mark(replica: ReplicaId, line: TraceLine, at: int) -> Mark:
     if line.label == _BEAT:
-        way = {"in": "read", "out": "sent"}[line.direction]
-        return Mark(replica, at, _BEAT, f"{way} {line.text} {line.ballot}")
+        return Mark(replica, at, _BEAT, f"{_WAYS[line.direction]} {line.text} {line.ballot}")
     if line.text == _EXECUTES:
         return Mark(replica, at, _EXECUTES, f"{_EXECUTES} {line.slots}")
     return Mark(replica, at, "", line.text)
@@ -180,7 +182,8 @@ class _Matcher:
     def __init__(self, stories: Sequence[Story], starts: Sequence[int], traces: Traces) -> None:
         self._stories, self._starts, self._traces = stories, starts, traces
         self._sends: dict[_Key, list[_Sent]] = defaultdict(list)
-        self._reads: dict[_Key, list[tuple[int, int, TraceLine]]] = defaultdict(list)
+        # What came to the end of a link: read there, lost or doubled.
+        self._arrivals: dict[_Key, list[tuple[int, int, TraceLine]]] = defaultdict(list)
         self._unread: list[tuple[ReplicaId, _Sent]] = []
         # By replica: when what it read was sent, and when it was read.
         self._heard: dict[ReplicaId, list[tuple[int, int]]] = defaultdict(list)
@@ -192,15 +195,15 @@ class _Matcher:
                 for line in lines:
                     if line.direction != "note" and line.label not in (_BEAT, _DEATH):
                         self._add(index, replica, line)
-        for key in {**self._sends, **self._reads}:
+        for key in {**self._sends, **self._arrivals}:
             self._match(key)
         self._judge()
 
     def _add(self, index: int, replica: ReplicaId, line: TraceLine) -> None:
         what = line.label, line.ballot, line.slots, line.text
-        if line.direction == "in":
-            source = _lane(line.peer)
-            self._reads[source, replica, *what].append((line.at, index, line))
+        if line.direction != "out":
+            if line.direction != HELD:  # that is read later
+                self._arrivals[_lane(line.peer), replica, *what].append((line.at, index, line))
             return
         message = Message(replica, line.at - self._starts[index], line)
         self._stories[index].messages.append(message)
@@ -215,24 +218,52 @@ class _Matcher:
         return [_lane(word) for word in peer.split(",")]
 
     def _match(self, key: _Key) -> None:
-        """From the last to the first: each read gets the latest send that is left before it."""
-        source, to = key[:2]
-        sends = sorted(self._sends.get(key, ()), key=lambda sent: sent.at)
-        for at, index, line in sorted(self._reads.get(key, ()), key=lambda r: r[0], reverse=True):
+        """From the last to the first: each arrival gets the latest send that is left before it."""
+        to = key[1]
+        arrivals = sorted(self._arrivals.get(key, ()), key=lambda arrival: arrival[0], reverse=True)
+        doubled = [at for at, _, line in arrivals if line.direction == DOUBLED]
+        sends = self._with_doubles(key, doubled)
+        for at, index, line in arrivals:
+            if line.direction == DOUBLED:
+                continue
             while sends and sends[-1].at > at:
                 self._unread.append((to, sends.pop()))
-            start = self._starts[index]
-            if not sends:
-                story = self._stories[index]
-                story.messages.append(Message(source, None, line, {to: at - start}))
-                continue
-            sent_at, sent_in, message = sends.pop()
-            self._heard[to].append((sent_at, at))
-            message.ends[to] = at - self._starts[sent_in]
-            if sent_in != index:
-                again = Message(source, sent_at - start, line, {to: at - start})
-                self._stories[index].messages.append(again)
+            sent = sends.pop() if sends else None
+            if line.direction == LOST:
+                if sent is not None:
+                    sent.message.ends[to] = Fate.LOST
+            else:
+                self._join(key, sent, at, index, line)
         self._unread += [(to, sent) for sent in sends]
+
+    def _with_doubles(self, key: _Key, doubled: Sequence[int]) -> list[_Sent]:
+        """The sends in order, and again each one that a link doubled."""
+        sends = sorted(self._sends.get(key, ()), key=lambda sent: sent.at)
+        copies: list[_Sent] = []
+        for at in doubled:
+            known = {copy.at for copy in copies}
+            once = [sent for sent in sends if sent.at <= at and sent.at not in known]
+            if once:
+                sent = once[-1]
+                message = Message(key[0], sent.message.sent, sent.message.line, {})
+                message.ends[key[1]] = Fate.UNKNOWN
+                self._stories[sent.set_index].messages.append(message)
+                copies.append(sent._replace(message=message))
+        return sorted([*sends, *copies], key=lambda sent: sent.at)
+
+    def _join(self, key: _Key, sent: _Sent | None, at: int, index: int, line: TraceLine) -> None:
+        """What was sent, if a trace tells, is what was read."""
+        source, to = key[:2]
+        start = self._starts[index]
+        if sent is None:
+            story = self._stories[index]
+            story.messages.append(Message(source, None, line, {to: at - start}))
+            return
+        self._heard[to].append((sent.at, at))
+        sent.message.ends[to] = at - self._starts[sent.set_index]
+        if sent.set_index != index:
+            again = Message(source, sent.at - start, line, {to: at - start})
+            self._stories[index].messages.append(again)
 
     def _judge(self) -> None:
         """A message is lost when its reader went on to read what was sent later than it."""
