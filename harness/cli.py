@@ -12,6 +12,8 @@ import os
 import shlex
 import signal
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from json import dumps
@@ -28,7 +30,14 @@ from harness.config import DURABILITIES, FAILURES, NODES, ClusterConfig, Overrid
 from harness.console import Prompt
 from harness.console_lines import PipedLines, TerminalLines, complete
 from harness.console_view import ProgressLine
-from harness.errors import EXIT_INTERRUPTED, EXIT_MACHINE, EXIT_VALID, HarnessError, nearest
+from harness.errors import (
+    EXIT_BUG,
+    EXIT_INTERRUPTED,
+    EXIT_MACHINE,
+    EXIT_VALID,
+    HarnessError,
+    nearest,
+)
 from harness.report import points, results
 from harness.report.writer import Writer
 from harness.runner import Runner
@@ -79,6 +88,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         errors.print(Text(f"the machine failed: {error}"), soft_wrap=True)
         return EXIT_MACHINE
+    except Exception as error:
+        errors.print(Text(_bug(error, arguments)), soft_wrap=True)
+        return EXIT_BUG
+
+
+def _bug(error: Exception, arguments: Sequence[str]) -> str:
+    """What should not have happened, told last; the traceback goes to a file, for who mends it."""
+    what = f"{type(error).__name__}: {error}"
+    details = f"paxbank {shlex.join(arguments)}\n\n{''.join(traceback.format_exception(error))}"
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", prefix="paxbank-bug-", suffix=".txt", delete=False
+    ) as file:
+        file.write(details)
+    return (
+        f"a bug in paxbank, or in a copy of it: what is needed to mend it is in {file.name}\n{what}"
+    )
 
 
 def version() -> str:

@@ -5,6 +5,7 @@ EXIT_INVALID = 1  # one does not
 EXIT_USAGE = 2  # a bad flag, file or folder; nothing was started
 EXIT_UNKNOWN = 3  # a check could not decide
 EXIT_MACHINE = 4  # the machine failed: disk full, a process cannot start
+EXIT_BUG = 70  # a mistake of this program: BSD's EX_SOFTWARE
 EXIT_INTERRUPTED = 130  # Ctrl-C
 
 

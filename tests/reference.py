@@ -26,6 +26,7 @@ EXIT_CODES = (
     (errors.EXIT_USAGE, "a bad option or file; nothing was started"),
     (errors.EXIT_UNKNOWN, "a check could not decide"),
     (errors.EXIT_MACHINE, "the machine failed: disk full, a process cannot start"),
+    (errors.EXIT_BUG, "a bug in paxbank itself: it says where the details are"),
     (errors.EXIT_INTERRUPTED, "Ctrl-C"),
     (cli.EXIT_UNREAD, "nobody reads the output any more"),
 )

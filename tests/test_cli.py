@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -98,6 +99,21 @@ def test_unknown_is_3(bench, capsys):
     report = set_six()
     bench.reports = [replace(report, judgements=(*report.judgements[:3], UNKNOWN))]
     assert bench.run("--no-step") == 3
+
+
+def test_a_bug_of_our_own_is_70_and_its_traceback_in_a_file(bench, capsys):
+    def stumble():
+        raise AssertionError("invariant")
+
+    bench.before_set = stumble
+    assert bench.run("--no-step") == 70
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("a bug in paxbank") and second == "AssertionError: invariant"
+    told = Path(first.rpartition(" ")[2])
+    text = told.read_text()
+    told.unlink()
+    assert text.startswith(f"paxbank {bench.file} --no-step\n") and "in stumble" in text
+    assert bench.cluster.calls == ["start", "stop"]
 
 
 def test_a_seed_is_drawn_printed_and_repeated(bench, capsys):
@@ -276,16 +292,6 @@ def test_a_second_ctrl_c_does_not_reach_the_stopping(bench):
     before = signal.getsignal(signal.SIGINT)
     bench.run("--no-step")
     assert handlers == [signal.SIG_IGN] and signal.getsignal(signal.SIGINT) is before
-
-
-def test_an_assertion_is_our_bug_and_stays_loud(bench):
-    def broken():
-        raise AssertionError("invariant")
-
-    bench.before_set = broken
-    with pytest.raises(AssertionError, match="invariant"):
-        bench.run("--no-step")
-    assert bench.cluster.calls == ["start", "stop"]
 
 
 def stdout_on(monkeypatch, descriptor):

@@ -1,11 +1,11 @@
 """What happened in a run, from its replicas' traces: messages from end to end, roles. Pure.
 
-A trace tells what one replica sent and what it read. Here both ends of a message come together: per
-pair of replicas, equal sends and reads are joined in order, each read with the latest send that
-leaves the order whole; what a faulty link lost or doubled is joined with its send the same way. What
-is left over was lost, if its reader went on to read what was sent later, or has an origin that no
-trace tells. Where lines were dropped, or nothing was read later, the fate of a message is unknown.
-Times are microseconds from the start of a set.
+A trace tells what one replica sent and what it read. Here both ends of a message come together:
+per pair of replicas, equal sends and reads are joined in order, each read with the latest send that
+leaves the order whole; what a faulty link lost or doubled is joined with its send the same way.
+What is left over was lost, if its reader went on to read what was sent later, or has an origin that
+no trace tells. Where lines were dropped, or nothing was read later, the fate of a message is
+unknown. Times are microseconds from the start of a set.
 """
 
 from bisect import bisect_right
