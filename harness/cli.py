@@ -274,32 +274,35 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     file = _with_key(options, settings, file)
     speaking = console if options.format == "rich" else _console(options.color, sys.stderr)
     progress = ProgressLine(speaking, _may_redraw(speaking))
-    writer = None
-    if options.report is not None:
-        writer = Writer(options.report, file, settings, _repeat(arguments, settings))
+    writer = Writer(options.report, file, settings, _repeat(arguments, settings))
     with launch.cluster(settings, options.sim, options.data) as cluster:
         speaking.print(_opening(options, settings, file))
 
-        def write_report() -> None:
-            if writer is not None:
-                writer.write(runner, cluster)
+        steps = options.format == "rich" and not options.no_step and sys.stdin is not None
 
-        runner = Runner(cluster, settings, file, progress.show, on_done=write_report)
-        write_report()
+        def update_report() -> None:
+            if steps or options.report is not None:
+                writer.update(runner, cluster)
+
+        runner = Runner(cluster, settings, file, progress.show, on_done=update_report)
+        update_report()
         cluster.start()
 
         def again(path: Path) -> str:
             return _again(path, options, settings, draft.overrides)
 
-        prompt = Prompt(console, runner, cluster, settings, file, progress, again)
+        def report(path: Path | None) -> Path:
+            return writer.write_now(path, runner, cluster)
+
+        prompt = Prompt(console, runner, cluster, settings, file, progress, again, report)
         if options.format == "json":
             with progress.running():
                 while runner.remaining:
                     runner.run_next()
-        elif options.no_step or sys.stdin is None:
-            prompt.run_rest()
-        else:
+        elif steps:
             prompt.step_through(_lines(console, settings))
+        else:
+            prompt.run_rest()
         verdict, pending, reports = runner.verdict(), runner.pending(), runner.reports
     if options.format == "json":
         document = results.document(file, settings, reports, pending, verdict)

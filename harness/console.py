@@ -73,8 +73,12 @@ class Prompt:
         file: CaseFile,
         progress: ProgressLine,
         again: Callable[[Path], str],
+        report: Callable[[Path | None], Path],
     ) -> None:
-        """`again` gives the command that runs a saved file; HarnessError: why it cannot be one."""
+        """`again` gives the command that runs a saved file, `report` writes one and tells where.
+
+        Both raise a HarnessError that says why they cannot.
+        """
         self._console = console
         self._runner = runner
         self._cluster = cluster
@@ -82,6 +86,7 @@ class Prompt:
         self._file = file
         self._progress = progress
         self._again = again
+        self._report = report
         self._replicas = cluster.replicas
         self._names = Names(config.nodes, config.accounts)
         self._poked: list[Poke] = []
@@ -152,6 +157,8 @@ class Prompt:
                 self._poke(f"{word} {arguments[0]}")
             case "save" | "save!":
                 self._save(arguments[0], overwrite=word == "save!")
+            case "report":
+                self._write_report(Path(arguments[0]).expanduser() if arguments[0] else None)
             case _:
                 self._console.print(self._answer(word, arguments))
                 self._console.print()
@@ -320,6 +327,15 @@ class Prompt:
         if self._cluster.committed.known_before:
             told.append("without the data that it began with")
         self._console.print(Parts(map(cell, (*told, f"again: {again}")), indent=1))
+        self._console.print()
+
+    def _write_report(self, path: Path | None) -> None:
+        try:
+            folder = self._report(path)
+        except HarnessError as error:
+            raise Refused(str(error)) from None
+        sets = counted(len(self._runner.reports), "set")
+        self._console.print(Parts([cell(f"{sets} in {folder / 'report.html'}")], indent=1))
         self._console.print()
 
     def _saved(self, path: Path) -> str:

@@ -62,6 +62,8 @@ _POINTS = f"fail leader {POINTS[2]} (or fail n3 …) makes it die there, before 
 _POINTS += f"begins. Such points are: {', '.join(POINTS)}."
 _SAVED = "FILE ends in .csv or .yaml. It holds the sets run, and what was done at the prompt as "
 _SAVED += "further steps of the set before. save! writes over a file."
+_REPORTED = "DIR is a new or empty folder, or one with an earlier report; without it the one of "
+_REPORTED += "--report, or report. It gets the page and what other programs read."
 WORDS = (
     Word("PrintDB", "[n1]", "balances of all replicas, or of one", 0, 1, "replica", "Look"),
     Word("PrintStatus", "12 [20-29]", "how far slots are at every replica", 1, MANY),
@@ -89,6 +91,8 @@ WORDS = (
     Word("save", "FILE", "what was done, as a test set to run again", 1, MANY, "file", "Keep",
          more=_SAVED),
     Word("save!", "FILE", "", 1, MANY, "file", more=_SAVED),
+    Word("report", "[DIR]", "a page on all sets so far, to look at", 0, MANY, "file",
+         more=_REPORTED),
     Word("next", "", "the next set (or just Enter); all that are left", group="Sets"),
     Word("run", "", ""),
     Word("quit", "", "stop; the exit code is the verdict so far"),
@@ -119,7 +123,7 @@ def word_named(name: str) -> Word:
 
 _BY_NAME = {word.name.lower(): word for word in WORDS}
 STEPS = frozenset(("lf", *STEP_WORDS))  # a step of a file says the same
-_AS_TYPED = STEPS | {"save", "save!"}
+_AS_TYPED = STEPS | {"save", "save!", "report"}
 
 
 def complete(config: ClusterConfig, before: str, word: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import io
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -25,6 +26,7 @@ from harness.cases import CaseFile, Command, Wait
 from harness.console import Prompt
 from harness.console_lines import PipedLines, Refused, TerminalLines, complete
 from harness.console_view import ProgressLine
+from harness.errors import HarnessError
 from harness.nemesis import Fail, FailLeader, Heal, KillAt, LinkFault, Recover
 
 
@@ -41,9 +43,23 @@ class Session:
         self.runner = FakeRunner(reports)
         line = ProgressLine(self.console, enabled=False)
         file = CaseFile("x.csv", tuple(cases(reports)))
+        self.reported = []
         self.prompt = Prompt(
-            self.console, self.runner, self.cluster, CONFIG, file, line, lambda path: f"run {path}"
+            self.console,
+            self.runner,
+            self.cluster,
+            CONFIG,
+            file,
+            line,
+            lambda path: f"run {path}",
+            self.report,
         )
+
+    def report(self, path):
+        self.reported.append(path)
+        if path == Path("full"):
+            raise HarnessError('full: holds "thesis"')
+        return path or Path("report")
 
     def piped(self, text):
         self.prompt.step_through(PipedLines(io.StringIO(text), self.console))
@@ -58,6 +74,15 @@ class Session:
 
     def text(self):
         return self.stream.getvalue()
+
+
+def test_report_writes_where_it_is_told():
+    session = Session(set_six(), long_set())
+    text = session.after_one_set("report", "report a folder", "REPORT ~", "report full")
+    assert session.reported == [None, Path("a folder"), Path.home(), Path("full")]
+    assert "1 set in report/report.html" in text
+    assert "1 set in a folder/report.html" in text
+    assert 'full: holds "thesis"' in text and session.going == [True] * 4
 
 
 # ---- stepping ----------------------------------------------------------------------------------
@@ -298,6 +323,7 @@ def test_every_word_does_something(tmp_path, monkeypatch):
         ("help ", "sig", ["signs"]),
         ("help ", "printd", ["PrintDB"]),
         ("", "save", ["save ", "save! "]),
+        ("", "rep", ["report "]),
         ("quit ", "", []),
         ("bogus ", "", []),
     ],

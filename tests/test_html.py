@@ -169,7 +169,7 @@ def simulate(folder, path, seen=lambda: None, **settings):
     written = writer.Writer(folder, cases, config, "python run.py x.csv --sim --seed 7")
 
     def write():
-        written.write(runner, world)
+        written.update(runner, world)
         seen()
 
     runner = Runner(world, config, cases, on_done=write)

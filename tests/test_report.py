@@ -61,7 +61,7 @@ class Run:
             self.runner.run_next()
 
     def write(self):
-        self.writer.write(self.runner, self.cluster)
+        self.writer.update(self.runner, self.cluster)
 
     def json(self, name):
         return json.loads((self.path / name).read_text("utf-8"))
@@ -298,7 +298,7 @@ def test_the_trace_has_every_message_that_the_cluster_kept_and_what_it_dropped(t
     runner, cluster = FakeRunner([set_six()]), FakeCluster([set_six()])
     runner.history = []
     runner.run_next()
-    Writer(tmp_path, CaseFile("x.csv", ()), CONFIG).write(runner, cluster)
+    Writer(tmp_path, CaseFile("x.csv", ()), CONFIG).update(runner, cluster)
     second = [line for line in run.lines() if line["replica"] == "n2"]
     assert [line["label"] for line in second] == [line.label for line in TRACE]
     assert second[-1] == {
@@ -430,3 +430,28 @@ def test_a_run_that_is_killed_leaves_what_it_had(tmp_path, number, done):
 
 def has_scored(path, score):
     return path.exists() and json.loads(path.read_text())["score"] >= score
+
+
+def test_a_report_is_written_when_asked_with_all_that_happened_before(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = Run(None, file())
+    assert list(tmp_path.iterdir()) == []
+    folder = run.writer.write_now(None, run.runner, run.cluster)
+    assert {path.name for path in (tmp_path / folder).iterdir()} == set(NAMES)
+    run.path = folder
+    assert {line["set"] for line in run.lines()} == {1, 2}
+    elsewhere = run.writer.write_now(Path("a", "b"), run.runner, run.cluster)
+    assert (tmp_path / elsewhere / "trace.jsonl").read_text() == (
+        folder / "trace.jsonl"
+    ).read_text()
+    Path("c").mkdir()
+    Path("c", "thesis.tex").touch()
+    with pytest.raises(HarnessError, match=r"c: holds .thesis.tex."):
+        run.writer.write_now(Path("c"), run.runner, run.cluster)
+
+
+def test_asked_without_a_name_the_report_is_the_one_that_is_written_anyway(tmp_path):
+    run = Run(tmp_path, file(), sets=1)
+    (tmp_path / "report.html").unlink()
+    assert run.writer.write_now(None, run.runner, run.cluster) == tmp_path
+    assert "report.html" in {path.name for path in tmp_path.iterdir()}

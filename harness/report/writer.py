@@ -1,4 +1,4 @@
-"""Writes what is known of a run into a folder, again after every set.
+"""Writes what is known of a run into a folder: when asked, or again after every set.
 
 Each file is replaced in one step and is whole at any time: a run that is killed leaves what it had
 after its last set. Files are not forced to the disk; this is about killed programs, not about
@@ -30,6 +30,7 @@ from harness.text_file import shown
 
 RESULTS, JUNIT, GRADESCOPE = "results.json", "junit.xml", "gradescope.json"
 HISTORY, TRACE, PAGE = "history.jsonl", "trace.jsonl", "report.html"
+REPORT = "report"  # the folder, when none is named
 NAMES = (RESULTS, JUNIT, GRADESCOPE, HISTORY, TRACE, PAGE)
 
 MOST_LINES = 200_000  # of traces in the page; those of the first sets go first
@@ -90,49 +91,63 @@ def _unfinished(name: str) -> str:
 
 
 class Writer:
-    """The report of one run."""
+    """The report of one run. It has to see every set: a cluster forgets older messages."""
 
     def __init__(
-        self, path: Path, file: CaseFile, config: ClusterConfig, command: str = ""
+        self, path: Path | None, file: CaseFile, config: ClusterConfig, command: str = ""
     ) -> None:
-        """`command` repeats the run.
+        """`command` repeats the run. Without `path` nothing is written unasked.
 
         HarnessError when `path` cannot be the folder of a report; nothing is started for it.
         """
-        self._folder = Folder(path, NAMES)
+        self._folder = Folder(path, NAMES) if path is not None else None
         self._file, self._config, self._command = file, config, command
         self._traces: list[Trace] = []  # of each set, and below the same as lines of JSON
         self._lines: list[bytes] = []
         self._began, self._drawing = time.monotonic(), 0.0  # seconds
 
-    def write(self, run: Run, cluster: Cluster) -> None:
-        """All that is known now. Call it before the first set, and whenever something happened.
+    def update(self, run: Run, cluster: Cluster) -> None:
+        """Call it before the first set, and whenever something happened.
 
         HarnessError with EXIT_MACHINE when the disk does not take it.
         """
-        try:
-            self._write(run, cluster)
-        except OSError as error:
-            what = f"{self._folder.path}: the report cannot be written ({error.strerror or error})"
-            raise HarnessError(what, exit_code=EXIT_MACHINE) from None
+        self._take_traces(run.reports, cluster)
+        if self._folder is not None:
+            is_over = len(run.reports) == len(self._file.sets)
+            spent = time.monotonic() - self._began
+            self._write(self._folder, run, cluster, is_over or self._drawing <= PAGE_SHARE * spent)
 
-    def _write(self, run: Run, cluster: Cluster) -> None:
-        file, config, reports, folder = self._file, self._config, run.reports, self._folder
+    def write_now(self, path: Path | None, run: Run, cluster: Cluster) -> Path:
+        """All that is known now, the page included; returns its folder.
+
+        Without `path` it is the folder that is written anyway, or REPORT. HarnessError as told.
+        """
+        folder = self._folder
+        if path is not None or folder is None:
+            folder = Folder(path or Path(REPORT), NAMES)
+        self._take_traces(run.reports, cluster)
+        self._write(folder, run, cluster, with_page=True)
+        return folder.path
+
+    def _write(self, folder: Folder, run: Run, cluster: Cluster, with_page: bool) -> None:
+        file, config, reports = self._file, self._config, run.reports
         verdict = run.verdict() if reports else Verdict.UNKNOWN
         document = results.document(file, config, reports, run.pending(), verdict)
-        folder.write_json(RESULTS, document)
-        folder.write(JUNIT, junit.run(file, config, reports))
-        folder.write_json(GRADESCOPE, gradescope.run(file, config, reports))
-        unfinished = folder.path / _unfinished(HISTORY)
-        history.save(unfinished, run.history, cluster.committed, config.balances())
-        os.replace(unfinished, folder.path / HISTORY)
-        self._take_traces(reports, cluster)
-        folder.write(TRACE, b"".join(self._lines))
-        began = time.monotonic()
-        is_over = len(reports) == len(file.sets)
-        if is_over or self._drawing <= PAGE_SHARE * (began - self._began):
-            folder.write(PAGE, self._page(run, cluster).encode("utf-8", "replace"))
-            self._drawing += time.monotonic() - began
+        try:
+            folder.write_json(RESULTS, document)
+            folder.write(JUNIT, junit.run(file, config, reports))
+            folder.write_json(GRADESCOPE, gradescope.run(file, config, reports))
+            unfinished = folder.path / _unfinished(HISTORY)
+            history.save(unfinished, run.history, cluster.committed, config.balances())
+            os.replace(unfinished, folder.path / HISTORY)
+            folder.write(TRACE, b"".join(self._lines))
+            if with_page:
+                began = time.monotonic()
+                folder.write(PAGE, self._page(run, cluster).encode("utf-8", "replace"))
+                self._drawing += time.monotonic() - began
+        except OSError as error:
+            what = f"{folder.path}: the report cannot be written ({error.strerror or error})"
+            raise HarnessError(what, exit_code=EXIT_MACHINE) from None
 
     def _page(self, run: Run, cluster: Cluster) -> str:
         notes, done = cluster.traces().notes, [(report, report.steps) for report in run.reports]
