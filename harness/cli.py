@@ -23,7 +23,7 @@ from typing import Any, NoReturn, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from harness import answer_key, commands, launch, table_verdict, testset
+from harness import answer_key, commands, launch, table_timing, table_verdict, testset
 from harness.cases import CaseFile
 from harness.commands import Command
 from harness.config import DURABILITIES, FAILURES, NODES, ClusterConfig, Overrides
@@ -43,6 +43,7 @@ from harness.report.writer import Writer
 from harness.runner import Runner
 from harness.table_answers import SIGNS
 from harness.table_cells import Parts, counted
+from harness.timing import Phase, Timing
 
 EXIT_UNREAD = 141  # standard output was closed: what a shell reports for SIGPIPE
 PIPED_WIDTH = 80
@@ -239,6 +240,7 @@ def _file_parser() -> _Parser:
     add("--write-expected", action="store_true", help="write the answer key, and run nothing")
     add("--report", metavar="DIR", type=Path, help="write the results there, after every set: for "
         "people, build servers, Gradescope")  # fmt: skip
+    add("--timing", action="store_true", help="say at the end what the seconds were spent on")
     add("--format", metavar="rich|json", type=_one_of(FORMATS), default="rich",
         help="tables, or one JSON document (implies --no-step)")  # fmt: skip
     add("--version", action="version", version=f"paxbank {version()}")
@@ -284,9 +286,13 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
             if steps or options.report is not None:
                 writer.update(runner, cluster)
 
-        runner = Runner(cluster, settings, file, progress.show, on_done=update_report)
+        before = None if options.sim else launch.program_us()
+        timing = Timing(cluster.now, before)
+        runner = Runner(cluster, settings, file, progress.show, update_report, timing)
         update_report()
+        timing.enter(Phase.START)
         cluster.start()
+        timing.enter(Phase.DISPLAY)
 
         def again(path: Path) -> str:
             return _again(path, options, settings, draft.overrides)
@@ -304,12 +310,16 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         else:
             prompt.run_rest()
         verdict, pending, reports = runner.verdict(), runner.pending(), runner.reports
+        timing.enter(Phase.STOP)
+    timing.enter(Phase.DISPLAY)
     if options.format == "json":
-        document = results.document(file, settings, reports, pending, verdict)
+        document = results.document(file, settings, reports, pending, verdict, timing.spent)
         console.out(dumps(document, indent=1), highlight=False)
     score = points.total(points.items(file, reports)) if points.are_given(file) else None
     measured = runner.performance()
     speaking.print(table_verdict.verdict_lines(verdict, reports, pending, measured, score))
+    if options.timing:
+        speaking.print(table_timing.timing_table(timing.spent, reports))
     if verdict.exit_code:
         speaking.print(Text(f" repeat: {_repeat(arguments, settings)}"), soft_wrap=True)
     return verdict.exit_code

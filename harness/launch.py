@@ -71,6 +71,13 @@ def _live(settings: ClusterConfig, data: Path | None) -> Cluster:
     return LiveCluster(settings, data)
 
 
+def program_us() -> int | None:
+    """Microseconds since this program was started; None where the kernel does not tell."""
+    from harness.live.usage import age_us
+
+    return age_us()
+
+
 def _stop(opened: Cluster) -> None:
     """A second Ctrl-C must not leave processes behind."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)

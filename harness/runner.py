@@ -7,7 +7,7 @@ not waited for.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import fsum
 
 from bank.ballot import Ballot, ReplicaId, Slot
@@ -27,6 +27,7 @@ from harness.driver import Cluster, Liveness, ReplicaView
 from harness.history import Operation
 from harness.links import Links
 from harness.nemesis import Fail, FailLeader, Fault, Heal, KillAt, LinkFault, Recover, SetLive
+from harness.timing import Phase, Timing
 
 EXPECTATIONS = "expectations"  # the check that sums up what a file expects of a set
 SLICE_US = 100_000  # how often a wait looks up: for the display, and for replicas that died
@@ -66,6 +67,7 @@ class SetReport:
     expectations: tuple[Met, ...] = ()  # of this set, and of the file's end after the last one
     points: float | None = None  # for this set as a whole
     started_at: int = 0  # by the cluster's clock, as in its traces
+    spent: Mapping[Phase, int] = field(default_factory=dict)  # microseconds, its checks included
 
     @property
     def score(self) -> tuple[float, float] | None:
@@ -136,6 +138,7 @@ class Runner:
         file: CaseFile,
         on_progress: Callable[[Progress], None] | None = None,
         on_done: Callable[[], None] = lambda: None,
+        timing: Timing | None = None,
     ) -> None:
         """`on_done` is called after every set and everything poked."""
         self.reports: list[SetReport] = []
@@ -144,6 +147,8 @@ class Runner:
         self._config = config
         self._file, self._sets = file, file.sets
         self._on_progress, self._on_done = on_progress, on_done
+        self._timing = Timing(cluster.now) if timing is None else timing
+        self._asked_in_vain: set[int] = set()  # ids of operations that met no leader
         self._labels = {id(o): f"0.{i}" for i, o in enumerate(self.history, 1)}
         self._waiting = list(self.history)  # told as pending: the next report tells of them again
         self._listed: list[_Listed] = []
@@ -173,7 +178,8 @@ class Runner:
 
     def run_next(self) -> SetReport:
         """Run the next set to its last barrier, and judge it."""
-        case = self._sets[len(self.reports)]
+        case, before = self._sets[len(self.reports)], dict(self._timing.spent)
+        self._timing.enter(Phase.FAULTS)
         self._begin()
         self._cluster.apply(SetLive(case.live))
         self._cluster.set_clients_running(True)
@@ -183,11 +189,15 @@ class Runner:
         self._await_leader(case)
         self._cluster.set_clients_running(False)
         self._settle_kill_points()
+        self._timing.enter(Phase.CHECKS)
         report = self._report(case)
+        self._timing.enter(Phase.CHECKS)
+        report = replace(report, spent=self._timing.since(before))
         self.reports.append(report)
         told = zip(self._listed, report.steps, strict=True)
         self._waiting = [d.operation for d, s in told if d.operation and s.outcome == "pending"]
         self._on_done()
+        self._timing.enter(Phase.DISPLAY)
         return report
 
     def _begin(self) -> None:
@@ -235,6 +245,7 @@ class Runner:
             self._links.apply(fault)
         self._note_deaths("done")
         listed.begun_at = self._cluster.now()
+        self._timing.enter(Phase.FAULTS)
         changed = self._cluster.apply(fault)
         self._note_deaths("not-reached")
         if isinstance(fault, KillAt):
@@ -320,22 +331,36 @@ class Runner:
         self._waiting_for = what
         if for_leader and cluster.leader() is None:
             cluster.seek_leader()
+        can_talk = self._quorum_can_talk()
 
         def is_through() -> bool:
+            self._timing.enter(self._waits_for(can_talk))
             return self._is_answered_and_executed() and (
                 not for_leader or cluster.leader() is not None
             )
 
         while not cluster.run_until(is_through, SLICE_US):
             self._show()
-            waited = cluster.now() - started
-            if not self._quorum_can_talk():
+            waited, can_talk = cluster.now() - started, self._quorum_can_talk()
+            if not can_talk:
                 if waited >= self._config.patience_ms * 1000:
                     return
             elif waited >= self._config.progress_ms * 1000:
                 self._stuck.append(f"{what}: not through after {self._config.progress_ms} ms")
                 return
         self._show()
+
+    def _waits_for(self, can_talk: bool) -> Phase:
+        """What the time that passes now is spent on."""
+        cluster = self._cluster
+        asked = {id(o) for o in cluster.pending() if not o.is_answered}
+        if not can_talk or cluster.leader() is None:
+            self._asked_in_vain |= asked
+            return Phase.ELECTION if can_talk else Phase.PATIENCE
+        self._asked_in_vain &= asked
+        if self._asked_in_vain:
+            return Phase.RETRY
+        return Phase.ANSWERS if asked else Phase.SETTLING
 
     def _is_answered_and_executed(self) -> bool:
         cluster = self._cluster

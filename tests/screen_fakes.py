@@ -230,6 +230,9 @@ class FakeCluster:
         self.start_hook = started
         self.waiting: list[Operation] = []
 
+    def now(self):
+        return 0
+
     def start(self) -> None:
         self.calls.append("start")
         self.start_hook()

@@ -56,7 +56,7 @@ class Bench:
         self.settings = settings
         return self.cluster
 
-    def make_runner(self, cluster, settings, sets, on_progress, on_done):
+    def make_runner(self, cluster, settings, sets, on_progress, on_done, timing):
         runner = FakeRunner(self.reports, on_progress, lambda: self.before_set())
         runner.waiting = self.waiting
         return runner

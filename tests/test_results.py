@@ -10,6 +10,7 @@ from screen_fakes import CHECKS, CONFIG, graded, long_set, pending_operation, se
 from harness.cases import CaseFile
 from harness.check.verdict import Verdict
 from harness.report.results import document
+from harness.timing import Phase
 
 REPLICA = {"type": "string", "pattern": "^n[1-9][0-9]*$"}
 BALLOT = {
@@ -65,6 +66,7 @@ EXPECTATION = fixed(
     reason={"type": "string"},
     points=optional(POINTS),
 )
+TIMING = fixed(**{phase.value: {"type": "number"} for phase in Phase})
 SET = fixed(
     set={"type": "integer"},
     live={"type": "array", "items": REPLICA},
@@ -75,6 +77,7 @@ SET = fixed(
     checks=fixed(**dict.fromkeys(CHECKS, VERDICT)),
     started_at_us=COUNT,
     seconds={"type": "number"},
+    timing=TIMING,
     points=optional(POINTS),
     scored=optional(POINTS),
     scored_of=optional(POINTS),
@@ -96,6 +99,7 @@ SCHEMA = fixed(
     points=POINTS,
     points_of=POINTS,
     seconds={"type": "number"},
+    timing=optional(TIMING),
 )
 
 

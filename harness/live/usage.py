@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,11 +42,21 @@ def _from_ps(pid: int) -> Usage | None:
     )
     if not asked.stdout.strip():
         return None
-    time, kibibytes = asked.stdout.split()
+    used, kibibytes = asked.stdout.split()
     seconds = 0.0
-    for part in time.replace("-", ":").split(":"):
+    for part in used.replace("-", ":").split(":"):
         seconds = seconds * 60 + float(part)
     return Usage(seconds, int(kibibytes) * 1024)
+
+
+def age_us() -> int | None:
+    """Microseconds since this process was started, in ticks of 10 ms; None without /proc."""
+    try:
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    began = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return max(0, round((time.clock_gettime(time.CLOCK_BOOTTIME) - began) * 1e6))
 
 
 def bytes_on_disk(folder: Path) -> int:

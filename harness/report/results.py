@@ -4,7 +4,7 @@ Every replica is listed in every set, failed ones as they were left. A value tha
 is null, never left out; keys may be added, none is renamed or dropped.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bank.ballot import Ballot, replica_name
@@ -17,6 +17,7 @@ from harness.driver import ReplicaView
 from harness.history import Operation
 from harness.report import points
 from harness.runner import SetReport, StepReport
+from harness.timing import Phase, seconds
 
 
 def document(
@@ -25,8 +26,9 @@ def document(
     reports: Sequence[SetReport],
     pending: Sequence[Operation],
     verdict: Verdict,
+    spent: Mapping[Phase, int] | None = None,
 ) -> dict[str, Any]:
-    """The whole run, or as much of it as there is."""
+    """The whole run, or as much of it as there is; `spent` in µs, once it is over."""
     scored, most = points.total(points.items(file, reports))
     return {
         "file": file.path,
@@ -50,6 +52,7 @@ def document(
         "points": scored,
         "points_of": most,
         "seconds": round(sum(report.seconds for report in reports), 3),
+        "timing": None if spent is None else seconds(spent),
     }
 
 
@@ -67,6 +70,7 @@ def _set(report: SetReport) -> dict[str, Any]:
         },
         "started_at_us": report.started_at,
         "seconds": round(report.seconds, 6),
+        "timing": seconds(report.spent),
         "leaderless_ms": report.leaderless_us / 1000,
         "points": report.points,
         "scored": None if report.score is None else points.plain(report.score[0]),
