@@ -29,7 +29,7 @@ SMALLER = (
     (r"--(kills|failover|runs) \d+", r"--\1 2"),
     (r"--soak [\d.]+", "--soak 2"),
     (r"--clients [\d,]+", "--clients 1,10"),
-    (r"--accounts \d+", "--accounts 100"),
+    (r"--accounts [\d,]+", "--accounts 10,100"),
 )
 
 

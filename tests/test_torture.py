@@ -69,6 +69,37 @@ def test_a_short_benchmark_prints_one_document_and_its_answers_are_checked(capsy
     assert document["four_hops"]["p50_us"] > 0
 
 
+def test_a_benchmark_takes_several_shapes(capsys):
+    arguments = ["bench", "--clients", "5", "--seconds", "0.2", "--warmup", "0", "--no-floor"]
+    assert cli.main([*arguments, "--nodes", "3,5", "--accounts", "10,1000"]) == 0
+    out = capsys.readouterr().out
+    rows = [line.split()[:3] for line in out.splitlines() if line.strip()[:1].isdigit()]
+    assert rows == 2 * [[n, a, "5"] for n in ("3", "5") for a in ("10", "1,000")]
+    assert "5 replicas" not in out and out.count("✓ valid") == 4
+    assert cli.main([*arguments, "--nodes", "3", "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    (row,) = document["results"]
+    assert document["nodes"] == row["nodes"] == 3 and document["accounts"] == row["accounts"] == 10
+    assert row["start_ms"] > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--nodes", "3,4"], "--nodes: 4: expected of 3, 5, 7, 9"),
+        (
+            ["--accounts", "10,x"],
+            "--accounts: '10,x': expected numbers such as --accounts 1,10,100",
+        ),
+        (["--accounts", "1"], "--accounts from 2"),
+        (["--clients", ""], "--clients: '': expected numbers"),
+    ],
+)
+def test_a_bad_list_is_refused(capsys, words, told):
+    assert cli.main(["bench", *words]) == 2
+    assert capsys.readouterr().err.startswith(told)
+
+
 def test_simulated_runs_of_a_file_are_the_same_byte_for_byte(capsys, tmp_path):
     case = tmp_path / "case.csv"
     case.write_text('1,"(A, B, 1); (C, D, 2); LF; (B, A, 1)","[n1, n2, n3, n4, n5]"\n')

@@ -8,8 +8,9 @@ import argparse
 import json
 import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -28,10 +29,13 @@ from harness.errors import HarnessError
 from harness.live import floor
 from harness.live.benchmark import LoadedFleet, Window, percentile
 
+_SHAPE = {"nodes": "replicas", "accounts": "accounts"}  # of a cluster, and how it is called
 RICH_ACCOUNT = 10**9  # so that no transfer fails for lack of balance
 EXAMPLES = (
     ("", "throughput and latency at 1, 10, 100 and 1000 clients"),
     ("--clients 100 --no-floor", "one figure, in a few seconds"),
+    ("--clients 100 --nodes 3,5,7,9", "against the number of replicas; start-up too"),
+    ("--clients 100 --accounts 10,1000,100000", "against the number of accounts"),
     ("--failover 50 --clients 10", "how long nothing is committed when the leader is killed"),
     ("--soak 60", "does anything grow?"),
 )
@@ -44,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seconds", type=float, default=3.0, help="measured for each number of clients [3]")
     add("--warmup", type=float, default=0.5, help="seconds before that [0.5]")
     add("--durability", default="process", choices=DURABILITIES, help="[process]")
-    add("--nodes", type=int, default=5, choices=NODES, help="replicas [5]")
-    add("--accounts", type=int, default=10, help="how many accounts [10]")
+    add("--nodes", default="5", help="replicas; several as 3,5,7,9 [5]")
+    add("--accounts", default="10", help="how many accounts; several as 10,1000 [10]")
     add("--skew", type=float, default=0.0, help="Zipf exponent over accounts; 0 is uniform [0]")
     add("--no-floor", action="store_true", help="do not measure the floor in the same run")
     add("--failover", type=int, default=0, metavar="N", help="fail the leader N times under load")
@@ -58,9 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One number of clients."""
+    """One number of replicas, accounts and clients."""
 
+    nodes: int
+    accounts: int
     clients: int
+    start_us: int  # until every replica was ready
     window: Window
     judgements: tuple[Judgement, ...]
     disk_bytes: int
@@ -74,27 +81,28 @@ class Result:
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Benchmark; exit code 1 when a benchmark's answers were wrong."""
-    clients = _clients(options.clients)
-    if options.accounts < 2 or options.seconds <= 0 or min(options.failover, options.soak) < 0:
+    clients = _numbers("--clients", options.clients)
+    nodes = _numbers("--nodes", options.nodes, NODES)
+    accounts = _numbers("--accounts", options.accounts)
+    if min(accounts) < 2 or options.seconds <= 0 or min(options.failover, options.soak) < 0:
         raise HarnessError("--accounts from 2, --seconds above 0, --failover and --soak from 0 on")
     seed = Random().randrange(2**31) if options.seed is None else options.seed
-    config = ClusterConfig(
-        nodes=options.nodes,
-        durability=options.durability,
-        accounts=tuple(f"a{number}" for number in range(options.accounts)),
-        initial_balance=RICH_ACCOUNT,
-        seed=seed,
-    )
+    config = _config(options, nodes[0], accounts[0], seed)
     quiet = options.format == "json"
     say = Console(stderr=True) if quiet else console
     results: list[Result] = []
     columns = (TextColumn("{task.description}"), BarColumn())
     with Progress(*columns, console=say, transient=True) as progress:
-        hops = [] if options.no_floor else floor.four_hops(options.nodes)
-        for number in clients:
-            task = progress.add_task(f"{number} clients", total=options.seconds * 10)
-            results.append(_measure(options, config, number, lambda t=task: progress.advance(t)))  # type: ignore[misc]
-            progress.remove_task(task)
+        hops = [] if options.no_floor else floor.four_hops(nodes[0])
+        for shape in product(nodes, accounts):
+            shaped = _config(options, *shape, seed)
+            for number in clients:
+                what = f"{shape[0]} replicas, {shape[1]:,} accounts, {number:,} clients"
+                task = progress.add_task(what, total=options.seconds * 10)
+                results.append(
+                    _measure(options, shaped, number, lambda t=task: progress.advance(t))  # type: ignore[misc]
+                )
+                progress.remove_task(task)
         times, judged = _failover(options, config, progress) if options.failover else ([], ())
     rows: list[SoakRow] = []
     if options.soak:
@@ -113,11 +121,25 @@ def run(options: argparse.Namespace, console: Console) -> int:
     return overall(judgements).exit_code
 
 
-def _clients(text: str) -> list[int]:
-    words = text.split(",")
-    if not all(word.strip().isdigit() and int(word) > 0 for word in words):
-        raise HarnessError(f"--clients: {text!r}: expected numbers such as 1,10,100")
-    return [int(word) for word in words]
+def _numbers(option: str, text: str, known: Sequence[int] = ()) -> list[int]:
+    """Those in a list such as 1,10,100, in its order; HarnessError when it is none."""
+    words = [word.strip().replace("_", "") for word in text.split(",")]
+    if not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise HarnessError(f"{option}: {text!r}: expected numbers such as {option} 1,10,100")
+    found = [int(word) for word in words]
+    if known and (wrong := [number for number in found if number not in known]):
+        raise HarnessError(f"{option}: {wrong[0]}: expected of {', '.join(map(str, known))}")
+    return found
+
+
+def _config(options: argparse.Namespace, nodes: int, accounts: int, seed: int) -> ClusterConfig:
+    return ClusterConfig(
+        nodes=nodes,
+        durability=options.durability,
+        accounts=tuple(f"a{number}" for number in range(accounts)),
+        initial_balance=RICH_ACCOUNT,
+        seed=seed,
+    )
 
 
 def _measure(
@@ -128,7 +150,7 @@ def _measure(
         with tempfile.TemporaryDirectory(prefix="paxbank-floor-") as folder:
             loads = 1 if clients < 2 else 2
             bare = floor.run(
-                clients, loads, options.seconds, options.durability, options.nodes, Path(folder)
+                clients, loads, options.seconds, options.durability, config.nodes, Path(folder)
             )
     fleet = LoadedFleet(config, clients, options.skew)
     with fleet.running():
@@ -138,7 +160,8 @@ def _measure(
         window = fleet.measure(options.seconds, each)
         disk = fleet.bytes_on_disk() - before
         judgements = fleet.finish()
-    return Result(clients, window, judgements, disk, bare)
+    nodes, accounts = config.nodes, len(config.accounts)
+    return Result(nodes, accounts, clients, fleet.start_us, window, judgements, disk, bare)
 
 
 def _failover(
@@ -173,8 +196,8 @@ def _document(
 ) -> dict[str, Any]:
     document: dict[str, Any] = {
         "durability": options.durability,
-        "nodes": options.nodes,
-        "accounts": options.accounts,
+        "nodes": _one_or_all([result.nodes for result in results]),
+        "accounts": _one_or_all([result.accounts for result in results]),
         "skew": options.skew,
         "seed": seed,
         "four_hops": {"p50_us": hops[len(hops) // 2], "p99_us": _worst(hops, 0.99)}
@@ -203,7 +226,10 @@ def _result(result: Result) -> dict[str, Any]:
     backups = [seconds for name, seconds in cpu.items() if name[0] == "n" and name != leader]
     loads = [seconds for name, seconds in cpu.items() if name.startswith("load")]
     return {
+        "nodes": result.nodes,
+        "accounts": result.accounts,
         "clients": result.clients,
+        "start_ms": result.start_us / 1000,
         "throughput": round(window.throughput),
         "p50_ms": window.percentile_ms(0.5),
         "p99_ms": window.percentile_ms(0.99),
@@ -231,6 +257,12 @@ def _result(result: Result) -> dict[str, Any]:
     }
 
 
+def _one_or_all(numbers: list[int]) -> int | list[int]:
+    """5 when all are 5, else each once, in the order measured."""
+    found = list(dict.fromkeys(numbers))
+    return found[0] if len(found) == 1 else found
+
+
 def _worst(ordered: list[int], share: float) -> int:
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
@@ -247,25 +279,30 @@ def _print(
             f"bare four hops, no protocol and no disk: p50 {hops[len(hops) // 2]} µs, "
             f"p99 {_worst(hops, 0.99)} µs"
         )
-    title = f"{options.nodes} replicas, durability {options.durability}"
     rows = [_result(result) for result in results]
-    speed = _table(title, ("clients", "per s", "floor", "ratio", "p50 ms", "p99", "p99.9", "max"))
+    # What is the same in every row stands in the title.
+    varied = [key for key in ("nodes", "accounts") if len({row[key] for row in rows}) > 1]
+    fixed = [f"{rows[0][key]:,} {_SHAPE[key]}" for key in _SHAPE if key not in varied]
+    title = ", ".join([*fixed, f"durability {options.durability}"])
+    heads = (*varied, "clients")
+    bare_heads = () if options.no_floor else ("floor", "ratio")
+    speed = _table(title, (*heads, "per s", *bare_heads, "p50 ms", "p99", "p99.9", "max"))
     for row in rows:
-        bare = "–" if row["floor"] is None else f"{row['floor']['throughput']:,}"
-        cells = [f"{row['clients']:,}", f"{row['throughput']:,}", bare]
-        cells += ["–" if row["ratio"] is None else f"{row['ratio']:.2f}"]
+        cells = [f"{row[key]:,}" for key in (*varied, "clients", "throughput")]
+        if row["floor"] is not None:
+            cells += [f"{row['floor']['throughput']:,}", f"{row['ratio']:.2f}"]
         cells += [f"{row[key]:.2f}" for key in ("p50_ms", "p99_ms", "p999_ms", "max_ms")]
         speed.add_row(*map(Text, cells))
     console.print(speed)
     cost = _table(
-        "µs of CPU per transfer; memory of the largest replica",
-        ("clients", "leader", "each backup", "clients", "resident MB", "disk +MB", "verdict"),
+        "µs of CPU per transfer; MB of the largest replica, MB on disk of all",
+        (*heads, "leader", "backup", "client", "MB", "disk", "start ms", ""),
     )
     for result, row in zip(results, rows, strict=True):
         used = row["cpu_us_per_transfer"]
-        cells = [f"{row['clients']:,}"]
+        cells = [f"{row[key]:,}" for key in (*varied, "clients")]
         cells += [f"{used[key]:.1f}" for key in ("leader", "backup", "clients")]
-        cells += [f"{row[key]:.0f}" for key in ("resident_mb", "disk_growth_mb")]
+        cells += [f"{row[key]:.0f}" for key in ("resident_mb", "disk_growth_mb", "start_ms")]
         cells += [f"{overall(result.judgements).sign} {row['verdict']}"]
         cost.add_row(*map(Text, cells))
     console.print(cost)
@@ -280,7 +317,7 @@ def _print(
 
 
 def _table(title: str, heads: tuple[str, ...]) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for head in heads:
         table.add_column(head, justify="right")
     return table

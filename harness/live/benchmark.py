@@ -84,6 +84,7 @@ class LoadedFleet:
         self._folder = Path(tempfile.mkdtemp(prefix="paxbank-bench-", dir=folder))
         self._sums: dict[str, int] = {}
         self._timestamps: dict[str, int] = {}
+        self.start_us = 0  # until every replica was ready; known once it runs
         replicas = range(1, config.nodes + 1)
         keeps = config.durability != "memory"
         files = {r: self._folder / f"{replica_name(r)}.db" if keeps else None for r in replicas}
@@ -111,7 +112,9 @@ class LoadedFleet:
     def running(self) -> Iterator[None]:
         """Started, and stopped whatever happens."""
         try:
+            began = worker.now()
             self.fleet.start(str(self._folder))
+            self.start_us = worker.now() - began
             self._start_loads()
             yield
         finally:
