@@ -6,11 +6,11 @@ every byte of this.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bank.ballot import Slot
 from bank.ledger import encode_balances, sha256
-from bank.sessions import Machine, Request, Session, encode_sessions
+from bank.sessions import Changed, Machine, Request, Session, encode_sessions
 
 GENESIS_HASH = "0" * 64  # the running hash before slot 1
 
@@ -24,6 +24,8 @@ class Checkpoint:
     balances: dict[str, int]  # never written to after construction
     sessions: tuple[Session, ...]
     digest: str  # of balances and sessions
+    # Since the stored one, or since the beginning; None when all may have. Known to its taker only.
+    changed: Changed | None = field(default=None, compare=False)
 
     def computed_digest(self) -> str:
         """What `digest` has to be for this state."""
@@ -31,14 +33,10 @@ class Checkpoint:
 
 
 def take(slot: Slot, running_hash: str, machine: Machine) -> Checkpoint:
-    """The machine's state as of now, which must be exactly after `slot`."""
-    return Checkpoint(
-        slot,
-        running_hash,
-        dict(machine.ledger.balances),
-        tuple(machine.sessions.values()),
-        machine.digest(),
-    )
+    """The machine's state as of now, which must be exactly after `slot`; a mark of the machine."""
+    balances, digest, changed = machine.mark()
+    sessions = tuple(machine.sessions.values())
+    return Checkpoint(slot, running_hash, balances, sessions, digest, changed)
 
 
 def extend_hash(

@@ -5,6 +5,7 @@ same whoever tells them, so nothing here compares ballots either.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from bank import checkpoint as checkpoints
 from bank.ballot import NO_BALLOT, Ballot, ReplicaId, Slot
@@ -175,7 +176,7 @@ class Learner:
     def _install_checkpoint(self, checkpoint: Checkpoint) -> None:
         self._note(f"installs the checkpoint at {checkpoint.slot}")
         self.log.restart_at(checkpoint.slot)
-        self._machine = Machine(checkpoint.balances, checkpoint.sessions)
+        self._machine = Machine(checkpoint.balances, checkpoint.sessions, digest=checkpoint.digest)
         self._history.restart_at(checkpoint.slot, checkpoint.running_hash)
         self._checkpoint, self._checkpoint_changed = checkpoint, True
         self._execute()
@@ -198,9 +199,18 @@ class Learner:
             self._compare_hash(source, question)
         if self._now - self._checkpoint_at >= self.settings.checkpoint_pause:
             self._checkpoint_at = self._now
-            self._checkpoint = checkpoints.take(slot, self._history.current, self._machine)
-            self._checkpoint_changed = True
+            self._take_checkpoint(slot)
             self._ask_for_confirmation()
+
+    def _take_checkpoint(self, slot: Slot) -> None:
+        """Take one. What changed since one that is not stored yet has to be stored with it."""
+        before, unstored = self._checkpoint, self._checkpoint_changed
+        checkpoint = checkpoints.take(slot, self._history.current, self._machine)
+        if before is not None and unstored:
+            changed = checkpoint.changed and before.changed and checkpoint.changed | before.changed
+            checkpoint = replace(checkpoint, changed=changed)
+        self._checkpoint = checkpoint
+        self._checkpoint_changed = True
 
     def _ask_for_confirmation(self) -> None:
         """Ask for the running hash at the checkpoint, until enough replicas had the same."""
@@ -247,7 +257,9 @@ class Learner:
         log, checkpoint = self.log, stored.checkpoint
         if checkpoint is not None:
             self._checkpoint = checkpoint
-            self._machine = Machine(checkpoint.balances, checkpoint.sessions)
+            self._machine = Machine(
+                checkpoint.balances, checkpoint.sessions, digest=checkpoint.digest
+            )
             self._history = HistoryHash(checkpoint.slot, checkpoint.running_hash)
         # Rows between the truncation and the checkpoint are there but executed already.
         log.truncated_upto = stored.truncated_upto

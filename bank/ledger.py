@@ -6,7 +6,7 @@ Money is neither made nor lost and no balance is ever negative, whatever command
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
 TRANSFER = "transfer"
@@ -56,6 +56,26 @@ def describe(kind: str, sender: str, receiver: str, amount: int) -> str:
 def encode_balances(balances: Mapping[str, int]) -> str:
     """Canonical text: one "account balance" line each, sorted by account. No name has a space."""
     return "".join(f"{account} {balances[account]}\n" for account in sorted(balances))
+
+
+def encode_account(account: str, balance: int) -> str:
+    """One line of the canonical text."""
+    return f"{account} {balance}\n"
+
+
+DIGEST_MODULUS = 1 << 256
+
+
+def total_of(lines: Iterable[str]) -> int:
+    """The sum of the SHA-256 of every line, modulo 2**256.
+
+    An incremental hash (AdHash: Bellare and Micciancio 1997): a line that changes is taken out and
+    put in again, whatever stands in the others, and no order is needed. It is held against mistakes
+    and damage, as all here; who can choose lines freely may find two states with one sum.
+    """
+    sha = hashlib.sha256
+    hashed = (int.from_bytes(sha(line.encode()).digest(), "big") for line in lines)
+    return sum(hashed) % DIGEST_MODULUS
 
 
 def sha256(text: str) -> str:

@@ -136,7 +136,7 @@ class Careless(Storage):
 )
 def test_disks_of_real_and_of_broken_replicas(tmp_path, storage, evidence):
     path = tmp_path / "n1.db"
-    Storage.create(path)
+    Storage.create(path, MACHINE.ledger.balances)
     snapshots = [(1, read_copy(path))]
     requests = [("A", i, "transfer", "A", "B", 1) for i in range(1, 6)]
     for persist in (

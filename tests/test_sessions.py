@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bank.ledger import FAILED, SKIPPED, SUCCESS
-from bank.sessions import NOOP_REQUEST, Machine, encode_sessions
+from bank.sessions import NOOP_REQUEST, Changed, Machine, encode_sessions
 
 
 def test_same_timestamp_gives_the_first_answer_with_the_first_slot():
@@ -80,3 +80,42 @@ def test_requests_that_come_again_change_nothing(requests):
     digest = machine.digest()
     machine.execute(len(requests) + 1, requests)
     assert machine.digest() == digest
+
+
+PAIRS = st.tuples(st.sampled_from("ABX"), st.sampled_from("ABX"))
+
+
+@given(st.lists(st.lists(st.tuples(PAIRS, st.integers(1, 5), st.integers(-1, 20)), max_size=6)))
+def test_the_digest_at_a_mark_is_that_of_the_whole_state(turns):
+    machine, slot, before = Machine({"A": 10, "B": 10, "C": 10}), 1, None
+    for turn in turns:
+        requests = [(s, t, "transfer", s, r, amount) for (s, r), t, amount in turn]
+        machine.execute(slot, requests)
+        slot += len(requests)
+        balances, digest, changed = machine.mark()
+        assert digest == machine.digest() == Machine(balances, machine.sessions.values()).digest()
+        state = balances | {("of", c): s for c, s in machine.sessions.items()}
+        if before is not None:
+            differ = {key for key in state if state[key] != before.get(key)}
+            assert differ <= changed.accounts | {("of", c) for c in changed.clients}
+        before = state
+
+
+def test_a_mark_is_a_copy_and_tells_what_changed():
+    machine = Machine(TEN_EACH)
+    machine.execute(1, [transfer("A", "B", 3), read("C"), transfer("A", "X", 3, 2)])
+    balances, _, changed = machine.mark()
+    assert changed.accounts == {"A", "B", "C"} and changed.clients == {"A", "C"}
+    machine.execute(4, [transfer("D", "B", 1)])
+    assert balances["B"] == 13 and machine.mark()[2].accounts == {"B", "D"}
+    assert machine.mark()[2] == Changed()
+
+
+def test_a_given_digest_is_gone_on_from():
+    one = Machine(TEN_EACH)
+    one.execute(1, [transfer("A", "B", 3)])
+    balances, digest, _ = one.mark()
+    two = Machine(balances, one.sessions.values(), digest=digest)
+    for machine in (one, two):
+        machine.execute(2, [transfer("B", "A", 5)])
+    assert one.mark() == two.mark()

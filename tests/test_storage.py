@@ -1,6 +1,8 @@
 """A replica's file: all of a turn or nothing, and never a silent fresh start."""
 
 import sqlite3
+from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
@@ -8,7 +10,7 @@ from bank.ballot import NO_BALLOT, Ballot
 from bank.checkpoint import take
 from bank.effects import Persist, Run, Stored
 from bank.sessions import Machine
-from harness.live.storage import Storage, StorageError, read_copy
+from harness.live.storage import Storage, StorageError, create_all, read_copy
 
 BALLOT = Ballot(3, 2)
 REQUESTS = (("A", 1, "transfer", "A", "B", 3), ("B", 7, "read", "B", "", 0))
@@ -30,7 +32,7 @@ def persist(**changes):
 @pytest.fixture
 def file(tmp_path):
     path = tmp_path / "n1.db"
-    Storage.create(path)
+    Storage.create(path, {"A": 10, "B": 10})
     return path
 
 
@@ -68,6 +70,35 @@ def test_checkpoint_and_truncation_go_together(file):
     assert sorted(stored.checkpoint.sessions) == sorted(checkpoint.sessions)
     assert [slot for slot, _, _ in stored.entries] == [2]
     assert stored.truncated_upto == 1
+
+
+def test_a_checkpoint_writes_the_rows_that_changed_and_no_others(file):
+    storage, machine = Storage(file, "process"), Machine({"A": 10, "B": 10})
+    for slot, request in enumerate(REQUESTS, 1):
+        machine.execute(slot, [request])
+        checkpoint = take(slot, "ab" * 32, machine)
+        storage.commit(persist(checkpoint=checkpoint, runs=[]))
+        assert storage.load().checkpoint == replace(
+            checkpoint, sessions=tuple(sorted(checkpoint.sessions))
+        )
+    with closing(sqlite3.connect(file)) as db, db:
+        db.execute("update session set slot = 77 where client = 'A'")
+    machine.execute(3, [("B", 8, "transfer", "B", "A", 1)])
+    checkpoint = take(3, "ab" * 32, machine)
+    storage.commit(persist(checkpoint=checkpoint, runs=[]))
+    with closing(sqlite3.connect(file)) as db:
+        assert dict(db.execute("select client, slot from session")) == {"A": 77, "B": 3}
+    storage.commit(persist(checkpoint=replace(checkpoint, changed=None), runs=[]))
+    assert sorted(storage.load().checkpoint.sessions) == sorted(machine.sessions.values())
+
+
+def test_files_of_several_replicas_begin_alike(tmp_path):
+    files = [tmp_path / f"n{number}.db" for number in (1, 2, 3)]
+    create_all(files, {"A": 10, "B": 10})
+    for file in files:
+        assert read_copy(file) == Stored(NO_BALLOT, 0, (), 0, 0, None)
+        with closing(sqlite3.connect(file)) as db:
+            assert dict(db.execute("select * from account")) == {"A": 10, "B": 10}
 
 
 def test_a_write_that_fails_in_the_middle_leaves_the_old_state(file):
@@ -110,7 +141,7 @@ def test_a_damaged_file_is_refused(file):
 
 def test_a_checkpoint_without_its_digest_is_refused(file):
     storage = Storage(file, "process")
-    storage.commit(persist(checkpoint=take(2, "ab" * 32, Machine({"A": 10}))))
+    storage.commit(persist(checkpoint=take(2, "ab" * 32, Machine({"A": 10, "B": 10}))))
     storage.close()
     with sqlite3.connect(file) as db:
         db.execute("update account set balance = 11")

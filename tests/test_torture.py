@@ -83,6 +83,23 @@ def test_a_benchmark_takes_several_shapes(capsys):
     assert row["start_ms"] > 0
 
 
+def test_the_sums_of_many_accounts_arrive(capsys):
+    """They are more than a socket takes at once, when nothing else is left to be done."""
+    arguments = [
+        "bench",
+        "--clients",
+        "200",
+        "--accounts",
+        "60000",
+        "--nodes",
+        "3",
+        "--seconds",
+        "1",
+    ]
+    assert cli.main([*arguments, "--no-floor"]) == 0
+    assert "✓ valid" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -23,7 +23,7 @@ from harness.driver import Liveness
 from harness.errors import EXIT_MACHINE, HarnessError
 from harness.live import load, protocol, worker
 from harness.live.fleet import ANSWER_SECONDS, Fleet, LoadHandle
-from harness.live.storage import Storage, StorageError
+from harness.live.storage import StorageError, create_all
 from harness.live.usage import Usage, bytes_on_disk, usage_of
 
 LARGEST_AMOUNT = 5
@@ -89,9 +89,8 @@ class LoadedFleet:
         keeps = config.durability != "memory"
         files = {r: self._folder / f"{replica_name(r)}.db" if keeps else None for r in replicas}
         try:
-            for file in files.values():
-                if file is not None:
-                    Storage.create(file)
+            if keeps:
+                create_all(filter(None, files.values()), config.balances())
         except StorageError as error:
             raise HarnessError(str(error), exit_code=EXIT_MACHINE) from error
         self.fleet = Fleet(config, files, resumed=False, traced=False, listener=self)

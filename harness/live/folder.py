@@ -17,7 +17,7 @@ from bank.ballot import ReplicaId, replica_name
 from bank.sessions import Request
 from harness.config import ClusterConfig
 from harness.errors import EXIT_MACHINE, HarnessError
-from harness.live.storage import Storage, StorageError
+from harness.live.storage import StorageError, create_all
 
 VERSION = 1
 FILE = "cluster.json"
@@ -60,11 +60,11 @@ class DataFolder:
                 "expected an empty folder, or one that an earlier run left"
             )
         if config.durability != "memory":
-            for replica in range(1, config.nodes + 1):
-                try:
-                    Storage.create(self.file(replica))
-                except StorageError as error:
-                    raise HarnessError(str(error), exit_code=EXIT_MACHINE) from error
+            files = [self.file(replica) for replica in range(1, config.nodes + 1)]
+            try:
+                create_all(files, config.balances())
+            except StorageError as error:
+                raise HarnessError(str(error), exit_code=EXIT_MACHINE) from error
         self.write()
 
     def _resume(self) -> None:

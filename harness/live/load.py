@@ -31,6 +31,7 @@ READY, GAP, FIGURES, DONE = "ready", "gap", "figures", "done"
 
 DRAWS = 65_536  # transfers drawn in advance, then used over and over
 TIMERS_US = 20_000  # how often time-outs are looked for
+CONTROL_US = 1_000  # between two tries to write more to the control queue
 GAP_US = 2_000  # a silence longer than this is told, for failover times
 BUCKETS_PER_DOUBLING = 16  # of the latency histogram: 4.4% wide
 
@@ -141,11 +142,14 @@ class Load:
         self._control.send((READY,))
         while self._running:
             timeout = TIMERS_US / 1e6 if self._outstanding else None
+            if self._control.is_waiting:  # the sums of many accounts, more than a socket holds
+                timeout = CONTROL_US / 1e6
             for key, _ in self._selector.select(timeout):
                 if key.data is None:
                     self._obey()
                 else:
                     self._read(key.data)
+            self._control.resume()
             if self._outstanding and _now() >= self._timers_due:
                 self._look_at_timers()
             for writer in self._writers.values():

@@ -1,9 +1,10 @@
 """One SQLite file per replica: promise, log, watermarks, checkpoint. Readable with any SQLite tool.
 
 Everything of one turn is one transaction. `account` and `session` hold the state at exactly the
-checkpoint's slot and are replaced with it; what came later is replayed from `log` up to the
-committed watermark, which may lag behind the truth but never leads. A damaged file, or one of
-another version, is an error and never a fresh start: a replica that forgot its promises is unsafe.
+checkpoint's slot: the rows that changed are written with it. What came later is replayed from
+`log` up to the committed watermark, which may lag behind the truth but never leads. A damaged
+file, or one of another version, is an error and never a fresh start: a replica that forgot its
+promises is unsafe.
 
     process   WAL, synchronous=NORMAL: a commit survives the death of any process
     power     WAL, synchronous=FULL: a commit is on the disk itself
@@ -14,7 +15,7 @@ import shutil
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ from typing import Any
 from bank.ballot import NO_BALLOT, Ballot
 from bank.checkpoint import Checkpoint
 from bank.effects import Persist, Stored
+from bank.sessions import Session
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _SCHEMA = """
 create table promise(ballot_number integer, ballot_replica integer, seen integer);
 insert into promise values (0, 0, 0);
@@ -65,13 +67,19 @@ class Storage:
         self._truncated_upto = self.load().truncated_upto
 
     @staticmethod
-    def create(path: Path) -> None:
-        """Make an empty file of the current version; raises StorageError."""
+    def create(path: Path, balances: Mapping[str, int]) -> None:
+        """Make a file of the current version in which nothing has happened; raises StorageError.
+
+        Accounts begin with these balances: a checkpoint writes only what changed.
+        """
         try:
             with closing(sqlite3.connect(path, isolation_level=None)) as db:
                 db.execute("pragma journal_mode=wal")
                 script = f"begin; {_SCHEMA} pragma user_version={SCHEMA_VERSION}; commit;"
                 db.executescript(script)
+                db.execute("begin")
+                db.executemany("insert into account values (?,?)", balances.items())
+                db.execute("commit")
         except sqlite3.Error as error:
             raise StorageError(f"{path}: {error}") from error
 
@@ -126,7 +134,7 @@ class Storage:
                 [(s, number, replica, *r) for s, r in enumerate(requests, first_slot)],
             )
         if (checkpoint := persist.checkpoint) is not None:
-            self._replace_checkpoint(checkpoint)
+            self._write_checkpoint(checkpoint)
         if persist.truncated_upto > self._truncated_upto:
             db.execute("delete from log where slot <= ?", (persist.truncated_upto,))
             self._truncated_upto = persist.truncated_upto
@@ -136,20 +144,39 @@ class Storage:
                 (persist.committed_upto, persist.truncated_upto),
             )
 
-    def _replace_checkpoint(self, checkpoint: Checkpoint) -> None:
-        db = self._db
-        for table in ("checkpoint", "account", "session"):
-            db.execute(f"delete from {table}")
+    def _write_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Make it the stored one, in this transaction: all rows, or those that may differ."""
+        db, changed = self._db, checkpoint.changed
+        db.execute("delete from checkpoint")
         db.execute(
             "insert into checkpoint values (?,?,?)",
             (checkpoint.slot, checkpoint.running_hash, checkpoint.digest),
         )
-        db.executemany("insert into account values (?,?)", checkpoint.balances.items())
-        db.executemany("insert into session values (?,?,?,?)", checkpoint.sessions)
+        accounts: Iterable[tuple[str, int]] = checkpoint.balances.items()
+        sessions: Iterable[Session] = checkpoint.sessions
+        if changed is None:
+            db.execute("delete from account")
+            db.execute("delete from session")
+        else:
+            accounts = [(a, checkpoint.balances[a]) for a in sorted(changed.accounts)]
+            sessions = [s for s in sessions if s[0] in changed.clients]
+        db.executemany("insert or replace into account values (?,?)", accounts)
+        db.executemany("insert or replace into session values (?,?,?,?)", sessions)
 
     def close(self) -> None:
         """Close the file; what was not committed is gone."""
         self._db.close()
+
+
+def create_all(paths: Iterable[Path], balances: Mapping[str, int]) -> None:
+    """Make equal files for several replicas; raises StorageError."""
+    first, *others = paths
+    Storage.create(first, balances)
+    for path in others:
+        try:
+            shutil.copyfile(first, path)
+        except OSError as error:
+            raise StorageError(f"{path}: {error}") from error
 
 
 def read_copy(path: Path) -> Stored | None:

@@ -5,6 +5,7 @@ synced later; a killed process loses what is not committed, a loss of power what
 suffix of the committed transactions, for SQLite writes them in order.
 """
 
+from dataclasses import replace
 from random import Random
 
 from bank.ballot import NO_BALLOT, Ballot, Slot
@@ -64,7 +65,7 @@ class Disk:
             for slot, request in enumerate(run.requests, run.first_slot):
                 rows[slot] = (run.ballot, request)
         if persist.checkpoint is not None:
-            self.checkpoint = persist.checkpoint
+            self.checkpoint = _written(self.checkpoint, persist.checkpoint)
         if persist.truncated_upto > self.truncated_upto:
             if persist.truncated_upto - self.truncated_upto < len(rows):
                 for slot in range(self.truncated_upto + 1, persist.truncated_upto + 1):
@@ -74,3 +75,16 @@ class Disk:
             self.truncated_upto = persist.truncated_upto
         if persist.committed_upto is not None:
             self.committed_upto = persist.committed_upto
+
+
+def _written(stored: Checkpoint | None, checkpoint: Checkpoint) -> Checkpoint:
+    """What is stored now: of rows that are said to be unchanged, those of the one before."""
+    changed = checkpoint.changed
+    if changed is None or stored is None:
+        return checkpoint
+    balances = {a: checkpoint.balances[a] for a in changed.accounts}
+    sessions = {session[0]: session for session in stored.sessions}
+    sessions |= {s[0]: s for s in checkpoint.sessions if s[0] in changed.clients}
+    return replace(
+        checkpoint, balances=stored.balances | balances, sessions=tuple(sessions.values())
+    )
