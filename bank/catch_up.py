@@ -5,11 +5,11 @@ pieces of PIECE_BYTES. Each piece is asked for, so a transfer never floods a que
 that dies leaves nothing half installed: a checkpoint counts only when whole and verified.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from bank import checkpoint as checkpoints
 from bank.ballot import ReplicaId, Slot
-from bank.checkpoint import Checkpoint
+from bank.checkpoint import Checkpoint, Encoding
 from bank.log import Log
 from bank.messages import PIECE_BYTES, PIECE_SLOTS, CatchUp, State, StatePiece
 
@@ -57,27 +57,26 @@ class Fetch:
 class Library:
     """Answers to CATCH-UP. Keeps the encoding of a checkpoint while somebody is reading it."""
 
-    __slots__ = ("_lent",)
+    __slots__ = ("_accounts", "_lent")
 
-    def __init__(self) -> None:
-        self._lent: dict[ReplicaId, tuple[Slot, bytes]] = {}  # by reader
+    def __init__(self, accounts: Iterable[str]) -> None:
+        """`accounts` of every checkpoint: sorted here, once for all."""
+        self._accounts = tuple(sorted(accounts))
+        self._lent: dict[ReplicaId, Encoding] = {}  # by reader
 
     def answer(
         self, reader: ReplicaId, question: CatchUp, log: Log, checkpoint: Checkpoint | None
     ) -> State | StatePiece | None:
         """What `reader` gets; None when there is nothing to give."""
         if question.piece > 0:
-            slot, data = self._lent.get(reader, (0, b""))
-            if slot == question.checkpoint_slot:
-                return _piece(slot, data, question.piece, log.committed_upto)
+            lent = self._lent.get(reader)
+            if lent is not None and lent.slot == question.checkpoint_slot:
+                return _piece(lent, question.piece, log.committed_upto)
         if question.first_slot <= log.truncated_upto:
             assert checkpoint is not None, "truncated without a checkpoint"
-            data = next(
-                (d for slot, d in self._lent.values() if slot == checkpoint.slot), b""
-            ) or checkpoints.encode(checkpoint)
-            self._lent[reader] = (checkpoint.slot, data)
+            encoding = self._lent[reader] = Encoding(checkpoint, self._accounts, PIECE_BYTES)
             piece = question.piece if question.checkpoint_slot == checkpoint.slot else 0
-            return _piece(checkpoint.slot, data, piece, log.committed_upto)
+            return _piece(encoding, piece, log.committed_upto)
         self._lent.pop(reader, None)
         last_slot = min(log.committed_upto, question.first_slot + PIECE_SLOTS - 1)
         if last_slot < question.first_slot:
@@ -90,9 +89,8 @@ class Library:
         )
 
 
-def _piece(slot: Slot, data: bytes, piece: int, committed_upto: Slot) -> StatePiece | None:
-    pieces = (len(data) + PIECE_BYTES - 1) // PIECE_BYTES
-    if not 0 <= piece < pieces:
+def _piece(encoding: Encoding, piece: int, committed_upto: Slot) -> StatePiece | None:
+    if not 0 <= piece < encoding.pieces:
         return None
-    part = data[piece * PIECE_BYTES : (piece + 1) * PIECE_BYTES]
-    return StatePiece(slot, piece, pieces, part, committed_upto)
+    part = encoding.piece(piece, PIECE_BYTES)
+    return StatePiece(encoding.slot, piece, encoding.pieces, part, committed_upto)

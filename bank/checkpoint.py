@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bank.ballot import Slot
-from bank.ledger import encode_balances, sha256
-from bank.sessions import Changed, Machine, Request, Session, encode_sessions
+from bank.ledger import encode_account, sha256
+from bank.sessions import Changed, Machine, Request, Session, encode_session
 
 GENESIS_HASH = "0" * 64  # the running hash before slot 1
 
@@ -57,30 +57,65 @@ def extend_hash(
     return sha256("\n".join(lines))
 
 
+class Encoding:
+    """The canonical bytes of a checkpoint, made a piece at a time: the whole of a million accounts
+    takes seconds, in which a leader would be silent.
+
+    First a head under its own seal, then a line for each account and each session, sorted. The
+    digest in the head seals the lines.
+    """
+
+    __slots__ = ("_accounts", "_checkpoint", "_clients", "_sessions", "pieces", "slot")
+
+    def __init__(self, checkpoint: Checkpoint, accounts: Sequence[str], piece_bytes: int) -> None:
+        """`accounts` are those of the checkpoint, sorted; a piece holds at most so many bytes."""
+        self.slot = checkpoint.slot
+        self._checkpoint, self._accounts = checkpoint, accounts
+        self._sessions = {session[0]: session for session in checkpoint.sessions}
+        self._clients = sorted(self._sessions)
+        lines = len(accounts) + len(self._clients)
+        self.pieces = max(1, -(-lines // _lines_of(piece_bytes)))
+
+    def piece(self, number: int, piece_bytes: int) -> bytes:
+        """The piece of that number, from 0; the first one begins with the head."""
+        first = number * _lines_of(piece_bytes)
+        last = first + _lines_of(piece_bytes)
+        accounts, balances = self._accounts, self._checkpoint.balances
+        lines = [] if number else [self._head()]
+        lines += [encode_account(name, balances[name]) for name in accounts[first:last]]
+        first, last = max(0, first - len(accounts)), max(0, last - len(accounts))
+        lines += [encode_session(self._sessions[client]) for client in self._clients[first:last]]
+        return "".join(lines).encode()
+
+    def _head(self) -> str:
+        checkpoint, accounts = self._checkpoint, len(self._accounts)
+        head = f"{checkpoint.slot} {checkpoint.running_hash} {checkpoint.digest} {accounts}\n"
+        return f"{sha256(head)}\n{head}"
+
+
+def _lines_of(piece_bytes: int) -> int:
+    """How many lines fit besides a head: names have at most 32 characters, numbers 20 digits."""
+    return max(1, (piece_bytes - 256) // 100)
+
+
 def encode(checkpoint: Checkpoint) -> bytes:
-    """Canonical bytes, for the pieces of a STATE; the first line seals all that follow."""
-    sessions = {session[0]: session for session in checkpoint.sessions}
-    text = (
-        f"{checkpoint.slot} {checkpoint.running_hash} {checkpoint.digest} "
-        f"{len(checkpoint.balances)}\n"
-        + encode_balances(checkpoint.balances)
-        + encode_sessions(sessions)
-    )
-    return f"{sha256(text)}\n{text}".encode()
+    """The whole of the canonical bytes."""
+    whole = 256 + 100 * (len(checkpoint.balances) + len(checkpoint.sessions))
+    encoding = Encoding(checkpoint, sorted(checkpoint.balances), whole)
+    return b"".join(encoding.piece(number, whole) for number in range(encoding.pieces))
 
 
 def decode(data: bytes) -> Checkpoint | None:
     """The checkpoint in `data`, or None when it is damaged (seal or digest)."""
     try:
-        seal, text = data.decode().split("\n", 1)
-        if sha256(text) != seal:
+        seal, head, *lines = data.decode().split("\n")
+        if sha256(f"{head}\n") != seal or lines.pop() != "":
             return None
-        head, *lines = text.splitlines()
         slot, running_hash, digest, accounts = head.split(" ")
         balances = {a: int(b) for a, b in (line.split(" ") for line in lines[: int(accounts)])}
         sessions = tuple(_decode_session(line) for line in lines[int(accounts) :])
         checkpoint = Checkpoint(int(slot), running_hash, balances, sessions, digest)
-    except ValueError:
+    except (ValueError, IndexError):
         return None
     return checkpoint if checkpoint.computed_digest() == digest else None
 

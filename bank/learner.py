@@ -47,7 +47,7 @@ class Learner:
         self._checkpoint_at = now - settings.checkpoint_pause
         self._history = HistoryHash()
         self._fetch = Fetch()
-        self._library = Library()
+        self._library = Library(balances)
         self.halted: str | None = None  # why it does nothing any more
         self._effects = Effects()
         self._answers: list[Session] = []  # for clients, one REPLY a turn
