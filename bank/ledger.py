@@ -53,11 +53,6 @@ def describe(kind: str, sender: str, receiver: str, amount: int) -> str:
     return f"({sender})" if kind == READ else "no-op"
 
 
-def encode_balances(balances: Mapping[str, int]) -> str:
-    """Canonical text: one "account balance" line each, sorted by account. No name has a space."""
-    return "".join(f"{account} {balances[account]}\n" for account in sorted(balances))
-
-
 def encode_account(account: str, balance: int) -> str:
     """One line of the canonical text."""
     return f"{account} {balance}\n"

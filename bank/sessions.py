@@ -133,8 +133,3 @@ def _lines(
 def encode_session(session: Session) -> str:
     """One line of the canonical text."""
     return "{} {} {} {}\n".format(*session)
-
-
-def encode_sessions(sessions: Mapping[ClientId, Session]) -> str:
-    """Canonical text: one "client timestamp result slot" line each, sorted by client."""
-    return "".join(encode_session(sessions[client]) for client in sorted(sessions))

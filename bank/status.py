@@ -48,7 +48,7 @@ class ReplicaStatus:
     truncated_upto: Slot
     last_slot: Slot  # the highest slot held, whatever its state
     checkpoint: Slot  # slot of the durable checkpoint; 0 for none
-    digest: str  # SHA-256 over balances and sessions
+    digest: str  # of balances and sessions, from scratch
     running_hash: str  # at the last multiple of the checkpoint interval that was executed
     balances: dict[str, int]
     sessions: tuple[Session, ...]

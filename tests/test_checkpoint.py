@@ -50,6 +50,13 @@ def test_checkpoint_is_a_copy():
     assert checkpoint.balances["J"] == 13 and checkpoint.digest == checkpoint.computed_digest()
 
 
+def test_encoding_is_sorted_lines_below_a_sealed_head():
+    checkpoint = checkpoints.take(3, "f" * 64, Machine({"B": 2, "A": 1}, [("B", 7, "failed", 3)]))
+    _, head, *lines = checkpoints.encode(checkpoint).decode().split("\n")
+    assert head == f"3 {'f' * 64} {checkpoint.digest} 2"
+    assert lines == ["A 1", "B 2", "B 7 failed 3", ""]
+
+
 def test_encoding_is_the_same_whatever_ballots_led_there_and_in_whatever_order():
     one = machine_after(transfer("A", "J", 3), transfer("B", "J", 3))
     two = Machine(dict(reversed(one.ledger.balances.items())), reversed(one.sessions.values()))

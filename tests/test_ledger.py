@@ -13,7 +13,6 @@ from bank.ledger import (
     TRANSFER,
     Ledger,
     describe,
-    encode_balances,
 )
 
 BEFORE = {"A": 10, "B": 0}
@@ -76,7 +75,3 @@ def test_money_is_neither_made_nor_lost_and_no_balance_is_negative(commands):
 )
 def test_command_as_people_write_it(command, text):
     assert describe(*command) == text
-
-
-def test_encoding_does_not_depend_on_the_order_of_accounts():
-    assert encode_balances({"B": 2, "A": 1}) == encode_balances({"A": 1, "B": 2}) == "A 1\nB 2\n"

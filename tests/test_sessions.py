@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bank.ledger import FAILED, SKIPPED, SUCCESS
-from bank.sessions import NOOP_REQUEST, Changed, Machine, encode_sessions
+from bank.sessions import NOOP_REQUEST, Changed, Machine
 
 
 def test_same_timestamp_gives_the_first_answer_with_the_first_slot():
@@ -49,7 +49,6 @@ def test_digest_covers_balances_and_sessions_in_any_order():
     assert one.digest() == two.digest()
     assert one.digest() != Machine(TEN_EACH).digest()
     assert one.digest() != Machine(TEN_EACH | {"A": 9, "B": 11}, one.sessions.values()).digest()
-    assert encode_sessions(one.sessions) == "A 1 success 1\nB 1 10 2\n"
 
 
 REQUESTS = st.lists(
