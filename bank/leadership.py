@@ -3,8 +3,6 @@
 Lives as long as the leader leads one ballot and is forgotten with it.
 """
 
-from collections.abc import Iterable
-
 from bank.ballot import Ballot, ClientId, ReplicaId, Slot
 from bank.quorum import highest_held_by, quorum_size
 from bank.sessions import Request
@@ -15,6 +13,7 @@ class Leadership:
 
     __slots__ = (
         "_answered_at",
+        "_peers",
         "_quorum",
         "_since",
         "accepted_upto",
@@ -27,6 +26,10 @@ class Leadership:
         "lease",
         "next_slot",
         "own_upto",
+        "prompt",
+        "spare",
+        "spare_due",
+        "spare_upto",
         "timeout",
     )
 
@@ -38,7 +41,10 @@ class Leadership:
         peers: tuple[ReplicaId, ...],
         timeout: int,
         now: int,
+        *,
+        spares: bool = False,
     ) -> None:
+        """`peers` begin with who may be the fastest. `spares`: see `choose_spare`."""
         self.ballot = ballot
         self.first_slot = first_slot  # of its NEW-VIEW
         self.next_slot = next_slot  # above everything proposed; never decreases
@@ -50,20 +56,41 @@ class Leadership:
         self.in_flight: dict[ClientId, int] = {}  # highest timestamp proposed in this ballot
         self.heartbeat_due = now
         self.commit_due: int | None = None  # when a COMMIT leaves unless an ACCEPT did before
+        self._peers = peers
         self._quorum = quorum_size(len(peers) + 1)
+        # Who gets every ACCEPT at once, and who gets several in one a little later.
+        count = self._quorum - 1 if spares else len(peers)
+        self.prompt, self.spare = peers[:count], peers[count:]
+        self.spare_upto = next_slot - 1  # proposed to the spare ones; never decreases
+        self.spare_due: int | None = None  # when they are told what came since
         self._answered_at: dict[ReplicaId, int] = {}
         self._since = now
         self.lease = now  # no reason to step down before; may be too early, never too late
 
-    def heard(self, peers: Iterable[ReplicaId], now: int) -> None:
-        """These peers answered in this ballot."""
-        for peer in peers:
-            self._answered_at[peer] = now
+    def heard(self, peer: ReplicaId, now: int) -> None:
+        """This peer answered in this ballot."""
+        self._answered_at[peer] = now
 
     def lost(self, peer: ReplicaId, now: int) -> None:
-        """This peer's process is gone: its answers count no longer."""
+        """This peer's process is gone: its answers count no longer, and a spare one steps in."""
+        if peer in self.prompt and self.spare:
+            self.spare_due = now
         if self._answered_at.pop(peer, None) is not None:
             self._since = self.lease = now
+
+    def choose_spare(self) -> None:
+        """Those that are gone or behind become the spare ones. All must be told the same before.
+
+        Thrifty, as EPaxos has it (Moraru et al. 2013, section 6.2): who waits for one client's
+        request waits for a quorum only, and each of the others costs as much as one of those.
+        Unlike there, the others get the same a little later, many slots at a time.
+        """
+        if not self.spare:
+            return
+        upto, heard, prompt = self.accepted_upto, self._answered_at, self.prompt
+        ranked = sorted(self._peers, key=lambda p: (p not in heard, -upto[p], p not in prompt, p))
+        count = len(prompt)
+        self.prompt, self.spare = tuple(ranked[:count]), tuple(ranked[count:])
 
     def start_afresh(self, now: int) -> None:
         """After a pause or a disconnect: nobody has answered until somebody does again."""

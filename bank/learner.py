@@ -113,7 +113,7 @@ class Learner:
     def _ask_again(self) -> None:
         """Whoever was asked may be gone: after a while ask the next one, from the start."""
         fetch = self._fetch
-        if self._is_fetching() and self._now >= fetch.asked_at + self._fetch_retry:
+        if self._now >= fetch.asked_at + self._fetch_retry:
             fetch.forget_pieces()
             later = [r for r in self.peers if r > fetch.source]
             self._ask(later[0] if later else self.peers[0])

@@ -10,5 +10,5 @@ def quorum_size(replicas: int) -> int:
 
 def highest_held_by(quorum: int, values: Iterable[int]) -> int:
     """The largest x such that `quorum` of the values are ≥ x; 0 when there are fewer values."""
-    ordered = sorted(values, reverse=True)
-    return ordered[quorum - 1] if len(ordered) >= quorum else 0
+    ordered = sorted(values)
+    return ordered[-quorum] if len(ordered) >= quorum else 0

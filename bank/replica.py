@@ -21,7 +21,7 @@ from typing import assert_never
 
 from bank import election
 from bank.ballot import Ballot, ReplicaId, Slot
-from bank.effects import Effects, Persist, Run, Stored
+from bank.effects import Effects, Persist, Run, Send, Stored
 from bank.elector import MOST_RENEWALS, Elector
 from bank.leadership import Leadership
 from bank.messages import (
@@ -49,6 +49,7 @@ from bank.settings import Settings
 from bank.status import ReplicaStatus, Role, SlotStatus
 
 CLIENT: ReplicaId = 0  # the source of what a client sends
+SPARE_SLOTS = 64  # so many are worth a message of their own, also to backups that can wait
 
 
 class Replica(Elector):
@@ -67,7 +68,9 @@ class Replica(Elector):
         """A fresh replica, or with `stored` (even an empty one) a restarted one."""
         super().__init__(replica, replicas, settings, random, balances, now)
         self._last_turn = now
-        self._owed: Accepted | None = None  # an ACCEPTED to build at the end of the turn
+        self._longest_idle = settings.election_timeout[1] + settings.heartbeat  # between turns
+        # An ACCEPTED to build at the end of the turn: ballot, first slot, what was asked for.
+        self._owed: tuple[Ballot, Slot, Slot] | None = None
         self._unstored: tuple[Ballot, Slot] | None = None  # own votes in the turn being stored
         if stored is not None:
             self._recover(stored)
@@ -158,28 +161,31 @@ class Replica(Elector):
         if self.halted is not None:
             return
         self._enter(now)
-        if self._leadership is not None:
-            self._tick_leader(self._leadership)
+        if (lead := self._leadership) is not None:
+            if now >= lead.lease or now >= lead.heartbeat_due:
+                self._tick_leader(lead)
         elif self._expiry is not None and now >= self._expiry:
             self._expire()
-        self._ask_again()
+        if self._is_fetching():
+            self._ask_again()
 
     def deadline(self) -> int | None:
         """When `tick` is wanted at the latest; None while only a message can change anything."""
         if self.halted is not None:
             return None
-        due: list[int] = []
+        due = self._expiry
         if (lead := self._leadership) is not None:
-            due += [lead.heartbeat_due, lead.lease]
-            if lead.commit_due is not None:
-                due.append(lead.commit_due)
-        elif self._expiry is not None:
-            due.append(self._expiry)
+            due = lead.heartbeat_due if lead.heartbeat_due < lead.lease else lead.lease
+            if lead.commit_due is not None and lead.commit_due < due:
+                due = lead.commit_due
+            if lead.spare_due is not None and lead.spare_due < due:
+                due = lead.spare_due
         if self._is_fetching():
-            due.append(self._fetch.asked_at + self._fetch_retry)
+            ask_at = self._fetch.asked_at + self._fetch_retry
+            due = ask_at if due is None else min(due, ask_at)
         if self._effects.early or self._effects.durable or self._answers:
-            due.append(self._now)  # `stored` led to something that is still to be flushed
-        return min(due, default=None)
+            return self._now  # `stored` led to something that is still to be flushed
+        return due
 
     def flush(self) -> Effects:
         """End the turn. Until `stored()` is called for it, no other turn may be flushed."""
@@ -187,14 +193,12 @@ class Replica(Elector):
             return Effects(halted=self.halted)
         if (lead := self._leadership) is not None:
             self._propose(lead)
-        if (owed := self._owed) is not None:
+        if self._owed is not None:
             # Built now, for all of the turn, with the ballot of the acceptance: a promise raised
             # since then does not make it untrue, and slots replaced since then are left out.
-            last_slot = self.log.held_upto(owed.ballot, owed.first_slot)
-            self._durable(
-                owed.ballot.replica,
-                Accepted(owed.ballot, owed.first_slot, last_slot, owed.asked_upto),
-            )
+            ballot, first_slot, asked_upto = self._owed
+            last_slot = self.log.held_upto(ballot, first_slot)
+            self._durable(ballot.replica, Accepted(ballot, first_slot, last_slot, asked_upto))
             self._owed = None
         effects, self._effects = self._effects, Effects()
         if self._answers:
@@ -215,7 +219,7 @@ class Replica(Elector):
             )
             self._runs = []
             self._promise_changed = self._checkpoint_changed = self._state_changed = False
-        self._unstored = (self.promised, lead.next_slot - 1 if lead is not None else 0)
+            self._unstored = (self.promised, lead.next_slot - 1 if lead is not None else 0)
         self._last_turn = self._now
         return effects
 
@@ -251,8 +255,7 @@ class Replica(Elector):
         """Begin or go on with a turn at `now`."""
         assert now >= self._now, f"time went back: {now} < {self._now}"
         self._now = now
-        idle_until = self._last_turn + self.settings.election_timeout[1]
-        if now > idle_until + self.settings.heartbeat:
+        if now > self._last_turn + self._longest_idle:
             due = self.deadline()
             if due is None or now > due + self.settings.election_timeout[0]:
                 # This process was stopped, not the others silent: what the clock says proves
@@ -299,16 +302,45 @@ class Replica(Elector):
 
     def _propose(self, lead: Leadership) -> None:
         """All new requests of this turn as one ACCEPT; else a COMMIT if one is due."""
+        now = self._now
+        if lead.spare_due is not None and lead.spare_due <= now:
+            self._tell_spare(lead)
+            lead.choose_spare()
         if lead.batch:
-            requests = tuple(lead.batch)
-            lead.batch.clear()
-            self._accept_run(lead.next_slot, lead.ballot, requests)
-            self._early_all(Accept(lead.ballot, lead.next_slot, requests, self.log.committed_upto))
-            lead.next_slot += len(requests)
-            lead.commit_due = None
-        elif lead.commit_due is not None and lead.commit_due <= self._now:
+            self._propose_batch(lead)
+        elif lead.commit_due is not None and lead.commit_due <= now:
+            self._tell_spare(lead)
             self._early_all(Commit(lead.ballot, self.log.committed_upto))
             lead.commit_due = None
+
+    def _propose_batch(self, lead: Leadership) -> None:
+        first_slot, requests = lead.next_slot, tuple(lead.batch)
+        lead.batch.clear()
+        to_all = not lead.spare or len(requests) >= SPARE_SLOTS
+        if to_all:
+            self._tell_spare(lead)  # of what comes before it
+        self._accept_run(first_slot, lead.ballot, requests)
+        accept = Accept(lead.ballot, first_slot, requests, self.log.committed_upto)
+        lead.next_slot += len(requests)
+        lead.commit_due = None
+        if to_all:
+            self._early_all(accept)
+            lead.spare_upto = lead.next_slot - 1
+            return
+        self._effects.early.append(Send(lead.prompt, accept))
+        if lead.next_slot - 1 - lead.spare_upto >= SPARE_SLOTS:
+            self._tell_spare(lead)
+        elif lead.spare_due is None:
+            lead.spare_due = self._now + self.settings.spare_pause
+
+    def _tell_spare(self, lead: Leadership) -> None:
+        """The spare backups get what was proposed since they were told last, as one ACCEPT."""
+        first_slot = max(lead.spare_upto, self.log.truncated_upto) + 1
+        lead.spare_upto, lead.spare_due = lead.next_slot - 1, None
+        if first_slot < lead.next_slot:
+            requests = tuple(self.log.requests(first_slot, lead.spare_upto))
+            accept = Accept(lead.ballot, first_slot, requests, self.log.committed_upto)
+            self._effects.early.append(Send(lead.spare, accept))
 
     # ---- following -----------------------------------------------------------------------------
 
@@ -354,10 +386,11 @@ class Replica(Elector):
 
     def _owe(self, ballot: Ballot, leader_committed: Slot, asked_upto: Slot) -> None:
         """This turn ends with an ACCEPTED for `ballot`; the newest watermark wins."""
-        if self._owed is not None and self._owed.ballot == ballot:
-            leader_committed = max(leader_committed, self._owed.first_slot - 1)
-            asked_upto = max(asked_upto, self._owed.asked_upto)
-        self._owed = Accepted(ballot, leader_committed + 1, 0, asked_upto)
+        first_slot = leader_committed + 1
+        if self._owed is not None and self._owed[0] == ballot:
+            first_slot = max(first_slot, self._owed[1])
+            asked_upto = max(asked_upto, self._owed[2])
+        self._owed = ballot, first_slot, asked_upto
 
     def _learn(self, ballot: Ballot, upto: Slot) -> None:
         """The leader of `ballot` says: committed up to `upto` (rule 4).
@@ -382,6 +415,7 @@ class Replica(Elector):
             return
         if self._now >= lead.heartbeat_due:
             lead.heartbeat_due = self._now + self.settings.heartbeat
+            self._tell_spare(lead)  # else their answers would show something missing
             self._early_all(
                 Heartbeat(lead.ballot, lead.first_slot, lead.next_slot - 1, self.log.committed_upto)
             )
@@ -393,11 +427,13 @@ class Replica(Elector):
         lead = self._leadership
         if lead is None:
             return
-        lead.heard((source,), self._now)
+        lead.heard(source, self._now)
         committed = self.log.committed_upto
         is_new = lead.note_accepted(source, message.first_slot, message.last_slot, committed)
         if is_new and message.last_slot > committed:
             self._commit_chosen(lead)
+        if not message.asked_upto:
+            return
         first_slot = max(lead.accepted_upto[source], self.log.committed_upto) + 1
         last_slot = min(message.asked_upto, lead.next_slot - 1, first_slot + PIECE_SLOTS - 1)
         if first_slot <= last_slot:
@@ -429,7 +465,7 @@ class Replica(Elector):
         candidacy = self._candidacy
         if candidacy is None:
             if self._leadership is not None:
-                self._leadership.heard((source,), self._now)
+                self._leadership.heard(source, self._now)
             return
         candidacy.promises[source] = promise
         if promise.truncated_upto > self.log.committed_upto:
@@ -457,12 +493,14 @@ class Replica(Elector):
             candidacy.ballot,
             first_slot,
             first_slot + len(requests),
-            self.peers,
+            (*candidacy.promises, *(r for r in self.peers if r not in candidacy.promises)),
             self._draw_timeout(),
             self._now,
+            spares=self.settings.spare_pause > 0,
         )
         self._leadership = lead
-        lead.heard(candidacy.promises, self._now)
+        for peer in candidacy.promises:
+            lead.heard(peer, self._now)
         for client, timestamp, *_ in requests:
             lead.in_flight[client] = max(timestamp, lead.in_flight.get(client, 0))
         self._accept_run(first_slot, lead.ballot, requests)

@@ -15,6 +15,8 @@ class Settings:
     heartbeat: int = 40 * MILLISECOND
     stagger: int = 5 * MILLISECOND  # between candidates that all noticed at once
     commit_pause: int = 2 * MILLISECOND  # how long a COMMIT waits for an ACCEPT to travel on
+    # How long an ACCEPT waits for backups that its quorum does not need; 0: all get it at once.
+    spare_pause: int = 0
     checkpoint_interval: int = 1000  # slots between two running hashes
     checkpoint_pause: int = 200 * MILLISECOND  # least time between two checkpoints
     keep_slots: int = 1000  # slots kept below the checkpoint

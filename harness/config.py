@@ -38,6 +38,7 @@ class ClusterConfig:
     prepare_pause_ms: int = 2000
     heartbeat_ms: int = 40
     stagger_ms: int = 5
+    spare_pause_ms: int = 2
     client_timeout_ms: int = 300
     patience_ms: int = 1000
     progress_ms: int = 10_000
@@ -59,6 +60,7 @@ class ClusterConfig:
             prepare_pause=self.prepare_pause_ms * MILLISECOND,
             heartbeat=self.heartbeat_ms * MILLISECOND,
             stagger=self.stagger_ms * MILLISECOND,
+            spare_pause=self.spare_pause_ms * MILLISECOND,
             checkpoint_interval=self.checkpoint_interval,
             checkpoint_pause=self.checkpoint_pause_ms * MILLISECOND,
             keep_slots=self.keep_slots,
@@ -289,6 +291,7 @@ _RULES: dict[str, _Rule] = {
     "prepare_pause_ms": _some_ms,
     "heartbeat_ms": _some_ms,
     "stagger_ms": _any_ms,
+    "spare_pause_ms": _any_ms,
     "client_timeout_ms": _some_ms,
     "patience_ms": _some_ms,
     "progress_ms": _some_ms,

@@ -108,6 +108,7 @@ LIMITS = {
     "prepare_pause_ms": (1, DAY_MS),
     "heartbeat_ms": (1, 149),
     "stagger_ms": (0, DAY_MS),
+    "spare_pause_ms": (0, DAY_MS),
     "client_timeout_ms": (1, DAY_MS),
     "patience_ms": (1, DAY_MS),
     "progress_ms": (1, DAY_MS),

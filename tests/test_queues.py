@@ -6,7 +6,15 @@ from multiprocessing import Pipe
 import pytest
 
 from harness import wire
-from harness.live.queues import LENGTH, ControlEnd, FrameReader, Incoming, MalformedFrame, Outgoing
+from harness.live.queues import (
+    LENGTH,
+    ControlEnd,
+    FrameReader,
+    Incoming,
+    MalformedFrame,
+    Outgoing,
+    framed,
+)
 
 
 def queue(limit=1 << 20):
@@ -21,7 +29,7 @@ def frame(*values):
 
 def test_many_messages_travel_in_one_frame():
     incoming, outgoing = queue()
-    outgoing.send([wire.dumps((1, "a")), wire.dumps((2, "b"))])
+    outgoing.send(framed(wire.dumps((1, "a")), wire.dumps((2, "b"))))
     assert incoming.read() == [(1, "a"), (2, "b")]
     assert incoming.read() == []
 
@@ -41,7 +49,7 @@ def test_a_full_queue_drops_whole_frames_and_counts_them():
     incoming, outgoing = queue(limit=100_000)
     sent = 0
     while outgoing.dropped == 0:
-        outgoing.send([wire.dumps((sent, b"x" * 10_000))])
+        outgoing.send(framed(wire.dumps((sent, b"x" * 10_000))))
         sent += 1
     got = []
     while True:
@@ -51,7 +59,7 @@ def test_a_full_queue_drops_whole_frames_and_counts_them():
             break
         got += [number for number, _ in values]
     assert got == list(range(sent - 1))  # all but the dropped one, in order, none torn
-    outgoing.send([wire.dumps(("after",))])
+    outgoing.send(framed(wire.dumps(("after",))))
     assert incoming.read() == [("after",)]
 
 
@@ -68,7 +76,7 @@ def test_a_reader_sees_end_of_file_and_no_torn_frame_when_the_writer_dies():
 def test_a_writer_notices_that_the_reader_is_gone():
     incoming, outgoing = queue()
     incoming.close()
-    outgoing.send([wire.dumps(("lost",))])
+    outgoing.send(framed(wire.dumps(("lost",))))
     assert outgoing.closed
     assert not outgoing.is_waiting
 

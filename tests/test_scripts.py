@@ -150,7 +150,7 @@ TAKEN_OUT = {
     ),
     "slow_disk": (
         "1: a leader counts its own vote before it is durable",
-        "replica.Replica._propose",
+        "replica.Replica._propose_batch",
         "lead.next_slot += len(requests)",
         "lead.next_slot += len(requests); lead.own_upto = lead.next_slot - 1",
     ),

@@ -13,7 +13,7 @@ from bank.status import Role
 from harness import wire
 from harness.links import Links
 from harness.live import protocol
-from harness.live.queues import LENGTH, ControlEnd, Incoming, Outgoing
+from harness.live.queues import LENGTH, ControlEnd, Incoming, Outgoing, framed
 from harness.live.worker import Worker, WorkerSpec, now
 from harness.nemesis import LinkFault
 
@@ -84,7 +84,7 @@ def turn(worker):
 
 
 def heartbeat(number, leader):
-    return [wire.encode(Heartbeat(Ballot(number, leader), 1, 0, 0))]
+    return framed(wire.encode(Heartbeat(Ballot(number, leader), 1, 0, 0)))
 
 
 def test_a_malformed_frame_ends_its_queue_and_is_no_notice_of_death(held):
@@ -129,7 +129,7 @@ def test_a_writer_goes_on_with_the_queue_that_replaces_a_damaged_one(held):
     theirs, writing = Pipe(duplex=False)
     harness.send((protocol.WRITING, 2), (writing.fileno(),))
     writing.close()
-    ends[2][1].send([wire.encode(Prepare(Ballot(5, 2), 0))])
+    ends[2][1].send(framed(wire.encode(Prepare(Ballot(5, 2), 0))))
     turn(worker)
     answer = Incoming(theirs)
     assert [wire.from_plain(plain).ballot for plain in answer.read()] == [Ballot(5, 2)]
@@ -158,7 +158,7 @@ def told(harness):
 
 
 def prepare(number, candidate):
-    return [wire.encode(Prepare(Ballot(number, candidate), 0))]
+    return framed(wire.encode(Prepare(Ballot(number, candidate), 0)))
 
 
 def test_only_what_comes_on_a_cut_link_is_lost_and_that_is_told(held):

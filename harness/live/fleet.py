@@ -23,7 +23,7 @@ from harness.links import Links
 from harness.live import load as load_process
 from harness.live import process, protocol, worker
 from harness.live.protocol import Progress
-from harness.live.queues import ControlEnd, Incoming, MalformedFrame, Outgoing
+from harness.live.queues import ControlEnd, Incoming, MalformedFrame, Outgoing, framed
 from harness.nemesis import Heal, LinkFault
 from harness.tracing import liveness_note
 
@@ -310,7 +310,7 @@ class Fleet:
         """Put an encoded request on a replica's queue, if its process runs."""
         outgoing = self.handles[replica].outgoing
         if outgoing is not None:
-            outgoing.send([data])
+            outgoing.send(framed(data))
             self._watch_writing(outgoing)
 
     def _watch_writing(self, end: Outgoing | ControlEnd) -> None:

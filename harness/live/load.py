@@ -8,22 +8,23 @@ timestamp per client, so that a benchmark of any length can be checked to the la
 
 import gc
 import os
-import selectors
 import signal
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 from multiprocessing.connection import Connection
 from random import Random
 from typing import Any
 
 from bank.ballot import NO_BALLOT, ReplicaId
-from bank.ledger import SUCCESS, TRANSFER
+from bank.ledger import SUCCESS, TRANSFER, Result
 from bank.messages import ClientRequest, Reply
 from bank.sessions import Request
 from harness import wire
-from harness.live.queues import ControlEnd, Incoming, Outgoing
+from harness.live.queues import CLOSED, ControlEnd, Incoming, Outgoing, framed
+from harness.live.waiting import Waiter
 
 # Control words, to the load process and from it.
 PEER, GO, FINISH, STOP = "peer", "go", "finish", "stop"
@@ -86,8 +87,8 @@ class Load:
     def __init__(self, spec: LoadSpec) -> None:
         self._spec = spec
         self._control = ControlEnd(spec.control)
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._control, selectors.EVENT_READ, None)
+        self._waiter = Waiter()
+        self._waiter.on_readable(self._control.fileno(), self._obey)
         self._readers: dict[ReplicaId, Incoming] = {}
         self._writers: dict[ReplicaId, Outgoing] = {}
         for replica, (reading, writing) in spec.peers.items():
@@ -124,13 +125,14 @@ class Load:
             self._lose(replica)
         reader = self._readers[replica] = Incoming(reading)
         self._writers[replica] = Outgoing(writing, self._spec.queue_limit)
-        self._selector.register(reader, selectors.EVENT_READ, replica)
+        self._waiter.on_readable(reader.fileno(), partial(self._read, replica, reader))
 
     def _lose(self, replica: ReplicaId) -> None:
         """A replica's process died: who waits for it asks everyone at once."""
         reader, writer = self._readers.pop(replica), self._writers.pop(replica)
         self._take(reader.drain())
-        self._selector.unregister(reader)
+        self._waiter.forget(reader.fileno())
+        self._waiter.forget(writer.fileno())
         reader.close()
         writer.close()
         if self._believed == replica:
@@ -141,34 +143,35 @@ class Load:
         """Until told to stop."""
         self._control.send((READY,))
         while self._running:
-            timeout = TIMERS_US / 1e6 if self._outstanding else None
+            timeout = TIMERS_US if self._outstanding else None
             if self._control.is_waiting:  # the sums of many accounts, more than a socket holds
-                timeout = CONTROL_US / 1e6
-            for key, _ in self._selector.select(timeout):
-                if key.data is None:
-                    self._obey()
-                else:
-                    self._read(key.data)
-            self._control.resume()
+                timeout = CONTROL_US
+            self._waiter.wait(timeout)
+            if self._control.is_waiting:
+                self._control.resume()
             if self._outstanding and _now() >= self._timers_due:
                 self._look_at_timers()
-            for writer in self._writers.values():
-                if writer.is_waiting:
-                    writer.resume()
 
-    def _read(self, replica: ReplicaId) -> None:
-        reader = self._readers.get(replica)
-        if reader is None:
-            return
+    def _read(self, replica: ReplicaId, reader: Incoming) -> None:
+        if self._readers.get(replica) is not reader:
+            return  # lost or replaced by an earlier event
         self._take(reader.read())
         if reader.closed:
             self._lose(replica)
 
+    def _resume(self, writer: Outgoing) -> None:
+        if writer.fileno() == CLOSED:
+            return  # by an earlier event
+        writer.resume()
+        if not writer.is_waiting:
+            self._waiter.stop_writing(writer.fileno())
+
     def _take(self, messages: Iterable[Any]) -> None:
-        """Count answers, and send the next request of every client that got one."""
+        """Send the next request of every client that got an answer, then count the answers."""
         at = _now()
-        outstanding, sent_at, sums = self._outstanding, self._sent_at, self._sums
-        histogram, draws, again = self._histogram, self._draws, []
+        outstanding, draws, sending = self._outstanding, self._draws, self._sending
+        again: list[Request] = []
+        done: list[tuple[Request, Result]] = []
         for plain in messages:
             reply = wire.from_plain(plain)
             assert isinstance(reply, Reply)
@@ -178,27 +181,33 @@ class Load:
                 request = outstanding.get(client)
                 if request is None or request[1] != timestamp:
                     continue  # a second answer
-                if result == SUCCESS:
-                    amount = request[5]
-                    sums[request[3]] = sums.get(request[3], 0) - amount
-                    sums[request[4]] = sums.get(request[4], 0) + amount
-                bucket = bucket_of(at - sent_at[client])
-                histogram[bucket] = histogram.get(bucket, 0) + 1
-                self._timestamps[client] = timestamp
-                self._answered += 1
-                if self._sending:
-                    request = (client, timestamp + 1, *next(draws))
-                    outstanding[client], sent_at[client] = request, at
+                done.append((request, result))
+                if sending:
+                    outstanding[client] = request = (client, timestamp + 1, *next(draws))
                     again.append(request)
                 else:
                     del outstanding[client]
+        if again:
+            self._send(again, self._leader())
+        self._count(done, at)
         if self._last_reply_at and at - self._last_reply_at > GAP_US:
             self._control.send((GAP, self._last_reply_at, at))
         self._last_reply_at = at
-        if again:
-            self._send(again, self._leader())
-        if not outstanding and not self._sending:
+        if not outstanding and not sending:
             self._control.send((DONE, self._timestamps, self._sums))
+
+    def _count(self, done: list[tuple[Request, Result]], at: int) -> None:
+        """These were answered at that time; whoever asks again did so then."""
+        sent_at, sums, histogram = self._sent_at, self._sums, self._histogram
+        for (client, timestamp, _, sender, receiver, amount), result in done:
+            if result == SUCCESS:
+                sums[sender] = sums.get(sender, 0) - amount
+                sums[receiver] = sums.get(receiver, 0) + amount
+            bucket = bucket_of(at - sent_at[client])
+            histogram[bucket] = histogram.get(bucket, 0) + 1
+            self._timestamps[client] = timestamp
+            sent_at[client] = at
+        self._answered += len(done)
 
     def _leader(self) -> dict[ReplicaId, Outgoing]:
         writer = None if self._believed is None else self._writers.get(self._believed)
@@ -207,9 +216,11 @@ class Load:
     def _send(self, requests: Iterable[Request], to: dict[ReplicaId, Outgoing]) -> None:
         message = ClientRequest(tuple(requests))
         if message.requests:
-            data = [wire.encode(message)]
+            frame = framed(wire.encode(message))
             for writer in to.values():
-                writer.send(data)
+                writer.send(frame)
+                if writer.is_waiting:
+                    self._waiter.on_writable(writer.fileno(), partial(self._resume, writer))
 
     def _look_at_timers(self) -> None:
         at = _now()

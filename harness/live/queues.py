@@ -10,7 +10,6 @@ how a running replica gets its ends of a restarted peer's queues.
 """
 
 import contextlib
-import io
 import os
 import socket
 import struct
@@ -30,6 +29,12 @@ MAX_DESCRIPTORS = 64  # that one read of a control queue takes
 
 class MalformedFrame(Exception):
     """The bytes on a queue are no frame of ours; the queue is of no more use."""
+
+
+def framed(*messages: bytes) -> bytes:
+    """Encoded messages as one frame."""
+    body = messages[0] if len(messages) == 1 else b"".join(messages)
+    return LENGTH.pack(len(body)) + body
 
 
 class Outgoing:
@@ -57,12 +62,10 @@ class Outgoing:
         """True while bytes wait for the pipe to take them."""
         return bool(self._waiting)
 
-    def send(self, messages: Sequence[bytes]) -> None:
-        """Put encoded messages on the queue as one frame; never blocks."""
+    def send(self, frame: bytes) -> None:
+        """Put a frame of `framed` on the queue; never blocks."""
         if self.closed:
             return
-        body = messages[0] if len(messages) == 1 else b"".join(messages)
-        frame = LENGTH.pack(len(body)) + body
         if self._waiting:
             if self._waiting_bytes + len(frame) > self._limit:
                 self.dropped += 1
@@ -123,24 +126,16 @@ class FrameReader:
             (length,) = LENGTH.unpack_from(buffer, start)
             if not 0 < length <= MAX_FRAME:
                 raise MalformedFrame(f"a frame of {length} bytes")
-            if end - start - LENGTH.size < length:
+            first, after = start + LENGTH.size, start + LENGTH.size + length
+            if after > end:
                 break
-            start += LENGTH.size
-            _load_all(buffer[start : start + length], values)
-            start += length
+            try:
+                values += wire.load_all(buffer[first:after])
+            except wire.WireError as error:
+                raise MalformedFrame(str(error)) from error
+            start = after
         self._buffer = buffer[start:] if start else buffer
         return values
-
-
-def _load_all(frame: bytes, values: list[Any]) -> None:
-    """Append every value of a frame; there is at least one."""
-    stream, end = io.BytesIO(frame), len(frame)
-    try:
-        values.append(wire.load_from(stream))
-        while stream.tell() < end:
-            values.append(wire.load_from(stream))
-    except wire.WireError as error:
-        raise MalformedFrame(str(error)) from error
 
 
 class Incoming:

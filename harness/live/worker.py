@@ -12,28 +12,30 @@ links have faults, what was read passes through them before the turn (`harness.l
 import contextlib
 import gc
 import os
-import selectors
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
 from typing import Any, NoReturn
 
-from bank.ballot import Ballot, ReplicaId
+from bank.ballot import Ballot, ReplicaId, replica_name
 from bank.effects import Effects, Send
-from bank.messages import ClientRequest, Message, PeerDown, State, StatePiece
+from bank.messages import ClientRequest, Message, PeerDown, Reply, State, StatePiece
 from bank.replica import CLIENT, Replica
+from bank.sessions import Session
 from bank.settings import Settings
 from bank.status import Role
 from harness import kill_points, links, nemesis, wire
 from harness.driver import Liveness
 from harness.live import protocol
 from harness.live.protocol import Progress
-from harness.live.queues import CLOSED, ControlEnd, Incoming, MalformedFrame, Outgoing
+from harness.live.queues import CLOSED, ControlEnd, Incoming, MalformedFrame, Outgoing, framed
 from harness.live.storage import Storage, StorageError
+from harness.live.waiting import Waiter
 from harness.tracing import Tracer, liveness_note
 
 
@@ -93,7 +95,7 @@ class Worker:
             self._storage.load() if restarted and self._storage is not None else None,
             now(),
         )
-        self._selector = selectors.DefaultSelector()
+        self._waiter = Waiter()
         self._readers: dict[ReplicaId, Incoming] = {}
         self._writers: dict[ReplicaId, Outgoing] = {}
         self._incarnations: dict[ReplicaId, int] = {}
@@ -111,7 +113,7 @@ class Worker:
         self._transit: links.Transit | None = None  # while links have faults or hold messages
         self._fates = Random(f"{spec.seed}/{spec.replica}/{spec.incarnation}/links")
         self._put_on_links(spec.links)
-        self._watch(control.fileno(), self._read_control)
+        self._waiter.on_readable(control.fileno(), self._read_control)
         for peer, (incarnation, reading, writing) in spec.peers.items():
             self._connect(peer, incarnation, reading, writing)
         for reading, writing in spec.clients:
@@ -136,21 +138,12 @@ class Worker:
             self._give_up(protocol.HALTED, f"internal error: {type(error).__name__}: {error}")
 
     def _wait(self) -> None:
-        timeout: float | None = None
+        transit = self._transit
         due = None if self._disconnected else self._replica.deadline()
-        if self._transit is not None and (held := self._transit.deadline()) is not None:
+        if transit is not None and (held := transit.deadline()) is not None:
             due = held if due is None else min(due, held)
-        if due is not None:
-            timeout = max(0.0, (due - now()) / 1e6)
-        for key, events in self._selector.select(timeout):
-            # By object, never by descriptor: an earlier event may have closed this one's queue.
-            if isinstance(key.data, Outgoing):
-                self._resume_writing(key.data)
-                continue
-            if events & selectors.EVENT_READ:
-                key.data()
-            if events & selectors.EVENT_WRITE:
-                self._resume_control()
+        timeout = None if due is None else max(0, due - now())
+        self._waiter.wait(timeout)
 
     def _turn(self) -> None:
         replica, at = self._replica, now()
@@ -159,7 +152,7 @@ class Worker:
                 peer = "client" if source == CLIENT else f"n{source}"
                 self._tracer.add(at, "in", peer, message)
             replica.step(source, message, at)
-        replica.tick(max(at, now()))
+        replica.tick(now())
         effects = replica.flush()
         if effects.halted is not None:
             self._give_up(protocol.HALTED, effects.halted)
@@ -181,12 +174,8 @@ class Worker:
             _die()
         if point is not None:
             kill_points.cut_short(point, effects, self._writers)
-        for send in effects.early:
-            self._queue(send)
-        for reply in effects.replies:
-            self._queue_replies(reply)
-        if self._outbox:
-            self._send_all()
+        if effects.early or effects.replies:
+            self._say(effects.early, effects.replies)
         if point not in (None, nemesis.AFTER_WRITE, nemesis.MID_CHECKPOINT):
             _die()
         if effects.persist is not None and self._storage is not None:
@@ -196,10 +185,8 @@ class Worker:
             self._storage.commit(effects.persist)
         if point is not None:
             _die()
-        for send in effects.durable:
-            self._queue(send)
-        if self._outbox:
-            self._send_all()
+        if effects.durable:
+            self._say(effects.durable)
 
     def _passes(self, point: str, effects: Effects) -> bool:
         catching_up = any(isinstance(m, State | StatePiece) for _, m in self._inbox)
@@ -247,68 +234,67 @@ class Worker:
 
     # ---- sending -------------------------------------------------------------------------------
 
-    def _queue(self, send: Send) -> None:
-        data = wire.encode(send.message)
-        for peer in send.to:
-            writer = self._writers.get(peer)
-            if writer is not None:
-                self._outbox.setdefault(writer, []).append(data)
+    def _say(self, sends: Sequence[Send], replies: Sequence[Reply] = ()) -> None:
+        """Everything for one queue is one frame, in the order given."""
         if self._tracer is not None:
-            everyone = len(send.to) == len(self._replica.peers)
-            whom = "all" if everyone else f"n{send.to[0]}"
-            self._tracer.add(now(), "out", whom, send.message)
+            self._trace_sent(self._tracer, sends, replies)
+        if len(sends) == 1 and not replies:  # the usual case: one frame serves all
+            frame = framed(wire.encode(sends[0].message))
+            for peer in sends[0].to:
+                if (writer := self._writers.get(peer)) is not None:
+                    self._put(writer, frame)
+            return
+        for send in sends:
+            data = wire.encode(send.message)
+            for peer in send.to:
+                if (writer := self._writers.get(peer)) is not None:
+                    self._outbox.setdefault(writer, []).append(data)
+        for reply in replies:
+            self._queue_replies(reply)
+        for writer, messages in self._outbox.items():
+            self._put(writer, framed(*messages))
+        self._outbox.clear()
 
-    def _queue_replies(self, reply: Any) -> None:
+    def _trace_sent(self, tracer: Tracer, sends: Sequence[Send], replies: Sequence[Reply]) -> None:
+        for send in sends:
+            everyone = len(send.to) == len(self._replica.peers)
+            whom = "all" if everyone else ",".join(map(replica_name, send.to))
+            tracer.add(now(), "out", whom, send.message)
+        for reply in replies:
+            tracer.add(now(), "out", "client", reply)
+
+    def _queue_replies(self, reply: Reply) -> None:
         """Each client process gets the answers of its own clients; one unknown, all get it."""
         if len(self._to_clients) == 1:
             self._outbox.setdefault(self._to_clients[0], []).append(wire.encode(reply))
-            if self._tracer is not None:
-                self._tracer.add(now(), "out", "client", reply)
             return
-        by_queue: dict[Outgoing, list[Any]] = {}
+        by_queue: dict[Outgoing, list[Session]] = {}
         for answer in reply.answers:
             known = self._routes.get(answer[0])
             for queue in self._to_clients if known is None else (known,):
                 by_queue.setdefault(queue, []).append(answer)
         for queue, answers in by_queue.items():
-            part = type(reply)(reply.ballot, tuple(answers))
+            part = Reply(reply.ballot, tuple(answers))
             self._outbox.setdefault(queue, []).append(wire.encode(part))
-        if self._tracer is not None:
-            self._tracer.add(now(), "out", "client", reply)
 
-    def _send_all(self) -> None:
-        for writer, messages in self._outbox.items():
-            writer.send(messages)
-            if writer.is_waiting:
-                self._watch_writing(writer)
-        self._outbox.clear()
+    def _put(self, writer: Outgoing, frame: bytes) -> None:
+        writer.send(frame)
+        if writer.is_waiting:
+            self._watch_writing(writer)
 
     def _watch_writing(self, end: Outgoing | ControlEnd) -> None:
-        """Let the selector say when a full queue takes bytes again."""
-        if not end.is_waiting or end.closed:
-            return
-        if isinstance(end, ControlEnd):
-            both = selectors.EVENT_READ | selectors.EVENT_WRITE
-            self._selector.modify(end.fileno(), both, self._read_control)
-        elif end.fileno() not in self._selector.get_map():
-            self._selector.register(end.fileno(), selectors.EVENT_WRITE, end)
+        """Let the waiter say when a full queue takes bytes again."""
+        if end.is_waiting and not end.closed:
+            self._waiter.on_writable(end.fileno(), partial(self._resume, end))
 
-    def _resume_writing(self, end: Outgoing) -> None:
+    def _resume(self, end: Outgoing | ControlEnd) -> None:
         if end.fileno() == CLOSED:
             return  # by an earlier event of this turn
         end.resume()
         if not end.is_waiting:
-            self._selector.unregister(end.fileno())
-
-    def _resume_control(self) -> None:
-        self._control.resume()
-        if not self._control.is_waiting:
-            self._selector.modify(self._control, selectors.EVENT_READ, self._read_control)
+            self._waiter.stop_writing(end.fileno())
 
     # ---- reading -------------------------------------------------------------------------------
-
-    def _watch(self, fileno: int, read: Callable[[], None]) -> None:
-        self._selector.register(fileno, selectors.EVENT_READ, read)
 
     def _connect(
         self, peer: ReplicaId, incarnation: int, reading: Connection, writing: Connection
@@ -322,11 +308,12 @@ class Worker:
 
     def _read_from(self, peer: ReplicaId, reader: Incoming) -> None:
         self._readers[peer] = reader
-        self._watch(reader.fileno(), lambda: self._read_peer(peer, reader))
+        read = partial(self._read_peer, peer, reader)
+        self._waiter.on_readable(reader.fileno(), read)
 
     def _connect_client(self, reader: Incoming, writer: Outgoing) -> None:
         self._to_clients.append(writer)
-        self._watch(reader.fileno(), lambda: self._read_client(reader, writer))
+        self._waiter.on_readable(reader.fileno(), partial(self._read_client, reader, writer))
 
     def _read_peer(self, peer: ReplicaId, reader: Incoming) -> None:
         if self._readers.get(peer) is not reader:
@@ -350,8 +337,7 @@ class Worker:
                     self._routes.update((request[0], writer) for request in message.requests)
         self._take(CLIENT, messages)
         if reader.closed:
-            self._selector.unregister(reader.fileno())
-            reader.close()
+            self._forget(reader)
 
     def _take(self, source: ReplicaId, messages: Iterable[Message]) -> None:
         if not self._disconnected:
@@ -392,8 +378,7 @@ class Worker:
 
     def _forget(self, *ends: Incoming | Outgoing) -> None:
         for end in ends:
-            if end.fileno() != CLOSED and end.fileno() in self._selector.get_map():
-                self._selector.unregister(end.fileno())
+            self._waiter.forget(end.fileno())
             if isinstance(end, Outgoing):
                 self._outbox.pop(end, None)
             end.close()

@@ -100,6 +100,7 @@ def _cluster(
         checkpoint_interval=interval,
         checkpoint_pause_ms=random.choice((0, 0, 1, 20, 200)),
         keep_slots=random.choice((0, 0, 1, interval, 5 * interval, 1000)),
+        spare_pause_ms=random.choice((0, 0, 2, low, 4 * low)),
         trace_messages=0,
         durability="power" if power else "process",
         seed=seed,
