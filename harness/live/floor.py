@@ -8,6 +8,7 @@ elections, time-outs, repair or checks: the bytes, writes and wake-ups of a repl
 import os
 import signal
 import sqlite3
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -20,7 +21,7 @@ from typing import Any
 
 from harness import wire
 from harness.live import process
-from harness.live.load import bucket_of
+from harness.live.load import bucket_of, load_processes
 
 Row = tuple[int, int, tuple[str, str, int]]  # client, timestamp, transfer
 STARTING_BALANCE = 10**9
@@ -151,6 +152,9 @@ def _load(
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     what, histogram = ("A", "B", 1), dict[int, int]()
+    # One request goes round before the clock starts: nobody's start-up counts.
+    outbox.send_bytes(wire.dumps([(clients[0], 0, what)]))
+    inbox.recv_bytes()
     started = time.perf_counter_ns() // 1000
     stop = started + int(seconds * 1e6)
     sent = dict.fromkeys(clients, started)
@@ -193,9 +197,30 @@ def _end(processes: list[ForkServerProcess]) -> None:
 
 
 def run(
-    clients: int, loads: int, seconds: float, durability: str, replicas: int, folder: Path
+    clients: int,
+    seconds: float,
+    durability: str,
+    replicas: int,
+    each: Callable[[], None] = lambda: None,
 ) -> FloorFigures:
-    """Closed-loop clients in `loads` processes for so long."""
+    """Closed-loop clients for so long, in as many processes as a benchmark has.
+
+    `each` is called ten times a second.
+    """
+    with tempfile.TemporaryDirectory(prefix="paxbank-floor-") as folder:
+        loads = load_processes(clients)
+        return _run(clients, loads, seconds, durability, replicas, Path(folder), each)
+
+
+def _run(
+    clients: int,
+    loads: int,
+    seconds: float,
+    durability: str,
+    replicas: int,
+    folder: Path,
+    each: Callable[[], None],
+) -> FloorFigures:
     from_loads, to_loads, to_backups, from_backups, told = (
         [process.pipe() for _ in range(count)]
         for count in (loads, loads, replicas - 1, replicas - 1, loads)
@@ -213,7 +238,11 @@ def run(
     pairs = [*from_loads, *to_loads, *to_backups, *from_backups]
     ends = [end for pair in pairs for end in pair] + [writing for _, writing in told]
     processes = _started(plans, ends)
-    answers = [wire.loads(reading.recv_bytes()) for reading, _ in told]
+    answers = []
+    for reading, _ in told:
+        while not reading.poll(0.1):
+            each()
+        answers.append(wire.loads(reading.recv_bytes()))
     _end(processes)
     histogram: dict[int, int] = {}
     for _, _, part in answers:

@@ -35,7 +35,16 @@ class MalformedFrame(Exception):
 class Outgoing:
     """The writing end of a queue."""
 
-    __slots__ = ("_fd", "_limit", "_owner", "_waiting", "_waiting_bytes", "closed", "dropped")
+    __slots__ = (
+        "_fd",
+        "_limit",
+        "_owner",
+        "_waiting",
+        "_waiting_bytes",
+        "closed",
+        "dropped",
+        "written",
+    )
 
     def __init__(self, connection: Connection, limit: int) -> None:
         """Takes over the connection; `limit` in bytes is what may wait."""
@@ -45,6 +54,7 @@ class Outgoing:
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
         self.dropped = 0  # frames that did not fit
+        self.written = 0  # bytes that the pipe took
         self.closed = False  # the reader is gone
         os.set_blocking(self._fd, False)
 
@@ -87,12 +97,14 @@ class Outgoing:
 
     def _write(self, data: bytes) -> int:
         try:
-            return os.write(self._fd, data)
+            written = os.write(self._fd, data)
         except BlockingIOError:
             return 0
         except (BrokenPipeError, ConnectionResetError):
             self._drop_all()
             return 0
+        self.written += written
+        return written
 
     def _drop_all(self) -> None:
         self.closed = True
