@@ -24,6 +24,7 @@ CLIENTS = 100
 PARTS = 12
 MOST_MB = 50.0  # resident, and on disk, of each replica
 MOST_SLOPE = 1.0  # MB per million transfers
+LEAST_RISE = 1.0  # MB over the second half; less is how full a log happens to be
 MOST_SLOWER = 2.0  # median latency of the second half, as a multiple of the first's
 LEAST_SECONDS = 0.2  # of a part
 _UNITS = {"": 1, "k": 10**3, "m": 10**6}
@@ -156,12 +157,13 @@ def _sizes(
     name: str, rows: Sequence[SoakRow], values: Sequence[float], highest: Sequence[float]
 ) -> Trend:
     half = len(rows) // 2
-    rise = slope([row.answered / 1e6 for row in rows[half:]], values[half:])
+    millions = [row.answered / 1e6 for row in rows[half:]]
+    rise = slope(millions, values[half:])
     largest = max(highest)
     problem = ""
     if largest > MOST_MB:
         problem = f"{largest:.1f} MB, expected at most {MOST_MB:.0f}"
-    elif rise > MOST_SLOPE:
+    elif rise > MOST_SLOPE and rise * (millions[-1] - millions[0]) > LEAST_RISE:
         problem = f"grows by {rise:.2f} MB per million transfers, expected at most {MOST_SLOPE:.0f}"
     return Trend(name, values[0], values[-1], largest, rise, MOST_SLOPE, problem, values)
 
@@ -210,7 +212,7 @@ def trend_tables(rows: Sequence[SoakRow], found: Sequence[Trend]) -> Iterator[Re
     """One line for each quantity: its course from zero up, and whether it is flat."""
     yield Text()
     speeds = [row.throughput for row in rows]
-    lines = [[cell("per s"), cell(bars(speeds)), cell(f"{speeds[-1]:,.0f}"), cell(""), cell("")]]
+    lines = [[cell("per s"), cell(bars(speeds)), cell(f"{max(speeds):,.0f}"), cell(""), cell("")]]
     for trend in found:
         is_latency = trend.name == "latency"
         told = f"× {trend.slope:.2f}" if is_latency else f"{trend.slope:+.2f} MB/million"
