@@ -97,6 +97,8 @@ class Load:
         for replica, (reading, writing) in spec.peers.items():
             self._connect(replica, reading, writing)
         self._believed: ReplicaId | None = 1
+        self._believed_before: ReplicaId | None = None  # until `_believed_at`
+        self._believed_at = 0
         self._ballot = self._told_ballot = NO_BALLOT  # highest seen; whose first answer was told
         self._draws = cycle(self._draw(Random(f"{spec.seed}/load/{spec.index}")))
         self._outstanding: dict[str, Request] = {}
@@ -140,6 +142,10 @@ class Load:
         if self._believed == replica:
             self._believed = None
             self._send_again(list(self._outstanding))
+        elif self._believed_before == replica:
+            # Another leads already and has answered some; what others sent to the dead one is lost.
+            sent_at, since = self._sent_at, self._believed_at
+            self._send_again([client for client in self._outstanding if sent_at[client] < since])
 
     def run(self) -> None:
         """Until told to stop."""
@@ -179,6 +185,8 @@ class Load:
             if reply.ballot >= self._ballot and reply.ballot != NO_BALLOT:
                 if reply.ballot > self._told_ballot:
                     self._tell_of_leader(reply, at)
+                if reply.ballot > self._ballot:
+                    self._believed_before, self._believed_at = self._believed, at
                 self._ballot, self._believed = reply.ballot, reply.ballot.replica
             for client, timestamp, result, _ in reply.answers:
                 request = outstanding.get(client)
