@@ -23,6 +23,7 @@ _SPEED: tuple[_Figure, ...] = (
     ("p99", "p99_ms", ".2f", 5),
     ("p99.9", "p999_ms", ".2f", 3),
     ("max", "max_ms", ".1f", 4),
+    ("retries", "retries", ",.0f", 6),  # of requests after a time-out; there should be none
 )
 _COST: tuple[_Figure, ...] = (
     ("leader", "cpu_us.leader", ".1f", 0),
@@ -89,9 +90,10 @@ def _table(
     results: Sequence[Result],
     last: Callable[[Result], Text] | None = None,
 ) -> Grid:
-    """One row per result; figures that no result has are left out."""
+    """One row per result; figures that no result has are left out, and retries if all are 0."""
     found = [result.figures() for result in results]
     shown = [figure for figure in figures if any(figure[1] in each for each in found)]
+    shown = [f for f in shown if f[1] != "retries" or any(each["retries"] for each in found)]
     columns = [*shape.columns, *(Column(f[0], right=True, drop=f[3]) for f in shown)]
     rows = []
     for result, each in zip(results, found, strict=True):
@@ -127,5 +129,6 @@ def _histogram_lines(
 ) -> Iterator[tuple[Text, dict[int, int]]]:
     for result in results:
         here, floor = result.histograms()
-        yield Text(" ".join(c.plain for c in shape.cells(result)) + " clients"), here
+        varied = (f"{getattr(result, key):,} · " for key in shape.varied)
+        yield Text("".join(varied) + counted(result.clients, "client")), here
         yield Text("floor", QUIET), floor

@@ -19,7 +19,7 @@ from harness.config import ClusterConfig
 from harness.live.benchmark import LoadedFleet
 from harness.live.load import bucket_of
 from harness.live.outage import Outage
-from harness.table_cells import QUIET, STRONG, Column, Grid, cell, percentile, sentence
+from harness.table_cells import QUIET, STRONG, Column, Grid, cell, counted, percentile, sentence
 
 CLIENTS = 10
 PAUSE_SECONDS = 0.1  # at least, between two failures; at most twice that
@@ -75,12 +75,8 @@ def run(
 
 def tables(found: Failovers) -> Iterator[RenderableType]:
     """What a terminal shows of it."""
-    count, clients = len(found.outages), found.clients
-    yield Text(
-        f" Leader {_FAILED[found.failure]} {count} times, {clients:,} "
-        + ("client" if clients == 1 else "clients"),
-        STRONG,
-    )
+    times, load = counted(len(found.outages), "time"), counted(found.clients, "client")
+    yield Text(f" Leader {_FAILED[found.failure]} {times}, {load}", STRONG)
     columns = [Column("ms without a commit"), *(Column(n, right=True) for n in _FIGURES)]
     rows = []
     for phase in ("total", *PHASES):

@@ -29,7 +29,7 @@ from harness.config import DURABILITIES, NODES, ClusterConfig
 from harness.errors import HarnessError
 from harness.live import floor
 from harness.live.benchmark import LoadedFleet
-from harness.table_cells import BAD
+from harness.table_cells import BAD, counted
 
 RICH_ACCOUNT = 10**9  # so that no transfer fails for lack of balance
 CLIENTS = "1,10,100,1000"
@@ -93,7 +93,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     say = Console(stderr=True) if quiet else console
     hops, results, failovers, soaked = list[int](), list[Result](), None, None
     columns = (TextColumn("{task.description}"), BarColumn())
-    with Progress(*columns, console=say, transient=True) as progress:
+    with Progress(*columns, console=say, transient=True, disable=not say.is_terminal) as progress:
         if clients:
             hops, results = _measure_all(options, configs, clients, progress)
         if options.failover:
@@ -176,7 +176,8 @@ def _measure_all(
         if options.floor:
             hops += floor.four_hops(configs[0].nodes)
         for at, (config, number) in enumerate(rows):
-            what = f"{config.nodes} replicas, {len(config.accounts):,} accounts, {number:,} clients"
+            what = f"{config.nodes} replicas, {len(config.accounts):,} accounts, "
+            what += counted(number, "client")
             progress.update(task, description=what)
             is_floor_first = (turn + at) % 2 == 0
             pairs[at].append(
