@@ -49,6 +49,8 @@ class Elector(Learner):
         self._leadership: Leadership | None = None
         # Newest request per client while there is no leader, and whether a backup relayed it.
         self._waiting: dict[ClientId, tuple[Request, bool]] = {}
+        # Newest request per client that was relayed to the leader followed: it may die unread.
+        self._relayed: dict[ClientId, Request] = {}
         self._promise_changed = False  # `promised` or `seen` is to be stored
 
     # ---- roles ---------------------------------------------------------------------------------
@@ -75,6 +77,15 @@ class Elector(Learner):
         held = self._waiting.get(request[0])
         if held is None or request[1] > held[0][1] or (request[1] == held[0][1] and not relayed):
             self._waiting[request[0]] = (request, relayed)
+
+    def _take_back(self) -> None:
+        """The leader died: what was relayed to it is this replica's to see to again (rule 10)."""
+        sessions = self._machine.sessions
+        for client, request in self._relayed.items():
+            known = sessions.get(client)
+            if known is None or known[1] < request[1]:
+                self._keep(request, relayed=False)
+        self._relayed.clear()
 
     # ---- promises and time-outs ----------------------------------------------------------------
 
@@ -205,6 +216,8 @@ class Elector(Learner):
 
     def _on_peer_down(self, message: PeerDown) -> None:
         """A process died: if it led or stood, look for another at once (rule 11)."""
+        if self.following.replica == message.peer:
+            self._take_back()
         if self._leadership is not None:
             self._leadership.lost(message.peer, self._now)
         elif self._settled and self.following.replica == message.peer:

@@ -298,6 +298,7 @@ class Replica(Elector):
         self._seek_leader()
 
     def _relay(self, requests: Iterable[Request]) -> None:
+        self._relayed.update((request[0], request) for request in requests)
         self._early(self.following.replica, ClientRequest(tuple(requests), relayed=True))
 
     def _propose(self, lead: Leadership) -> None:
@@ -353,6 +354,7 @@ class Replica(Elector):
         if ballot != self.following:
             assert ballot > self.following, f"{ballot} after {self.following}"
             self.following = ballot
+            self._relayed.clear()
         self._settled, self._awaiting, self._kept = True, False, None
         self._repeats = 0
         self._expiry = self._now + self._draw_timeout()

@@ -61,6 +61,7 @@ EXAMPLES = (
 )
 FLAGS = ("nodes", "failure", "durability", "seed")  # keys of the configuration
 _PLAIN_SIGNS = {"✓": "+", "✗": "x", "●": "@", "○": "o", "─": "-", "·": "-", "–": "-", "…": "~"}
+_PLAIN_SIGNS |= {"µ": "u", "×": "x", "╵": "|", **dict(zip("▁▂▃▄▅▆▇█", "._-=+*%#", strict=True))}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -27,9 +27,11 @@ SMALLER = (
     (r"--seeds \d+:\d+", "--seeds 0:3"),
     (r"--seconds [\d.]+", "--seconds 0.2"),
     (r"--(kills|failover|runs) \d+", r"--\1 2"),
-    (r"--soak [\d.]+", "--soak 2"),
+    (r"--repeat \d+", "--repeat 1"),
+    (r"--soak [\d.]+[kM]?", "--soak 2"),
     (r"--clients [\d,]+", "--clients 1,10"),
     (r"--accounts [\d,]+", "--accounts 10,100"),
+    (r"bench(.*) --nodes [\d,]+", r"bench\1 --nodes 3,5"),
 )
 
 

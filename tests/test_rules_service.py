@@ -55,6 +55,36 @@ def test_replica_without_a_leader_keeps_the_newest_request_per_client():
     assert effects.early == [Send((1,), ClientRequest((newest, Y), relayed=True))]
 
 
+def test_what_was_relayed_to_a_leader_that_dies_is_kept_again():
+    """It was read in the same turn as the leader's last words, just before the end of its queue."""
+    c = follower(2)
+    c.step(2, Heartbeat(FIRST, 1, 0, 0), source=1)
+    c.step(2, ClientRequest((X,)))
+    c.step(2, ClientRequest((Y,), relayed=True), source=3)
+    c.step(2, PeerDown(1, 1), source=1)
+    effects = c.step(2, NewView(THIRD, 1, (), 0), source=3)
+    assert effects.early == [Send((3,), ClientRequest((X,), relayed=True))]
+
+
+def test_what_the_dead_leader_had_answered_is_not_relayed_again():
+    c = follower(2)
+    c.step(2, ClientRequest((X, Y)))
+    c.step(2, Accept(FIRST, 1, (X,), 0), source=1)
+    c.step(2, Heartbeat(FIRST, 1, 1, 1), source=1)
+    c.step(2, PeerDown(1, 1), source=1)
+    effects = c.step(2, NewView(THIRD, 2, (), 1), source=3)
+    assert effects.early == [Send((3,), ClientRequest((Y,), relayed=True))]
+
+
+def test_what_was_relayed_to_an_earlier_leader_is_no_matter_of_the_next_ones_death():
+    c = follower(2)
+    c.step(2, ClientRequest((X,)))
+    c.step(2, NewView(THIRD, 1, (), 0), source=3)
+    c.step(2, PeerDown(3, 1), source=3)
+    effects = c.step(2, NewView(Ballot(3, 1), 1, (), 0), source=1)
+    assert not effects.early
+
+
 def test_kept_requests_get_slots_when_the_replica_leads_itself():
     c = Conductor(3)
     c.request(2, X)

@@ -1,6 +1,5 @@
 """Real replicas under load and faults, a short version; the long ones are commands."""
 
-import json
 from io import StringIO
 
 import pytest
@@ -53,68 +52,6 @@ def test_a_replica_dies_at_each_named_point(point, monkeypatch):
 def test_a_bad_mode_is_refused(capsys):
     assert cli.main(["torture", "--modes", "crash,flood"]) == 2
     assert "'flood': expected some of" in capsys.readouterr().err
-
-
-def test_a_short_benchmark_prints_one_document_and_its_answers_are_checked(capsys):
-    arguments = ["bench", "--clients", "1,20", "--seconds", "0.5", "--warmup", "0.2"]
-    assert cli.main([*arguments, "--failover", "3", "--seed", "1", "--format", "json"]) == 0
-    document = json.loads(capsys.readouterr().out)
-    assert [result["clients"] for result in document["results"]] == [1, 20]
-    for result in document["results"]:
-        assert result["verdict"] == "valid"
-        assert result["throughput"] > 0
-        assert result["p50_ms"] <= result["p99_ms"] <= result["max_ms"]
-        assert result["ratio"] > 0.1  # of the floor in the same run: a collapse shows
-    assert document["failover"]["count"] == 3
-    assert document["four_hops"]["p50_us"] > 0
-
-
-def test_a_benchmark_takes_several_shapes(capsys):
-    arguments = ["bench", "--clients", "5", "--seconds", "0.2", "--warmup", "0", "--no-floor"]
-    assert cli.main([*arguments, "--nodes", "3,5", "--accounts", "10,1000"]) == 0
-    out = capsys.readouterr().out
-    rows = [line.split()[:3] for line in out.splitlines() if line.strip()[:1].isdigit()]
-    assert rows == 2 * [[n, a, "5"] for n in ("3", "5") for a in ("10", "1,000")]
-    assert "5 replicas" not in out and out.count("✓ valid") == 4
-    assert cli.main([*arguments, "--nodes", "3", "--format", "json"]) == 0
-    document = json.loads(capsys.readouterr().out)
-    (row,) = document["results"]
-    assert document["nodes"] == row["nodes"] == 3 and document["accounts"] == row["accounts"] == 10
-    assert row["start_ms"] > 0
-
-
-def test_the_sums_of_many_accounts_arrive(capsys):
-    """They are more than a socket takes at once, when nothing else is left to be done."""
-    arguments = [
-        "bench",
-        "--clients",
-        "200",
-        "--accounts",
-        "60000",
-        "--nodes",
-        "3",
-        "--seconds",
-        "1",
-    ]
-    assert cli.main([*arguments, "--no-floor"]) == 0
-    assert "✓ valid" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [
-        (["--nodes", "3,4"], "--nodes: 4: expected of 3, 5, 7, 9"),
-        (
-            ["--accounts", "10,x"],
-            "--accounts: '10,x': expected numbers such as --accounts 1,10,100",
-        ),
-        (["--accounts", "1"], "--accounts from 2"),
-        (["--clients", ""], "--clients: '': expected numbers"),
-    ],
-)
-def test_a_bad_list_is_refused(capsys, words, told):
-    assert cli.main(["bench", *words]) == 2
-    assert capsys.readouterr().err.startswith(told)
 
 
 def test_simulated_runs_of_a_file_are_the_same_byte_for_byte(capsys, tmp_path):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bank.ballot import ReplicaId, replica_name
+from bank.ballot import Ballot, ReplicaId, replica_name
 from bank.quorum import quorum_size
 from bank.status import ReplicaStatus, Role
 from harness.check.verdict import Judgement, judge
@@ -23,6 +23,7 @@ from harness.driver import Liveness
 from harness.errors import EXIT_MACHINE, HarnessError
 from harness.live import load, protocol, worker
 from harness.live.fleet import ANSWER_SECONDS, Fleet, LoadHandle
+from harness.live.outage import FirstAnswer, Outage, Turn, outage
 from harness.live.storage import StorageError, create_all
 from harness.live.usage import Usage, bytes_on_disk, usage_of
 
@@ -42,6 +43,8 @@ class Window:
     resident_bytes: dict[str, int]  # at its end
     leader: ReplicaId | None
     largest_us: int = 0
+    queue_bytes: int = 0  # written by all processes together
+    disk_bytes: int | None = None  # written by all replicas together; None where nobody counts
 
     @property
     def throughput(self) -> float:
@@ -49,18 +52,25 @@ class Window:
         return self.answered / self.seconds
 
     def percentile_ms(self, share: float) -> float:
-        """The latency that this share of the answers did not exceed, within 5 %."""
+        """The latency that this share of the answers did not exceed, within 5 %, mostly 1 %."""
         return percentile(self.histogram, share) / 1000
 
 
 def percentile(histogram: dict[int, int], share: float) -> int:
-    """Microseconds: the lower bound of the bucket where `share` of all counts is reached."""
+    """Microseconds: where `share` of all counts is reached, as if a bucket's were spread evenly."""
     wanted, seen = share * sum(histogram.values()), 0
     for bucket in sorted(histogram):
-        seen += histogram[bucket]
-        if seen >= wanted:
-            return load.lower_bound(bucket)
+        count = histogram[bucket]
+        if seen + count >= wanted:
+            low, high = load.lower_bound(bucket), load.lower_bound(bucket + 1)
+            return low + int((high - low) * (wanted - seen) / count)
+        seen += count
     return 0
+
+
+def largest(histogram: dict[int, int]) -> int:
+    """Microseconds: what no count of it is above."""
+    return load.lower_bound(max(histogram) + 1) if histogram else 0
 
 
 @dataclass
@@ -68,8 +78,9 @@ class _Told:
     """What a load process said last."""
 
     answered: int = 0
-    retries: int = 0
     histogram: dict[int, int] = field(default_factory=dict)
+    retries: int = 0
+    written: int = 0  # bytes
 
 
 class LoadedFleet:
@@ -84,6 +95,7 @@ class LoadedFleet:
         self._folder = Path(tempfile.mkdtemp(prefix="paxbank-bench-", dir=folder))
         self._sums: dict[str, int] = {}
         self._timestamps: dict[str, int] = {}
+        self._turns: list[Turn] = []  # changes of leadership since the last failure
         self.start_us = 0  # until every replica was ready; known once it runs
         replicas = range(1, config.nodes + 1)
         keeps = config.durability != "memory"
@@ -94,13 +106,18 @@ class LoadedFleet:
         except StorageError as error:
             raise HarnessError(str(error), exit_code=EXIT_MACHINE) from error
         self.fleet = Fleet(config, files, resumed=False, traced=False, listener=self)
-        self.fleet.loads = [LoadHandle() for _ in range(1 if clients < 2 else 2)]
+        self.fleet.loads = [LoadHandle() for _ in range(load.load_processes(clients))]
 
     def on_reply(self, plain: Any) -> None:
         """The harness itself asks for nothing here."""
 
     def on_turn(self, replica: ReplicaId, executed: list[Any], lines: list[Any]) -> None:
-        """Only a change of leadership is told, and the fleet keeps that."""
+        """Only a change of leadership is told."""
+        if not lines:  # else the harness noted what it did itself
+            handle = self.fleet.handles[replica]
+            progress = handle.progress
+            turn = Turn(handle.told_at, replica, progress.role, Ballot(*progress.ballot))
+            self._turns.append(turn)
 
     def on_lost(self, replica: ReplicaId) -> None:
         """Load processes notice by themselves."""
@@ -162,11 +179,12 @@ class LoadedFleet:
 
     def measure(self, seconds: float, each: Callable[[], None] | None = None) -> Window:
         """What happens in the next seconds."""
-        before, used = self._figures(), self._usage()
+        before, used, queued = self._figures(), self._usage(), self._written()
         started = time.monotonic()
         self.sleep(seconds, each)
         after, now_used = self._figures(), self._usage()
         took = time.monotonic() - started
+        queued = self._written() - queued
         histogram: dict[int, int] = {}
         for told in after:
             for bucket, count in told.histogram.items():
@@ -183,21 +201,27 @@ class LoadedFleet:
             },
             resident_bytes={name: use.resident_bytes for name, use in now_used.items()},
             leader=self.leader(),
-            largest_us=load.lower_bound(max(histogram, default=0)),
+            largest_us=largest(histogram),
+            queue_bytes=queued + sum(t.written for t in after) - sum(t.written for t in before),
+            disk_bytes=_disk_bytes(used, now_used, queued),
         )
 
     def _figures(self) -> list[_Told]:
         self._tell(load.FIGURES)
-        return [_Told(v[1], v[3], v[2]) for v in self._answers(load.FIGURES)]
+        return [_Told(*figures) for _, *figures in self._answers(load.FIGURES)]
 
     def _usage(self) -> dict[str, Usage]:
         pids = self.fleet.pids()
         found = usage_of(pids.values())
         return {name: found[pid] for name, pid in pids.items() if pid in found}
 
-    def bytes_on_disk(self) -> int:
-        """Of all replicas together."""
-        return bytes_on_disk(self._folder)
+    def _written(self) -> int:
+        """Bytes that all replicas put on their queues, the ones of now."""
+        return sum(self.fleet.ask(protocol.WRITTEN).values())
+
+    def bytes_on_disk(self) -> dict[ReplicaId, int]:
+        """Of each replica: its database and what belongs to it."""
+        return {r: bytes_on_disk(self._folder, replica_name(r)) for r in self.fleet.handles}
 
     def leader(self) -> ReplicaId | None:
         """Who leads, as far as is known."""
@@ -208,34 +232,36 @@ class LoadedFleet:
         ]
         return max(leaders)[1] if leaders else None
 
-    def fail_leader(self, mode: str) -> tuple[ReplicaId, int]:
-        """Fail the leader; returns it, and the microseconds without an answer to any client."""
+    def fail_leader(self, mode: str) -> tuple[ReplicaId, Outage]:
+        """Fail the leader; returns it, and the time until all load processes had an answer again.
+
+        The outage ends with the first of these answers.
+        """
         self._await(lambda: self.leader() is not None, "to elect a leader")
         leader = self.leader()
         assert leader is not None
-        for handle in self.fleet.loads:
-            handle.heard = [value for value in handle.heard if value[0] != load.GAP]
+        failed = Ballot(*self.fleet.handles[leader].progress.ballot)
+        self._turns.clear()
         at = worker.now()
         self.fleet.change([leader], [], mode)
-        first_after: list[int] = []
-        last_before: list[int] = []
+        firsts: list[FirstAnswer] = []
 
         def is_over() -> bool:
-            first_after.clear()
-            last_before.clear()
-            for handle in self.fleet.loads:
-                gaps = [v for v in handle.heard if v[0] == load.GAP and v[2] >= at]
-                if gaps:
-                    last_before.append(gaps[0][1])
-                    first_after.append(gaps[0][2])
-            return len(first_after) == len(self.fleet.loads)
+            """Every load process was answered under another ballot, and who leads it told so."""
+            firsts[:] = [f for handle in self.fleet.loads for f in _first_answers(handle, failed)]
+            led = {t.ballot for t in self._turns if t.role == Role.LEADER.value}
+            return len(firsts) == len(self.fleet.loads) and {f.ballot for f in firsts} <= led
 
         self._await(is_over, "to answer after a failure")
-        return leader, min(first_after) - max(at, max(last_before))
+        return leader, outage(at, self._turns, min(firsts, key=lambda first: first.at))
 
     def recover(self, replica: ReplicaId) -> None:
         """Bring a failed replica back and wait until it has caught up with the others."""
         self.fleet.change([], [replica], "crash")
+
+    def slowest_us(self) -> int:
+        """The longest that a request waited for its answer since figures were last taken."""
+        return max(largest(told.histogram) for told in self._figures())
 
     # ---- the end -------------------------------------------------------------------------------
 
@@ -317,3 +343,22 @@ class LoadedFleet:
             if worker.now() > deadline:
                 raise HarnessError(f"waited {ANSWER_SECONDS:.0f} s {what}", exit_code=EXIT_MACHINE)
             self.fleet.pump(deadline)
+
+
+def _disk_bytes(before: dict[str, Usage], after: dict[str, Usage], queued: int) -> int | None:
+    """What replicas wrote without their queues: to the database and its write-ahead log."""
+    written = 0
+    for name, use in after.items():
+        if name.startswith("n") and name in before:
+            then = before[name].written_bytes
+            if use.written_bytes is None or then is None:
+                return None
+            written += use.written_bytes - then
+    return max(0, written - queued)
+
+
+def _first_answers(handle: LoadHandle, failed: Ballot) -> list[FirstAnswer]:
+    """The first that a load process was answered above this ballot, if it was."""
+    told = (value for value in handle.heard if value[0] == load.LED)
+    answers = (FirstAnswer(Ballot(*ballot), asked_at, at) for _, ballot, asked_at, at in told)
+    return [answer for answer in answers if answer.ballot > failed][:1]

@@ -57,6 +57,7 @@ class Handle:
     outgoing: Outgoing | None = None  # requests
     liveness: Liveness = Liveness.CRASHED
     progress: Progress = NEVER_LED
+    told_at: int = 0  # when that was so, by the clock of all processes
     was_leader: bool = False
     trouble: str | None = None
     halted: bool = False  # by itself, because of a contradiction
@@ -366,7 +367,7 @@ class Fleet:
         word, *rest = value
         match word:
             case protocol.TURN:
-                handle.progress = Progress(*rest[0])
+                handle.progress, handle.told_at = Progress(*rest[0]), rest[3]
                 self._listener.on_turn(handle.replica, rest[1], rest[2])
             case protocol.READY:
                 handle.is_ready = True

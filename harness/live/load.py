@@ -10,7 +10,7 @@ import gc
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
@@ -28,12 +28,11 @@ from harness.live.waiting import Waiter
 
 # Control words, to the load process and from it.
 PEER, GO, FINISH, STOP = "peer", "go", "finish", "stop"
-READY, GAP, FIGURES, DONE = "ready", "gap", "figures", "done"
+READY, LED, FIGURES, DONE = "ready", "led", "figures", "done"
 
 DRAWS = 65_536  # transfers drawn in advance, then used over and over
 TIMERS_US = 20_000  # how often time-outs are looked for
 CONTROL_US = 1_000  # between two tries to write more to the control queue
-GAP_US = 2_000  # a silence longer than this is told, for failover times
 BUCKETS_PER_DOUBLING = 16  # of the latency histogram: 4.4% wide
 
 
@@ -52,6 +51,11 @@ class LoadSpec:
     queue_limit: int
     control: Connection
     peers: dict[ReplicaId, tuple[Connection, Connection]]  # reading and writing end
+
+
+def load_processes(clients: int) -> int:
+    """How many processes host so many clients."""
+    return 1 if clients < 2 else 2
 
 
 def bucket_of(latency_us: int) -> int:
@@ -94,7 +98,9 @@ class Load:
         for replica, (reading, writing) in spec.peers.items():
             self._connect(replica, reading, writing)
         self._believed: ReplicaId | None = 1
-        self._ballot = NO_BALLOT
+        self._believed_before: ReplicaId | None = None  # until `_believed_at`
+        self._believed_at = 0
+        self._ballot = self._told_ballot = NO_BALLOT  # highest seen; whose first answer was told
         self._draws = cycle(self._draw(Random(f"{spec.seed}/load/{spec.index}")))
         self._outstanding: dict[str, Request] = {}
         self._sent_at: dict[str, int] = {}
@@ -103,7 +109,7 @@ class Load:
         self._histogram: dict[int, int] = {}
         self._answered = 0
         self._retries = 0
-        self._last_reply_at = 0
+        self._resent_at: dict[str, int] = {}  # requests that were sent again, under this leader
         self._timers_due = 0
         self._sending = False
         self._running = True
@@ -137,7 +143,11 @@ class Load:
         writer.close()
         if self._believed == replica:
             self._believed = None
-            self._send(self._outstanding.values(), self._writers)
+            self._send_again(list(self._outstanding))
+        elif self._believed_before == replica:
+            # Another leads already and has answered some; what others sent to the dead one is lost.
+            sent_at, since = self._sent_at, self._believed_at
+            self._send_again([client for client in self._outstanding if sent_at[client] < since])
 
     def run(self) -> None:
         """Until told to stop."""
@@ -176,6 +186,10 @@ class Load:
             reply = wire.from_plain(plain)
             assert isinstance(reply, Reply)
             if reply.ballot >= self._ballot and reply.ballot != NO_BALLOT:
+                if reply.ballot > self._told_ballot:
+                    self._tell_of_leader(reply, at)
+                if reply.ballot > self._ballot:
+                    self._believed_before, self._believed_at = self._believed, at
                 self._ballot, self._believed = reply.ballot, reply.ballot.replica
             for client, timestamp, result, _ in reply.answers:
                 request = outstanding.get(client)
@@ -190,9 +204,6 @@ class Load:
         if again:
             self._send(again, self._leader())
         self._count(done, at)
-        if self._last_reply_at and at - self._last_reply_at > GAP_US:
-            self._control.send((GAP, self._last_reply_at, at))
-        self._last_reply_at = at
         if not outstanding and not sending:
             self._control.send((DONE, self._timestamps, self._sums))
 
@@ -222,6 +233,23 @@ class Load:
                 if writer.is_waiting:
                     self._waiter.on_writable(writer.fileno(), partial(self._resume, writer))
 
+    def _send_again(self, clients: Sequence[str]) -> None:
+        """Ask every replica what these clients wait for."""
+        self._resent_at.update(dict.fromkeys(clients, _now()))
+        self._send([self._outstanding[client] for client in clients], self._writers)
+
+    def _tell_of_leader(self, reply: Reply, at: int) -> None:
+        """The first answer under a new ballot, and since when its client had asked for it."""
+        asked = [
+            max(self._sent_at[client], self._resent_at.get(client, 0))
+            for client, timestamp, *_ in reply.answers
+            if (request := self._outstanding.get(client)) and request[1] == timestamp
+        ]
+        if asked:  # else these answers are for clients of another process
+            self._told_ballot = reply.ballot
+            self._control.send((LED, tuple(reply.ballot), min(asked), at))
+            self._resent_at.clear()
+
     def _look_at_timers(self) -> None:
         at = _now()
         self._timers_due = at + TIMERS_US
@@ -231,7 +259,7 @@ class Load:
             # The latency goes on from the first try: only the timer starts again.
             self._retries += len(late)
             self._believed = None
-            self._send([self._outstanding[c] for c in late], self._writers)
+            self._send_again(late)
             self._timers_due = at + self._spec.timeout_us
 
     def _obey(self) -> None:
@@ -244,7 +272,9 @@ class Load:
                 case "go":
                     self._go()
                 case "figures":
-                    self._control.send((FIGURES, self._answered, self._histogram, self._retries))
+                    written = sum(writer.written for writer in self._writers.values())
+                    figures = (self._answered, self._histogram, self._retries, written)
+                    self._control.send((FIGURES, *figures))
                     self._histogram = {}
                 case "finish":
                     self._sending = False

@@ -11,14 +11,15 @@ Values are plain tuples whose first item is one of the words below. To the worke
     (SEEK,)                        see to it that there is a leader
     (ARM, ticket, point)           die at this kill point, once; None takes it back
     (LINKS, ticket, links)         from now on this befalls messages; `Links.to_plain`
+    (WRITTEN, ticket)              how many bytes it put on its queues, this one not counted
     (STATUS, ticket) / (SLOTS, ticket, slots)
-                                   these four are answered with (ANSWER, ticket, value)
+                                   these five are answered with (ANSWER, ticket, value)
     (STOP,)                        end in good order
 
 To the harness:
 
     (READY,)                       recovered from disk and about to take part
-    (TURN, progress, executed, lines)   something happened in this turn
+    (TURN, progress, executed, lines, at)   something happened in this turn, which ended then
     (DAMAGED, replica, incarnation)     the queue from this replica held a malformed frame and ended
     (HALTED, reason) / (FAILED, reason) the replica, or its machine, gave up; the process ends
 """
@@ -31,7 +32,7 @@ from bank.status import ReplicaStatus, Role, SlotMark, SlotStatus
 PEER, SEEK, ARM, LINKS = "peer", "seek", "arm", "links"
 READING, WRITING, DAMAGED = "reading", "writing", "damaged"
 DISCONNECT, RECONNECT, RESUMED = "disconnect", "reconnect", "resumed"
-STATUS, SLOTS, STOP = "status", "slots", "stop"
+STATUS, SLOTS, WRITTEN, STOP = "status", "slots", "written", "stop"
 READY, TURN, CONFIRMED, ANSWER = "ready", "turn", "confirmed", "answer"
 HALTED, FAILED = "halted", "failed"
 

@@ -40,7 +40,16 @@ def framed(*messages: bytes) -> bytes:
 class Outgoing:
     """The writing end of a queue."""
 
-    __slots__ = ("_fd", "_limit", "_owner", "_waiting", "_waiting_bytes", "closed", "dropped")
+    __slots__ = (
+        "_fd",
+        "_limit",
+        "_owner",
+        "_waiting",
+        "_waiting_bytes",
+        "closed",
+        "dropped",
+        "written",
+    )
 
     def __init__(self, connection: Connection, limit: int) -> None:
         """Takes over the connection; `limit` in bytes is what may wait."""
@@ -50,6 +59,7 @@ class Outgoing:
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
         self.dropped = 0  # frames that did not fit
+        self.written = 0  # bytes that the pipe took
         self.closed = False  # the reader is gone
         os.set_blocking(self._fd, False)
 
@@ -90,12 +100,14 @@ class Outgoing:
 
     def _write(self, data: bytes) -> int:
         try:
-            return os.write(self._fd, data)
+            written = os.write(self._fd, data)
         except BlockingIOError:
             return 0
         except (BrokenPipeError, ConnectionResetError):
             self._drop_all()
             return 0
+        self.written += written
+        return written
 
     def _drop_all(self) -> None:
         self.closed = True

@@ -1,4 +1,4 @@
-"""CPU time and resident memory of processes, as the kernel counts them."""
+"""CPU time, resident memory and writes of processes, as the kernel counts them."""
 
 import os
 import subprocess
@@ -10,10 +10,11 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Of one process: seconds of CPU since its start, bytes resident now."""
+    """Of one process: seconds of CPU since its start, bytes resident now, bytes written."""
 
     cpu_seconds: float
     resident_bytes: int
+    written_bytes: int | None = None  # to files and pipes, no sockets; None where nobody counts
 
 
 def usage_of(pids: Iterable[int]) -> dict[int, Usage]:
@@ -33,7 +34,16 @@ def _from_proc(pid: int) -> Usage | None:
         return None
     ticks = int(fields[11]) + int(fields[12])
     pages = int(fields[21])
-    return Usage(ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE"))
+    seconds, resident = ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE")
+    return Usage(seconds, resident, _written_by(pid))
+
+
+def _written_by(pid: int) -> int | None:
+    try:
+        lines = Path(f"/proc/{pid}/io").read_text().splitlines()
+    except OSError:  # a kernel that does not count, or does not tell
+        return None
+    return next((int(line.split()[1]) for line in lines if line.startswith("wchar:")), None)
 
 
 def _from_ps(pid: int) -> Usage | None:
@@ -59,6 +69,6 @@ def age_us() -> int | None:
     return max(0, round((time.clock_gettime(time.CLOCK_BOOTTIME) - began) * 1e6))
 
 
-def bytes_on_disk(folder: Path) -> int:
-    """Of all files in a folder."""
-    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+def bytes_on_disk(folder: Path, name: str) -> int:
+    """Of a database of this name in a folder, and of the files that SQLite keeps beside it."""
+    return sum(path.stat().st_size for path in folder.glob(f"{name}.db*"))

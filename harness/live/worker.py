@@ -218,7 +218,7 @@ class Worker:
             ]
         if lines or executed or progress != self._told or self._has_returned:
             self._told = progress
-            self._control.send((protocol.TURN, tuple(progress), executed, lines))
+            self._control.send((protocol.TURN, tuple(progress), executed, lines, now()))
             self._watch_writing(self._control)
         if self._has_returned:
             self._has_returned = False
@@ -460,6 +460,10 @@ class Worker:
             case protocol.SLOTS:
                 slots = protocol.slots_to_plain(self._replica.slots(rest[1]))
                 self._answer((protocol.ANSWER, rest[0], slots))
+            case protocol.WRITTEN:
+                writers = (*self._writers.values(), *self._to_clients)
+                written = sum(writer.written for writer in writers)
+                self._answer((protocol.ANSWER, rest[0], written))
             case protocol.STOP:
                 self._running = False
 
