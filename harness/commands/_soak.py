@@ -11,6 +11,7 @@ from rich.console import Console
 
 from harness.check.verdict import Judgement, judge
 from harness.config import ClusterConfig
+from harness.console_watch import Watched
 from harness.live.benchmark import LoadedFleet
 
 CLIENTS = 100
@@ -33,13 +34,13 @@ class SoakRow:
 
 
 def run(
-    config: ClusterConfig, seconds: float, console: Console
+    config: ClusterConfig, seconds: float, console: Console, watched: Watched
 ) -> tuple[list[SoakRow], tuple[Judgement, ...]]:
-    """Soak a cluster for so long; prints a line per part."""
+    """Soak a cluster for so long, inside `watched`; prints a line per part."""
     fleet, rows = LoadedFleet(config, CLIENTS), list[SoakRow]()
     answered, passed = 0, 0.0
     console.print("soak      seconds  transfers     per s   p50 ms   p99 ms  resident MB  disk MB")
-    with fleet.running():
+    with fleet.running(), watched(fleet.fleet):
         fleet.go()
         for part in range(PARTS):
             window = fleet.measure(seconds / PARTS)

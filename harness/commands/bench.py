@@ -25,9 +25,11 @@ from harness.check.verdict import Judgement, overall
 from harness.commands import _soak as soak
 from harness.commands._soak import SoakRow
 from harness.config import DURABILITIES, NODES, ClusterConfig
+from harness.console_watch import View, Watched
 from harness.errors import HarnessError
 from harness.live import floor
 from harness.live.benchmark import LoadedFleet, Window, percentile
+from harness.table_cells import Heading
 
 _SHAPE = {"nodes": "replicas", "accounts": "accounts"}  # of a cluster, and how it is called
 RICH_ACCOUNT = 10**9  # so that no transfer fails for lack of balance
@@ -38,6 +40,7 @@ EXAMPLES = (
     ("--clients 100 --accounts 10,1000,100000", "against the number of accounts"),
     ("--failover 50 --clients 10", "how long nothing is committed when the leader is killed"),
     ("--soak 60", "does anything grow?"),
+    ("--clients 1000 --seconds 20 --watch", "see the replicas meanwhile"),
 )
 
 
@@ -56,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--failure", default="crash", choices=("crash", "disconnect"), help="how it fails [crash]")
     add("--soak", type=float, default=0, metavar="S", help="run S seconds, replicas failing, and "
         "watch memory, disk and latency")  # fmt: skip
+    add("--watch", action="store_true", help="show the replicas while they are measured")
     add("--seed", type=int, default=None, help="of transfers and time-outs [random]")
     add("--format", default="rich", choices=("rich", "json"), help="tables or one document [rich]")
 
@@ -90,9 +94,11 @@ def run(options: argparse.Namespace, console: Console) -> int:
     config = _config(options, nodes[0], accounts[0], seed)
     quiet = options.format == "json"
     say = Console(stderr=True) if quiet else console
+    view = View(say, options.watch)
     results: list[Result] = []
     columns = (TextColumn("{task.description}"), BarColumn())
     with Progress(*columns, console=say, transient=True) as progress:
+        watched = view.over(progress)
         hops = [] if options.no_floor else floor.four_hops(nodes[0])
         for shape in product(nodes, accounts):
             shaped = _config(options, *shape, seed)
@@ -100,13 +106,15 @@ def run(options: argparse.Namespace, console: Console) -> int:
                 what = f"{shape[0]} replicas, {shape[1]:,} accounts, {number:,} clients"
                 task = progress.add_task(what, total=options.seconds * 10)
                 results.append(
-                    _measure(options, shaped, number, lambda t=task: progress.advance(t))  # type: ignore[misc]
+                    _measure(options, shaped, number, lambda t=task: progress.advance(t), watched)  # type: ignore[misc]
                 )
                 progress.remove_task(task)
-        times, judged = _failover(options, config, progress) if options.failover else ([], ())
+        times, judged = (
+            _failover(options, config, progress, watched) if options.failover else ([], ())
+        )
     rows: list[SoakRow] = []
     if options.soak:
-        soaked = soak.run(config, options.soak, say)
+        soaked = soak.run(config, options.soak, say, view.over(lambda: Heading("soak")))
         rows, judged = soaked[0], (*judged, *soaked[1])
     document = _document(options, seed, hops, results, times)
     document["soak"] = [asdict(row) for row in rows]
@@ -143,7 +151,11 @@ def _config(options: argparse.Namespace, nodes: int, accounts: int, seed: int) -
 
 
 def _measure(
-    options: argparse.Namespace, config: ClusterConfig, clients: int, each: Callable[[], None]
+    options: argparse.Namespace,
+    config: ClusterConfig,
+    clients: int,
+    each: Callable[[], None],
+    watched: Watched,
 ) -> Result:
     bare = None
     if not options.no_floor:
@@ -153,7 +165,7 @@ def _measure(
                 clients, loads, options.seconds, options.durability, config.nodes, Path(folder)
             )
     fleet = LoadedFleet(config, clients, options.skew)
-    with fleet.running():
+    with fleet.running(), watched(fleet.fleet):
         fleet.go()
         fleet.sleep(options.warmup)
         before = fleet.bytes_on_disk()
@@ -165,13 +177,13 @@ def _measure(
 
 
 def _failover(
-    options: argparse.Namespace, config: ClusterConfig, progress: Progress
+    options: argparse.Namespace, config: ClusterConfig, progress: Progress, watched: Watched
 ) -> tuple[list[int], tuple[Judgement, ...]]:
     """Fail the leader again and again under the load of ten clients."""
     task = progress.add_task("failover", total=options.failover)
     fleet, random = LoadedFleet(replace(config, failure=options.failure), 10), Random(config.seed)
     times: list[int] = []
-    with fleet.running():
+    with fleet.running(), watched(fleet.fleet):
         fleet.go()
         fleet.sleep(options.warmup)
         for _ in range(options.failover):

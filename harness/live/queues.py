@@ -57,6 +57,11 @@ class Outgoing:
         """True while bytes wait for the pipe to take them."""
         return bool(self._waiting)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """That wait for the pipe to take them."""
+        return self._waiting_bytes
+
     def send(self, messages: Sequence[bytes]) -> None:
         """Put encoded messages on the queue as one frame; never blocks."""
         if self.closed:

@@ -30,7 +30,7 @@ from bank.settings import Settings
 from bank.status import Role
 from harness import kill_points, links, nemesis, wire
 from harness.driver import Liveness
-from harness.live import protocol
+from harness.live import gauges, protocol
 from harness.live.protocol import Progress
 from harness.live.queues import CLOSED, ControlEnd, Incoming, MalformedFrame, Outgoing
 from harness.live.storage import Storage, StorageError
@@ -475,6 +475,10 @@ class Worker:
             case protocol.SLOTS:
                 slots = protocol.slots_to_plain(self._replica.slots(rest[1]))
                 self._answer((protocol.ANSWER, rest[0], slots))
+            case protocol.GAUGES:
+                writers = (*self._writers.values(), *self._to_clients)
+                found = gauges.read(self._replica.log, self._selector, writers, now())
+                self._answer((protocol.GAUGES, tuple(found)))
             case protocol.STOP:
                 self._running = False
 
