@@ -48,11 +48,20 @@ class View:
         render = head.get_renderable if isinstance(head, Bars) else head
         if isinstance(head, Bars):
             head.stop()
+        width = self._console.width
+
+        def picture() -> RenderableType:
+            nonlocal width
+            before, width = width, self._console.width
+            if width < before:  # the lines drawn last are folded now: nobody knows where they begin
+                self._console.clear()
+            return watch_screen(render(), watcher.latest)
+
         fleet.watch = watcher.look
         try:
             with Live(
                 console=self._console,
-                get_renderable=lambda: watch_screen(render(), watcher.latest),
+                get_renderable=picture,
                 refresh_per_second=LOOKS_PER_SECOND,
                 transient=True,
                 redirect_stdout=False,

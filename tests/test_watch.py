@@ -263,6 +263,7 @@ def test_failed_and_hanging_replicas_block_nobody():
             cluster.apply(Fail(3, mode))
             wait_until(cluster, lambda wanted=liveness: now(3).liveness is wanted)
             assert now(3).event.text == liveness.value
+            assert not cluster.fleet.ask_gauges(3)
             cluster.apply(Recover(3))
             wait_until(cluster, lambda: now(3).liveness is LIVE and now(3).event.text != "crashed")
         hanging = cluster.fleet.handles[2].process.pid
@@ -347,6 +348,7 @@ def test_watching_a_file_ends_in_the_usual_tables(tmp_path):
     assert "○ crashed" in drawn and "leads (1, n1)" in drawn and "Slots/s" in drawn
     assert "Slots/s" not in after and "✓ valid" in after and "Set 1 of 1" in after
     assert after.count("Balance") == 1
+    assert after.count("\x1b[1A\x1b[2K") > 7, "the view is taken away line by line"
 
 
 def test_ctrl_c_leaves_a_clean_terminal_and_the_sets_that_ran(long_file):
@@ -358,6 +360,18 @@ def test_ctrl_c_leaves_a_clean_terminal_and_the_sets_that_ran(long_file):
     assert terminal.seen.count(HIDE) == terminal.seen.count(SHOW) == 1
     assert "Set 1 of 2" in after and "interrupted" in after and "Traceback" not in after
     assert "Set 2" not in after
+
+
+def test_a_terminal_that_gets_narrower_begins_a_fresh_screen(long_file):
+    with Terminal(long_file, "--watch", width=120) as terminal:
+        terminal.read_until("wait 20000 ms in step 1", "Last event")
+        assert "\x1b[2J" not in terminal.seen
+        fcntl.ioctl(terminal.ours, termios.TIOCSWINSZ, struct.pack("4H", 40, 60, 0, 0))
+        terminal.read_until("\x1b[2J")
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.end() == 130
+    _, *after = terminal.seen.split("\x1b[2J")
+    assert len(after) == 1 and "Slots/s" in after[0] and "Last event" not in after[0]
 
 
 def test_no_colour_where_none_is_wanted(tmp_path):
