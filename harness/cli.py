@@ -297,7 +297,8 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     with launch.cluster(settings, options.sim, options.data) as cluster:
         speaking.print(_opening(options, settings, file))
 
-        steps = not (options.format == "json" or options.no_step or options.watch or not sys.stdin)
+        runs_on = options.format == "json" or options.no_step or options.watch
+        steps = not runs_on and sys.stdin is not None
 
         def update_report() -> None:
             if steps or options.report is not None:

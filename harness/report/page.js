@@ -193,8 +193,7 @@
       let text = [m.kind, m.ballot, m.slots].filter(Boolean).join(" ");
       if (groupOf[m.kind] === "client" || m.text.includes("no-op")) text += ` ${m.text}`;
       if (text.length > letters) text = `${text.slice(0, letters - 1)}…`;
-      const fits = x[m.source] - 7 - text.length * LETTER > GUTTER - 8;  // else the times hide it
-      const left = fits && (!right || right < ends.length / 2);
+      const left = right < ends.length / 2 && x[m.source] - text.length * LETTER > GUTTER;
       const thing = {type: "message", m, ends, left, text, known, y: 0};
       shown.push(thing);
       yield {at: known ? m.sent : Math.min(...ends.map((e) => e.at)), rank: 4,
