@@ -18,18 +18,26 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 from json import dumps
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.text import Text
 
-from harness import answer_key, commands, launch, table_timing, table_verdict, testset
+from harness import (
+    answer_key,
+    commands,
+    launch,
+    table_timing,
+    table_verdict,
+    table_watch,
+    testset,
+)
 from harness.cases import CaseFile
 from harness.commands import Command
 from harness.config import DURABILITIES, FAILURES, NODES, ClusterConfig, Overrides
 from harness.console import Prompt
 from harness.console_lines import PipedLines, TerminalLines, complete
-from harness.console_view import ProgressLine
+from harness.console_view import ProgressLine, may_redraw
 from harness.errors import (
     EXIT_BUG,
     EXIT_INTERRUPTED,
@@ -45,6 +53,9 @@ from harness.table_answers import SIGNS
 from harness.table_cells import Parts, counted
 from harness.timing import Phase, Timing
 
+if TYPE_CHECKING:
+    from harness.console_watch import View
+
 EXIT_UNREAD = 141  # standard output was closed: what a shell reports for SIGPIPE
 PIPED_WIDTH = 80
 COLORS = ("auto", "always", "never")
@@ -57,6 +68,7 @@ EXAMPLES = (
     ("FILE --sim --seed 7", "simulated: in a moment, and the same every time"),
     ("FILE --write-expected", "write its answer key, which later runs check"),
     ("FILE --format json > out.json", "for other programs"),
+    ("FILE --watch --failure crash", "see the replicas while the sets run"),
     ("./simulate", "a file that is named like a command"),
 )
 FLAGS = ("nodes", "failure", "durability", "seed")  # keys of the configuration
@@ -241,6 +253,8 @@ def _file_parser() -> _Parser:
     add("--write-expected", action="store_true", help="write the answer key, and run nothing")
     add("--report", metavar="DIR", type=Path, help="write the results there, after every set: for "
         "people, build servers, Gradescope")  # fmt: skip
+    add("--watch", action="store_true", help="show the replicas while the sets run, then the "
+        "tables (implies --no-step)")  # fmt: skip
     add("--timing", action="store_true", help="say at the end what the seconds were spent on")
     add("--format", metavar="rich|json", type=_one_of(FORMATS), default="rich",
         help="tables, or one JSON document (implies --no-step)")  # fmt: skip
@@ -276,12 +290,14 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         return _write_key(options, settings, file, console)
     file = _with_key(options, settings, file)
     speaking = console if options.format == "rich" else _console(options.color, sys.stderr)
-    progress = ProgressLine(speaking, _may_redraw(speaking))
+    progress = ProgressLine(speaking, may_redraw(speaking))
+    view = _view(options, speaking)
     writer = Writer(options.report, file, settings, _repeat(arguments, settings))
     with launch.cluster(settings, options.sim, options.data) as cluster:
         speaking.print(_opening(options, settings, file))
 
-        steps = options.format == "rich" and not options.no_step and sys.stdin is not None
+        runs_on = options.format == "json" or options.no_step or options.watch
+        steps = not runs_on and sys.stdin is not None
 
         def update_report() -> None:
             if steps or options.report is not None:
@@ -301,11 +317,19 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         def report(path: Path | None) -> Path:
             return writer.write_now(path, runner, cluster)
 
+        name = file.name or Path(file.path).name
+
+        def head() -> RenderableType:
+            return table_watch.sets_head(progress.latest, runner.reports, name)
+
+        watched = view and view.over(head)(launch.fleet(cluster))
         prompt = Prompt(console, runner, cluster, settings, file, progress, again, report)
         if options.format == "json":
-            with progress.running():
+            with watched or progress.running():
                 while runner.remaining:
                     runner.run_next()
+        elif watched:
+            prompt.run_watched(watched)
         elif steps:
             prompt.step_through(_lines(console, settings))
         else:
@@ -324,6 +348,19 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     if verdict.exit_code:
         speaking.print(Text(f" repeat: {_repeat(arguments, settings)}"), soft_wrap=True)
     return verdict.exit_code
+
+
+def _view(options: argparse.Namespace, console: Console) -> "View | None":
+    """Where to watch what happens; only then the processes' code is needed before they start."""
+    if not options.watch:
+        return None
+    if options.sim:
+        raise HarnessError(
+            "--watch: a simulated run is over in a moment, leave out --watch or --sim"
+        )
+    from harness.console_watch import View
+
+    return View(console, wanted=True)
 
 
 def _write_key(
@@ -394,7 +431,7 @@ def _lines(console: Console, settings: ClusterConfig) -> PipedLines | TerminalLi
         return complete(settings, before, word)
 
     errors = None if sys.stdout.isatty() else _console("auto", sys.stderr)
-    return TerminalLines(offer, _may_redraw(console) and not console.no_color, errors)
+    return TerminalLines(offer, may_redraw(console) and not console.no_color, errors)
 
 
 # ---- streams -----------------------------------------------------------------------------------
@@ -421,10 +458,6 @@ def _console(color: str, stream: TextIO) -> Console:
     return _Console(
         file=stream, width=width, highlight=False, markup=False, emoji=False, **switches[color]
     )
-
-
-def _may_redraw(console: Console) -> bool:
-    return console.file.isatty() and not console.is_dumb_terminal
 
 
 def _degrade_signs(stream: TextIO | Any) -> None:

@@ -5,6 +5,7 @@ lines is the business of `console_lines`, what tables say that of `table_answers
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -115,12 +116,26 @@ class Prompt:
 
     def run_next(self) -> None:
         """Run the next set and print it."""
-        before = self._config.balances()
-        if self._runner.reports:
-            before = tables.live_majority(self._runner.reports[-1].views) or before
         with self._progress.running():
-            report = self._runner.run_next()
-        self._console.print(tables.set_screen(report, self._config.failure, before))
+            self._runner.run_next()
+        self._print(len(self._runner.reports) - 1)
+
+    def run_watched(self, watched: AbstractContextManager[None]) -> None:
+        """Run every set in this context, then print those that ran, whatever ended it."""
+        try:
+            with watched:
+                while self._runner.remaining:
+                    self._runner.run_next()
+        finally:
+            for at in range(len(self._runner.reports)):
+                self._print(at)
+
+    def _print(self, at: int) -> None:
+        """The tables of one set."""
+        reports, before = self._runner.reports, self._config.balances()
+        if at:
+            before = tables.live_majority(reports[at - 1].views) or before
+        self._console.print(tables.set_screen(reports[at], self._config.failure, before))
         self._console.print()
 
     def prompt_text(self) -> str:

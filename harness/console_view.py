@@ -13,21 +13,26 @@ from harness.runner import Progress
 REFRESHES_PER_SECOND = 8
 
 
+def may_redraw(console: Console) -> bool:
+    """Lines can be drawn again here: a terminal that obeys control codes, whatever --color says."""
+    return console.file.isatty() and not console.is_dumb_terminal
+
+
 class ProgressLine:
     """A line about the running set that vanishes when the set is done; on terminals only."""
 
     def __init__(self, console: Console, enabled: bool) -> None:
         self._console, self._enabled = console, enabled
-        self._latest: Progress | None = None
+        self.latest: Progress | None = None
 
     def show(self, progress: Progress) -> None:
         """The runner tells how it stands; drawn at the next refresh."""
-        self._latest = progress
+        self.latest = progress
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Show the line while the body runs."""
-        self._latest = None
+        self.latest = None
         if not self._enabled:
             yield
             return
@@ -42,4 +47,4 @@ class ProgressLine:
             yield
 
     def _render(self) -> RenderableType:
-        return Text() if self._latest is None else tables.progress_line(self._latest)
+        return Text() if self.latest is None else tables.progress_line(self.latest)

@@ -9,11 +9,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness import config
 from harness.config import ClusterConfig, Overrides
 from harness.driver import Cluster
 from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.live.fleet import Fleet
 
 SEEDS = 1_000_000  # drawn ones are below, short enough to be typed again
 
@@ -69,6 +73,14 @@ def _live(settings: ClusterConfig, data: Path | None) -> Cluster:
     from harness.live.cluster import LiveCluster
 
     return LiveCluster(settings, data)
+
+
+def fleet(cluster: Cluster) -> "Fleet":
+    """The processes of a cluster that is not simulated."""
+    from harness.live.cluster import LiveCluster
+
+    assert isinstance(cluster, LiveCluster)
+    return cluster.fleet
 
 
 def program_us() -> int | None:

@@ -17,6 +17,7 @@ from harness.errors import EXIT_MACHINE, HarnessError
 from harness.history import Operation
 from harness.nemesis import Fail, FailLeader, Recover
 from harness.runner import Performance, Progress, SetReport, StepReport
+from harness.snapshot import Event, ReplicaNow, Snapshot
 
 CHECKS = ("agreement", "conservation", "exactly_once", "linearizable", "progress")
 LIVE, GONE, DEAD = Liveness.LIVE, Liveness.DISCONNECTED, Liveness.CRASHED
@@ -186,6 +187,36 @@ def graded() -> SetReport:
         ),
         expectations=tuple(met),
         points=2.5,
+    )
+
+
+def snapshot() -> Snapshot:
+    """Everything that can be seen of replicas at once, with figures of a benchmark."""
+    old, new = Ballot(11, 1), Ballot(12, 2)
+    busy = tuple(map(float, (0, 900, 12_000, 31_000, 64_000, 88_011, 70_500, 0, 12_400)))
+    lost = Event(8_000_000, 1, "paused")
+    leads = Event(8_300_000, 2, "leads (12, n2)")
+    stands = Event(8_100_000, 2, "stands for leader")
+    follows = Event(8_400_000, 4, "follows (12, n2)")
+    dead = Event(4_000_000, 3, "crashed")
+    away = (*busy[:4], None, None, None, None, None)
+    leader, backup = Role.LEADER, Role.FOLLOWER
+    return Snapshot(
+        at=9_000_000,
+        replicas=(
+            ReplicaNow(
+                1, Liveness.PAUSED, leader, old, True, True, 0, 9_871, 9_871, 7, 0, away, lost
+            ),
+            ReplicaNow(
+                2, LIVE, leader, new, True, False, 200_000, 98_720, 98_720, 598_000, 3, busy, leads
+            ),
+            ReplicaNow(3, DEAD, backup, old, False, False, 0, 120, 100, 7, 0, (), dead),
+            ReplicaNow(4, LIVE, backup, new, True, False, 0, 98_000, 97_000, 0, 0, busy, follows),
+            ReplicaNow(5, LIVE, backup, old, False, False, 2_600_000),
+        ),
+        events=(dead, lost, stands, leads, follows),
+        cut=4,
+        faulty=2,
     )
 
 

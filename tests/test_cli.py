@@ -21,6 +21,7 @@ from screen_fakes import (
     troubled,
 )
 
+from harness import __main__ as entry
 from harness import cli, commands, launch
 from harness.check.verdict import Judgement, Verdict
 
@@ -458,3 +459,20 @@ def test_the_entry_points_import_nothing_heavy():
     code = "import sys, run, harness.__main__; print({'rich', 'harness.cli'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("missing", ["rich", "yaml"])
+def test_without_its_environment_it_says_what_to_type(missing):
+    """Whoever forgot the environment gets one line."""
+    code = f"import sys; sys.modules[{missing!r}] = None; import run, runpy; "
+    code += "sys.argv = ['run.py', 'x.csv']; runpy.run_path('run.py', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 4 and "Traceback" not in done.stderr
+    assert f"the package {missing} is not installed" in done.stderr
+    assert ".venv/bin/pip install -e ." in done.stderr
+
+
+def test_an_old_python_is_told(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "version_info", (3, 9, 2))
+    assert entry.main() == 4
+    assert "this is Python 3.9, expected 3.11 or newer" in capsys.readouterr().err

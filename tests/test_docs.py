@@ -1,24 +1,43 @@
 """Every command in the documents works as it stands: long ones are run with smaller numbers.
 
 A document's commands run in order in one folder with copies of the sample files, as a reader would
-type them. A line that is meant to end otherwise says so: `# exits with 1`.
+type them. A line that is meant to end otherwise says so: `# exits with 1`. What is typed at the
+prompt is run as well, in the set in which the text says it.
 """
 
+import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from reference import PAGE, page
 
+from harness.console_lines import WORDS, parse
+
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "testsets" / "README.md", *ROOT.glob("docs/*.md")])
 FENCE = re.compile(r"^```[a-z]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-INLINE = re.compile(r"`(python run\.py [^`]*)`")
+INLINE = re.compile(r"`((?:python run\.py|pytest|paxbank) [^`]*)`")
 PLACEHOLDER = re.compile(r"\b[A-Z]{2,}\b|\[|…")  # FILE, DIR, [--no-step]: a form, no command
-COMMAND = re.compile(r"^(?:printf .*\| )?python run\.py .*$", re.MULTILINE)
+COMMAND = re.compile(
+    r"^(?: *- run: | +- )?((?:printf .*\| )?(?:python run\.py|paxbank|pytest|grep) .*)$",
+    re.MULTILINE,
+)
+# Other lines that a reader may type, and why they are not run here.
+NOT_RUN = {
+    "python3 -m venv .venv && ": "makes an environment, and needs the network",
+    "pip install": "needs the network",
+    "python3 -m venv /autograder": "the script of Gradescope: test_grade runs it",
+    "/autograder/venv/bin/": "the same",
+    "python -m tests.": "in a checkout; other tests hold what it writes against the code",
+    "python -m pytest": "tells what happens in other projects",
+}
+TYPED = re.compile(r"^(?: *- run: | +- )?((?:\S*/)?(?:python3?|pip|pytest|paxbank|git|grep) .*)$")
 ENDING = re.compile(r"\s+# exits with (\d+)$")
 # What makes a long command short, without making it another one.
 SMALLER = (
@@ -32,12 +51,14 @@ SMALLER = (
     (r"--clients [\d,]+", "--clients 1,10"),
     (r"--accounts [\d,]+", "--accounts 10,100"),
     (r"bench(.*) --nodes [\d,]+", r"bench\1 --nodes 3,5"),
+    (r"grade testsets/\*\.csv", "grade testsets/agreement.csv"),
+    (r"pytest testsets/$", "pytest testsets/agreement.csv"),
 )
 
 
 def commands(path: Path) -> list[str]:
     text = path.read_text("utf-8")
-    fenced = [line for block in FENCE.findall(text) for line in COMMAND.findall(block)]
+    fenced = [line.strip() for block in FENCE.findall(text) for line in COMMAND.findall(block)]
     inline = [line.replace("\n", " ") for line in INLINE.findall(FENCE.sub("", text))]
     return [
         line
@@ -53,8 +74,10 @@ def smaller(command: str) -> str:
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """What a clone looks like to whoever types commands in it."""
+def folder(tmp_path, monkeypatch):
+    """What a clone looks like to whoever types commands in it, in the environment of this test."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     (tmp_path / "run.py").symlink_to(ROOT / "run.py")
     shutil.copytree(ROOT / "testsets", tmp_path / "testsets")
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
@@ -64,6 +87,8 @@ def folder(tmp_path):
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_command_of_a_document_works(path, folder):
     for line in commands(path):
+        if line.startswith(("paxbank", "pytest")) and not INSTALLED:
+            continue  # only on the path here
         ending = ENDING.search(line)
         command = smaller(ENDING.sub("", line)).replace("python run.py", f"{sys.executable} run.py")
         done = subprocess.run(
@@ -76,6 +101,98 @@ def test_every_command_of_a_document_works(path, folder):
         )
         expected = int(ending[1]) if ending else 0
         assert done.returncode == expected, f"{line}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_what_can_be_typed_is_run_or_said_not_to_be(path):
+    text = path.read_text("utf-8")
+    lines = [line for block in FENCE.findall(text) for line in block.splitlines()]
+    spans = re.findall(r"`([^`\n]+)`", FENCE.sub("", text))
+    known = commands(path)
+    for line in (found[1] for found in map(TYPED.match, (*lines, *spans)) if found):
+        is_form = PLACEHOLDER.search(re.sub(r"'[^']*'|\S*\.\w+", "", line))
+        is_form = is_form or line == "python run.py"
+        assert line in known or is_form or line.startswith(tuple(NOT_RUN)), f"{path}: {line}"
+
+
+INSTALLED = bool(metadata.entry_points(group="pytest11", name="paxbank"))
+NAMES = {word.name.lower() for word in WORDS}
+# Either leads to a set, or is code.
+GUIDE = re.compile(r"Press Enter for set (\d+)|\b[Ii]n set (\d+)|\bSet (\d+) has|`([^`]+)`")
+
+
+def guided(text):
+    """The file that a text runs, and what it says to type at the prompt, in its set."""
+    (file,) = set(re.findall(r"python run\.py ([^\s`]+)", text))
+    lines, at = [], 1
+    for *numbers, code in GUIDE.findall(FENCE.sub("", text)):
+        if number := "".join(numbers):
+            lines += ["next"] * (int(number) - at)
+            at = max(at, int(number))
+        elif code.split()[0].lower() in NAMES:
+            lines.append(code.replace("\n", " "))
+    return file, lines
+
+
+def walks():
+    tutorial = (ROOT / "docs" / "tutorial.md").read_text("utf-8")
+    readme = (ROOT / "README.md").read_text("utf-8")
+    yield readme.partition("## Five minutes")[2].partition("\nThen try")[0]
+    yield from re.findall(r"^## \d\. .*?(?=^## )", tutorial, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("text", list(walks()), ids=lambda text: text.strip().splitlines()[0][:30])
+def test_what_a_walk_types_at_the_prompt_is_obeyed(text, folder):
+    file, lines = guided(text)
+    assert len(lines) > 1
+    done = subprocess.run(
+        [sys.executable, "run.py", file, "--sim", "--seed", "7", "--color", "always"],
+        cwd=folder,
+        input="\n".join(lines),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    refused = re.findall(r"^\x1b\[1;31m (?!✗).*$", done.stdout, re.MULTILINE)  # in red, no sign
+    assert not refused, f"{lines}: {refused}"
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/reading-a-report.md", "testsets/README.md"])
+def test_commands_of_the_prompt_are_written_as_they_are_typed(name):
+    for code in re.findall(r"`([^`\n]+)`", FENCE.sub("", (ROOT / name).read_text("utf-8"))):
+        if code.split()[0].lower() in NAMES and " " in code:
+            parse(code)
+
+
+def test_the_bug_to_practise_on_is_found_as_the_page_says(tmp_path):
+    """In a copy, since it breaks the protocol."""
+    text = (ROOT / "docs" / "debugging-a-seed.md").read_text("utf-8")
+    old, new = re.search(r"```diff\n-(.*)\n\+(.*)\n```", text).groups()
+    for package in ("bank", "harness"):
+        shutil.copytree(ROOT / package, tmp_path / package)
+    shutil.copy(ROOT / "run.py", tmp_path)
+    broken = tmp_path / "bank" / "quorum.py"
+    source = broken.read_text("utf-8")
+    assert source.count(old) == 1
+    broken.write_text(source.replace(old, new), "utf-8")
+
+    def simulate(words):
+        command = [sys.executable, "run.py", "simulate", *shlex.split(words)]
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        return subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, timeout=120, env=environment
+        )
+
+    found = simulate("--seeds 0:10")
+    assert found.returncode == 1
+    for line in re.findall(r"^(?:✗ seed|  repeat with).*$", text, re.MULTILINE):
+        assert line.rstrip(" …") in found.stdout
+    trace = simulate("--seeds 1 --trace").stdout.splitlines()
+    shown = re.findall(r"^ +[\d.]+ │.*$", text, re.MULTILINE)
+    places = [next(i for i, one in enumerate(trace) if one.startswith(line)) for line in shown]
+    assert places[1] == places[0] + 1
+    assert 120 < len(trace) - places[1] < 160, "the page says how far above the violation that is"
 
 
 def test_commands_are_found():

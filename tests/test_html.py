@@ -300,6 +300,39 @@ def test_filters_by_set_replica_kind_and_text(drawn, written):
     assert bands == len(written[1])
 
 
+HIDDEN_BY_TIMES = """(() => {
+  const cut = document.querySelector('#view .gutter rect').getBoundingClientRect().right;
+  return [...document.querySelectorAll('#view .m text, #view .step text')]
+    .map((t) => [t.textContent, t.getBoundingClientRect()])
+    .filter(([, box]) => box.left < cut - 8).map(([words]) => words);
+})()"""
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_label_is_hidden_by_the_times_and_nothing_scrolls_by_a_hair(
+    chromium, tmp_path_factory, width
+):
+    path = ROOT / "testsets" / "no_quorum_and_recovery.csv"
+    page_, _ = simulate(tmp_path_factory.mktemp("carried"), path)
+    window = chromium.open(page_, width)
+    window.resize(width, 1400, phone=width < 600)
+    window.wait(f"{SHOWN}.length > 1")
+    choose(window, -1)
+    window.wait(f"{VIEW}.scrollHeight > 3000")
+    tall = window.run(f"{VIEW}.scrollHeight")
+    for part in range(8):
+        window.run(f"{VIEW}.scrollTop = {part / 8 * tall}")
+        window.run(
+            "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        )
+        assert window.run(HIDDEN_BY_TIMES) == []
+    assert window.run("document.documentElement.scrollWidth") <= width
+    if width > 1000:
+        frame = "document.querySelector('.timeline').parentElement"
+        assert window.run(f"{frame}.scrollWidth - {frame}.clientWidth") == 0
+
+
 @needs_browser
 def test_light_and_dark(drawn):
     paper = f"getComputedStyle({VIEW}).backgroundColor"

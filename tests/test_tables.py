@@ -29,13 +29,14 @@ from screen_fakes import (
     progress,
     render,
     set_six,
+    snapshot,
     troubled,
     view,
 )
 from test_story import made_up
 
 from bank.status import Role, SlotMark, SlotStatus
-from harness import table_answers, table_verdict, tables
+from harness import table_answers, table_verdict, table_watch, tables
 from harness.check.verdict import Verdict
 from harness.console_lines import WORDS, listed_words, word_named
 from harness.driver import TraceLine
@@ -95,7 +96,16 @@ def stories() -> RenderableType:
     return Group(*(line for part in made_up() for line in (part, Text())))
 
 
+def watched() -> RenderableType:
+    runner = FakeRunner([troubled(), set_six(), set_six()])
+    for _ in range(3):
+        runner.run_next()
+    head = table_watch.sets_head(progress(set_six()), runner.reports, "ten-sets.csv")
+    return table_watch.watch_screen(head, snapshot())
+
+
 GOLDENS = {
+    "watched": watched,
     "set_six": lambda: screen(set_six()),
     "troubled": lambda: screen(troubled()),
     "graded": graded_screen,

@@ -16,6 +16,7 @@ from rich.text import Text
 from harness.check.verdict import Judgement
 from harness.commands._histogram import Histograms
 from harness.config import ClusterConfig
+from harness.console_watch import Watched
 from harness.live.benchmark import LoadedFleet
 from harness.live.load import bucket_of
 from harness.live.outage import Outage
@@ -54,12 +55,17 @@ class Failovers:
 
 
 def run(
-    config: ClusterConfig, clients: int, times: int, warmup: float, each: Callable[[], None]
+    config: ClusterConfig,
+    clients: int,
+    times: int,
+    warmup: float,
+    each: Callable[[], None],
+    watched: Watched,
 ) -> Failovers:
     """Fail the leader so many times in `config.failure` mode; `each` is called after each."""
     fleet, random = LoadedFleet(config, clients), Random(config.seed)
     outages: list[Outage] = []
-    with fleet.running():
+    with fleet.running(), watched(fleet.fleet):
         fleet.go()
         fleet.sleep(warmup)
         for _ in range(times):

@@ -16,6 +16,7 @@ from rich.text import Text
 from harness.check.verdict import Judgement, judge
 from harness.commands._histogram import bars
 from harness.config import ClusterConfig
+from harness.console_watch import Watched
 from harness.errors import HarnessError
 from harness.live.benchmark import LoadedFleet, Window
 from harness.table_cells import BAD, GOOD, STRONG, Column, Grid, cell
@@ -90,11 +91,11 @@ class Soaked:
     judgements: tuple[Judgement, ...]
 
 
-def run(config: ClusterConfig, wanted: Length, console: Console) -> Soaked:
-    """Soak a cluster for so long; prints a line per part, and at the end what became of it."""
+def run(config: ClusterConfig, wanted: Length, console: Console, watched: Watched) -> Soaked:
+    """Soak a cluster for so long, inside `watched`; a line per part, then what became of it."""
     fleet, rows = LoadedFleet(config, CLIENTS), list[SoakRow]()
     console.print(_line(_HEADS, STRONG))
-    with fleet.running():
+    with fleet.running(), watched(fleet.fleet):
         fleet.go()
         fleet.sleep(LEAST_SECONDS)
         while (seconds := _next_part(wanted, rows)) is not None:

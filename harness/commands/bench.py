@@ -26,10 +26,11 @@ from harness.commands import _soak as soak
 from harness.commands._bench_results import Pair, Result
 from harness.commands._bench_tables import bench_tables
 from harness.config import DURABILITIES, NODES, ClusterConfig
+from harness.console_watch import View, Watched
 from harness.errors import HarnessError
 from harness.live import floor
 from harness.live.benchmark import LoadedFleet
-from harness.table_cells import BAD, counted
+from harness.table_cells import BAD, Heading, counted
 
 RICH_ACCOUNT = 10**9  # so that no transfer fails for lack of balance
 CLIENTS = "1,10,100,1000"
@@ -45,6 +46,7 @@ EXAMPLES = (
     ("--failover 20 --failure disconnect", "the same when it falls silent"),
     ("--soak 60", "does anything grow in a minute?"),
     ("--soak 5M", "does anything grow in five million transfers?"),
+    ("--clients 1000 --seconds 20 --watch", "see the replicas meanwhile"),
 )
 
 
@@ -67,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--failure", default="crash", choices=("crash", "disconnect"), help="how it fails [crash]")
     add("--soak", metavar="T", help="run T seconds (60) or transfers (500k, 5M), replicas failing, "
         "and watch memory, disk and latency")  # fmt: skip
+    add("--watch", action="store_true", help="show the replicas while they are measured")
     add("--seed", type=int, default=None, help="of transfers and time-outs [random]")
     add("--format", default="rich", choices=("rich", "json"), help="tables or one document [rich]")
 
@@ -91,13 +94,15 @@ def run(options: argparse.Namespace, console: Console) -> int:
 
     quiet = options.format == "json"
     say = Console(stderr=True) if quiet else console
+    view = View(say, options.watch)
     hops, results, failovers, soaked = list[int](), list[Result](), None, None
     columns = (TextColumn("{task.description}"), BarColumn())
     with Progress(*columns, console=say, transient=True, disable=not say.is_terminal) as progress:
+        watched = view.over(progress)
         if clients:
-            hops, results = _measure_all(options, configs, clients, progress)
+            hops, results = _measure_all(options, configs, clients, progress, watched)
         if options.failover:
-            failovers = _failover(options, configs[0], clients, progress)
+            failovers = _failover(options, configs[0], clients, progress, watched)
     if not quiet and results:
         for table in bench_tables(options.durability, hops, results):
             console.print(table)
@@ -105,7 +110,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         for table in failover.tables(failovers):
             console.print(table)
     if length is not None:
-        soaked = soak.run(configs[0], length, say)
+        soaked = soak.run(configs[0], length, say, view.over(lambda: Heading("soak")))
     if quiet:
         console.print_json(
             json.dumps(_document(options, seed, shapes, hops, results, failovers, soaked))
@@ -164,6 +169,7 @@ def _measure_all(
     configs: Sequence[ClusterConfig],
     clients: Sequence[int],
     progress: Progress,
+    watched: Watched,
 ) -> tuple[list[int], list[Result]]:
     """The bare four hops of all runs in µs, sorted, and the results in the order of the lists."""
     rows = list(product(configs, clients))
@@ -181,7 +187,9 @@ def _measure_all(
             progress.update(task, description=what)
             is_floor_first = (turn + at) % 2 == 0
             pairs[at].append(
-                _pair(options, config, number, is_floor_first, lambda: progress.advance(task))
+                _pair(
+                    options, config, number, is_floor_first, lambda: progress.advance(task), watched
+                )
             )
     progress.remove_task(task)
     return sorted(hops), [
@@ -196,6 +204,7 @@ def _pair(
     clients: int,
     is_floor_first: bool,
     each: Callable[[], None],
+    watched: Watched,
 ) -> Pair:
     def bare() -> floor.FloorFigures | None:
         if not options.floor:
@@ -204,7 +213,7 @@ def _pair(
 
     before = bare() if is_floor_first else None
     fleet = LoadedFleet(config, clients, options.skew)
-    with fleet.running():
+    with fleet.running(), watched(fleet.fleet):
         fleet.go()
         fleet.sleep(options.warmup)
         held = sum(fleet.bytes_on_disk().values())
@@ -219,12 +228,13 @@ def _failover(
     config: ClusterConfig,
     clients: Sequence[int],
     progress: Progress,
+    watched: Watched,
 ) -> failover.Failovers:
     task = progress.add_task(f"{options.failover} leaders fail", total=options.failover)
     load = clients[0] if clients else failover.CLIENTS
     config = replace(config, failure=options.failure)
     found = failover.run(
-        config, load, options.failover, options.warmup, lambda: progress.advance(task)
+        config, load, options.failover, options.warmup, lambda: progress.advance(task), watched
     )
     progress.remove_task(task)
     return found

@@ -9,6 +9,7 @@ be equal.
 import argparse
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from random import Random
 
@@ -31,6 +32,7 @@ from harness.check.replay import replay
 from harness.check.sessions import exactly_once
 from harness.check.verdict import Judgement, Verdict, judge, overall
 from harness.config import FAILURES, NODES, ClusterConfig
+from harness.console_watch import View, Watched
 from harness.driver import CommitLog, Liveness
 from harness.errors import HarnessError
 from harness.history import Operation
@@ -46,6 +48,7 @@ SETTLED_US = 400_000  # longer than any time-out
 EXAMPLES = (
     ("--kills 100", "a hundred faults of all kinds"),
     ("--modes crash --durability power --seed 7", "SIGKILL only, every vote fsynced"),
+    ("--kills 100 --watch", "see who leads, follows and fails meanwhile"),
     ("--kills 20 --history history.jsonl", "save what clients saw, for `check`"),
 )
 
@@ -67,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--history", type=Path, metavar="FILE", help="save what clients saw, for `check`"
     )
+    parser.add_argument("--watch", action="store_true", help="show the replicas meanwhile")
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
@@ -79,6 +83,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         raise HarnessError(f"--kills: {options.kills}: expected a number from 0 on")
     if options.history is not None and not options.history.parent.is_dir():
         raise HarnessError(f"--history: {options.history.parent}: expected a folder that exists")
+    view = View(console, options.watch)
     seed = Random().randrange(2**31) if options.seed is None else options.seed
     console.print(f"torture: seed {seed}, {options.kills} faults of {', '.join(modes)}")
     config = ClusterConfig(
@@ -93,7 +98,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
     columns = (TextColumn("{task.description}"), TextColumn("{task.completed}/{task.total}"))
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
         task = progress.add_task("faults", total=options.kills)
-        judgements = torture.run(lambda done: progress.update(task, completed=done))
+        judgements = torture.run(
+            lambda done: progress.update(task, completed=done),
+            view.over(progress),
+        )
     console.print(torture.table())
     if options.history is not None:
         torture.save_history(options.history)
@@ -133,17 +141,23 @@ class Torture:
         self._slots = 0
         self._log = CommitLog()
 
-    def run(self, on_fault: Callable[[int], None]) -> tuple[Judgement, ...]:
-        """The whole run on a cluster of its own; calls `on_fault(count)` after each fault."""
+    def run(
+        self, on_fault: Callable[[int], None], watched: Watched = lambda fleet: nullcontext()
+    ) -> tuple[Judgement, ...]:
+        """The whole run on a cluster of its own; calls `on_fault(count)` after each fault.
+
+        It is under load inside `watched`.
+        """
         cluster = LiveCluster(self._config)
         started = time.monotonic()
         try:
             cluster.start()
             cluster.set_clients_running(True)
-            for count in range(self._faults):
-                self._one_fault(cluster)
-                on_fault(count + 1)
-            self._settle(cluster)
+            with watched(cluster.fleet):
+                for count in range(self._faults):
+                    self._one_fault(cluster)
+                    on_fault(count + 1)
+                self._settle(cluster)
             judgements = self._judge(cluster)
         finally:
             cluster.stop()

@@ -22,7 +22,7 @@ from harness.errors import EXIT_MACHINE, HarnessError
 from harness.links import Links
 from harness.live import load as load_process
 from harness.live import process, protocol, worker
-from harness.live.protocol import Progress
+from harness.live.protocol import Gauges, Progress
 from harness.live.queues import ControlEnd, Incoming, MalformedFrame, Outgoing, framed
 from harness.nemesis import Heal, LinkFault
 from harness.tracing import liveness_note
@@ -30,6 +30,7 @@ from harness.tracing import liveness_note
 ANSWER_SECONDS = 20.0  # a live process that says nothing for so long is the machine's trouble
 STOP_SECONDS = 1.0  # to end in good order, before SIGKILL
 NEVER_LED = Progress(Role.FOLLOWER.value, (0, 0), False, 0)
+CAN_ANSWER = (Liveness.LIVE, Liveness.DISCONNECTED)
 
 
 class Listener(Protocol):
@@ -58,6 +59,7 @@ class Handle:
     liveness: Liveness = Liveness.CRASHED
     progress: Progress = NEVER_LED
     told_at: int = 0  # when that was so, by the clock of all processes
+    gauges: Gauges | None = None  # that this incarnation told last; only when asked
     was_leader: bool = False
     trouble: str | None = None
     halted: bool = False  # by itself, because of a contradiction
@@ -100,6 +102,8 @@ class Fleet:
         """`files` holds each replica's database, None keeps nothing; `resumed` starts from them."""
         self.handles = {r: Handle(r) for r in range(1, config.nodes + 1)}
         self.loads: list[LoadHandle] = []
+        # Called before each wait with its end; says when to wake up at the latest.
+        self.watch: Callable[[int], int] | None = None
         self._links = Links()
         self._config = config
         self._files = files
@@ -159,6 +163,11 @@ class Fleet:
                 self._selector.unregister(control)
 
         self._selector.register(control, selectors.EVENT_READ, read)
+
+    @property
+    def links(self) -> Links:
+        """Their faults, as they are now."""
+        return self._links
 
     def pids(self) -> dict[str, int]:
         """Process ids by name, of those that run."""
@@ -231,7 +240,7 @@ class Fleet:
         handle.is_ready, handle.trouble, handle.was_leader = False, None, False
         handle.armed = None
         handle.confirmed = True  # a start is confirmed by READY
-        handle.progress = NEVER_LED
+        handle.progress, handle.gauges = NEVER_LED, None
         handle.liveness = Liveness.LIVE
         self._watch(handle)
 
@@ -300,6 +309,8 @@ class Fleet:
 
     def pump(self, until: int) -> None:
         """Wait for the next thing to happen, at most until that time, and take all that did."""
+        if self.watch is not None:
+            until = self.watch(until)
         timeout = max(0.0, (until - worker.now()) / 1e6)
         for key, events in self._selector.select(timeout):
             if events & selectors.EVENT_READ and key.fd in self._selector.get_map():
@@ -375,6 +386,8 @@ class Fleet:
                 handle.confirmed = True
             case protocol.ANSWER:
                 handle.answers[rest[0]] = rest[1]
+            case protocol.GAUGES:
+                handle.gauges = Gauges(*rest[0])
             case protocol.DAMAGED:
                 self._replace_queue(handle, *rest)
             case protocol.HALTED | protocol.FAILED:
@@ -477,6 +490,15 @@ class Fleet:
         if handle.liveness is Liveness.LIVE and handle.control is not None:
             handle.control.send(value)
 
+    def ask_gauges(self, replica: ReplicaId) -> bool:
+        """Ask a replica how it is and wait for nothing; False when it cannot be asked."""
+        handle = self.handles[replica]
+        if handle.control is None or handle.liveness not in CAN_ANSWER:
+            return False
+        handle.control.send((protocol.GAUGES,))
+        self._watch_writing(handle.control)
+        return True
+
     def ask(self, word: str, *arguments: Any, only: ReplicaId | None = None) -> dict[Any, Any]:
         """Ask every process that can answer, or one of them; answers by replica."""
         self._ticket += 1
@@ -484,9 +506,7 @@ class Fleet:
         asked = [
             h
             for h in self.handles.values()
-            if h.control is not None
-            and h.liveness in (Liveness.LIVE, Liveness.DISCONNECTED)
-            and only in (None, h.replica)
+            if h.control is not None and h.liveness in CAN_ANSWER and only in (None, h.replica)
         ]
         for handle in asked:
             assert handle.control is not None

@@ -14,12 +14,14 @@ Values are plain tuples whose first item is one of the words below. To the worke
     (WRITTEN, ticket)              how many bytes it put on its queues, this one not counted
     (STATUS, ticket) / (SLOTS, ticket, slots)
                                    these five are answered with (ANSWER, ticket, value)
+    (GAUGES,)                      how is it? (GAUGES, values), for whom nobody waits
     (STOP,)                        end in good order
 
 To the harness:
 
     (READY,)                       recovered from disk and about to take part
     (TURN, progress, executed, lines, at)   something happened in this turn, which ended then
+    (GAUGES, gauges)                    an answer, as of now
     (DAMAGED, replica, incarnation)     the queue from this replica held a malformed frame and ended
     (HALTED, reason) / (FAILED, reason) the replica, or its machine, gave up; the process ends
 """
@@ -33,6 +35,7 @@ PEER, SEEK, ARM, LINKS = "peer", "seek", "arm", "links"
 READING, WRITING, DAMAGED = "reading", "writing", "damaged"
 DISCONNECT, RECONNECT, RESUMED = "disconnect", "reconnect", "resumed"
 STATUS, SLOTS, WRITTEN, STOP = "status", "slots", "written", "stop"
+GAUGES = "gauges"
 READY, TURN, CONFIRMED, ANSWER = "ready", "turn", "confirmed", "answer"
 HALTED, FAILED = "halted", "failed"
 
@@ -44,6 +47,17 @@ class Progress(NamedTuple):
     ballot: tuple[int, int]  # that it leads or follows
     answered: bool  # a leader: by a quorum
     executed_upto: int
+
+
+class Gauges(NamedTuple):
+    """How a replica is, for who watches it: what is too much to be told at all times."""
+
+    at: int  # microseconds of the clock that all processes share
+    committed_upto: int
+    executed_upto: int
+    unread_bytes: int  # arrived in its queues and not read yet
+    unsent_bytes: int  # waiting for full pipes to take them
+    dropped: int  # frames that did not even find room to wait, in the queues it has now
 
 
 def status_to_plain(status: ReplicaStatus) -> tuple[Any, ...]:

@@ -72,6 +72,11 @@ class Outgoing:
         """True while bytes wait for the pipe to take them."""
         return bool(self._waiting)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """That wait for the pipe to take them."""
+        return self._waiting_bytes
+
     def send(self, frame: bytes) -> None:
         """Put a frame of `framed` on the queue; never blocks."""
         if self.closed:

@@ -4,7 +4,7 @@ Thin on purpose: a turn under load is a wait, and `selectors` takes as long as t
 """
 
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 READ = select.POLLIN
 WRITE = select.POLLOUT
@@ -19,6 +19,11 @@ class Waiter:
         self._read: dict[int, Callable[[], None]] = {}
         self._write: dict[int, Callable[[], None]] = {}
         self._poll = select.poll()
+
+    @property
+    def reading(self) -> Collection[int]:
+        """The descriptors that are read."""
+        return self._read.keys()
 
     def on_readable(self, descriptor: int, call: Callable[[], None]) -> None:
         """Call this when there is something to read, end-of-file included."""

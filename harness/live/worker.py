@@ -31,7 +31,7 @@ from bank.settings import Settings
 from bank.status import Role
 from harness import kill_points, links, nemesis, wire
 from harness.driver import Liveness
-from harness.live import protocol
+from harness.live import gauges, protocol
 from harness.live.protocol import Progress
 from harness.live.queues import CLOSED, ControlEnd, Incoming, MalformedFrame, Outgoing, framed
 from harness.live.storage import Storage, StorageError
@@ -464,6 +464,10 @@ class Worker:
                 writers = (*self._writers.values(), *self._to_clients)
                 written = sum(writer.written for writer in writers)
                 self._answer((protocol.ANSWER, rest[0], written))
+            case protocol.GAUGES:
+                writers = (*self._writers.values(), *self._to_clients)
+                found = gauges.read(self._replica.log, self._waiter.reading, writers, now())
+                self._answer((protocol.GAUGES, tuple(found)))
             case protocol.STOP:
                 self._running = False
 

@@ -18,7 +18,7 @@ from harness.table_cells import duration
 
 LANE = 26  # height of a replica's row
 HEAD, LEFT, GAP = 24, 34, 6
-NARROWEST, WHOLE = 40, 1180  # width of a set; of a picture that has room for all of them
+NARROWEST, WHOLE = 40, 1170  # width of a set; of a picture that has room for all of them
 WIDE_ENOUGH = 5.6  # per character of a label
 
 PANEL_WIDTH, PANEL_HEIGHT = 150, 46

@@ -88,7 +88,7 @@
   };
 
   // ---- layout: from times to places ---------------------------------------------------------
-  const GUTTER = 54, ROW = 14, BUCKET = 600, LETTER = 6.1, SMALLEST = 78;  // pixels
+  const GUTTER = 54, ROW = 14, BUCKET = 600, LETTER = 6.1, BOLD = 7.5, SMALLEST = 78;  // pixels
   const FAR = 1500;  // longer arrows are drawn in two pieces, at both ends
   const SHORTEST = 20, PAUSE_US = 15000, PRINTED = 12000;
   let things, buckets, shown, matches;  // `shown` are the messages, in order
@@ -188,11 +188,12 @@
       if (!chosen.kinds.has(m.kind) || !chosen.lanes.has(m.source) || !matches(m)) continue;
       const ends = m.ends.filter((e) => chosen.lanes.has(e.lane)).map((e) => ({...e, y: 0}));
       if (!ends.length) continue;
-      const right = ends.filter((e) => e.lane > m.source).length, left = !right || right < ends.length / 2;
+      const right = ends.filter((e) => e.lane > m.source).length;
       const known = m.sent !== null && m.sent >= 0;
       let text = [m.kind, m.ballot, m.slots].filter(Boolean).join(" ");
       if (groupOf[m.kind] === "client" || m.text.includes("no-op")) text += ` ${m.text}`;
       if (text.length > letters) text = `${text.slice(0, letters - 1)}…`;
+      const left = right < ends.length / 2 && x[m.source] - text.length * LETTER > GUTTER;
       const thing = {type: "message", m, ends, left, text, known, y: 0};
       shown.push(thing);
       yield {at: known ? m.sent : Math.min(...ends.map((e) => e.at)), rank: 4,
@@ -307,7 +308,7 @@
     },
     step({y, numbers: [first, ...more]}) {
       const tries = [[first, ...more].join(" "), `${first}…${more.at(-1)}`, `${first}…`];
-      const shortest = more.length ? tries.find((t) => t.length < (x[CLIENTS] - GUTTER) / LETTER) ?? tries[2] : first;
+      const shortest = more.length ? tries.find((t) => t.length < (x[CLIENTS] - GUTTER) / BOLD) ?? tries[2] : first;
       return make("g", {class: "step"}, make("circle", {cx: x[CLIENTS], cy: y, r: 3}), text(x[CLIENTS] - 6, y + 4, shortest));
     },
     band: ({y, text: said, set}) => make("g", {class: set ? "band set" : "band"},
