@@ -5,6 +5,7 @@ and the cluster has to be as if nothing had happened: within a bounded time ever
 answered and all replicas are equal.
 """
 
+import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,6 +30,7 @@ from harness.sim.faults import Injector
 from harness.sim.mix import MILLISECOND, Mix, SwarmOptions, draw
 from harness.sim.world import SimCluster
 
+_SEED = threading.Lock()  # executors may call from threads, and a seed sets what a process shares
 LIVENESS_BOUND = 10_000_000  # microseconds; after the faults, everything is answered in so long
 
 
@@ -74,12 +76,13 @@ def run_seed(
 def _pieces(mix: Mix) -> Iterator[None]:
     """Small pieces, so that a small state takes many. No configuration has a say in their size."""
     constants: Any = catch_up
-    before = constants.PIECE_BYTES, constants.PIECE_SLOTS
-    constants.PIECE_BYTES, constants.PIECE_SLOTS = mix.piece_bytes, mix.piece_slots
-    try:
-        yield
-    finally:
-        constants.PIECE_BYTES, constants.PIECE_SLOTS = before
+    with _SEED:
+        before = constants.PIECE_BYTES, constants.PIECE_SLOTS
+        constants.PIECE_BYTES, constants.PIECE_SLOTS = mix.piece_bytes, mix.piece_slots
+        try:
+            yield
+        finally:
+            constants.PIECE_BYTES, constants.PIECE_SLOTS = before
 
 
 def _where(error: BaseException) -> str:
