@@ -21,6 +21,12 @@ WIDEST = 100  # columns
 
 # Script: (title, function, what is taken out of it, what comes instead).
 TAKEN_OUT = {
+    "deaf_candidate": (
+        "7: who keeps a PREPARE gives nothing to the candidate",
+        "elector.Elector._lend_a_hand",
+        "prepare.committed_upto < self.log.committed_upto",
+        "False",
+    ),
     "deaf_replica": (
         "9: a healthy leader promises to whoever asks",
         "replica.Replica._on_prepare",
