@@ -1,14 +1,16 @@
 """Run the protocol in a simulated world under faults, thousands of seeds, and judge every event.
 
 Each seed draws its own cluster, load and mix of faults; the same seed gives the same run, byte for
-byte. A seed that fails is printed with what was violated and the command that repeats it.
+byte. A seed that fails is printed with what was violated and the command that repeats it; it can
+be made small, and is then a script of a few events.
 """
 
 import argparse
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from itertools import islice
+from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -16,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from harness.commands import _executors
+from harness.commands import _executors, _shrunk
 from harness.config import NODES
 from harness.errors import EXIT_INVALID, EXIT_MACHINE, EXIT_VALID, HarnessError, nearest
 from harness.sim import coverage
@@ -29,6 +31,7 @@ MOST_VIOLATIONS = 10  # shown in full; more are counted
 EXAMPLES = (
     ("--seeds 0:1000", "a thousand seeds, each with its own faults"),
     ("--seeds 1629 --trace", "every event of one seed"),
+    ("--seeds 1629 --shrink small", "a failing seed as a short script in the folder small"),
     ("--faults kill,loss --jobs 2", "some kinds of faults only, in two processes"),
     ("--seeds 0:100000 --executor dask://HOST:8786", "on a cluster, with the same results"),
 )
@@ -45,6 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--nodes", default="3,5,7", help="numbers of replicas to draw from [3,5,7]")
     add("--faults", default="all", help=f"kinds to draw from: {', '.join(KINDS)}; none; [all]")
     add("--seconds", type=float, default=None, help="start no more seeds after so long")
+    add("--shrink", metavar="DIR",
+        help="make the first failure of each kind small and write it into DIR: as a script, and as "
+        "a test set where one can say it")  # fmt: skip
     add("--trace", action="store_true", help="print every event of each seed, one line each")
 
 
@@ -77,6 +83,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
             wrong = f", {len(tally.violations)} violations" if tally.violations else ""
             progress.update(task, completed=tally.seeds, rate=f"{rate:.0f}/s{wrong}")
     _print_result(tally, allowed, time.monotonic() - started, console)
+    if options.shrink is not None and tally.violations:
+        _shrunk.write(tally.violations, allowed, Path(options.shrink), console)
     return EXIT_INVALID if tally.violations else EXIT_VALID
 
 
@@ -195,7 +203,7 @@ def _print_result(tally: Tally, allowed: SwarmOptions, seconds: float, console: 
     )
     for seed, violation in tally.violations[:MOST_VIOLATIONS]:
         console.print(Text(f"✗ seed {seed}: {violation}"), soft_wrap=True)
-        console.print(Text(f"  repeat with: {_command(seed, allowed)}"), soft_wrap=True)
+        console.print(Text(f"  repeat with: {_shrunk.command(seed, allowed)}"), soft_wrap=True)
     if (more := len(tally.violations) - MOST_VIOLATIONS) > 0:
         console.print(f"… and {more} more seeds that failed")
     console.print(f"violations: {len(tally.violations)}")
@@ -210,15 +218,3 @@ def _table(tally: Tally) -> Table:
         table.add_row(Text(group if group != before else ""), Text(what), number)
         before = group
     return table
-
-
-def _command(seed: int, allowed: SwarmOptions) -> str:
-    """The one line that repeats a seed."""
-    words: Sequence[str] = ("simulate", "--seeds", str(seed))
-    nodes = ",".join(map(str, allowed.nodes))
-    faults = ",".join(allowed.faults) or "none"
-    if allowed.nodes != SwarmOptions().nodes:
-        words = (*words, "--nodes", nodes)
-    if allowed.faults != KINDS:
-        words = (*words, "--faults", faults)
-    return "python run.py " + " ".join((*words, "--trace"))

@@ -7,7 +7,9 @@ A script is blocks of commands, a line `----`, and what the replicas do then, up
                                      `seed 7 heartbeat_ms 20` is as in the configuration
     elect n1                       the first election, summed up in one line
     request n1 (A, B, 3) (C)       a client asks one replica, `n1 n2` or `all`; (C) is a read
-    retry all A                    client A sends its last request again
+    retry all A                    client A sends its last request again; `retry n1 A, B 2` is one
+                                     message, of B with its second request; also after new ones:
+                                     `request n1 (A, B, 3) and B 2`
     deliver n1->n2                 the oldest message between the two arrives; `n1->all` and
     deliver all                      `all->n2` mean one of each; `all` means until all is silent
     deliver n1->n2 ACCEPT (1, n1) 7  the oldest one of this name; it may overtake others, and with
@@ -193,20 +195,29 @@ class Player(Teller):
         followers = " and ".join([", ".join(behind[:-1]), behind[-1]])
         self._write(replica, f"leads {self[replica].following}; {followers} follow")
 
-    def do_request(self, names: str, texts: str) -> None:
+    def do_request(self, names: str, texts: str, old: str | None) -> None:
         requests = []
         for text in re.findall(r"\(([^)]*)\)", texts):
             sender, *rest = text.split(", ")
             timestamp = self._last[sender][1] + 1 if sender in self._last else 1
             made = transfer(sender, rest[0], int(rest[1]), timestamp) if rest else None
-            self._last[sender] = made or read(sender, timestamp)
+            self._last[sender] = self._asked[sender, timestamp] = made or read(sender, timestamp)
             requests.append(self._last[sender])
-        self._ask(self._who(names), tuple(requests))
+        self._ask(self._who(names), (*requests, *self._old(old or "")))
 
-    def do_retry(self, names: str, client: str) -> None:
-        if client not in self._last:
-            raise ScriptError(f"client {client} asked for nothing yet")
-        self._ask(self._who(names), (self._last[client],))
+    def do_retry(self, names: str, old: str) -> None:
+        self._ask(self._who(names), self._old(old))
+
+    def _old(self, texts: str) -> tuple[Request, ...]:
+        """The requests of "A, B 2": the last of client A, the second of B."""
+        found = []
+        for client, _, number in (text.partition(" ") for text in texts.split(", ") if text):
+            last = self._last.get(client)
+            request = self._asked.get((client, int(number))) if number else last
+            if request is None:
+                raise ScriptError(f"client {client} asked for nothing yet")
+            found.append(request)
+        return tuple(found)
 
     def _ask(self, replicas: list[ReplicaId], requests: tuple[Request, ...]) -> None:
         for replica in filter(self._hears, replicas):
@@ -401,11 +412,12 @@ class Player(Teller):
 
 def _commands() -> list[tuple[re.Pattern[str], Callable[..., Any]]]:
     one, some = r"(n\d+)", r"((?:n\d+ )*n\d+|all)"
+    old = r"(\w+(?: \d+)?(?:, \w+(?: \d+)?)*)"
     link = rf"{one}->{one}".replace(r"(n\d+)", r"(n\d+|all)")
     table: dict[str, Callable[..., Any]] = {
         rf"elect {one}": Player.do_elect,
-        rf"request {some} ((?: ?\(\w+(?:, \w+, \d+)?\))+)": Player.do_request,
-        rf"retry {some} (\w+)": Player.do_retry,
+        rf"request {some} ((?: ?\(\w+(?:, \w+, \d+)?\))+)(?: and {old})?": Player.do_request,
+        rf"retry {some} {old}": Player.do_retry,
         r"deliver all": Player.do_deliver_all,
         rf"deliver {link}": Player.do_deliver,
         rf"deliver {one}->{one} ([A-Z].*?)(?: \+(\d+))?": Player.do_deliver_named,

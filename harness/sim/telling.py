@@ -47,6 +47,7 @@ class Teller(Conductor):
         self._notable = False  # this turn is more than a heartbeat
         self._hides_heartbeats = False
         self._last: dict[str, Request] = {}  # of each client
+        self._asked: dict[tuple[str, int], Request] = {}  # all, by client and timestamp
         self._safety = Safety(replicas, TEN_EACH, settings.checkpoint_interval)
         super().__init__(replicas, settings, TEN_EACH, replica_class)
         self.loses = lambda source, to, _: (source, to) in self.cuts
