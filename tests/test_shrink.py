@@ -3,6 +3,7 @@
 import argparse
 import io
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -12,6 +13,7 @@ from bank.replica import Replica
 from harness.cli import main
 from harness.commands import _shrunk, find
 from harness.errors import HarnessError
+from harness.sim.columns import LEGEND
 from harness.sim.mix import SwarmOptions
 from harness.sim.player import play, play_text
 from harness.sim.script import ScriptError
@@ -61,6 +63,17 @@ def test_a_failure_is_made_small_and_shown_by_its_files(species, tmp_path, monke
     assert not ending(script, Replica).startswith("✗ "), "the sound replica passes it"
     for file in tmp_path.glob("*.yaml"):
         assert main([str(file), "--sim", "--no-step", "--seed", "1"]) == 0, file.read_text()
+
+
+def test_what_no_script_can_tell_is_told_event_by_event(tmp_path, monkeypatch):
+    broken, before = SPECIES["PromiseNotStored"].replica_class, failing("PromiseNotStored")
+    monkeypatch.setattr(_shrunk, "shrink", lambda *words: replace(shrink(*words), story=None))
+    found = [(before.seed, before.violation)]
+    _shrunk.write(found, SwarmOptions(), tmp_path, Console(file=io.StringIO()), broken)
+    trace = (tmp_path / f"seed-{before.seed}.trace.txt").read_text()
+    assert trace.startswith(LEGEND[0])
+    assert trace.splitlines()[-1].startswith("✗ n1 spoke of (1, n1)")
+    assert not (tmp_path / f"seed-{before.seed}.txt").exists()
 
 
 MISSED = """# a replica that missed something

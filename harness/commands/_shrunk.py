@@ -15,9 +15,10 @@ from harness.config import ClusterConfig
 from harness.errors import EXIT_MACHINE, HarnessError
 from harness.nemesis import Fail, Fault, Heal, LinkFault, Recover
 from harness.runner import Runner
+from harness.sim.columns import LEGEND, Columns, Event
 from harness.sim.mix import KINDS, MILLISECOND, Mix, SwarmOptions
 from harness.sim.shrink import UNSAID, ReplicaClass, Shrunk, kind_of, script_text, shrink
-from harness.sim.swarm import load
+from harness.sim.swarm import load, run_mix
 from harness.sim.world import SimCluster
 
 MOST_SHRUNK = 3  # failures of different kinds
@@ -68,7 +69,9 @@ def _write(small: Shrunk, repeat: str, folder: Path, replica_class: ReplicaClass
         f"{sum(deed.number > 0 for deed in small.outcome.done)} deeds; {small.recorded} events"
     )
     if small.story is None:
-        yield "  no script: what is left of it is in the trace only"
+        trace = folder / f"seed-{seed}.trace.txt"
+        trace.write_text("\n".join([*LEGEND, *_trace(small, replica_class), ""]), "utf-8")
+        yield f"  {trace}: every event; no script that could be found ends the same"
     else:
         script = folder / f"seed-{seed}.txt"
         script.write_text(
@@ -88,6 +91,18 @@ def _write(small: Shrunk, repeat: str, folder: Path, replica_class: ReplicaClass
         if shows is None
         else f"  {file}: it fails with --sim --seed {shows}"
     )
+
+
+def _trace(small: Shrunk, replica_class: ReplicaClass) -> list[str]:
+    """What is left of the run, in columns."""
+    mix, lines = small.plan.mix(), list[str]()
+    columns = Columns(mix.config.nodes, None)
+
+    def tell(event: Event) -> None:
+        lines.extend(columns.lines(event))
+
+    outcome = run_mix(mix, SimCluster(mix.config, mix.rules, replica_class, tell))
+    return [*lines, f"✗ {outcome.violation}"]
 
 
 # ---- as a test set -----------------------------------------------------------------------------
