@@ -12,7 +12,7 @@ from bank.effects import Send
 from bank.election import Candidacy
 from bank.leadership import Leadership
 from bank.learner import Learner
-from bank.messages import Nack, PeerDown, Prepare, Promise
+from bank.messages import CatchUp, Nack, PeerDown, Prepare, Promise
 from bank.sessions import Request
 from bank.settings import Settings
 from bank.status import Role
@@ -172,12 +172,22 @@ class Elector(Learner):
         if prepare.ballot == self.following:
             return  # a late copy: its NEW-VIEW was here before
         if self._leadership is not None and self._leadership.is_answered(self._now):
+            self._lend_a_hand(source, prepare)
             return  # a healthy leader is its own leader: nobody returning deposes it
         if self._settled and source != self.following.replica:
+            self._lend_a_hand(source, prepare)
             if self._kept is None or prepare.ballot > self._kept[1].ballot:
                 self._kept = (source, prepare)
             return
         self._promise(source, prepare)
+
+    def _lend_a_hand(self, source: ReplicaId, prepare: Prepare) -> None:
+        """Who stands against a leader that others hear does not hear it, perhaps for long.
+
+        Its PREPARE tells what it lacks, which may reach it all the same by another link.
+        """
+        if prepare.committed_upto < self.log.committed_upto:
+            self._on_catch_up(source, CatchUp(prepare.committed_upto + 1))
 
     def _answer_kept(self) -> None:
         assert self._kept is not None

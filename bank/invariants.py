@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from bank.ballot import NO_BALLOT, Ballot, ReplicaId, Slot, replica_name
 from bank.effects import Executed, Persist, Stored
 from bank.ledger import FAILED, READ, SKIPPED, SUCCESS, TRANSFER, Result
+from bank.messages import CheckpointHash, Message, StatePiece
 from bank.quorum import quorum_size
 from bank.sessions import Request, Session
 from bank.status import ReplicaStatus
@@ -62,10 +63,23 @@ class Oracle:
 class _Known:
     """The maxima kept of one replica."""
 
-    __slots__ = ("committed", "executed", "promised", "seen", "truncated", "voted")
+    __slots__ = (
+        "committed",
+        "executed",
+        "promised",
+        "seen",
+        "taught",
+        "told",
+        "truncated",
+        "voted",
+    )
 
     def __init__(self) -> None:
         self.truncated = self.executed = self.committed = 0  # of this incarnation
+        # What this incarnation was told: the highest slot for which a peer named its running hash
+        # (of another hash it would have stopped itself), and the highest checkpoint it was given.
+        self.told: dict[ReplicaId, Slot] = {}
+        self.taught: Slot = 0
         self.promised, self.seen = NO_BALLOT, 0  # on its disk
         # The highest ballot it claimed slots in, and the slots: from, to.
         self.voted: tuple[Ballot, Slot, Slot] = (NO_BALLOT, 1, 0)
@@ -205,6 +219,29 @@ class Safety:
             raise Violation(f"money was made or lost at slot {slot}: {self.oracle.balances}")
         self.slots.append((request, answer))
 
+    def told(self, replica: ReplicaId, source: ReplicaId, message: Message) -> None:
+        """A message was read: of interest is what makes a truncation safe."""
+        known = self._known[replica]
+        if isinstance(message, CheckpointHash):
+            known.told[source] = max(message.slot, known.told.get(source, 0))
+        elif isinstance(message, StatePiece):
+            known.taught = max(message.checkpoint_slot, known.taught)
+
+    def truncates(self, replica: ReplicaId, upto: Slot, as_leader: bool) -> None:
+        """A turn ends with the log truncated up to `upto`: only what others confirmed may go.
+
+        A leader needs the word of so many that a quorum has the state, a backup that of one.
+        """
+        known = self._known[replica]
+        if upto <= known.truncated:
+            return
+        needed = self._quorum - 1 if as_leader else 1
+        sure = sum(1 for slot in known.told.values() if slot >= upto)
+        _hold(
+            sure >= needed or upto <= known.taught,
+            f"{replica_name(replica)} truncated up to {upto}, confirmed by {sure} of {needed}",
+        )
+
     def watermarks(
         self, replica: ReplicaId, truncated: Slot, executed: Slot, committed: Slot
     ) -> None:
@@ -245,7 +282,8 @@ class Safety:
             f"{replica_name(replica)} has {stored.committed_upto} slots as committed on disk, "
             f"{len(self.slots)} were ever executed",
         )
-        known.truncated = known.executed = known.committed = 0
+        known.truncated, known.executed, known.committed = stored.truncated_upto, 0, 0
+        known.told, known.taught = {}, 0
 
     # ---- all replicas at once ------------------------------------------------------------------
 

@@ -1,7 +1,6 @@
 """Catching up: what is asked for, what is given, and that half a checkpoint installs nothing."""
 
 import pytest
-from conductor import Conductor, transfer
 
 from bank import catch_up as catch_up_module
 from bank import checkpoint as checkpoints
@@ -12,6 +11,7 @@ from bank.log import Log
 from bank.messages import PIECE_SLOTS, CatchUp, Heartbeat, State, StatePiece
 from bank.sessions import Machine
 from bank.settings import Settings
+from harness.sim.conductor import Conductor, transfer
 
 FIRST = Ballot(1, 1)
 SHORT = Settings(checkpoint_interval=4, checkpoint_pause=0, keep_slots=0)

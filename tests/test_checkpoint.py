@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import pytest
-from conductor import TEN_EACH, Conductor, read, transfer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +12,7 @@ from bank.history_hash import NOTED_HASHES, HistoryHash
 from bank.messages import CheckpointHash
 from bank.sessions import Machine
 from bank.settings import Settings
+from harness.sim.conductor import TEN_EACH, Conductor, read, transfer
 
 SHORT = Settings(checkpoint_interval=4, checkpoint_pause=0, keep_slots=2)
 

@@ -9,6 +9,7 @@ from bank.ballot import NO_BALLOT, Ballot
 from bank.effects import Executed, Persist, Run, Stored
 from bank.invariants import Oracle, Safety, Violation
 from bank.ledger import READ, TRANSFER
+from bank.messages import CheckpointHash, StatePiece
 from bank.replica import Replica
 from bank.sessions import NOOP_REQUEST, Machine
 from bank.settings import Settings
@@ -128,6 +129,46 @@ def test_states_that_differ(changes):
     looks_on.compare([status(1, executed_upto=5, digest="elsewhere")])
     with pytest.raises(Violation):
         looks_on.compare([status(3, **changes)])
+
+
+HASH = "0" * 64
+
+
+def told(looks_on, *sources, slot=10):
+    for source in sources:
+        looks_on.told(1, source, CheckpointHash(slot, HASH, answer=True))
+
+
+def test_what_was_confirmed_may_be_truncated():
+    looks_on = Safety(5, BALANCES, interval=10)
+    looks_on.truncates(1, 0, as_leader=True)
+    told(looks_on, 2, 3, slot=20)
+    looks_on.truncates(1, 20, as_leader=True)
+    looks_on = Safety(5, BALANCES, interval=10)
+    looks_on.told(1, 2, StatePiece(30, 0, 1, b"", 31))  # installed: it was another's
+    looks_on.truncates(1, 30, as_leader=False)
+    looks_on.restarted(1, replace(stored(committed=0), truncated_upto=30))
+    looks_on.truncates(1, 30, as_leader=True)  # it is as it was found
+
+
+@pytest.mark.parametrize(
+    ("sources", "as_leader", "slot"),
+    [((), False, 10), ((2,), True, 10), ((2, 2), True, 10), ((2, 3), True, 9), ((2,), False, 9)],
+    ids=["nobody", "one of two", "one twice", "too few slots", "a backup's too few slots"],
+)
+def test_what_was_not_confirmed_is_not_truncated(sources, as_leader, slot):
+    looks_on = Safety(5, BALANCES, interval=10)
+    told(looks_on, *sources, slot=slot)
+    with pytest.raises(Violation, match="n1 truncated up to 10, confirmed by"):
+        looks_on.truncates(1, 10, as_leader)
+
+
+def test_a_new_incarnation_has_to_be_told_again():
+    looks_on = Safety(3, BALANCES, interval=10)
+    told(looks_on, 2)
+    looks_on.restarted(1, stored())
+    with pytest.raises(Violation, match="confirmed by 0 of 1"):
+        looks_on.truncates(1, 10, as_leader=False)
 
 
 def test_the_oracle_and_the_machine_agree_on_any_log():

@@ -54,6 +54,18 @@ def test_a_seed_keeps_its_mix_when_a_kind_of_fault_is_taken_from_it():
         assert less.rules.links == replace(full.rules.links, loss=0.0)
 
 
+def test_links_that_are_cut_for_good_leave_a_quorum_whole():
+    ways = set()
+    for seed in range(300):
+        mix = draw(seed, SwarmOptions())
+        whole = [r for r in range(1, mix.config.nodes + 1) if r not in mix.outsiders]
+        assert len(whole) >= mix.config.nodes // 2 + 1
+        assert not any(a in whole and b in whole for a, b in mix.lasting)
+        assert bool(mix.lasting) == ("lasting-cut" in mix.kinds)
+        ways |= {(b, a) in mix.lasting for a, b in mix.lasting}
+    assert ways == {False, True}, "one way and both ways"
+
+
 # ---- broken ones ---------------------------------------------------------------------------------
 
 
@@ -200,9 +212,9 @@ class NothingFetched(Replica):
         (AcceptedNotStored, 0),
         (QuorumOneShort, 0),
         (OwnLogLeftOut, 100),  # rare ones begin near the first seed that finds them
-        (LowestBallotWins, 160),
-        (RejectionCounted, 0),
-        (CommitNoticeTrusted, 0),
+        (LowestBallotWins, 400),
+        (RejectionCounted, 50),
+        (CommitNoticeTrusted, 100),
         (PromisesAgain, 0),
         (AcceptsBelowItsPromise, 0),
         (ForgetsItsPromise, 0),

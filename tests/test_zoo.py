@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from zoo import ANIMALS, Animal, hunt, seeds_in
 
-from bank.replica import Replica
 from harness.sim.swarm import run_seed
 
 PAGE = (Path(__file__).parents[1] / "docs" / "zoo.md").read_text()
@@ -18,17 +17,13 @@ STALE = "run `python -m tests.zoo`: docs/zoo.md is not of this code"
 def test_animal_is_caught(animal: Animal):
     assert animal.species in SEEDS, STALE
     seed = SEEDS[animal.species]
-    assert (seed is None) == (animal.scenario is not None), STALE
-    catch = hunt(animal, seed or 0, patience=1)
+    catch = hunt(animal, seed, patience=1)
     assert catch is not None, f"{animal.species} is not caught by seed {seed}; {STALE}"
 
 
 @pytest.mark.parametrize("animal", SPECIES)
 def test_sound_replica_passes_the_same(animal: Animal):
-    if animal.scenario is not None:
-        assert animal.scenario(Replica) is None
-    else:
-        assert run_seed(SEEDS[animal.species], animal.options).violation is None
+    assert run_seed(SEEDS[animal.species], animal.options).violation is None
 
 
 def test_page_lists_every_animal_and_no_other():

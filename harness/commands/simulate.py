@@ -1,15 +1,16 @@
 """Run the protocol in a simulated world under faults, thousands of seeds, and judge every event.
 
 Each seed draws its own cluster, load and mix of faults; the same seed gives the same run, byte for
-byte. A seed that fails is printed with what was violated and the command that repeats it.
+byte. A seed that fails is printed with what was violated and the command that repeats it; it can
+be made small, and is then a script of a few events.
 """
 
 import argparse
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from itertools import islice
-from multiprocessing import get_context
+from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -17,8 +18,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from harness.commands import _executors, _shrunk
 from harness.config import NODES
-from harness.errors import EXIT_INVALID, EXIT_VALID, HarnessError, nearest
+from harness.errors import EXIT_INVALID, EXIT_MACHINE, EXIT_VALID, HarnessError, nearest
 from harness.sim import coverage
 from harness.sim.columns import LEGEND, Columns, Event
 from harness.sim.mix import KINDS, SwarmOptions, draw
@@ -29,7 +31,9 @@ MOST_VIOLATIONS = 10  # shown in full; more are counted
 EXAMPLES = (
     ("--seeds 0:1000", "a thousand seeds, each with its own faults"),
     ("--seeds 1629 --trace", "every event of one seed"),
+    ("--seeds 1629 --shrink small", "a failing seed as a short script in the folder small"),
     ("--faults kill,loss --jobs 2", "some kinds of faults only, in two processes"),
+    ("--seeds 0:100000 --executor dask://HOST:8786", "on a cluster, with the same results"),
 )
 
 
@@ -38,9 +42,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--seeds", default="0:1000", metavar="A:B", help="from A up to B, or one seed [0:1000]")
     add("--jobs", type=int, default=1, help="processes to run seeds in [1]")
+    add("--executor", default=_executors.PROCESSES, metavar="WHERE",
+        help="where seeds run: processes, as many as --jobs says, or dask://HOST:PORT, a dask "
+        "scheduler whose workers have paxbank installed [processes]")  # fmt: skip
     add("--nodes", default="3,5,7", help="numbers of replicas to draw from [3,5,7]")
     add("--faults", default="all", help=f"kinds to draw from: {', '.join(KINDS)}; none; [all]")
     add("--seconds", type=float, default=None, help="start no more seeds after so long")
+    add("--shrink", metavar="DIR",
+        help="make the first failure of each kind small and write it into DIR: as a script, and as "
+        "a test set where one can say it")  # fmt: skip
     add("--trace", action="store_true", help="print every event of each seed, one line each")
 
 
@@ -50,6 +60,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     allowed = SwarmOptions(_nodes(options.nodes), _faults(options.faults))
     if options.jobs < 1:
         raise HarnessError(f"--jobs: {options.jobs}: expected a number from 1 on")
+    _executors.check(options.executor)
     if options.trace:
         return _trace(seeds, allowed, console)
     until = None if options.seconds is None else time.monotonic() + options.seconds
@@ -61,14 +72,19 @@ def run(options: argparse.Namespace, console: Console) -> int:
     tally = Tally()
     columns = (BarColumn(), TextColumn("{task.completed}/{task.total} seeds"), TimeElapsedColumn())
     rates = TextColumn("{task.fields[rate]}")
-    with Progress(*columns, rates, console=console, transient=True) as progress:
+    with (
+        _executors.opened(options.executor, options.jobs) as (pool, room),
+        Progress(*columns, rates, console=console, transient=True) as progress,
+    ):
         task = progress.add_task("seeds", total=len(seeds), rate="")
-        for part in _parts(seeds, allowed, options.jobs, until):
+        for part in _parts(seeds, allowed, pool, room, until):
             tally.merge(part)
             rate = tally.seeds / (time.monotonic() - started)
             wrong = f", {len(tally.violations)} violations" if tally.violations else ""
             progress.update(task, completed=tally.seeds, rate=f"{rate:.0f}/s{wrong}")
     _print_result(tally, allowed, time.monotonic() - started, console)
+    if options.shrink is not None and tally.violations:
+        _shrunk.write(tally.violations, allowed, Path(options.shrink), console)
     return EXIT_INVALID if tally.violations else EXIT_VALID
 
 
@@ -134,32 +150,44 @@ def _trace(seeds: range, allowed: SwarmOptions, console: Console) -> int:
     return EXIT_INVALID if failed else EXIT_VALID
 
 
-def _parts(seeds: range, allowed: SwarmOptions, jobs: int, until: float | None) -> Iterator[Tally]:
-    """Tallies of chunks as they come; no chunk begins after `until`."""
+def _parts(
+    seeds: range, allowed: SwarmOptions, pool: Executor | None, room: int, until: float | None
+) -> Iterator[Tally]:
+    """Tallies of chunks as they come; no chunk begins after `until`.
+
+    `pool` does `room` of them at once, and any executor will do; None: they are run here.
+    """
     chunks = (seeds[at : at + CHUNK] for at in range(0, len(seeds), CHUNK))
 
     def is_over() -> bool:
         return until is not None and time.monotonic() >= until
 
-    if jobs == 1:
+    if pool is None:
         for chunk in chunks:
             if is_over():
                 return
             yield run_seeds(chunk, allowed)
         return
-    # Workers are started afresh rather than forked: a fork would copy the progress bar's thread.
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+    running: set[Future[Tally]] = set()
+    while True:
+        free = 0 if is_over() else 2 * room - len(running)
+        running |= {pool.submit(run_seeds, chunk, allowed) for chunk in islice(chunks, free)}
+        if not running:
+            return
+        done, running = wait(running, return_when=FIRST_COMPLETED)
+        yield from map(_result, done)
+
+
+def _result(future: Future[Tally]) -> Tally:
+    """What a worker found. A seed never raises, so an error is the worker's."""
     try:
-        running: set[Future[Tally]] = set()
-        while True:
-            room = 0 if is_over() else 2 * jobs - len(running)
-            running |= {pool.submit(run_seeds, chunk, allowed) for chunk in islice(chunks, room)}
-            if not running:
-                return
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in done)
-    finally:
-        pool.shutdown(cancel_futures=True)
+        return future.result()
+    except Exception as error:
+        raise HarnessError(
+            f"--executor: a worker failed, expected one that lives and has this paxbank installed: "
+            f"{type(error).__name__}: {error}",
+            exit_code=EXIT_MACHINE,
+        ) from error
 
 
 # ---- showing -----------------------------------------------------------------------------------
@@ -175,7 +203,7 @@ def _print_result(tally: Tally, allowed: SwarmOptions, seconds: float, console: 
     )
     for seed, violation in tally.violations[:MOST_VIOLATIONS]:
         console.print(Text(f"✗ seed {seed}: {violation}"), soft_wrap=True)
-        console.print(Text(f"  repeat with: {_command(seed, allowed)}"), soft_wrap=True)
+        console.print(Text(f"  repeat with: {_shrunk.command(seed, allowed)}"), soft_wrap=True)
     if (more := len(tally.violations) - MOST_VIOLATIONS) > 0:
         console.print(f"… and {more} more seeds that failed")
     console.print(f"violations: {len(tally.violations)}")
@@ -190,15 +218,3 @@ def _table(tally: Tally) -> Table:
         table.add_row(Text(group if group != before else ""), Text(what), number)
         before = group
     return table
-
-
-def _command(seed: int, allowed: SwarmOptions) -> str:
-    """The one line that repeats a seed."""
-    words: Sequence[str] = ("simulate", "--seeds", str(seed))
-    nodes = ",".join(map(str, allowed.nodes))
-    faults = ",".join(allowed.faults) or "none"
-    if allowed.nodes != SwarmOptions().nodes:
-        words = (*words, "--nodes", nodes)
-    if allowed.faults != KINDS:
-        words = (*words, "--faults", faults)
-    return "python run.py " + " ".join((*words, "--trace"))

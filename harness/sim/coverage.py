@@ -7,6 +7,7 @@ not happen or a branch of the protocol that was not taken proves nothing.
 from collections import Counter
 from collections.abc import Iterator
 
+from harness.sim.mix import KINDS
 from harness.sim.process import Point
 
 # (group, what a person reads, the counter's key)
@@ -35,6 +36,8 @@ _SHOWN: tuple[tuple[str, str, str], ...] = (
     ("faults", "disconnects", "fault disconnect"),
     ("faults", "links cut one way", "fault cut one way"),
     ("faults", "partitions", "fault partition"),
+    ("faults", "links cut for good", "fault lasting cut"),
+    *(("seeds with", kind, f"kind {kind}") for kind in KINDS),
     ("messages", "lost in the network", "message lost: network"),
     ("messages", "lost on a cut link", "message lost: link cut"),
     ("messages", "lost with their reader's process", "message lost: its reader died"),

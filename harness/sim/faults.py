@@ -3,14 +3,24 @@
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
+from typing import NamedTuple
 
 from bank.ballot import ReplicaId
+from harness.nemesis import Fail, Fault, Heal, LinkFault, Recover
 from harness.sim.columns import EVERYBODY
 from harness.sim.mix import Mix
 from harness.sim.process import Control, Process
 from harness.sim.world import SimCluster
 
 ACTIONS = ("cut", "partition", "kill", "pause", "disconnect")  # what an Injector does
+
+
+class Deed(NamedTuple):
+    """A fault that was done."""
+
+    number: int  # from 1, as they were drawn; 0 for the end of one
+    at: int  # virtual microseconds
+    fault: Fault
 
 
 class Injector:
@@ -21,8 +31,13 @@ class Injector:
         self._random = Random(f"{mix.config.seed}/faults")
         self._kinds = tuple(kind for kind in ACTIONS if kind in mix.kinds)
         self._stopped = False
+        self.done: list[Deed] = []
+        self._deeds = 0  # so far, done or not
+        self._for_good: frozenset[tuple[ReplicaId, ReplicaId]] = frozenset()
         world.on_death = self._revive_later
         world.network.link_rules.update(mix.distances)
+        if mix.lasting:
+            world.at(self._random.randint(0, mix.fault_phase), self._cut_for_good)
         if self._kinds:
             self._plan()
             if "ambush" in mix.kinds:
@@ -74,19 +89,26 @@ class Injector:
     def _hit(self, victim: Process) -> None:
         if self._stopped:
             return
-        match self._random.choice(self._kinds):
+        kind = self._random.choice(self._kinds)
+        self._deeds += 1
+        if self._mix.deeds is not None and self._deeds not in self._mix.deeds:
+            return
+        match kind:
             case "kill":
                 if victim.alive:
                     self._world.count("fault kill")
+                    self._did(Fail(victim.id, "crash"))
                     victim.kill()
             case "pause":
                 if victim.alive and not victim.paused:
                     self._say(victim, "paused")
+                    self._did(Fail(victim.id, "pause"))
                     victim.pause()
                     self._while_faulty(self._continue, victim, victim.incarnation)
             case "disconnect":
                 if victim.is_live:
                     self._say(victim, "disconnect")
+                    self._did(Fail(victim.id, "disconnect"))
                     victim.control(Control.DISCONNECT)
                     self._while_faulty(self._reconnect, victim, victim.incarnation)
             case "cut":
@@ -100,6 +122,10 @@ class Injector:
         chosen = self._random.sample(peers, self._random.randint(1, len(peers)))
         out = self._random.random() < 0.7
         return [(victim, peer) if out else (peer, victim) for peer in chosen]
+
+    def _did(self, deed: Fault) -> None:
+        number = 0 if isinstance(deed, Recover | Heal) else self._deeds
+        self.done.append(Deed(number, self._world.now(), deed))
 
     def _say(self, process: Process, what: str) -> None:
         self._world.count(f"fault {what}")
@@ -116,19 +142,33 @@ class Injector:
         self._world.count(f"fault {what}")
         self._world.say(victim.id, f"{what}: " + ", ".join(f"n{a}→n{b}" for a, b in links))
         self._world.network.cut.update(links)
+        self._did(LinkFault("cut", frozenset(links)))
         self._while_faulty(self._mend, links)
 
     def _mend(self, links: list[tuple[ReplicaId, ReplicaId]]) -> None:
         self._world.network.cut.difference_update(links)
+        self._did(Heal(frozenset(links)))
+        self._world.network.cut |= self._for_good
+
+    def _cut_for_good(self) -> None:
+        """These links outlast the faults: a quorum keeps all of its own, and has to do."""
+        self._for_good = self._mix.lasting
+        self._world.count("fault lasting cut")
+        self._did(LinkFault("cut", self._for_good))
+        links = ", ".join(f"n{a}→n{b}" for a, b in sorted(self._for_good))
+        self._world.say(EVERYBODY, f"cut for good: {links}")
+        self._world.network.cut |= self._for_good
 
     def _continue(self, process: Process, incarnation: int) -> None:
         if process.alive and process.incarnation == incarnation and process.paused:
             self._world.say(process.id, "continued")
+            self._did(Recover(process.id))
             process.resume()
 
     def _reconnect(self, process: Process, incarnation: int) -> None:
         if process.alive and process.incarnation == incarnation and process.disconnected:
             self._world.say(process.id, "reconnected")
+            self._did(Recover(process.id))
             process.control(Control.RECONNECT)
 
     def _revive_later(self, process: Process) -> None:
@@ -140,13 +180,15 @@ class Injector:
 
     def _revive(self, process: Process) -> None:
         if not process.alive:
+            self._did(Recover(process.id))
             process.start()
 
     def heal(self) -> None:
-        """All faults stop, and everybody comes back."""
+        """All faults stop but cuts for good, and everybody comes back."""
         self._stopped = True
         world = self._world
         world.network.cut.clear()
+        world.network.cut |= self._for_good
         world.network.link_rules.clear()
         world.network.rules = replace(
             world.network.rules, loss=0.0, duplication=0.0, stall=0.0, delay=(20, 500)

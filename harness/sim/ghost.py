@@ -11,11 +11,10 @@ against the slots executed so far, and the order of the watermarks.
 from collections.abc import Mapping
 from typing import Any
 
-from bank.ballot import ReplicaId, replica_name
-from bank.effects import Effects
+from bank.ballot import replica_name
 from bank.invariants import Oracle, Safety, Violation
-from bank.messages import Accept, Accepted, Message, NewView, Prepare, Promise
 from bank.replica import Replica
+from harness.sim import judging
 from harness.sim.frozen import freeze, thaw
 from harness.sim.turns import Deed, Letter
 
@@ -60,31 +59,16 @@ class Ghosts:
         for act in deed.acts:
             if act.flushed is not None:
                 executed |= bool(act.flushed.executed)
-                self._flushed(safety, replica, act.flushed)
+                judging.flushed(safety, replica, act.flushed)
             elif act.persist is not None:
                 safety.stored(replica, act.persist)
             elif act.letter is not None:
-                _sent(safety, replica, self._letters[act.letter].message)
+                judging.sent(safety, replica, self._letters[act.letter].message)
             elif act.found is not None:
                 safety.restarted(replica, act.found)
                 executed = True
             elif act.done is not None and executed:
                 self._compare(safety, act.done)
-
-    def _flushed(self, safety: Safety, replica: ReplicaId, effects: Effects) -> None:
-        for executed in effects.executed:
-            safety.executed(replica, executed)
-        for send in effects.early:
-            message = send.message
-            if isinstance(message, NewView):
-                safety.leads(message.ballot, replica)
-            if isinstance(message, NewView | Accept):
-                safety.proposed(message.ballot, message.first_slot, message.requests)
-        answers = [answer for _, answer in safety.slots]
-        for reply in effects.replies:
-            for answer in reply.answers:
-                if answer not in answers:
-                    raise Violation(f"{replica_name(replica)} answers {answer}, never executed")
 
     def _compare(self, safety: Safety, replica: Replica) -> None:
         """The state is what the executed slots give, and money is neither made nor lost."""
@@ -104,13 +88,3 @@ class Ghosts:
             )
         if sum(status.balances.values()) != oracle.total or min(status.balances.values()) < 0:
             raise Violation(f"{name} holds {status.balances}, of {oracle.total}")
-
-
-def _sent(safety: Safety, replica: ReplicaId, message: Message) -> None:
-    match message:
-        case Prepare() | Promise():
-            safety.spoke(replica, message.ballot)
-        case Accepted():
-            safety.claimed(replica, message.ballot, message.first_slot, message.last_slot)
-        case _:
-            pass

@@ -33,7 +33,10 @@ KINDS = (
     "drift",
     "slow-disk",
     "batching",
+    "lasting-cut",
 )
+# Drawn by themselves, so that seeds that were known before a kind was there stay what they were.
+DRAWN_APART = ("lasting-cut",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +61,28 @@ class Mix:
     distances: dict[tuple[ReplicaId, ReplicaId], LinkRules]  # links with rules of their own
     piece_bytes: int  # of a checkpoint in one STATE
     piece_slots: int  # of the log in one STATE
+    outsiders: tuple[ReplicaId, ...] = ()  # the others are a quorum that keeps all its links
+    lasting: frozenset[tuple[ReplicaId, ReplicaId]] = frozenset()  # outsiders' links, never mended
+    deeds: frozenset[int] | None = None  # of the deeds, by number, those that are done; None: all
 
 
 def draw(seed: int, options: SwarmOptions) -> Mix:
     """The mix of this seed, within what the options allow; depends on nothing else."""
     random = Random(f"{seed}/mix")
     share = random.choice((0.2, 0.5, 0.8))  # of the kinds: some seeds are calm, some fierce
-    drawn = [kind for kind in KINDS if random.random() < share]
+    apart = Random(f"{seed}/apart")
+    rarely = share / 2  # who is cut off for good meets fewer others in the end
+    drawn = [
+        kind
+        for kind in KINDS
+        if (apart.random() < rarely if kind in DRAWN_APART else random.random() < share)
+    ]
     kinds = tuple(kind for kind in drawn if kind in options.faults)
     low = random.choice((20, 20, 50, 150))
     phase = random.randint(5, 40) * low * MILLISECOND
     config = _cluster(random, seed, options.nodes, low, "power" in kinds)
     distances = _distances(random, config.nodes, low)
+    outsiders, lasting = _lasting(apart, config.nodes) if "lasting-cut" in kinds else ((), ())
     return Mix(
         config,
         _rules(random, kinds, low),
@@ -81,6 +94,8 @@ def draw(seed: int, options: SwarmOptions) -> Mix:
         distances=distances if "distance" in kinds else {},
         piece_bytes=random.choice((150, 1_000, 256 * 1024)),
         piece_slots=random.choice((1, 10, 1000)),
+        outsiders=tuple(outsiders),
+        lasting=frozenset(lasting),
     )
 
 
@@ -146,3 +161,22 @@ def _distances(
                 slowest = random.choice((2_000, low * 300, low * 1_000))
                 far[source, to] = LinkRules((slowest // 2, slowest), ordered=random.random() < 0.5)
     return far
+
+
+def _lasting(
+    random: Random, nodes: int
+) -> tuple[list[ReplicaId], list[tuple[ReplicaId, ReplicaId]]]:
+    """Some replicas of a minority, and their links that are cut for good: out, in, or both ways."""
+    minority = (nodes - 1) // 2
+    if not minority:
+        return [], []
+    outsiders = sorted(random.sample(range(1, nodes + 1), random.randint(1, minority)))
+    cut: list[tuple[ReplicaId, ReplicaId]] = []
+    for outsider in outsiders:
+        peers = [peer for peer in range(1, nodes + 1) if peer != outsider]
+        share = random.choice((0.3, 1.0, 1.0))
+        some = [peer for peer in peers if random.random() < share] or peers[:1]
+        ways = random.choice(("out", "in", "both"))
+        cut += [(outsider, peer) for peer in some if ways != "in"]
+        cut += [(peer, outsider) for peer in some if ways != "out"]
+    return outsiders, cut

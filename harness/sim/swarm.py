@@ -2,9 +2,11 @@
 
 First faults, with safety judged after every event. Then all faults stop, those still to come too,
 and the cluster has to be as if nothing had happened: within a bounded time everything pending is
-answered and all replicas are equal.
+answered and all replicas are equal. Some seeds keep links of a minority cut for good: then the
+quorum whose links are all whole has to do, and its replicas have to be equal.
 """
 
+import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,7 +16,7 @@ from random import Random
 from typing import Any
 
 from bank import catch_up
-from bank.ballot import replica_name
+from bank.ballot import ReplicaId, replica_name
 from bank.ledger import READ, TRANSFER
 from bank.replica import Replica
 from harness.check.agreement import agreement
@@ -25,10 +27,11 @@ from harness.check.sessions import exactly_once
 from harness.check.verdict import Verdict
 from harness.history import Operation
 from harness.sim.columns import EVERYBODY, Event, Sink
-from harness.sim.faults import Injector
+from harness.sim.faults import Deed, Injector
 from harness.sim.mix import MILLISECOND, Mix, SwarmOptions, draw
 from harness.sim.world import SimCluster
 
+_SEED = threading.Lock()  # executors may call from threads, and a seed sets what a process shares
 LIVENESS_BOUND = 10_000_000  # microseconds; after the faults, everything is answered in so long
 
 
@@ -41,7 +44,9 @@ class Outcome:
     kinds: tuple[str, ...]
     events: int = 0
     recovery: int = 0  # microseconds from the end of the faults until what waited was answered
+    at: int = 0  # microseconds; when it ended
     violation: str | None = None
+    done: list[Deed] = field(default_factory=list)
     coverage: Counter[str] = field(default_factory=Counter)
 
 
@@ -53,7 +58,16 @@ def run_seed(
 ) -> Outcome:
     """Run one seed to its verdict; never raises for what a replica did."""
     mix = draw(seed, options)
-    world = SimCluster(mix.config, mix.rules, replica_class, sink)
+    outcome = run_mix(mix, SimCluster(mix.config, mix.rules, replica_class, sink))
+    if outcome.violation is not None and sink is not None:
+        sink(Event(outcome.at, EVERYBODY, f"✗ {outcome.violation}"))
+    return outcome
+
+
+def run_mix(mix: Mix, world: SimCluster) -> Outcome:
+    """The same for a mix that was drawn already, in a world made for it."""
+    seed = mix.config.seed
+    assert seed is not None
     outcome = Outcome(seed, mix.config.nodes, mix.kinds, coverage=world.coverage)
     try:
         with _pieces(mix):
@@ -62,11 +76,9 @@ def run_seed(
         outcome.violation = str(error) or _where(error)
     except Exception as error:
         outcome.violation = f"{type(error).__name__}: {error}; {_where(error)}"
-    outcome.events = world.events
+    outcome.events, outcome.at = world.events, world.now()
     outcome.coverage["request executed again without effect"] = world.safety.oracle.repeats
     outcome.coverage["slot proposed with two values"] = world.safety.contested
-    if outcome.violation is not None and sink is not None:
-        sink(Event(world.now(), EVERYBODY, f"✗ {outcome.violation}"))
     return outcome
 
 
@@ -74,12 +86,13 @@ def run_seed(
 def _pieces(mix: Mix) -> Iterator[None]:
     """Small pieces, so that a small state takes many. No configuration has a say in their size."""
     constants: Any = catch_up
-    before = constants.PIECE_BYTES, constants.PIECE_SLOTS
-    constants.PIECE_BYTES, constants.PIECE_SLOTS = mix.piece_bytes, mix.piece_slots
-    try:
-        yield
-    finally:
-        constants.PIECE_BYTES, constants.PIECE_SLOTS = before
+    with _SEED:
+        before = constants.PIECE_BYTES, constants.PIECE_SLOTS
+        constants.PIECE_BYTES, constants.PIECE_SLOTS = mix.piece_bytes, mix.piece_slots
+        try:
+            yield
+        finally:
+            constants.PIECE_BYTES, constants.PIECE_SLOTS = before
 
 
 def _where(error: BaseException) -> str:
@@ -90,7 +103,8 @@ def _where(error: BaseException) -> str:
 def _run(world: SimCluster, mix: Mix, outcome: Outcome) -> None:
     world.start()
     injector = Injector(world, mix)
-    operations = _load(mix)
+    outcome.done = injector.done
+    operations = load(mix)
     for when, operation in operations:
         world.at(when, world.submit, operation)
     world.set_clients_running(True)
@@ -102,13 +116,13 @@ def _run(world: SimCluster, mix: Mix, outcome: Outcome) -> None:
     outcome.recovery = world.now() - healed
     history = [operation for _, operation in operations]
     _demand(world, _all_answered(history), "not everything is answered")
-    _demand(world, lambda: _is_equal(world), "replicas are not equal")
+    _demand(world, lambda: _is_equal(world, mix.outsiders), "replicas are not equal")
     world.compare()
     _judge(world, history)
     _demand_peace(world, mix)
 
 
-def _load(mix: Mix) -> list[tuple[int, Operation]]:
+def load(mix: Mix) -> list[tuple[int, Operation]]:
     """Operations, and when each is handed to its client."""
     random = Random(f"{mix.config.seed}/load")
     accounts = mix.config.accounts
@@ -139,8 +153,9 @@ def _all_answered(operations: Iterable[Operation]) -> Callable[[], bool]:
     return answered
 
 
-def _is_equal(world: SimCluster) -> bool:
-    return len({world.executed_upto(replica) for replica in world.processes}) == 1
+def _is_equal(world: SimCluster, outsiders: Sequence[ReplicaId]) -> bool:
+    whole = (replica for replica in world.processes if replica not in outsiders)
+    return len({world.executed_upto(replica) for replica in whole}) == 1
 
 
 def _demand(world: SimCluster, condition: Callable[[], bool], complaint: str) -> None:
@@ -159,7 +174,8 @@ def _demand(world: SimCluster, condition: Callable[[], bool], complaint: str) ->
 
 
 def _demand_peace(world: SimCluster, mix: Mix) -> None:
-    """With nothing wrong, nobody stands against the leader."""
+    """With nothing wrong, or a minority cut off, nobody stands against the leader."""
+    _demand(world, lambda: world.leader() is not None, "nobody leads")
     timeout = mix.config.election_timeout_ms[1] * MILLISECOND
     world.run_until(lambda: False, 3 * timeout)
     before = world.coverage["leads"]
@@ -197,6 +213,7 @@ class Tally:
         self.events += outcome.events
         self.coverage.update(outcome.coverage)
         self.coverage[f"seeds with {outcome.nodes} replicas"] += 1
+        self.coverage.update(f"kind {kind}" for kind in outcome.kinds)
         self.longest_recovery = max(self.longest_recovery, (outcome.recovery, outcome.seed))
         if outcome.violation is not None:
             self.violations.append((outcome.seed, outcome.violation))

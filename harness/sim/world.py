@@ -230,6 +230,7 @@ class SimCluster:
 
     def read(self, process: Process, source: ReplicaId, message: Message) -> None:
         """A process is about to step this message."""
+        self.safety.told(process.id, source, message)
         if self._tracers or self._sink is not None:
             peer = "client" if source == CLIENT else replica_name(source)
             self._trace(process.id, "in", peer, message)
@@ -251,7 +252,9 @@ class SimCluster:
                 executed.first_slot,
                 [(r, a[2]) for r, a in zip(executed.requests, executed.answers, strict=True)],
             )
-        if effects.executed and process.replica.role is Role.LEADER:
+        leads = process.replica.role is Role.LEADER
+        safety.truncates(replica, process.replica.log.truncated_upto, leads)
+        if effects.executed and leads:
             self.on_commit(process)
         if effects.persist and effects.persist.truncated_upto > process.disk.truncated_upto:
             self.coverage["log truncated"] += 1

@@ -18,8 +18,7 @@ def main() -> int:
             sys.stderr.write(f"{animal.species}: not caught\n")
             return 1
         catches.append(catch)
-        found = "by its scenario" if catch.seed is None else f"by seed {catch.seed}"
-        sys.stderr.write(f"{animal.species}: caught {found}\n")
+        sys.stderr.write(f"{animal.species}: caught by seed {catch.seed}\n")
     PAGE.write_text(page(catches))
     return 0
 

@@ -8,10 +8,9 @@ from bank.messages import Accept, Commit, Heartbeat, Nack, NewView, Prepare, Pro
 from bank.replica import Replica
 
 from .kit import animal, patched
-from .scenarios import a_deaf_leader, a_hard_of_hearing_replica
 
 # A stale ACK does harm only when it was on its way for longer than the election of another leader.
-LATE = ("reorder", "stall", "distance", "kill", "ambush", "duplication", "cut")
+LATE = ("reorder", "stall", "distance", "kill", "ambush")
 
 
 @animal(
@@ -188,7 +187,6 @@ class NumberWithoutReplica(Replica):
     "A replica that hears its leader well answers any higher PREPARE at once.",
     "The protocol as in the paper. It is safe, and one replica that hears nobody deposes every "
     "leader for ever; “Raft” has a later remedy of the same kind for servers that return.",
-    scenario=a_hard_of_hearing_replica,
 )
 class SettledReplicaAnswers(Replica):
     def _on_prepare(self, source, prepare):
@@ -200,9 +198,18 @@ class SettledReplicaAnswers(Replica):
     "A leader that nobody answers goes on leading.",
     "Heartbeats are sent and their answers not missed: a leader that can speak and not hear keeps "
     "everybody from electing another.",
-    scenario=a_deaf_leader,
 )
 class LeaderNeverStepsDown(Replica):
     def _tick_leader(self, lead):
         lead.lease = self._now + lead.timeout
         super()._tick_leader(lead)
+
+
+@animal(
+    "A replica that keeps a PREPARE unanswered gives the candidate nothing else either.",
+    "Who stands is taken for somebody who wants to lead, and not for somebody who does not hear. "
+    "As long as its link from the leader is gone it stays behind, with a quorum around it.",
+)
+class CandidateLeftBehind(Replica):
+    def _lend_a_hand(self, source, prepare):
+        pass

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from statistics import median
 
-from bank.replica import Replica
 from harness.sim.mix import KINDS, SwarmOptions
 from harness.sim.swarm import run_seed
 
@@ -16,11 +15,9 @@ HEAD = """# The zoo
 Replicas that are broken on purpose, each in one way and by a few lines over the real one
 (`tests/zoo/`). A check that never failed has shown nothing; each of these makes one fail.
 
-- *by*: `swarm` is the campaign of `python run.py simulate`, from seed 0 on; a seed counts only when
-  the sound replica passes it. A name in italics is a focused scenario of `tests/zoo/scenarios.py`,
-  which says why the swarm does not see that animal.
-- *seeds*: how many the swarm needs, the one that finds it included. Faults or numbers of replicas
-  in brackets: all it may draw from.
+All are caught by the campaign of `python run.py simulate`, from seed 0 on; a seed counts only when
+the sound replica passes it. *Seeds* are how many that takes, the one that finds it included; faults
+or numbers of replicas in brackets are all that they may draw from.
 
 This file is written by `python -m tests.zoo`, from the root of a checkout. `tests/test_zoo.py` runs
 the seeds that it names, also with the sound replica, which passes them all.
@@ -32,20 +29,15 @@ class Catch:
     """One animal, caught."""
 
     animal: Animal
-    seed: int | None  # None: by its scenario
+    seed: int
     violation: str
 
 
 def hunt(animal: Animal, first_seed: int = 0, patience: int = PATIENCE) -> Catch | None:
-    """Run its scenario, or seeds in their order until one fails; None when none does.
+    """Run seeds in their order until one fails; None when none does.
 
     Only what the sound replica passes has found anything.
     """
-    if animal.scenario is not None:
-        violation = animal.scenario(animal.replica_class)
-        if violation is None or animal.scenario(Replica) is not None:
-            return None
-        return Catch(animal, None, violation)
     for seed in range(first_seed, first_seed + patience):
         violation = run_seed(seed, animal.options, animal.replica_class).violation
         if violation is not None and run_seed(seed, animal.options).violation is None:
@@ -55,19 +47,17 @@ def hunt(animal: Animal, first_seed: int = 0, patience: int = PATIENCE) -> Catch
 
 def page(catches: list[Catch]) -> str:
     """docs/zoo.md."""
-    needed = [catch.seed + 1 for catch in catches if catch.seed is not None]
+    needed = [catch.seed + 1 for catch in catches]
     lines = [
         HEAD,
-        f"{len(catches)} animals, {len(needed)} caught by the swarm: median {median(needed):g} "
-        f"seeds, worst {max(needed)}. The others by a focused scenario.\n",
-        "| animal | what is wrong | where it comes from | by | seeds | what was violated |",
-        "|---|---|---|---|---|---|",
+        f"{len(catches)} animals: median {median(needed):g} seeds, worst {max(needed)}.\n",
+        "| animal | what is wrong | where it comes from | seeds | what was violated |",
+        "|---|---|---|---|---|",
     ]
     for catch in catches:
         found = catch.animal
-        by = f"*{found.scenario.__name__}*" if found.scenario else "swarm" + _limits(found.options)
-        seeds = "–" if catch.seed is None else str(catch.seed + 1)
-        cells = (found.species, found.wrong, found.comes_from, by, seeds, _short(catch.violation))
+        seeds = f"{catch.seed + 1}{_limits(found.options)}"
+        cells = (found.species, found.wrong, found.comes_from, seeds, _short(catch.violation))
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join([*lines, ""])
 
@@ -86,13 +76,9 @@ def _short(violation: str) -> str:
     return text if len(text) <= WIDEST else text[: WIDEST - 1].rstrip() + "…"
 
 
-def seeds_in(text: str) -> dict[str, int | None]:
-    """The seed that finds each animal, read from docs/zoo.md; None for a scenario's."""
+def seeds_in(text: str) -> dict[str, int]:
+    """The seed that finds each animal, read from docs/zoo.md."""
     known = {animal.species for animal in ANIMALS}
     rows = [[cell.strip() for cell in line.split(" | ")] for line in text.splitlines()]
-    cells = {row[0].removeprefix("| "): row[4] for row in rows if len(row) >= 6}
-    return {
-        name: int(seeds) - 1 if seeds.isdigit() else None
-        for name, seeds in cells.items()
-        if name in known
-    }
+    cells = {row[0].removeprefix("| "): row[3] for row in rows if len(row) >= 5}
+    return {name: int(cell.split()[0]) - 1 for name, cell in cells.items() if name in known}

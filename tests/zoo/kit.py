@@ -8,8 +8,6 @@ from typing import Any
 from bank.replica import Replica
 from harness.sim.mix import KINDS, SwarmOptions
 
-Hunt = Callable[[type[Replica]], str | None]  # what was violated; None when nothing was
-
 
 @dataclass(frozen=True, slots=True)
 class Animal:
@@ -19,7 +17,6 @@ class Animal:
     wrong: str  # what it does wrong, in a sentence
     comes_from: str  # the kind of mistake that leads there
     options: SwarmOptions  # what the swarm may draw from, to find it fast
-    scenario: Hunt | None = None  # what shows it; None: the swarm does
 
     @property
     def species(self) -> str:
@@ -35,13 +32,12 @@ def animal(
     comes_from: str,
     nodes: tuple[int, ...] = (3, 5, 7),
     faults: tuple[str, ...] = KINDS,
-    scenario: Hunt | None = None,
 ) -> Callable[[type[Replica]], type[Replica]]:
     """Puts a class into the zoo."""
 
     def register(replica_class: type[Replica]) -> type[Replica]:
         options = SwarmOptions(nodes, faults)
-        ANIMALS.append(Animal(replica_class, wrong, comes_from, options, scenario))
+        ANIMALS.append(Animal(replica_class, wrong, comes_from, options))
         return replica_class
 
     return register

@@ -7,7 +7,6 @@ from bank.sessions import Machine
 from bank.status import Role
 
 from .kit import animal
-from .scenarios import truncation_watched
 
 
 class _Forgetful(Machine):
@@ -122,11 +121,22 @@ class CheckpointRollsBack(Replica):
     "The log goes as soon as the checkpoint is taken, before anybody had the same hash.",
     "Space is the reason for checkpoints, so they are used at once. Harmless while all replicas "
     "are equal; when one is not, the log that would show it is gone.",
-    scenario=truncation_watched,
 )
 class TruncatedUnconfirmed(Replica):
     def _is_confirmed(self, slot):
         return True
+
+
+@animal(
+    "A leader truncates when one backup has the same hash, not a quorum.",
+    "One equal answer feels like a confirmation. When that one backup goes, what the leader threw "
+    "away can be compared with nobody's.",
+    nodes=(5, 7),
+)
+class TruncatedByOneWord(Replica):
+    def _is_confirmed(self, slot):
+        equal = sum(1 for upto in self._history.confirmed_upto.values() if upto >= slot)
+        return super()._is_confirmed(slot) or (self.role is Role.LEADER and equal >= 1)
 
 
 @animal(

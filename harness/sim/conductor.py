@@ -6,20 +6,20 @@ sent stays in `sent`, what it answered to clients in `replies`.
 """
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from random import Random
 from types import UnionType
 from typing import Any
 
-from bank.ballot import NO_BALLOT, Ballot, ReplicaId, Slot
-from bank.checkpoint import Checkpoint
-from bank.effects import Effects, Persist, Send, Stored
+from bank.ballot import Ballot, ReplicaId, Slot
+from bank.effects import Effects, Send, Stored
 from bank.ledger import READ, TRANSFER
 from bank.messages import ClientRequest, Message, NewView, PeerDown
 from bank.replica import CLIENT, Replica
 from bank.sessions import Request, Session
 from bank.settings import MILLISECOND, Settings
 from bank.status import ReplicaStatus, Role
+from harness.sim.disk import Disk
 
 LIVELOCK = 1000  # rounds of messages, or turns at one instant, that no sound replica needs
 TEN_EACH = dict.fromkeys("ABCDEFGHIJ", 10)
@@ -35,51 +35,23 @@ def read(account: str, timestamp: int = 1) -> Request:
     return (account, timestamp, READ, account, "", 0)
 
 
-class Disk:
-    """What survives a crash: committed Persists, and nothing else."""
-
-    def __init__(self) -> None:
-        self.promised, self.seen = NO_BALLOT, 0
-        self.rows: dict[Slot, tuple[Ballot, Request]] = {}
-        self.committed_upto: Slot = 0
-        self.truncated_upto: Slot = 0
-        self.checkpoint: Checkpoint | None = None
-
-    def write(self, persist: Persist) -> None:
-        """One transaction."""
-        if persist.promise_changed:
-            self.promised, self.seen = persist.promised, persist.seen
-        for run in persist.runs:
-            for slot, request in enumerate(run.requests, run.first_slot):
-                self.rows[slot] = run.ballot, request
-        self.checkpoint = persist.checkpoint or self.checkpoint
-        self.truncated_upto = persist.truncated_upto
-        if persist.committed_upto is not None:
-            self.committed_upto = persist.committed_upto
-        for slot in [slot for slot in self.rows if slot <= self.truncated_upto]:
-            del self.rows[slot]
-
-    def read(self) -> Stored:
-        """What a restarted replica finds."""
-        entries = [(slot, *self.rows[slot]) for slot in sorted(self.rows)]
-        return Stored(
-            self.promised,
-            self.seen,
-            entries,
-            self.committed_upto,
-            self.truncated_upto,
-            self.checkpoint,
-        )
-
-
 class Conductor:
     """See the module. Times that a test gives are milliseconds; `now` is in microseconds."""
 
-    def __init__(self, replicas: int = 5, settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        replicas: int = 5,
+        settings: Settings | None = None,
+        balances: Mapping[str, int] = TEN_EACH,
+        replica_class: Callable[..., Replica] = Replica,
+    ) -> None:
+        """Replicas 1..replicas, fresh; `replica_class` may be a broken one."""
         self.settings = settings or Settings()
+        self._balances, self._class = balances, replica_class
         self.everyone = tuple(range(1, replicas + 1))
         self.now = 0
         self.disks = {r: Disk() for r in self.everyone}
+        self._incarnations = dict.fromkeys(self.everyone, 1)
         self.replicas = {r: self._start(r, None) for r in self.everyone}
         self.queues: dict[tuple[ReplicaId, ReplicaId], deque[Message]] = defaultdict(deque)
         self.sent: list[tuple[ReplicaId, ReplicaId, Message]] = []
@@ -90,12 +62,14 @@ class Conductor:
         self.paused: set[ReplicaId] = set()  # stopped: what arrives waits
         self.slow_disks: set[ReplicaId] = set()  # a write there ends with `disk_answers` only
         self._writing: dict[ReplicaId, Effects] = {}
-        self._incarnations = dict.fromkeys(self.everyone, 1)
 
     def _start(self, replica: ReplicaId, stored: Stored | None) -> Replica:
-        random = Random(replica)
-        count = len(self.everyone)
-        return Replica(replica, count, self.settings, random, TEN_EACH, stored, self.now)
+        count, random = len(self.everyone), self._random(replica)
+        return self._class(replica, count, self.settings, random, self._balances, stored, self.now)
+
+    def _random(self, replica: ReplicaId) -> Random:
+        """What a starting replica draws from."""
+        return Random(replica)
 
     def __getitem__(self, replica: ReplicaId) -> Replica:
         return self.replicas[replica]
@@ -177,7 +151,8 @@ class Conductor:
 
     def _finish(self, replica: ReplicaId, effects: Effects) -> None:
         if effects.persist is not None:
-            self.disks[replica].write(effects.persist)
+            self.disks[replica].commit(effects.persist)
+            self.disks[replica].sync()
         self._send(replica, effects.durable)
         self.replicas[replica].stored()
 
@@ -251,7 +226,7 @@ class Conductor:
     def restart(self, replica: ReplicaId) -> None:
         """A new process finds what the disk kept."""
         self._incarnations[replica] += 1
-        self.replicas[replica] = self._start(replica, self.disks[replica].read())
+        self.replicas[replica] = self._start(replica, self.disks[replica].stored())
         self._end_turn(replica)
 
     def disconnect(self, *replicas: ReplicaId) -> None:

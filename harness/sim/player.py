@@ -3,14 +3,23 @@
 A script is blocks of commands, a line `----`, and what the replicas do then, up to an empty line:
 
     # leader dies before COMMIT: the first line says the situation or the bug it guards
-    nodes 3                        a new cluster; `nodes 3 checkpoint 4` takes one every 4 slots
+    nodes 3                        a new cluster; `nodes 3 checkpoint 4` takes one every 4 slots,
+                                     `seed 7 heartbeat_ms 20` is as in the configuration
     elect n1                       the first election, summed up in one line
     request n1 (A, B, 3) (C)       a client asks one replica, `n1 n2` or `all`; (C) is a read
-    retry all A                    client A sends its last request again
+    retry all A                    client A sends its last request again; `retry n1 A, B 2` is one
+                                     message, of B with its second request; also after new ones:
+                                     `request n1 (A, B, 3) and B 2`
     deliver n1->n2                 the oldest message between the two arrives; `n1->all` and
     deliver all                      `all->n2` mean one of each; `all` means until all is silent
+    deliver n1->n2 ACCEPT (1, n1) 7  the oldest one of this name; it may overtake others, and with
+                                     `+2` behind it two older ones of the same name
+    again n1->n2 ACCEPT (1, n1) 7    another copy of one that was sent before
     drop n1->n2                    everything between the two is lost; also `all`
     cut n1->n2 / mend n1->n2       everything sent from now on is lost; no longer so
+    … and read on                  the turn is not over: it goes on with the next command
+    … @12.345ms                    the clock shows that much by then, if it showed less
+    tick n2                        n2 looks at the clock
     expire n2                      the next timer of n2 runs out; nobody else looks at the clock
     time 300ms                     everything works for so long
     crash n1 [unnoticed]           the process dies; unnoticed, the others are not told
@@ -20,6 +29,8 @@ A script is blocks of commands, a line `----`, and what the replicas do then, up
     disconnect n1 / reconnect n1   n1 neither sends nor hears; it is back with its memory
     pause n1 / wake n1             n1 stands still while what arrives waits
     slow n1 / answer n1            writes of n1 take until its disk answers
+    settle n1 n2                   all return, all is asked again, 4 s pass; cuts stay. Of these
+                                     replicas each has to execute the same then, and answer all
     status, log n2                 all replicas in a table; the slots of one
     quietly …                      any command, written down nowhere
 
@@ -27,28 +38,32 @@ Each line of a trace: who, `<-` read from, `->` sent to or `-x` lost to whom, th
 ballot, its slots, the rest. `stores` is one transaction, on disk from then on; `executes` are slots
 with what each answered. `deliver all` and `time` leave out turns in which a heartbeat is sent,
 read or answered and nothing else happens.
+
+`bank.invariants` looks on. A violation is a line `✗ …`, with which the script is over.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from conductor import TEN_EACH, Conductor, read, transfer
+from typing import Any
 
 from bank.ballot import ReplicaId, replica_name
-from bank.effects import Effects, Executed, Persist, Send, Stored
-from bank.ledger import SKIPPED
-from bank.messages import Accept, Accepted, ClientRequest, Heartbeat, Message, Promise
-from bank.replica import CLIENT, Replica
+from bank.invariants import Violation
+from bank.messages import ClientRequest
+from bank.replica import Replica
 from bank.sessions import Request
-from bank.settings import Settings
+from bank.settings import MILLISECOND, Settings
 from bank.status import Role, SlotMark
-from harness.tracing import describe_request, describe_requests, span, trace_line
+from harness.config import ClusterConfig
+from harness.sim.conductor import read, transfer
+from harness.sim.script import Block, ScriptError, parse
+from harness.sim.telling import TEN_EACH, Teller, message_name
+from harness.tracing import describe_request, describe_requests, span
 
-RULE = "----"
+READ_ON = " and read on"
 NOTHING = "ok"  # of a block in which nothing was written down
+SETTLED_ROUNDS = 14  # of 300 ms, the time after which clients ask again
 MARKS = {
     SlotMark.NONE: "nothing",
     SlotMark.ACCEPTED: "accepted",
@@ -57,65 +72,22 @@ MARKS = {
 }
 
 
-class ScriptError(Exception):
-    """A script asks for what cannot be done; the text says where."""
-
-
-# ---- the text ----------------------------------------------------------------------------------
-
-
-class Block(NamedTuple):
-    """Commands and what they are expected to lead to."""
-
-    head: list[str]  # comments, commands and empty lines, as written
-    line: int  # of the file, from 1, at which `head` begins
-    expected: list[str]
-
-    def commands(self) -> Iterator[tuple[int, str]]:
-        """The commands with their line numbers."""
-        for number, line in enumerate(self.head, self.line):
-            if line.strip() and not line.startswith("#"):
-                yield number, line.strip()
-
-
-def parse(text: str, name: str) -> list[Block]:
-    """The blocks of a script called `name`."""
-    blocks: list[Block] = []
-    head: list[str] = []
-    expected: list[str] | None = None
-    lines = text.splitlines()
-    if not lines or not lines[0].startswith("# "):
-        raise ScriptError(f"{name}:1: the first line says the situation: # …")
-    for number, line in enumerate(lines, 1):
-        if expected is None:
-            if line == RULE:
-                expected = []
-                blocks.append(Block(head, number - len(head), expected))
-            else:
-                head.append(line)
-        elif line:
-            expected.append(line)
-        else:
-            head, expected = [], None
-    if expected is None and any(head):
-        raise ScriptError(f"{name}:{len(lines)}: the last commands have no line {RULE}")
-    return blocks
-
-
-def written(blocks: Iterable[Block]) -> str:
-    """The text of a script."""
-    return "\n\n".join("\n".join([*b.head, RULE, *b.expected]) for b in blocks) + "\n"
-
-
-def play(path: Path) -> Iterator[Block]:
+def play(path: Path, replica_class: Callable[..., Replica] = Replica) -> Iterator[Block]:
     """The blocks of a script file with what really happened, one by one."""
+    return play_text(path.read_text(encoding="utf-8"), path.name, replica_class)
+
+
+def play_text(
+    text: str, name: str, replica_class: Callable[..., Replica] = Replica
+) -> Iterator[Block]:
+    """The same of a script called `name`; a violation is its last line."""
     player: Player | None = None
-    for block in parse(path.read_text(encoding="utf-8"), path.name):
+    for block in parse(text, name):
         lines: list[str] = []
         for number, command in block.commands():
-            where = f"{path.name}:{number}"
-            if match := re.fullmatch(r"nodes (\d+)(?: checkpoint (\d+))?", command):
-                player = Player(int(match[1]), int(match[2] or 0))
+            where = f"{name}:{number}"
+            if command.startswith("nodes "):
+                player = started(command, replica_class, where)
                 continue
             if player is None:
                 raise ScriptError(f"{where}: `nodes N` comes first, not: {command}")
@@ -123,6 +95,9 @@ def play(path: Path) -> Iterator[Block]:
                 player.command(command)
             except ScriptError as error:
                 raise ScriptError(f"{where}: {error}") from None
+            except Violation as violation:
+                yield Block(block.head, block.line, [*lines, *player.lines, f"✗ {violation}"])
+                return
             except Exception as error:
                 error.add_note(f"{where}: {command}")
                 raise
@@ -131,171 +106,58 @@ def play(path: Path) -> Iterator[Block]:
         yield Block(block.head, block.line, lines or [NOTHING])
     if player is not None and player.to_die:
         never = ", ".join(f"{replica_name(r)} {when} write" for r, when in player.to_die.items())
-        raise ScriptError(f"{path.name}: never crashed: {never}")
+        raise ScriptError(f"{name}: never crashed: {never}")
 
 
-# ---- the player --------------------------------------------------------------------------------
+def started(
+    head: str, replica_class: Callable[..., Replica] = Replica, where: str = ""
+) -> "Player":
+    """The player that a line "nodes 3 …" asks for."""
+    words = head.split()
+    given = dict(zip(words[::2], words[1::2], strict=False))
+    try:
+        settings, seed = _settings(given), int(given["seed"]) if "seed" in given else None
+        return Player(int(given["nodes"]), settings, replica_class, seed)
+    except (TypeError, ValueError, KeyError):
+        raise ScriptError(f"{where}: unknown command: {head}") from None
 
 
-class Died(Exception):
-    """A replica's process ended in the middle of a turn."""
+def _settings(given: Mapping[str, str]) -> Settings:
+    """Keys of the configuration, or `checkpoint 4`: one every 4 slots, and nothing is kept."""
+    keys: dict[str, Any] = {}
+    if "checkpoint" in given:
+        interval = int(given["checkpoint"])
+        keys = {"checkpoint_interval": interval, "checkpoint_pause_ms": 0, "keep_slots": 0}
+    for key, value in given.items():
+        if key not in ("nodes", "seed", "checkpoint"):
+            low, _, high = value.partition("-")
+            keys[key] = (int(low), int(high)) if high else int(low)
+    return ClusterConfig(**keys).settings()
 
 
-class Player(Conductor):
-    """A conductor that obeys commands and writes down what the replicas do."""
+# ---- the player ---------------------------------------------------------------------------------
 
-    def __init__(self, replicas: int, checkpoint_interval: int = 0) -> None:
-        self.lines: list[str] = []
-        self.to_die: dict[ReplicaId, str] = {}  # in the next turn that stores: "before", "after"
-        self.cuts: set[tuple[ReplicaId, ReplicaId]] = set()
-        self._told_halted: set[ReplicaId] = set()
-        self._notable = False  # this turn is more than a heartbeat
-        self._hides_heartbeats = False
-        self._last: dict[str, Request] = {}  # of each client
-        short = Settings(checkpoint_interval=checkpoint_interval, checkpoint_pause=0, keep_slots=0)
-        super().__init__(replicas, short if checkpoint_interval else Settings())
-        self.loses = lambda source, to, _: (source, to) in self.cuts
 
-    # ---- what is written down --------------------------------------------------------------------
+class Player(Teller):
+    """Obeys commands."""
 
-    def _write(
-        self,
-        who: ReplicaId,
-        what: str,
-        label: str = "",
-        ballot: object = "",
-        slots: str = "",
-        text: str = "",
-    ) -> None:
-        line = f"{replica_name(who)}  {what:<9}  {label:<10} {ballot!s:<8} {slots:<4} {text}"
-        self.lines.append(line.rstrip())
-
-    def _write_message(self, who: ReplicaId, arrow: str, peer: str, message: Message) -> None:
-        line = trace_line(self.now, "", peer, message)
-        text = line.text
-        if isinstance(message, Accept) and message.committed_upto:
-            text += f"; committed up to {message.committed_upto}"
-        if isinstance(message, Accepted) and not line.slots:
-            text = "nothing"
-        if isinstance(message, Promise) and message.truncated_upto:
-            text = text.replace(";", f", {message.truncated_upto} truncated;", 1)
-        self._write(who, f"{arrow} {line.peer}", line.label, line.ballot, line.slots, text)
-
-    def _note_message(self, message: Message) -> None:
-        asked = isinstance(message, Accepted) and message.asked_upto > 0
-        empty = isinstance(message, Accepted) and message.last_slot < message.first_slot
-        self._notable |= not (isinstance(message, Heartbeat) or asked or empty)
-
-    def _tell(self, replica: ReplicaId, effects: Effects) -> None:
-        """The part of a turn that nobody waits for."""
-        if effects.halted is not None and replica not in self._told_halted:
-            self._told_halted.add(replica)
-            effects = Effects(notes=[f"halts: {effects.halted}"])
-        for note in effects.notes:
-            self._write(replica, note)
-        for run in effects.executed:
-            answers = ", ".join(executed(run))
-            last_slot = run.first_slot + len(run.requests) - 1
-            self._write(replica, "executes", slots=span(run.first_slot, last_slot), text=answers)
-        for reply in effects.replies:
-            self._write_message(replica, "->", "client", reply)
-        self._notable |= bool(effects.notes or effects.executed or effects.replies)
-
-    def _tell_stored(self, replica: ReplicaId, persist: Persist) -> None:
-        parts: list[tuple[str, object, str, str]] = []
-        if persist.promise_changed:
-            seen = f"seen {persist.seen}" if persist.seen > persist.promised.number else ""
-            parts.append(("promise", persist.promised, "", seen))
-        for run in persist.runs:
-            slots = span(run.first_slot, run.first_slot + len(run.requests) - 1)
-            parts.append(("slots", run.ballot, slots, describe_requests(tuple(run.requests))))
-        if persist.checkpoint is not None:
-            parts.append(("state", "", str(persist.checkpoint.slot), "checkpoint"))
-        self._notable |= bool(parts)
-        if persist.committed_upto is not None:
-            truncated = f", truncated up to {t}" if (t := persist.truncated_upto) else ""
-            parts.append(("mark", "", "", f"committed up to {persist.committed_upto}{truncated}"))
-        for label, ballot, slots, text in parts:
-            self._write(replica, "stores", label, ballot, slots, text)
-
-    # ---- hooks into the conductor ----------------------------------------------------------------
-
-    def _start(self, replica: ReplicaId, stored: Stored | None) -> Replica:
-        made = super()._start(replica, stored)
-        flush = made.flush
-
-        def flush_and_tell() -> Effects:
-            effects = flush()
-            self._tell(replica, effects)
-            return effects
-
-        made.flush = flush_and_tell
-        return made
-
-    @contextmanager
-    def _turn(self, replica: ReplicaId) -> Iterator[None]:
-        """What happens here goes unwritten when it is only about heartbeats."""
-        before, first = self._standing(replica), len(self.lines)
-        self._notable = False
-        yield
-        if self._hides_heartbeats and not self._notable and self._standing(replica) == before:
-            del self.lines[first:]
-
-    def _standing(self, replica: ReplicaId) -> object:
-        if replica not in self.replicas:
-            return None
-        return self[replica].role, self[replica].following, self[replica].promised
-
-    def step(self, to: ReplicaId, message: Message, source: ReplicaId = CLIENT) -> Effects:
-        with self._turn(to):
-            self._note_message(message)
-            sender = "client" if source == CLIENT else replica_name(source)
-            self._write_message(to, "<-", sender, message)
-            return super().step(to, message, source)
-
-    def tick(self, *replicas: ReplicaId) -> None:
-        for replica in replicas:
-            with self._turn(replica):
-                super().tick(replica)
-
-    def _send(self, source: ReplicaId, sends: list[Send]) -> None:
-        for send in sends:
-            self._note_message(send.message)
-            to = "all" if len(send.to) > 1 else replica_name(send.to[0])
-            self._write_message(source, "->", to, send.message)
-            for lost in send.to:
-                if (source, lost) in self.cuts:
-                    self._write_message(source, "-x", replica_name(lost), send.message)
-        super()._send(source, sends)
-
-    def _end_turn(self, replica: ReplicaId) -> Effects:
-        try:
-            return super()._end_turn(replica)
-        except Died:
-            return Effects()
-
-    def _finish(self, replica: ReplicaId, effects: Effects) -> None:
-        if effects.persist is not None:
-            when = self.to_die.pop(replica, "")
-            if when != "before":
-                self._tell_stored(replica, effects.persist)
-            if when == "after":
-                self.disks[replica].write(effects.persist)
-            if when:
-                self._write(replica, f"dies {when} the write")
-                self.crash(replica)
-                raise Died
-        super()._finish(replica, effects)
+    told = ""  # the last one
 
     # ---- commands --------------------------------------------------------------------------------
 
     def command(self, text: str) -> None:
         """Obey one line of a script."""
+        self.told = text
         if text.startswith("quietly "):
             first = len(self.lines)
             self.command(text.removeprefix("quietly "))
             del self.lines[first:]
             return
+        if match := re.fullmatch(r"(.*) @([\d.]+)ms", text):
+            self.now = max(self.now, round(float(match[2]) * MILLISECOND))
+            text = match[1]
+        self._reads_on = text.endswith(READ_ON)
+        text = text.removesuffix(READ_ON)
         for pattern, method in COMMANDS:
             if match := pattern.fullmatch(text):
                 method(self, *match.groups())
@@ -333,20 +195,29 @@ class Player(Conductor):
         followers = " and ".join([", ".join(behind[:-1]), behind[-1]])
         self._write(replica, f"leads {self[replica].following}; {followers} follow")
 
-    def do_request(self, names: str, texts: str) -> None:
+    def do_request(self, names: str, texts: str, old: str | None) -> None:
         requests = []
         for text in re.findall(r"\(([^)]*)\)", texts):
             sender, *rest = text.split(", ")
             timestamp = self._last[sender][1] + 1 if sender in self._last else 1
             made = transfer(sender, rest[0], int(rest[1]), timestamp) if rest else None
-            self._last[sender] = made or read(sender, timestamp)
+            self._last[sender] = self._asked[sender, timestamp] = made or read(sender, timestamp)
             requests.append(self._last[sender])
-        self._ask(self._who(names), tuple(requests))
+        self._ask(self._who(names), (*requests, *self._old(old or "")))
 
-    def do_retry(self, names: str, client: str) -> None:
-        if client not in self._last:
-            raise ScriptError(f"client {client} asked for nothing yet")
-        self._ask(self._who(names), (self._last[client],))
+    def do_retry(self, names: str, old: str) -> None:
+        self._ask(self._who(names), self._old(old))
+
+    def _old(self, texts: str) -> tuple[Request, ...]:
+        """The requests of "A, B 2": the last of client A, the second of B."""
+        found = []
+        for client, _, number in (text.partition(" ") for text in texts.split(", ") if text):
+            last = self._last.get(client)
+            request = self._asked.get((client, int(number))) if number else last
+            if request is None:
+                raise ScriptError(f"client {client} asked for nothing yet")
+            found.append(request)
+        return tuple(found)
 
     def _ask(self, replicas: list[ReplicaId], requests: tuple[Request, ...]) -> None:
         for replica in filter(self._hears, replicas):
@@ -359,6 +230,67 @@ class Player(Conductor):
             raise ScriptError("nothing waits there for one who hears")
         for link in heard:
             self.deliver(*link)
+
+    def do_deliver_named(self, source: str, target: str, name: str, older: str | None) -> None:
+        link = self._link(source, target)
+        queue, left = self.queues[link], int(older or 0)
+        for at, message in enumerate(queue):
+            if message_name(message) == name:
+                if not left:
+                    del queue[at]
+                    self.step(link[1], message, link[0])
+                    return
+                left -= 1
+        raise ScriptError(f"no {name} waits there")
+
+    def alike(self, command: str) -> str | None:
+        """`command` with the oldest message of its kind that waits there, when its own does not.
+
+        For who leaves out commands: without an earlier request, later ones get other slots.
+        """
+        match = re.fullmatch(
+            r"(deliver n(\d+)->n(\d+) )([A-Z-]+)( .*?)?((?: and read on)?(?: @.*)?)", command
+        )
+        if match is None:
+            return None
+        for message in self.queues[int(match[2]), int(match[3])]:
+            if match[4] == message.LABEL:
+                return f"{match[1]}{message_name(message)}{match[6]}"
+        return None
+
+    def do_again(self, source: str, target: str, name: str) -> None:
+        link = self._link(source, target)
+        for *sent_on, message in reversed(self.sent):
+            if tuple(sent_on) == link and message_name(message) == name:
+                self.step(link[1], message, link[0])
+                return
+        raise ScriptError(f"no {name} was sent there")
+
+    def _link(self, source: str, target: str) -> tuple[ReplicaId, ReplicaId]:
+        (sender,), (reader,) = self._who(source, True), self._who(target)
+        if not self._hears(reader):
+            raise ScriptError(f"{target} does not hear")
+        return sender, reader
+
+    def do_settle(self, names: str) -> None:
+        wanted, last = self._who(names, True), dict(self._last)
+        for replica in self.everyone:
+            if replica not in self.replicas:
+                self.restart(replica)
+            if replica in self.away:
+                self.reconnect(replica)
+        self.paused.clear()
+        with self._without_heartbeats():
+            for _ in range(SETTLED_ROUNDS):
+                done = {(answer[0], answer[1]) for _, _, answer in self.replies}
+                open_ = [r for r in last.values() if (r[0], r[1]) not in done]
+                self._ask(list(self.everyone), tuple(open_)) if open_ else None
+                self.run(300)
+        if open_:
+            raise Violation(f"not answered: {describe_requests(tuple(open_))}")
+        executed = {replica_name(r): self.status(r).executed_upto for r in wanted}
+        if len(set(executed.values())) > 1:
+            raise Violation(f"replicas are not equal 4 s after all faults stopped: {executed}")
 
     def do_deliver_all(self) -> None:
         with self._without_heartbeats():
@@ -387,6 +319,9 @@ class Player(Conductor):
         self.expire(replica)
         while self[replica].role is Role.LEADER and len(self.lines) == first:
             self.expire(replica)  # it only found that it is still answered
+
+    def do_tick(self, name: str) -> None:
+        self.tick(*self._who(name))
 
     def do_time(self, milliseconds: str) -> None:
         with self._without_heartbeats():
@@ -475,34 +410,25 @@ class Player(Conductor):
             self._write(replica, "holds", label, ballot, str(slot.slot), text)
 
 
-def executed(run: Executed) -> Iterator[str]:
-    """Each request with its answer: "(A, B, 3) success", "no-op"."""
-    for slot, (request, answer) in enumerate(
-        zip(run.requests, run.answers, strict=True), run.first_slot
-    ):
-        text = describe_request(request)
-        if request[0] == "":
-            yield text
-        elif answer[3] != slot and answer[2] != SKIPPED:
-            yield f"{text} {answer[2]}, as in slot {answer[3]}"
-        else:
-            yield f"{text} {answer[2]}"
-
-
 def _commands() -> list[tuple[re.Pattern[str], Callable[..., Any]]]:
     one, some = r"(n\d+)", r"((?:n\d+ )*n\d+|all)"
+    old = r"(\w+(?: \d+)?(?:, \w+(?: \d+)?)*)"
     link = rf"{one}->{one}".replace(r"(n\d+)", r"(n\d+|all)")
-    table = {
+    table: dict[str, Callable[..., Any]] = {
         rf"elect {one}": Player.do_elect,
-        rf"request {some} ((?: ?\(\w+(?:, \w+, \d+)?\))+)": Player.do_request,
-        rf"retry {some} (\w+)": Player.do_retry,
+        rf"request {some} ((?: ?\(\w+(?:, \w+, \d+)?\))+)(?: and {old})?": Player.do_request,
+        rf"retry {some} {old}": Player.do_retry,
         r"deliver all": Player.do_deliver_all,
         rf"deliver {link}": Player.do_deliver,
+        rf"deliver {one}->{one} ([A-Z].*?)(?: \+(\d+))?": Player.do_deliver_named,
+        rf"again {one}->{one} ([A-Z].*)": Player.do_again,
+        rf"settle {some}": Player.do_settle,
         r"drop all": Player.do_drop_all,
         rf"drop {link}": Player.do_drop,
         rf"cut {link}": Player.do_cut,
         rf"mend {link}": Player.do_mend,
         rf"expire {one}": Player.do_expire,
+        rf"tick {one}": Player.do_tick,
         r"time (\d+)ms": Player.do_time,
         rf"crash {one}(?: (unnoticed|before write|after write))?": Player.do_crash,
         rf"restart {one}": Player.do_restart,

@@ -1,0 +1,349 @@
+"""A failing seed made small, twice: fewer things in its plan, then fewer events in its story.
+
+A plan is a seed with less of what it drew: replicas, kinds of faults, clients, requests, deeds.
+Taking one thing away shakes the dice of all that follows, so each smaller plan may roll them a few
+times; it counts when it fails in the same way. What is left is recorded as commands, and of those
+everything is left out without which the replicas still fail in that way ("Simplifying and
+Isolating Failure-Inducing Input", Zeller and Hildebrandt, 2002).
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import TypeVar
+
+from bank.ballot import replica_name
+from bank.invariants import Violation
+from bank.messages import PIECE_BYTES, PIECE_SLOTS
+from bank.replica import Replica
+from bank.settings import MILLISECOND
+from harness.config import NODES, ClusterConfig
+from harness.sim.mix import Mix, SwarmOptions, draw
+from harness.sim.player import READ_ON, Player, started
+from harness.sim.record import Recorded
+from harness.sim.script import RULE, ScriptError
+from harness.sim.swarm import Outcome, run_mix
+
+# What a shrunk failure may cost, counted and not timed, so that it comes out the same everywhere.
+MOST_EVENTS = 2_000_000  # of plans that are run
+MOST_COMMANDS = 500_000  # of stories that are played
+SETTLED = 2_000  # commands that a `settle` is worth
+ROLLS = 3  # of the dice, for each plan
+APART = 1_000_000  # between the seeds of two rolls
+SAID = (  # of the configuration, what replicas go by
+    "election_timeout_ms",
+    "prepare_quiet_ms",
+    "prepare_pause_ms",
+    "heartbeat_ms",
+    "stagger_ms",
+    "checkpoint_interval",
+    "checkpoint_pause_ms",
+    "keep_slots",
+)
+UNSAID = ("drift", "power", "crash-point", "slow-disk", "batching")  # in a script: not well
+FEW = (1, 2, 3, 5, 10)  # accounts that are tried
+SHORTEST = 20 * MILLISECOND  # of the faulty phase
+
+Item = TypeVar("Item")
+ReplicaClass = Callable[..., Replica]
+
+
+def kind_of(violation: str) -> str:
+    """What was violated, without who, where and which values."""
+    plain = re.sub(r"'[^']*'|\([^)]*\)|\b\w*\d\w*\b", "", violation.replace("'s ", " "))
+    return " ".join(re.findall(r"[a-z_]{3,}", plain)[:4])
+
+
+# ---- plans -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A seed, and how much of what it draws is left. None: all."""
+
+    seed: int
+    options: SwarmOptions
+    accounts: int | None = None
+    operations: int | None = None
+    phase: int | None = None  # microseconds of faults
+    deeds: tuple[int, ...] | None = None
+    whole: bool = False  # checkpoints and logs are sent in pieces of the usual size
+    roll: int = 0  # of the dice
+
+    def mix(self) -> Mix:
+        """What is run."""
+        mix = draw(self.seed, self.options)
+        config = replace(mix.config, seed=self.seed + self.roll * APART)
+        if self.accounts is not None:
+            config = replace(config, accounts=config.accounts[: self.accounts])
+        phase = min(mix.fault_phase, self.phase or mix.fault_phase)
+        asked = mix.operations if self.operations is None else self.operations
+        if self.whole:
+            mix = replace(mix, piece_bytes=PIECE_BYTES, piece_slots=PIECE_SLOTS)
+        return replace(
+            mix,
+            config=config,
+            operations=min(mix.operations, asked),
+            fault_phase=phase,
+            bursts=tuple(burst for burst in mix.bursts if burst < phase),
+            deeds=None if self.deeds is None else frozenset(self.deeds),
+        )
+
+
+def run_plan(plan: Plan, replica_class: ReplicaClass) -> tuple[Outcome, Recorded]:
+    """Run a plan to its verdict, and record it."""
+    mix = plan.mix()
+    world = Recorded(mix.config, mix.rules, replica_class)
+    return run_mix(mix, world), world
+
+
+def _smaller_plans(plan: Plan, mix: Mix) -> Iterator[Plan]:
+    """Plans with one thing less, the greatest first."""
+    for nodes in NODES:
+        if nodes < mix.config.nodes:
+            yield replace(plan, options=replace(plan.options, nodes=(nodes,)))
+    if not plan.whole:
+        yield replace(plan, whole=True)
+    some = tuple(kind for kind in mix.kinds if kind not in UNSAID)
+    fewer = [tuple(one for one in mix.kinds if one != kind) for kind in mix.kinds]
+    for faults in ((), some, *fewer):
+        if len(faults) < len(mix.kinds):
+            yield replace(plan, options=replace(plan.options, faults=faults))
+    for accounts in FEW:
+        if accounts < len(mix.config.accounts):
+            yield replace(plan, accounts=accounts)
+    for operations in (1, 2, mix.operations // 4, mix.operations // 2, mix.operations - 1):
+        if 0 < operations < mix.operations:
+            yield replace(plan, operations=operations)
+    for share in (2, 3):
+        if (phase := mix.fault_phase * (share - 1) // share) > SHORTEST:
+            yield replace(plan, phase=phase)
+
+
+class _Plans:
+    """The search for the smallest plan that fails in the same way."""
+
+    def __init__(self, kind: str, replica_class: ReplicaClass) -> None:
+        self._kind, self._class = kind, replica_class
+        self._events = 0
+
+    def _fails(self, plan: Plan) -> tuple[Plan, Outcome] | None:
+        for roll in dict.fromkeys((plan.roll, *range(ROLLS))):
+            if self._events >= MOST_EVENTS:
+                return None
+            rolled = replace(plan, roll=roll)
+            outcome, _ = run_plan(rolled, self._class)
+            self._events += outcome.events
+            if outcome.violation is not None and kind_of(outcome.violation) == self._kind:
+                return rolled, outcome
+        return None
+
+    def smallest(self, plan: Plan) -> Plan:
+        """Take away one thing after the other until none can go."""
+        found: tuple[Plan, Outcome] | None = (plan, run_plan(plan, self._class)[0])
+        while found is not None:
+            plan, outcome = found
+            found = next(filter(None, map(self._fails, _smaller_plans(plan, plan.mix()))), None)
+        deeds = tuple(sorted({deed.number for deed in outcome.done} - {0}))
+        rolls: dict[tuple[int, ...], Plan] = {deeds: plan}
+
+        def fails(left: Sequence[int]) -> Sequence[int] | None:
+            found = self._fails(replace(plan, deeds=tuple(left)))
+            if found is None:
+                return None
+            rolls[tuple(left)] = found[0]
+            return left
+
+        return rolls[tuple(reduced(deeds, fails))]
+
+
+# ---- stories -----------------------------------------------------------------------------------
+
+
+def reduced(
+    items: Sequence[Item], fails: Callable[[Sequence[Item]], Sequence[Item] | None]
+) -> Sequence[Item]:
+    """`items` without all that can be left out, in pieces of half of them down to single ones.
+
+    `fails` gives what is left of the items that it was given, or None when they do not fail.
+    """
+    size = max(1, len(items) // 2)
+    while items:
+        before, at = len(items), 0
+        while at < len(items):
+            left = fails([*items[:at], *items[at + size :]])
+            if left is None:
+                at += size
+            else:
+                items = left
+        if size == 1 and len(items) == before:
+            break
+        size = max(1, min(size // 2, len(items)))
+    return items
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """Commands that lead to a violation, for so many replicas."""
+
+    head: str  # "nodes 3 checkpoint 4"
+    commands: tuple[str, ...]
+    violation: str
+
+
+def _perform(
+    head: str, commands: Iterable[str], replica_class: ReplicaClass
+) -> tuple[list[str], str | None]:
+    """Commands up to a violation, and it; what cannot be done is left out, as if not said."""
+    player = started(head, replica_class)
+    done: list[str] = []
+    for wanted in commands:
+        try:
+            if (command := _obey(player, wanted)) is not None:
+                done.append(command)
+        except Violation as violation:
+            return [*done, player.told], str(violation)
+        player.lines.clear()
+    return done, None
+
+
+def _obey(player: Player, wanted: str) -> str | None:
+    """What was done for a command: itself, or its like; None when nobody is left who would."""
+    for command in (wanted, player.alike(wanted)):
+        try:
+            if command is not None:
+                player.command(command)
+        except Violation:
+            raise
+        except (ScriptError, AssertionError):
+            continue  # nothing waits there, or nothing is due
+        return command
+    return None
+
+
+def _confirmed(
+    head: str, commands: Sequence[str], replica_class: ReplicaClass
+) -> tuple[list[str], str | None]:
+    """`_perform`, done once more when it left out something that was perhaps half done."""
+    done, violation = _perform(head, commands, replica_class)
+    if violation is not None and len(done) < len(commands):
+        again, violation = _perform(head, done, replica_class)
+        return done, violation if again == done else None
+    return done, violation
+
+
+class _Stories:
+    """The search for the shortest story that ends with a violation of one kind."""
+
+    def __init__(self, kind: str, replica_class: ReplicaClass) -> None:
+        self._kind, self._class = kind, replica_class
+        self._commands = 0
+
+    def ends(self, head: str, commands: Sequence[str]) -> Sequence[str] | None:
+        """Those that were done, when they end as wanted."""
+        if self._commands >= MOST_COMMANDS:
+            return None
+        done, violation = _confirmed(head, commands, self._class)
+        self._commands += len(commands) + SETTLED * sum("settle" in command for command in commands)
+        return done if violation is not None and kind_of(violation) == self._kind else None
+
+    def shortest(self, head: str, commands: Sequence[str]) -> Sequence[str]:
+        """`commands`, which end as wanted, without all that can be left out."""
+        return reduced(commands, lambda left: self.ends(head, left))
+
+
+def _exact(mix: Mix) -> str:
+    """The head of a script whose replicas are those of the world."""
+    plain, words = ClusterConfig(), [f"nodes {mix.config.nodes} seed {mix.config.seed}"]
+    for key in SAID:
+        value = getattr(mix.config, key)
+        if value != getattr(plain, key):
+            text = "-".join(map(str, value)) if isinstance(value, tuple) else value
+            words.append(f"{key} {text}")
+    return " ".join(words)
+
+
+def _tellings(mix: Mix, world: Recorded) -> Iterator[list[str]]:
+    """Ways to tell what was recorded."""
+    yield world.commands()
+    # Of what waits when the faults stop, whatever did not arrive by then never will.
+    whole = [replica_name(r) for r in world.processes if r not in mix.outsiders]
+    cuts = [f"cut n{a}->n{b}" for a, b in sorted(mix.lasting)]
+    yield [*world.until_healed(), "drop all", *cuts, f"settle {' '.join(whole)}"]
+
+
+def _without_clock(command: str) -> str:
+    """The same, whatever the clock shows."""
+    return re.sub(r" @[\d.]+ms$", "", command).replace("tick ", "expire ")
+
+
+def _shortest(mix: Mix, world: Recorded, kind: str, replica_class: ReplicaClass) -> Story | None:
+    """The shortest story, of the same kind if there is one, and the plainest way to tell it."""
+    head = _exact(mix)
+    told = [_confirmed(head, commands, replica_class) for commands in _tellings(mix, world)]
+    found = [(commands, violation) for commands, violation in told if violation is not None]
+    if not found:
+        return None
+    found.sort(key=lambda one: kind_of(one[1]) != kind)
+    commands, violation = found[0]
+    search = _Stories(kind_of(violation), replica_class)
+    best = search.shortest(head, commands)
+    nodes, interval = mix.config.nodes, mix.config.checkpoint_interval
+    for plain in (f"nodes {nodes}", f"nodes {nodes} checkpoint {interval}"):
+        clockless = search.ends(plain, list(map(_without_clock, best)))
+        if clockless is not None:
+            head, best = plain, search.shortest(plain, clockless)
+            alone = search.ends(head, [command.removesuffix(READ_ON) for command in best])
+            best = best if alone is None else search.shortest(head, alone)
+            break
+    for replica in range(1, nodes + 1):  # most begin with somebody's election
+        elected = search.ends(head, [f"elect {replica_name(replica)}", *best])
+        if elected is not None and len(again := search.shortest(head, elected)) < len(best):
+            best = again
+    _, end = _perform(head, best, replica_class)
+    assert end is not None
+    return Story(head, tuple(best), end)
+
+
+# ---- both --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Shrunk:
+    """A failure made small."""
+
+    plan: Plan
+    outcome: Outcome
+    recorded: int  # commands of the plan's run
+    story: Story | None  # None: the player does not get there
+
+
+def shrink(
+    seed: int, options: SwarmOptions, violation: str, replica_class: ReplicaClass = Replica
+) -> Shrunk:
+    """Make this seed's failure small."""
+    kind = kind_of(violation)
+    plan = _Plans(kind, replica_class).smallest(Plan(seed, options))
+    outcome, world = run_plan(plan, replica_class)
+    story = _shortest(plan.mix(), world, kind, replica_class)
+    return Shrunk(plan, outcome, len(world.commands()), story)
+
+
+def script_text(story: Story, told_by: str, replica_class: ReplicaClass = Replica) -> str:
+    """The story as a script: each command with what it led to, the violation at the end."""
+    player = started(story.head, replica_class)
+    blocks: list[str] = []
+    commands = [f"# {' '.join(story.violation.split())}", f"# {told_by}", story.head]
+    for command in story.commands:
+        commands.append(command)
+        end: Iterable[str] = ()
+        try:
+            player.command(command)
+        except Violation as error:
+            end = [f"✗ {error}"]
+        if lines := [*player.lines, *end]:
+            blocks.append("\n".join(chain(commands, [RULE], lines)))
+            commands = []
+            player.lines.clear()
+    return "\n\n".join(blocks) + "\n"

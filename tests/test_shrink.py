@@ -1,0 +1,177 @@
+"""Failures are made small, stay failures of the same kind, and come as files that show them."""
+
+import argparse
+import io
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+from zoo import ANIMALS
+
+from bank.replica import Replica
+from harness.cli import main
+from harness.commands import _shrunk, find
+from harness.errors import HarnessError
+from harness.sim.columns import LEGEND
+from harness.sim.mix import SwarmOptions
+from harness.sim.player import play, play_text
+from harness.sim.script import ScriptError
+from harness.sim.shrink import Plan, kind_of, reduced, run_plan, shrink, started
+from harness.sim.shrink import _exact as exact_head
+from harness.sim.swarm import Tally, run_seed
+
+SPECIES = {animal.species: animal for animal in ANIMALS}
+FAST = (
+    "AcceptBelowThePromise",
+    "KeptPrepareNotCheckedAgain",
+    "PromiseNotStored",
+    "QuorumOneShort",
+)
+SAID_EXACTLY = ("loss", "duplication", "reorder", "stall", "cut", "partition", "kill", "disconnect")
+
+
+def ending(path, replica_class):
+    """The last line of what a script leads to; none when it cannot be played to its end."""
+    try:
+        return list(play(path, replica_class))[-1].expected[-1]
+    except ScriptError:
+        return ""
+
+
+def failing(species):
+    """The first seed that this animal fails."""
+    outcomes = (
+        run_seed(seed, SwarmOptions(), SPECIES[species].replica_class) for seed in range(20)
+    )
+    return next(outcome for outcome in outcomes if outcome.violation is not None)
+
+
+@pytest.mark.parametrize("species", FAST)
+def test_a_failure_is_made_small_and_shown_by_its_files(species, tmp_path, monkeypatch):
+    monkeypatch.setattr("harness.sim.shrink.MOST_EVENTS", 100_000)  # for speed: less is found
+    monkeypatch.setattr("harness.sim.shrink.MOST_COMMANDS", 50_000)
+    broken, options, before = SPECIES[species].replica_class, SwarmOptions(), failing(species)
+    seed = before.seed
+    console = Console(width=200, record=True, file=io.StringIO())
+    _shrunk.write([(seed, before.violation)], options, tmp_path, console, broken)
+    told = console.export_text()
+    script = tmp_path / f"seed-{seed}.txt"
+    commands = [line for line in script.read_text().splitlines() if line.startswith("deliver")]
+    assert len(commands) < 20 < before.events
+    assert ending(script, broken).startswith("✗ "), told
+    assert not ending(script, Replica).startswith("✗ "), "the sound replica passes it"
+    for file in tmp_path.glob("*.yaml"):
+        assert main([str(file), "--sim", "--no-step", "--seed", "1"]) == 0, file.read_text()
+
+
+def test_what_no_script_can_tell_is_told_event_by_event(tmp_path, monkeypatch):
+    broken, before = SPECIES["PromiseNotStored"].replica_class, failing("PromiseNotStored")
+    monkeypatch.setattr(_shrunk, "shrink", lambda *words: replace(shrink(*words), story=None))
+    found = [(before.seed, before.violation)]
+    _shrunk.write(found, SwarmOptions(), tmp_path, Console(file=io.StringIO()), broken)
+    trace = (tmp_path / f"seed-{before.seed}.trace.txt").read_text()
+    assert trace.startswith(LEGEND[0])
+    assert trace.splitlines()[-1].startswith("✗ n1 spoke of (1, n1)")
+    assert not (tmp_path / f"seed-{before.seed}.txt").exists()
+
+
+MISSED = """# a replica that missed something
+nodes 3
+elect n1
+cut n1->n3
+request n1 (A, B, 3)
+deliver all
+mend all->all
+settle all
+----
+"""
+
+
+@pytest.mark.parametrize(
+    ("species", "end"),
+    [
+        ("CatchUpNeverAsked", "✗ replicas are not equal 4 s after all faults stopped: "),
+        ("NothingSentAgain", ""),  # n1 and n2 have it, and n3 asks
+    ],
+)
+def test_a_script_demands_answers_and_equal_replicas(species, end):
+    broken = SPECIES[species].replica_class
+    assert list(play_text(MISSED, "x", Replica))[-1].expected[-1][0] != "✗"
+    last = list(play_text(MISSED, "x", broken))[-1].expected[-1]
+    assert last.startswith(end)
+    assert last.startswith("✗") == bool(end)
+
+
+def test_the_smaller_plan_fails_in_the_same_way():
+    broken, before = SPECIES["PromiseNotStored"].replica_class, failing("PromiseNotStored")
+    small = shrink(before.seed, SwarmOptions(), before.violation, broken)
+    assert kind_of(small.outcome.violation) == kind_of(before.violation)
+    mix = small.plan.mix()
+    assert (mix.config.nodes, mix.kinds, mix.operations) == (3, (), 1)
+    assert small.story.commands == ("elect n1",)
+    assert run_plan(small.plan, Replica)[0].violation is None
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 8])
+def test_what_is_recorded_is_played_the_same(seed):
+    plan = Plan(seed, SwarmOptions((3,), SAID_EXACTLY), whole=True)
+    outcome, world = run_plan(plan, Replica)
+    player = started(exact_head(plan.mix()))
+    for command in world.commands():
+        player.command(command)
+    assert outcome.violation is None
+    for replica, process in world.processes.items():
+        then, now = process.replica.status(), player.status(replica)
+        assert (now.executed_upto, now.running_hash) == (then.executed_upto, then.running_hash)
+        assert (now.promised, now.balances["A"]) == (then.promised, then.balances["A"])
+
+
+def test_nothing_that_can_be_left_out_is_left():
+    def fails(items):
+        return items if {3, 17, 30} <= set(items) else None
+
+    assert list(reduced(range(100), fails)) == [3, 17, 30]
+    assert list(reduced([], lambda items: items)) == []
+    assert list(reduced([1, 2], lambda items: items)) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (
+            "n3 accepts slot 20 in (4, n4) after promising (5, n3)",
+            "n1 accepts slot 2 in (1, n1) after promising (2, n2)",
+            True,
+        ),
+        ("(16, n1) is led twice", "(1, n2) is led twice", True),
+        ("exactly_once: N's (N, U, 2) was answered", "exactly_once: G's (G) was answered", True),
+        ("(1, n2) is led twice", "n3 accepts slot 1 in (1, n1)", False),
+        ("replicas are not equal 10 s", "not everything is answered 10 s", False),
+    ],
+)
+def test_kinds_of_violations(one, other, same):
+    assert (kind_of(one) == kind_of(other)) is same
+    assert kind_of(one)
+
+
+# ---- the command ---------------------------------------------------------------------------------
+
+
+def test_the_command_makes_the_first_of_each_kind_small(monkeypatch, tmp_path):
+    violations = [(3, "(1, n1) is led twice"), (5, "(2, n3) is led twice"), (9, "nobody leads")]
+    tally = Tally(10, 10, Counter(), (0, 0), violations)
+    asked = []
+
+    def shrunk(seed, *_):
+        asked.append(seed)
+        raise OSError("disk full")
+
+    monkeypatch.setattr("harness.commands.simulate.run_seeds", lambda seeds, options: tally)
+    monkeypatch.setattr(_shrunk, "shrink", shrunk)
+    command, parser = find("simulate"), argparse.ArgumentParser()
+    command.add_arguments(parser)
+    options = parser.parse_args(["--seeds", "0:10", "--shrink", str(tmp_path)])
+    with pytest.raises(HarnessError, match="--shrink: disk full"):
+        command.run(options, Console(file=io.StringIO()))
+    assert asked == [3]
