@@ -62,7 +62,7 @@ class Leadership:
         count = self._quorum - 1 if spares else len(peers)
         self.prompt, self.spare = peers[:count], peers[count:]
         self.spare_upto = next_slot - 1  # proposed to the spare ones; never decreases
-        self.spare_due: int | None = None  # when they are told what came since
+        self.spare_due: int | None = None  # when they are told, if nothing is committed before
         self._answered_at: dict[ReplicaId, int] = {}
         self._since = now
         self.lease = now  # no reason to step down before; may be too early, never too late

@@ -51,6 +51,11 @@ class Log:
         Those are committed already and need no entry. A committed slot must be given the request
         that it has: anything else is a protocol error, and asserts.
         """
+        if ballot == self._run_ballot and first_slot == self._run_last + 1 == self.last_slot + 1:
+            self._requests += requests  # the run goes on: the usual case costs no more than this
+            self._ballots += [ballot] * len(requests)
+            self._run_last += len(requests)
+            return 0
         skip = min(max(0, self.truncated_upto + 1 - first_slot), len(requests))
         if skip:
             first_slot, requests = first_slot + skip, requests[skip:]

@@ -15,8 +15,10 @@ class Settings:
     heartbeat: int = 40 * MILLISECOND
     stagger: int = 5 * MILLISECOND  # between candidates that all noticed at once
     commit_pause: int = 2 * MILLISECOND  # how long a COMMIT waits for an ACCEPT to travel on
-    # How long an ACCEPT waits for backups that its quorum does not need; 0: all get it at once.
+    # How long a leader waits for the backups that its quorum needs, before the spare ones get its
+    # ACCEPTs as well; 0: all get them at once.
     spare_pause: int = 0
+    learn_slots: int = 1  # commits told by ACCEPTs are executed when so many came together
     checkpoint_interval: int = 1000  # slots between two running hashes
     checkpoint_pause: int = 200 * MILLISECOND  # least time between two checkpoints
     keep_slots: int = 1000  # slots kept below the checkpoint

@@ -39,6 +39,7 @@ class ClusterConfig:
     heartbeat_ms: int = 40
     stagger_ms: int = 5
     spare_pause_ms: int = 2
+    learn_slots: int = 64
     client_timeout_ms: int = 300
     patience_ms: int = 1000
     progress_ms: int = 10_000
@@ -61,6 +62,7 @@ class ClusterConfig:
             heartbeat=self.heartbeat_ms * MILLISECOND,
             stagger=self.stagger_ms * MILLISECOND,
             spare_pause=self.spare_pause_ms * MILLISECOND,
+            learn_slots=self.learn_slots,
             checkpoint_interval=self.checkpoint_interval,
             checkpoint_pause=self.checkpoint_pause_ms * MILLISECOND,
             keep_slots=self.keep_slots,
@@ -292,6 +294,7 @@ _RULES: dict[str, _Rule] = {
     "heartbeat_ms": _some_ms,
     "stagger_ms": _any_ms,
     "spare_pause_ms": _any_ms,
+    "learn_slots": integer(1, 1_000_000),
     "client_timeout_ms": _some_ms,
     "patience_ms": _some_ms,
     "progress_ms": _some_ms,

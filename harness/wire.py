@@ -132,8 +132,13 @@ def _reader(kind: Any) -> Callable[[Any], Any]:
     return with_ballot
 
 
+# These two are read most; written out they take two thirds of the time that `_reader` takes.
+def _read_accept(plain: Any) -> Accept:
+    _, number, replica, first_slot, requests, committed_upto = plain
+    return Accept(Ballot(number, replica), first_slot, requests, committed_upto)
+
+
 def _read_accepted(plain: Any) -> Accepted:
-    # As `_reader` does it, in two thirds of the time: a leader reads four of them for an ACCEPT.
     _, number, replica, first_slot, last_slot, asked_upto = plain
     return Accepted(Ballot(number, replica), first_slot, last_slot, asked_upto)
 
@@ -151,6 +156,7 @@ def _read_state(plain: Any) -> State:
 
 
 _OWN_READERS: dict[Any, Callable[[Any], Any]] = {
+    Accept: _read_accept,
     Accepted: _read_accepted,
     Promise: _read_promise,
     State: _read_state,

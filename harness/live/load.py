@@ -185,12 +185,8 @@ class Load:
         for plain in messages:
             reply = wire.from_plain(plain)
             assert isinstance(reply, Reply)
-            if reply.ballot >= self._ballot and reply.ballot != NO_BALLOT:
-                if reply.ballot > self._told_ballot:
-                    self._tell_of_leader(reply, at)
-                if reply.ballot > self._ballot:
-                    self._believed_before, self._believed_at = self._believed, at
-                self._ballot, self._believed = reply.ballot, reply.ballot.replica
+            if reply.ballot != self._ballot or self._believed is None:
+                self._believe(reply, at)
             for client, timestamp, result, _ in reply.answers:
                 request = outstanding.get(client)
                 if request is None or request[1] != timestamp:
@@ -206,6 +202,16 @@ class Load:
         self._count(done, at)
         if not outstanding and not sending:
             self._control.send((DONE, self._timestamps, self._sums))
+
+    def _believe(self, reply: Reply, at: int) -> None:
+        """Whose answer it is leads, unless a later leader is known."""
+        if reply.ballot < self._ballot or reply.ballot == NO_BALLOT:
+            return
+        if reply.ballot > self._told_ballot:
+            self._tell_of_leader(reply, at)
+        if reply.ballot > self._ballot:
+            self._believed_before, self._believed_at = self._believed, at
+        self._ballot, self._believed = reply.ballot, reply.ballot.replica
 
     def _count(self, done: list[tuple[Request, Result]], at: int) -> None:
         """These were answered at that time; whoever asks again did so then."""

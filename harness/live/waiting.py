@@ -56,9 +56,9 @@ class Waiter:
 
     def wait(self, timeout_us: int | None) -> None:
         """Sleep until something can be done or the time is over, then do all that can be."""
+        ready = self._poll.poll(None if timeout_us is None else timeout_us / 1000)
         calls: list[Callable[[], None]] = []
-        timeout = None if timeout_us is None else timeout_us / 1000
-        for descriptor, events in self._poll.poll(timeout):
+        for descriptor, events in ready:
             if events != WRITE and (read := self._read.get(descriptor)) is not None:
                 calls.append(read)
             if events != READ and (write := self._write.get(descriptor)) is not None:

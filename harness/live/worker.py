@@ -126,6 +126,8 @@ class Worker:
         try:
             while self._running:
                 self._wait()
+                if self._disconnected:
+                    self._inbox.clear()
                 if self._transit is not None:
                     self._pass_on(self._transit)
                 if not self._disconnected:
@@ -152,7 +154,7 @@ class Worker:
                 peer = "client" if source == CLIENT else f"n{source}"
                 self._tracer.add(at, "in", peer, message)
             replica.step(source, message, at)
-        replica.tick(now())
+        replica.tick(at)
         effects = replica.flush()
         if effects.halted is not None:
             self._give_up(protocol.HALTED, effects.halted)
@@ -194,11 +196,11 @@ class Worker:
 
     def _report(self, effects: Effects) -> None:
         """Stream to the harness what it could not see otherwise; nothing for an idle turn."""
-        replica = self._replica
-        led = (replica.role, replica.following)
-        if self._tracer is None and led == self._led and not self._has_returned:
+        replica, led = self._replica, self._led
+        same = led is not None and led[1] is replica.following and led[0] is replica.role
+        if same and self._tracer is None and not self._has_returned:
             return  # untraced, only a change of leadership is news
-        self._led = led
+        self._led = (replica.role, replica.following)
         progress = Progress(
             replica.role.value,
             (*replica.following,),
@@ -319,7 +321,8 @@ class Worker:
         if self._readers.get(peer) is not reader:
             return  # replaced earlier in this turn
         try:
-            self._take(peer, map(wire.from_plain, reader.read()))
+            for plain in reader.read():
+                self._inbox.append((peer, wire.from_plain(plain)))
         except (MalformedFrame, wire.WireError) as error:
             self._drop_queue(peer, reader, error)
             return
@@ -335,21 +338,18 @@ class Worker:
             for message in messages:
                 if isinstance(message, ClientRequest):
                     self._routes.update((request[0], writer) for request in message.requests)
-        self._take(CLIENT, messages)
+        self._inbox += [(CLIENT, message) for message in messages]
         if reader.closed:
             self._forget(reader)
-
-    def _take(self, source: ReplicaId, messages: Iterable[Message]) -> None:
-        if not self._disconnected:
-            self._inbox += [(source, message) for message in messages]
 
     def _lose(self, peer: ReplicaId) -> None:
         """End-of-file, or a new incarnation: the old one is dead. What it left is read first."""
         reader, writer = self._readers.pop(peer), self._writers.pop(peer)
         with contextlib.suppress(wire.WireError):
-            self._take(peer, map(wire.from_plain, reader.drain()))
+            for plain in reader.drain():
+                self._inbox.append((peer, wire.from_plain(plain)))
         self._forget(reader, writer)
-        self._take(peer, [PeerDown(peer, self._incarnations[peer])])
+        self._inbox.append((peer, PeerDown(peer, self._incarnations[peer])))
 
     def _drop_queue(self, peer: ReplicaId, reader: Incoming, error: Exception) -> None:
         """A malformed frame ends the queue; it is no notice of death. The harness sends another.
@@ -437,6 +437,7 @@ class Worker:
                 self._answer((protocol.CONFIRMED,))
             case protocol.RECONNECT:
                 self._throw_away()
+                self._inbox.clear()
                 self._disconnected = False
                 self._note(liveness_note(Liveness.LIVE))
                 self._replica.reconnected(now())
