@@ -50,8 +50,8 @@ TAKEN_OUT = {
     "duelling_candidates": (
         "1: a NEW-VIEW below the promise is followed",
         "replica.Replica._admit",
-        "case NewView() | Accept() | Commit() | Heartbeat(): if message.ballot < self.promised:",
-        "case NewView() | Accept() | Commit() | Heartbeat():\n            if False:",
+        "case Accept() | Heartbeat() | Commit() | NewView(): if message.ballot < self.promised:",
+        "case Accept() | Heartbeat() | Commit() | NewView():\n            if False:",
     ),
     "highest_ballot_wins": (
         "2: the ACK that came last wins",
@@ -161,6 +161,12 @@ TAKEN_OUT = {
         "replica.Replica._propose_batch",
         "lead.next_slot += len(requests)",
         "lead.next_slot += len(requests); lead.own_upto = lead.next_slot - 1",
+    ),
+    "spare_backup": (
+        "13: spare backups do not step in",
+        "replica.Replica._propose_batch",
+        "lead.spare_due = self._now + self.settings.spare_pause",
+        "pass",
     ),
     "stale_promise": (
         "2: an ACK for an earlier ballot counts",

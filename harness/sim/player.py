@@ -123,11 +123,14 @@ def started(
 
 
 def _settings(given: Mapping[str, str]) -> Settings:
-    """Keys of the configuration, or `checkpoint 4`: one every 4 slots, and nothing is kept."""
-    keys: dict[str, Any] = {}
+    """Keys of the configuration, or `checkpoint 4`: one every 4 slots, and nothing is kept.
+
+    Unless a script says otherwise, nothing is put off: a story is read one step after the other.
+    """
+    keys: dict[str, Any] = {"spare_pause_ms": 0, "learn_slots": 1}
     if "checkpoint" in given:
         interval = int(given["checkpoint"])
-        keys = {"checkpoint_interval": interval, "checkpoint_pause_ms": 0, "keep_slots": 0}
+        keys |= {"checkpoint_interval": interval, "checkpoint_pause_ms": 0, "keep_slots": 0}
     for key, value in given.items():
         if key not in ("nodes", "seed", "checkpoint"):
             low, _, high = value.partition("-")

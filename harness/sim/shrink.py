@@ -37,6 +37,8 @@ SAID = (  # of the configuration, what replicas go by
     "prepare_pause_ms",
     "heartbeat_ms",
     "stagger_ms",
+    "spare_pause_ms",
+    "learn_slots",
     "checkpoint_interval",
     "checkpoint_pause_ms",
     "keep_slots",

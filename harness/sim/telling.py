@@ -176,7 +176,8 @@ class Teller(Conductor):
         for send in sends:
             judging.sent(self._safety, source, send.message)
             self._note_message(send.message)
-            to = "all" if len(send.to) > 1 else replica_name(send.to[0])
+            everyone = len(send.to) == len(self.everyone) - 1 > 1
+            to = "all" if everyone else ",".join(map(replica_name, send.to))
             self._write_message(source, "->", to, send.message)
             for lost in send.to:
                 if (source, lost) in self.cuts:
