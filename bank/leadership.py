@@ -19,6 +19,7 @@ class Leadership:
         "accepted_upto",
         "ballot",
         "batch",
+        "busy_slots",
         "commit_due",
         "first_slot",
         "heartbeat_due",
@@ -42,9 +43,9 @@ class Leadership:
         timeout: int,
         now: int,
         *,
-        spares: bool = False,
+        prompt: tuple[ReplicaId, ...] | None = None,
     ) -> None:
-        """`peers` begin with who may be the fastest. `spares`: see `choose_spare`."""
+        """With `prompt`, who seems to be quick, the others are spare: see `choose_spare`."""
         self.ballot = ballot
         self.first_slot = first_slot  # of its NEW-VIEW
         self.next_slot = next_slot  # above everything proposed; never decreases
@@ -57,10 +58,11 @@ class Leadership:
         self.heartbeat_due = now
         self.commit_due: int | None = None  # when a COMMIT leaves unless an ACCEPT did before
         self._peers = peers
+        self.busy_slots = 0  # proposed since it had so little to do that a COMMIT left
         self._quorum = quorum_size(len(peers) + 1)
         # Who gets every ACCEPT at once, and who gets several in one a little later.
-        count = self._quorum - 1 if spares else len(peers)
-        self.prompt, self.spare = peers[:count], peers[count:]
+        quick = peers if prompt is None else prompt[: self._quorum - 1]
+        self.prompt, self.spare = quick, tuple(peer for peer in peers if peer not in quick)
         self.spare_upto = next_slot - 1  # proposed to the spare ones; never decreases
         self.spare_due: int | None = None  # when they are told, if nothing is committed before
         self._answered_at: dict[ReplicaId, int] = {}

@@ -320,17 +320,19 @@ class Replica(Elector):
         elif lead.commit_due is not None and lead.commit_due <= now:
             self._tell_spare(lead)
             self._early_all(Commit(lead.ballot, self.log.committed_upto))
-            lead.commit_due = None
+            lead.commit_due, lead.busy_slots = None, 0
 
     def _propose_batch(self, lead: Leadership) -> None:
         first_slot, requests = lead.next_slot, tuple(lead.batch)
         lead.batch.clear()
-        to_all = not lead.spare or len(requests) >= FULL_SLOTS
+        is_calm = lead.busy_slots < self.settings.spare_after
+        to_all = not lead.spare or is_calm or len(requests) >= FULL_SLOTS
         if to_all:
             self._tell_spare(lead)  # of what comes before it
         self._accept_run(first_slot, lead.ballot, requests)
         accept = Accept(lead.ballot, first_slot, requests, self.log.committed_upto)
         lead.next_slot += len(requests)
+        lead.busy_slots += len(requests)
         lead.commit_due = None
         if to_all:
             self._early_all(accept)
@@ -505,10 +507,10 @@ class Replica(Elector):
             candidacy.ballot,
             first_slot,
             first_slot + len(requests),
-            (*candidacy.promises, *(r for r in self.peers if r not in candidacy.promises)),
+            self.peers,
             self._draw_timeout(),
             self._now,
-            spares=self.settings.spare_pause > 0,
+            prompt=tuple(candidacy.promises) if self.settings.spare_pause else None,
         )
         self._leadership = lead
         for peer in candidacy.promises:

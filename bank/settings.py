@@ -18,6 +18,7 @@ class Settings:
     # How long a leader waits for the backups that its quorum needs, before the spare ones get its
     # ACCEPTs as well; 0: all get them at once.
     spare_pause: int = 0
+    spare_after: int = 0  # slots of a busy leader, without a pause, before it puts anything off
     learn_slots: int = 1  # commits told by ACCEPTs are executed when so many came together
     checkpoint_interval: int = 1000  # slots between two running hashes
     checkpoint_pause: int = 200 * MILLISECOND  # least time between two checkpoints

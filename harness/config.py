@@ -39,6 +39,7 @@ class ClusterConfig:
     heartbeat_ms: int = 40
     stagger_ms: int = 5
     spare_pause_ms: int = 2
+    spare_after_slots: int = 64
     learn_slots: int = 64
     client_timeout_ms: int = 300
     patience_ms: int = 1000
@@ -62,6 +63,7 @@ class ClusterConfig:
             heartbeat=self.heartbeat_ms * MILLISECOND,
             stagger=self.stagger_ms * MILLISECOND,
             spare_pause=self.spare_pause_ms * MILLISECOND,
+            spare_after=self.spare_after_slots,
             learn_slots=self.learn_slots,
             checkpoint_interval=self.checkpoint_interval,
             checkpoint_pause=self.checkpoint_pause_ms * MILLISECOND,
@@ -294,6 +296,7 @@ _RULES: dict[str, _Rule] = {
     "heartbeat_ms": _some_ms,
     "stagger_ms": _any_ms,
     "spare_pause_ms": _any_ms,
+    "spare_after_slots": integer(0, 1_000_000),
     "learn_slots": integer(1, 1_000_000),
     "client_timeout_ms": _some_ms,
     "patience_ms": _some_ms,

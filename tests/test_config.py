@@ -109,6 +109,7 @@ LIMITS = {
     "heartbeat_ms": (1, 149),
     "stagger_ms": (0, DAY_MS),
     "spare_pause_ms": (0, DAY_MS),
+    "spare_after_slots": (0, 1_000_000),
     "learn_slots": (1, 1_000_000),
     "client_timeout_ms": (1, DAY_MS),
     "patience_ms": (1, DAY_MS),

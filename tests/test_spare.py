@@ -123,6 +123,16 @@ def test_a_full_turn_goes_to_all_at_once_and_after_what_was_put_off():
     assert not c.said(4, Nack) and c[4].log.last_slot == FULL_SLOTS + 10
 
 
+def test_a_leader_that_is_not_busy_puts_nothing_off():
+    c = led(Settings(spare_pause=PAUSE * MILLISECOND, spare_after=2))
+    ask(c, 3)
+    assert told(c, 4) == [(1, 1), (2, 1)], "with the third it is busy"
+    c.run(2 * PAUSE + 1)  # its COMMIT leaves: nothing more to do
+    c.sent.clear()
+    ask(c, 1, 2)
+    assert told(c, 4) == [(4, 1)]
+
+
 def test_commits_told_by_accepts_are_executed_together():
     c = Conductor(3, LAZY)
     requests = [transfer(a, "J", 1) for a in "ABCDE"]

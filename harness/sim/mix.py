@@ -116,6 +116,7 @@ def _cluster(
         checkpoint_pause_ms=random.choice((0, 0, 1, 20, 200)),
         keep_slots=random.choice((0, 0, 1, interval, 5 * interval, 1000)),
         spare_pause_ms=random.choice((0, 0, 2, low)),
+        spare_after_slots=random.choice((0, 0, 5)),
         learn_slots=random.choice((1, 1, 3, 64)),
         trace_messages=0,
         durability="power" if power else "process",

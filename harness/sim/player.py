@@ -127,7 +127,7 @@ def _settings(given: Mapping[str, str]) -> Settings:
 
     Unless a script says otherwise, nothing is put off: a story is read one step after the other.
     """
-    keys: dict[str, Any] = {"spare_pause_ms": 0, "learn_slots": 1}
+    keys: dict[str, Any] = {"spare_pause_ms": 0, "spare_after_slots": 0, "learn_slots": 1}
     if "checkpoint" in given:
         interval = int(given["checkpoint"])
         keys |= {"checkpoint_interval": interval, "checkpoint_pause_ms": 0, "keep_slots": 0}

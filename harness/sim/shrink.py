@@ -38,6 +38,7 @@ SAID = (  # of the configuration, what replicas go by
     "heartbeat_ms",
     "stagger_ms",
     "spare_pause_ms",
+    "spare_after_slots",
     "learn_slots",
     "checkpoint_interval",
     "checkpoint_pause_ms",
