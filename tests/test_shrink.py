@@ -113,7 +113,7 @@ def test_the_smaller_plan_fails_in_the_same_way():
     assert run_plan(small.plan, Replica)[0].violation is None
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3, 8])
+@pytest.mark.parametrize("seed", [1, 2, 4, 8])
 def test_what_is_recorded_is_played_the_same(seed):
     plan = Plan(seed, SwarmOptions((3,), SAID_EXACTLY), whole=True)
     outcome, world = run_plan(plan, Replica)

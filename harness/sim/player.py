@@ -45,6 +45,7 @@ read or answered and nothing else happens.
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,10 @@ def play_text(
         raise ScriptError(f"{name}: never crashed: {never}")
 
 
+# What holds unless a script says otherwise. Nothing is put off: a story is read step after step.
+PLAIN = ClusterConfig(spare_pause_ms=0, spare_after_slots=0, learn_slots=1)
+
+
 def started(
     head: str, replica_class: Callable[..., Replica] = Replica, where: str = ""
 ) -> "Player":
@@ -125,9 +130,9 @@ def started(
 def _settings(given: Mapping[str, str]) -> Settings:
     """Keys of the configuration, or `checkpoint 4`: one every 4 slots, and nothing is kept.
 
-    Unless a script says otherwise, nothing is put off: a story is read one step after the other.
+    The others are as in PLAIN.
     """
-    keys: dict[str, Any] = {"spare_pause_ms": 0, "spare_after_slots": 0, "learn_slots": 1}
+    keys: dict[str, Any] = {}
     if "checkpoint" in given:
         interval = int(given["checkpoint"])
         keys |= {"checkpoint_interval": interval, "checkpoint_pause_ms": 0, "keep_slots": 0}
@@ -135,7 +140,7 @@ def _settings(given: Mapping[str, str]) -> Settings:
         if key not in ("nodes", "seed", "checkpoint"):
             low, _, high = value.partition("-")
             keys[key] = (int(low), int(high)) if high else int(low)
-    return ClusterConfig(**keys).settings()
+    return replace(PLAIN, **keys).settings()
 
 
 # ---- the player ---------------------------------------------------------------------------------

@@ -18,9 +18,9 @@ from bank.invariants import Violation
 from bank.messages import PIECE_BYTES, PIECE_SLOTS
 from bank.replica import Replica
 from bank.settings import MILLISECOND
-from harness.config import NODES, ClusterConfig
+from harness.config import NODES
 from harness.sim.mix import Mix, SwarmOptions, draw
-from harness.sim.player import READ_ON, Player, started
+from harness.sim.player import PLAIN, READ_ON, Player, started
 from harness.sim.record import Recorded
 from harness.sim.script import RULE, ScriptError
 from harness.sim.swarm import Outcome, run_mix
@@ -258,10 +258,10 @@ class _Stories:
 
 def _exact(mix: Mix) -> str:
     """The head of a script whose replicas are those of the world."""
-    plain, words = ClusterConfig(), [f"nodes {mix.config.nodes} seed {mix.config.seed}"]
+    words = [f"nodes {mix.config.nodes} seed {mix.config.seed}"]
     for key in SAID:
         value = getattr(mix.config, key)
-        if value != getattr(plain, key):
+        if value != getattr(PLAIN, key):
             text = "-".join(map(str, value)) if isinstance(value, tuple) else value
             words.append(f"{key} {text}")
     return " ".join(words)
