@@ -80,19 +80,22 @@ class Leadership:
         if self._answered_at.pop(peer, None) is not None:
             self._since = self.lease = now
 
-    def choose_spare(self) -> None:
-        """Those that are gone or behind become the spare ones. All must be told the same before.
+    def choose_spare(self) -> bool:
+        """Those that are gone or behind become the spare ones; True when any did.
+
+        All must be told the same before.
 
         Thrifty, as EPaxos has it (Moraru et al. 2013, section 6.2): who waits for one client's
         request waits for a quorum only, and each of the others costs as much as one of those.
         Unlike there, the others get the same a little later, many slots at a time.
         """
         if not self.spare:
-            return
+            return False
         upto, heard, prompt = self.accepted_upto, self._answered_at, self.prompt
         ranked = sorted(self._peers, key=lambda p: (p not in heard, -upto[p], p not in prompt, p))
         count = len(prompt)
         self.prompt, self.spare = tuple(ranked[:count]), tuple(ranked[count:])
+        return set(self.prompt) != set(prompt)
 
     def start_afresh(self, now: int) -> None:
         """After a pause or a disconnect: nobody has answered until somebody does again."""

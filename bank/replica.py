@@ -20,7 +20,7 @@ from random import Random
 from typing import assert_never
 
 from bank import election
-from bank.ballot import Ballot, ReplicaId, Slot
+from bank.ballot import Ballot, ReplicaId, Slot, replica_name
 from bank.effects import Effects, Persist, Run, Send, Stored
 from bank.elector import MOST_RENEWALS, Elector
 from bank.leadership import Leadership
@@ -313,8 +313,11 @@ class Replica(Elector):
         """All new requests of this turn as one ACCEPT; else a COMMIT if one is due."""
         now = self._now
         if lead.spare_due is not None and lead.spare_due <= now:
+            if self.log.committed_upto < lead.next_slot - 1:
+                self._note("asks the spare backups as well")
             self._tell_spare(lead)
-            lead.choose_spare()
+            if lead.choose_spare():
+                self._note(f"asks first from now on: {', '.join(map(replica_name, lead.prompt))}")
         if lead.batch:
             self._propose_batch(lead)
         elif lead.commit_due is not None and lead.commit_due <= now:

@@ -20,6 +20,8 @@ _SHOWN: tuple[tuple[str, str, str], ...] = (
     ("elections", "answered leaders that prepared above one", "prepares above a higher promise"),
     ("log", "slots proposed with another value than before", "slot proposed with two values"),
     ("log", "no-ops proposed", "no-op proposed"),
+    ("log", "spare backups asked because nothing was committed", "asks the spare backups as well"),
+    ("log", "backups asked first that were spare before", "asks first from now on:"),
     ("log", "runs of entries sent to who lacks them", "log entries sent to who lacks them"),
     ("log", "truncations", "log truncated"),
     ("log", "checkpoints installed", "installs the checkpoint at"),
