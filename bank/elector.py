@@ -79,7 +79,10 @@ class Elector(Learner):
             self._waiting[request[0]] = (request, relayed)
 
     def _take_back(self) -> None:
-        """The leader died: what was relayed to it is this replica's to see to again (rule 10)."""
+        """Another leads, or nobody: what was relayed is this replica's to see to again (rule 10).
+
+        The new leader's first word may be read before the notice that the old one died.
+        """
         sessions = self._machine.sessions
         for client, request in self._relayed.items():
             known = sessions.get(client)
@@ -186,7 +189,8 @@ class Elector(Learner):
 
         Its PREPARE tells what it lacks, which may reach it all the same by another link.
         """
-        if prepare.committed_upto < self.log.committed_upto:
+        lacks = prepare.committed_upto < self.log.committed_upto
+        if lacks and not self._library.is_read_by(source):
             self._on_catch_up(source, CatchUp(prepare.committed_upto + 1))
 
     def _answer_kept(self) -> None:

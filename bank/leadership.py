@@ -23,6 +23,7 @@ class Leadership:
         "commit_due",
         "first_slot",
         "heartbeat_due",
+        "heartbeats",
         "in_flight",
         "lease",
         "next_slot",
@@ -58,7 +59,9 @@ class Leadership:
         self.heartbeat_due = now
         self.commit_due: int | None = None  # when a COMMIT leaves unless an ACCEPT did before
         self._peers = peers
-        self.busy_slots = 0  # proposed since it had so little to do that a COMMIT left
+        # Proposed since it had so little to do that a COMMIT left, or since the last trial.
+        self.busy_slots = 0
+        self.heartbeats = 0  # sent in this ballot
         self._quorum = quorum_size(len(peers) + 1)
         # Who gets every ACCEPT at once, and who gets several in one a little later.
         quick = peers if prompt is None else prompt[: self._quorum - 1]

@@ -243,11 +243,15 @@ class Learner:
             self._early(source, answer)
         self._truncate()
 
+    def _told_upto(self) -> Slot:
+        """Slots up to here need to be sent to nobody for the first time."""
+        return self.log.last_slot
+
     def _truncate(self) -> None:
         checkpoint = self._checkpoint
         if checkpoint is None or not self._is_confirmed(checkpoint.slot):
             return
-        upto = checkpoint.slot - self.settings.keep_slots
+        upto = min(checkpoint.slot - self.settings.keep_slots, self._told_upto())
         if upto > self.log.truncated_upto:
             self.log.truncate(upto)
             self._state_changed = True

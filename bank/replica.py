@@ -50,6 +50,7 @@ from bank.status import ReplicaStatus, Role, SlotStatus
 
 CLIENT: ReplicaId = 0  # the source of what a client sends
 FULL_SLOTS = 16  # so many in one turn go to all at once: putting some off would save nothing
+TRIAL_HEARTBEATS = 25  # after so many a busy leader tries anew who is quick
 SPARE_SLOTS = 256  # so many at the most are put off for the spare backups
 
 
@@ -316,8 +317,7 @@ class Replica(Elector):
             if self.log.committed_upto < lead.next_slot - 1:
                 self._note("asks the spare backups as well")
             self._tell_spare(lead)
-            if lead.choose_spare():
-                self._note(f"asks first from now on: {', '.join(map(replica_name, lead.prompt))}")
+            self._choose_spare(lead)
         if lead.batch:
             self._propose_batch(lead)
         elif lead.commit_due is not None and lead.commit_due <= now:
@@ -340,6 +340,8 @@ class Replica(Elector):
         if to_all:
             self._early_all(accept)
             lead.spare_upto = lead.next_slot - 1
+            if is_calm and lead.busy_slots >= self.settings.spare_after:
+                self._choose_spare(lead)  # all had the same chance: who is behind is slow
             return
         self._effects.early.append(Send(lead.prompt, accept))
         if lead.next_slot - 1 - lead.spare_upto >= SPARE_SLOTS:
@@ -347,9 +349,13 @@ class Replica(Elector):
         elif lead.spare_due is None:
             lead.spare_due = self._now + self.settings.spare_pause
 
+    def _choose_spare(self, lead: Leadership) -> None:
+        if lead.choose_spare():
+            self._note(f"asks first from now on: {', '.join(map(replica_name, lead.prompt))}")
+
     def _tell_spare(self, lead: Leadership) -> None:
         """The spare backups get what was proposed since they were told last, as one ACCEPT."""
-        first_slot = max(lead.spare_upto, self.log.truncated_upto) + 1
+        first_slot = lead.spare_upto + 1
         lead.spare_upto, lead.spare_due = lead.next_slot - 1, None
         if first_slot < lead.next_slot:
             requests = tuple(self.log.requests(first_slot, lead.spare_upto))
@@ -367,7 +373,7 @@ class Replica(Elector):
         if ballot != self.following:
             assert ballot > self.following, f"{ballot} after {self.following}"
             self.following = ballot
-            self._relayed.clear()
+            self._take_back()
         self._settled, self._awaiting, self._kept = True, False, None
         self._repeats = 0
         self._expiry = self._now + self._draw_timeout()
@@ -431,6 +437,9 @@ class Replica(Elector):
         if self._now >= lead.heartbeat_due:
             lead.heartbeat_due = self._now + self.settings.heartbeat
             self._tell_spare(lead)  # else their answers would show something missing
+            lead.heartbeats += 1
+            if lead.heartbeats % TRIAL_HEARTBEATS == 0:
+                lead.busy_slots = 0  # for some slots all are asked again, and who is quick shows
             self._early_all(
                 Heartbeat(lead.ballot, lead.first_slot, lead.next_slot - 1, self.log.committed_upto)
             )
@@ -454,6 +463,10 @@ class Replica(Elector):
         if first_slot <= last_slot:
             requests = tuple(self.log.requests(first_slot, last_slot))
             self._early(source, Accept(lead.ballot, first_slot, requests, self.log.committed_upto))
+
+    def _told_upto(self) -> Slot:
+        lead = self._leadership
+        return super()._told_upto() if lead is None else lead.spare_upto
 
     def _commit_chosen(self, lead: Leadership) -> None:
         chosen = lead.chosen_upto()

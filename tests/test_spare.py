@@ -5,7 +5,7 @@ Each test fails when what it tests is taken out: `test_rules_bite.py` does that.
 
 from bank.ballot import Ballot
 from bank.messages import Accept, CatchUp, Commit, Heartbeat, Nack
-from bank.replica import FULL_SLOTS, SPARE_SLOTS
+from bank.replica import FULL_SLOTS, SPARE_SLOTS, TRIAL_HEARTBEATS
 from bank.settings import MILLISECOND, Settings
 from harness.sim.conductor import Conductor, transfer
 
@@ -131,6 +131,52 @@ def test_a_leader_that_is_not_busy_puts_nothing_off():
     c.sent.clear()
     ask(c, 1, 2)
     assert told(c, 4) == [(4, 1)]
+
+
+def with_slow_n2(c: Conductor, timestamps: range) -> None:
+    """n1 is asked time after time, and n2 answers later than anybody else."""
+    for timestamp in timestamps:
+        ask(c, 1, timestamp)
+        for _ in range(3):
+            for (source, to), queue in sorted(c.queues.items()):
+                if queue and source != 2:
+                    c.deliver(source, to)
+
+
+def test_a_slow_backup_is_found_out_when_all_had_the_same_chance():
+    c = led(Settings(spare_pause=PAUSE * MILLISECOND, spare_after=5))
+    with_slow_n2(c, range(1, 6))
+    c.sent.clear()
+    ask(c, 1, 6)
+    assert told(c, 2) == [] and told(c, 3) == told(c, 4) == [(6, 1)]
+
+
+def test_who_becomes_slow_is_found_out_at_the_next_trial():
+    c = led(Settings(spare_pause=PAUSE * MILLISECOND, spare_after=5))
+    for timestamp in range(1, 7):
+        ask(c, 1, timestamp)
+        c.deliver_all()
+    lead = c[1]._leadership
+    assert lead.prompt == (2, 3)
+    for _ in range(TRIAL_HEARTBEATS):
+        lead.heartbeat_due = c.now
+        c.tick(1)
+        c.deliver_all()
+    with_slow_n2(c, range(50, 56))
+    assert 2 not in lead.prompt
+
+
+def test_a_leader_truncates_nothing_that_spare_backups_were_not_told():
+    plain = Settings(checkpoint_interval=4, checkpoint_pause=0, keep_slots=0, spare_pause=30_000)
+    c = led(plain)
+    for timestamp in range(1, 10):
+        ask(c, 1, timestamp)
+        c.deliver_all()
+    assert c[1].log.executed_upto == 9 and told(c, 4) == []
+    assert c[1].log.truncated_upto == 0
+    c.run(100)
+    assert c[1].log.truncated_upto == 8 and c[4].log.executed_upto == 9
+    assert not c.said(4, CatchUp)
 
 
 def test_commits_told_by_accepts_are_executed_together():

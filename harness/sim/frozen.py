@@ -133,7 +133,7 @@ def still(replica: Replica) -> None:
         lead.heartbeat_due, lead.timeout = FAR, FAR
         lead._since = lead.lease = 0
         lead.commit_due = None if lead.commit_due is None else FAR
-        lead.busy_slots = 0  # without spare backups nothing goes by it
+        lead.busy_slots = lead.heartbeats = 0  # without spare backups nothing goes by them
         lead._answered_at = dict.fromkeys(sorted(lead._answered_at), 0)
         lead.in_flight = dict(sorted(lead.in_flight.items()))
     if (candidacy := replica._candidacy) is not None:

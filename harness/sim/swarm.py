@@ -175,7 +175,8 @@ def _demand(world: SimCluster, condition: Callable[[], bool], complaint: str) ->
 
 def _demand_peace(world: SimCluster, mix: Mix) -> None:
     """With nothing wrong, or a minority cut off, nobody stands against the leader."""
-    _demand(world, lambda: world.leader() is not None, "nobody leads")
+    # One that was just cut off for good may still believe that it leads.
+    _demand(world, lambda: world.leader() not in (None, *mix.outsiders), "nobody leads")
     timeout = mix.config.election_timeout_ms[1] * MILLISECOND
     world.run_until(lambda: False, 3 * timeout)
     before = world.coverage["leads"]
