@@ -42,6 +42,7 @@ class Elector(Learner):
         self._repeats = 0
         self._around: dict[ReplicaId, int] = {}  # when peers were heard while that got nowhere
         self._expiry: int | None = None  # election timer; None before the first word of anyone
+        self._inquiry_due = now + settings.prepare_pause  # when it asks around, hearing nothing
         self._not_before = now  # no own PREPARE earlier than this
         self._prepare_seen_at: int | None = None
         self._kept: tuple[ReplicaId, Prepare] | None = None  # highest PREPARE while settled
@@ -133,6 +134,15 @@ class Elector(Learner):
             self._broadcast_catch_up()
         elif self._candidacy is not None or not self._prepare_is_recent():
             self._campaign()
+
+    def _inquire(self) -> None:
+        """Nobody ever spoke to this replica: is there nothing, or is it cut off from the leader?
+
+        To stand would start an election where nobody asked for anything. A question costs nothing,
+        and who has something committed answers it.
+        """
+        self._inquiry_due = self._now + self.settings.prepare_pause
+        self._broadcast_catch_up()
 
     def _quorum_is_around(self) -> bool:
         """True when enough peers were heard lately, the hapless candidate among them."""

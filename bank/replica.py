@@ -173,7 +173,10 @@ class Replica(Elector):
             if now >= lead.lease or now >= lead.heartbeat_due:
                 self._tick_leader(lead)
             return
-        if self._expiry is not None and now >= self._expiry:
+        if self._expiry is None:
+            if now >= self._inquiry_due:
+                self._inquire()
+        elif now >= self._expiry:
             self._expire()
         if self._is_fetching():
             self._ask_again()
@@ -182,7 +185,7 @@ class Replica(Elector):
         """When `tick` is wanted at the latest; None while only a message can change anything."""
         if self.halted is not None:
             return None
-        due = self._expiry
+        due = self._inquiry_due if self._expiry is None else self._expiry
         if (lead := self._leadership) is not None:
             due = lead.heartbeat_due if lead.heartbeat_due < lead.lease else lead.lease
             if lead.commit_due is not None and lead.commit_due < due:
@@ -190,8 +193,7 @@ class Replica(Elector):
             if lead.spare_due is not None and lead.spare_due < due:
                 due = lead.spare_due
         elif self._is_fetching():
-            ask_at = self._fetch.asked_at + self._fetch_retry
-            due = ask_at if due is None else min(due, ask_at)
+            due = min(due, self._fetch.asked_at + self._fetch_retry)
         if self._effects.early or self._effects.durable or self._answers:
             return self._now  # `stored` led to something that is still to be flushed
         return due
@@ -466,7 +468,7 @@ class Replica(Elector):
 
     def _told_upto(self) -> Slot:
         lead = self._leadership
-        return super()._told_upto() if lead is None else lead.spare_upto
+        return self.log.last_slot if lead is None else lead.spare_upto
 
     def _commit_chosen(self, lead: Leadership) -> None:
         chosen = lead.chosen_upto()

@@ -3,16 +3,22 @@
 Each test fails when its rule is taken out: `test_rules_bite.py` does that.
 """
 
+import pytest
+
+from bank import catch_up
 from bank.ballot import Ballot
 from bank.effects import Send
 from bank.messages import (
     Accept,
     Accepted,
+    CatchUp,
     Heartbeat,
     Nack,
     Prepare,
     Promise,
+    StatePiece,
 )
+from bank.settings import Settings
 from bank.status import Role
 from harness.sim.conductor import Conductor, follower, transfer
 
@@ -270,3 +276,37 @@ def test_replica_that_wakes_from_a_pause_reads_its_queues_before_its_clock():
     assert not c.said(2, Prepare) and c.wait(2) >= 40
     c.run(1000)
     assert c.leaders() == [1] and not c.said(2, Prepare)
+
+
+def test_a_candidate_that_takes_a_checkpoint_is_not_given_another():
+    """It stands because it does not hear the leader; with each PREPARE it would begin anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(catch_up, "PIECE_BYTES", 400)
+        _take_a_checkpoint()
+
+
+def _take_a_checkpoint():
+    c = Conductor(3, Settings(checkpoint_interval=4, checkpoint_pause=0, keep_slots=0))
+    c.elect(1)
+    c.away = {3}
+    for timestamp in range(1, 10):
+        c.request(1, transfer("A", "J", 1, timestamp))
+        c.run(5)
+    prepare = Prepare(Ballot(9, 3), 0)
+    (first,) = c.step(1, prepare, source=3).early
+    assert isinstance(first.message, StatePiece) and first.message.pieces > 2
+    c.step(1, CatchUp(1, first.message.checkpoint_slot, 1), source=3)
+    assert not c.step(1, prepare, source=3).early
+    c.step(1, CatchUp(1), source=3)  # it begins anew by itself
+    assert c.step(1, prepare, source=3).early
+
+
+def test_a_replica_to_which_nobody_ever_spoke_asks_around():
+    """Cut off from the leader since before the beginning: neither a client nor luck has to help."""
+    c = Conductor(3)
+    c.loses = lambda source, to, message: {source, to} == {1, 2}
+    c.elect(1)
+    c.request(1, transfer("A", "J", 1))
+    c.run(5_000)
+    assert [c.marks(replica, 1) for replica in c.everyone] == ["E"] * 3
+    assert c[2].role is Role.FOLLOWER and not c.said(2, Prepare)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from test_rules_bite import Mutation, without_rule
 
+from bank.replica import Replica
 from harness.sim.player import play
 from harness.sim.script import ScriptError, parse, written
 
@@ -259,7 +260,8 @@ def test_wrong_script_is_refused_with_its_line(text, complaint, tmp_path):
     assert str(refused.value) == complaint
 
 
-def test_what_a_replica_asserts_is_told_with_its_line(tmp_path):
+def test_what_is_asserted_is_told_with_its_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(Replica, "deadline", lambda replica: None)
     path = tmp_path / "s.txt"
     path.write_text("# x\nnodes 3\nexpire n1\n----\n", encoding="utf-8")
     with pytest.raises(AssertionError, match="waits for nothing") as failed:
