@@ -57,17 +57,12 @@ class Fetch:
 class Library:
     """Answers to CATCH-UP. Keeps the encoding of a checkpoint while somebody is reading it."""
 
-    __slots__ = ("_accounts", "_lent", "_readers")
+    __slots__ = ("_accounts", "_lent")
 
     def __init__(self, accounts: Iterable[str]) -> None:
         """`accounts` of every checkpoint: sorted here, once for all."""
         self._accounts = tuple(sorted(accounts))
         self._lent: dict[ReplicaId, Encoding] = {}  # by reader
-        self._readers: set[ReplicaId] = set()  # who asked for more pieces of that, and will again
-
-    def is_read_by(self, reader: ReplicaId) -> bool:
-        """True while `reader` takes a checkpoint piece by piece: another would begin it anew."""
-        return reader in self._readers
 
     def answer(
         self, reader: ReplicaId, question: CatchUp, log: Log, checkpoint: Checkpoint | None
@@ -76,9 +71,7 @@ class Library:
         if question.piece > 0:
             lent = self._lent.get(reader)
             if lent is not None and lent.slot == question.checkpoint_slot:
-                self._readers.add(reader)
                 return _piece(lent, question.piece, log.committed_upto)
-        self._readers.discard(reader)
         if question.first_slot <= log.truncated_upto:
             assert checkpoint is not None, "truncated without a checkpoint"
             encoding = self._lent[reader] = Encoding(checkpoint, self._accounts, PIECE_BYTES)

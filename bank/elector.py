@@ -200,7 +200,9 @@ class Elector(Learner):
         Its PREPARE tells what it lacks, which may reach it all the same by another link.
         """
         lacks = prepare.committed_upto < self.log.committed_upto
-        if lacks and not self._library.is_read_by(source):
+        # Who takes a checkpoint piece by piece would begin anew with another one.
+        reads = self._now - self._read_at.get(source, -self.settings.prepare_pause)
+        if lacks and reads >= self.settings.prepare_pause:
             self._on_catch_up(source, CatchUp(prepare.committed_upto + 1))
 
     def _answer_kept(self) -> None:

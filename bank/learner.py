@@ -48,6 +48,7 @@ class Learner:
         self._history = HistoryHash()
         self._fetch = Fetch()
         self._library = Library(balances)
+        self._read_at: dict[ReplicaId, int] = {}  # when peers asked for a further piece
         self.halted: str | None = None  # why it does nothing any more
         self._effects = Effects()
         self._answers: list[Session] = []  # for clients, one REPLY a turn
@@ -127,6 +128,8 @@ class Learner:
         self._early_all(self._fetch.question(self.log.committed_upto))
 
     def _on_catch_up(self, source: ReplicaId, message: CatchUp) -> None:
+        if message.piece > 0:
+            self._read_at[source] = self._now
         answer = self._library.answer(source, message, self.log, self._checkpoint)
         if answer is not None:
             self._early(source, answer)

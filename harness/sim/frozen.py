@@ -127,6 +127,7 @@ def still(replica: Replica) -> None:
     replica._expiry = None if replica._expiry is None else FAR
     replica._prepare_seen_at = None
     replica._inquiry_due = FAR
+    replica._read_at = {}
     replica._repeats, replica._awaited = 0, type(replica._awaited)(0, 0)
     replica._checkpoint_at = -FAR
     replica._fetch.asked_at = 0

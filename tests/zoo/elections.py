@@ -10,7 +10,6 @@ from bank.replica import Replica
 from .kit import animal, patched
 
 # A stale ACK does harm only when it was on its way for longer than the election of another leader.
-LATE = ("reorder", "stall", "distance", "kill", "ambush")
 
 
 @animal(
@@ -49,14 +48,18 @@ class RejectionCounted(Replica):
 @animal(
     "A candidate counts ACKs for a ballot that it gave up.",
     "Answers are matched by sender and kind, not by ballot: a late one is taken for a fresh one.",
-    nodes=(3,),
-    faults=LATE,
+    nodes=(5,),
 )
 class StalePromiseCounted(Replica):
     def _admit(self, source, message):
         if isinstance(message, Promise):
             return self._candidacy is not None
         return super()._admit(source, message)
+
+    def _campaign(self):
+        before = {} if self._candidacy is None else self._candidacy.promises
+        super()._campaign()
+        self._candidacy.promises.update(before)
 
 
 @animal(
