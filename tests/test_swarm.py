@@ -212,7 +212,7 @@ class NothingFetched(Replica):
         (AcceptedNotStored, 0),
         (QuorumOneShort, 0),
         (OwnLogLeftOut, 100),  # rare ones begin near the first seed that finds them
-        (LowestBallotWins, 400),
+        (LowestBallotWins, 1150),
         (RejectionCounted, 50),
         (CommitNoticeTrusted, 100),
         (PromisesAgain, 0),

@@ -9,8 +9,6 @@ from bank.replica import Replica
 
 from .kit import animal, patched
 
-# A stale ACK does harm only when it was on its way for longer than the election of another leader.
-
 
 @animal(
     "A candidate's own vote is its log as it was at the last heartbeat, read before it raised its "
