@@ -185,7 +185,7 @@ class Load:
         for plain in messages:
             reply = wire.from_plain(plain)
             assert isinstance(reply, Reply)
-            if reply.ballot != self._ballot or self._believed is None:
+            if reply.ballot != self._told_ballot or self._believed is None:
                 self._believe(reply, at)
             for client, timestamp, result, _ in reply.answers:
                 request = outstanding.get(client)
