@@ -88,7 +88,10 @@ class NewView:
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """Sent by the leader to all: accept this run of slots in my ballot (phase 2a)."""
+    """Sent by the leader to all: accept this run of slots in my ballot (phase 2a).
+
+    A busy leader sends it to a quorum at once and to the others later, several runs in one.
+    """
 
     LABEL: ClassVar[str] = "ACCEPT"
     ballot: Ballot
