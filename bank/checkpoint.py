@@ -42,19 +42,17 @@ def take(slot: Slot, running_hash: str, machine: Machine) -> Checkpoint:
 def extend_hash(
     before: str, first_slot: Slot, requests: Sequence[Request], answers: Sequence[Session]
 ) -> str:
-    """The running hash after one more interval of (slot, request, result).
+    """The running hash after one more piece of (slot, request, result), not empty.
 
-    Chained by interval rather than fed slot by slot, because a SHA-256 in mid-stream cannot be
-    stored. The text of a slot is most of its cost: as an f-string 0.2 µs, with % half as much more.
+    Chained by pieces rather than fed slot by slot, because a SHA-256 in mid-stream cannot be
+    stored. The text is most of the cost: column by column 0.23 µs a slot, as an f-string for each
+    0.36. No name has a space in it, so the columns can be told apart.
     """
-    lines = [before, str(first_slot)]
-    lines += [
-        f"{client} {timestamp} {kind} {sender} {receiver} {amount} {answer[2]}"
-        for (client, timestamp, kind, sender, receiver, amount), answer in zip(
-            requests, answers, strict=True
-        )
-    ]
-    return sha256("\n".join(lines))
+    clients, timestamps, kinds, senders, receivers, amounts = zip(*requests, strict=True)
+    texts = (" ".join(column) for column in (clients, kinds, senders, receivers))
+    numbers = f"{first_slot} {timestamps} {amounts}"
+    results = " ".join([str(answer[2]) for answer in answers])
+    return sha256("\n".join((before, numbers, *texts, results)))
 
 
 class Encoding:

@@ -12,6 +12,7 @@ from bank.checkpoint import GENESIS_HASH, extend_hash
 from bank.messages import CheckpointHash
 from bank.sessions import Request, Session
 
+PIECE_SLOTS = 100  # are hashed at a time, from each multiple of the interval on: long turns are felt
 NOTED_HASHES = 256  # how many are kept to compare; an older question is simply not answered
 
 
@@ -20,6 +21,8 @@ class HistoryHash:
 
     __slots__ = (
         "_answers",
+        "_chain",
+        "_hashed_upto",
         "_noted",
         "_questions",
         "_requests",
@@ -32,7 +35,8 @@ class HistoryHash:
         self.slot = slot  # the last multiple of the interval that was executed
         self.current = current  # the running hash there
         self._noted: dict[Slot, str] = {slot: current}
-        self._requests: list[Request] = []  # executed above `slot`
+        self._chain, self._hashed_upto = current, slot  # as of the last whole piece
+        self._requests: list[Request] = []  # executed and not hashed yet
         self._answers: list[Session] = []  # theirs
         self._questions: dict[ReplicaId, CheckpointHash] = {}  # about slots not executed yet
         self.confirmed_upto: dict[ReplicaId, Slot] = {}  # highest slot where a peer's was equal
@@ -41,13 +45,22 @@ class HistoryHash:
         """Slots were executed, in order, none beyond the next multiple of the interval."""
         self._requests += requests
         self._answers += answers
+        while len(self._requests) >= PIECE_SLOTS:
+            self._extend(PIECE_SLOTS)
+
+    def _extend(self, count: int) -> None:
+        """Hash the next so many slots; which slots make a piece is the same at every replica."""
+        first_slot = self._hashed_upto + 1
+        requests, answers = self._requests[:count], self._answers[:count]
+        self._chain = extend_hash(self._chain, first_slot, requests, answers)
+        self._hashed_upto += count
+        del self._requests[:count], self._answers[:count]
 
     def note(self, slot: Slot) -> None:
         """Everything up to `slot`, a multiple of the interval, was added."""
-        self.current = extend_hash(self.current, self.slot + 1, self._requests, self._answers)
-        self._requests.clear()
-        self._answers.clear()
-        self.slot = slot
+        if self._requests:
+            self._extend(len(self._requests))
+        self.slot, self.current = slot, self._chain
         self._noted[slot] = self.current
         if len(self._noted) > NOTED_HASHES:
             del self._noted[min(self._noted)]
@@ -55,6 +68,7 @@ class HistoryHash:
     def restart_at(self, slot: Slot, running_hash: str) -> None:
         """A checkpoint was installed."""
         self.slot, self.current = slot, running_hash
+        self._chain, self._hashed_upto = running_hash, slot
         self._noted[slot] = running_hash
         self._requests.clear()
         self._answers.clear()

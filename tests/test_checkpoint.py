@@ -107,6 +107,26 @@ def test_running_hash_depends_on_slots_requests_results_and_what_was_before():
     assert len(hashes) == 5
 
 
+@given(st.lists(st.integers(1, 260), min_size=1, max_size=6), st.data())
+def test_turns_of_any_size_come_to_the_same_running_hash(sizes, data):
+    upto = sum(sizes)
+    requests = paying(upto)
+    answers = Machine(TEN_EACH).execute(1, requests)
+    whole, turns = HistoryHash(), HistoryHash()
+    whole.add(requests, answers)
+    start = 0
+    for size in sizes:
+        turns.add(requests[start : start + size], answers[start : start + size])
+        start += size
+    differing = data.draw(st.integers(0, upto - 1))
+    answers[differing] = (*answers[differing][:2], "other", differing + 1)
+    other = HistoryHash()
+    other.add(requests, answers)
+    for history in (whole, turns, other):
+        history.note(upto)
+    assert whole.current == turns.current != other.current
+
+
 # ---- comparing -------------------------------------------------------------------------------
 
 

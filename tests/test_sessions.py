@@ -110,6 +110,18 @@ def test_a_mark_is_a_copy_and_tells_what_changed():
     assert machine.mark()[2] == Changed()
 
 
+def test_whoever_was_named_between_two_marks_may_have_changed_however_long_ago():
+    many = {f"a{number}": 10 for number in range(400)}
+    machine, slot = Machine(many), 1
+    for size in (1, 99, 100, 1, 150):
+        requests = [transfer(f"a{slot + i}", "a0", 1) for i in range(size)]
+        machine.execute(slot, requests)
+        slot += size
+    _, digest, changed = machine.mark()
+    assert changed.accounts == changed.clients | {"a0"} == {f"a{n}" for n in range(slot)}
+    assert digest == machine.digest()
+
+
 def test_a_given_digest_is_gone_on_from():
     one = Machine(TEN_EACH)
     one.execute(1, [transfer("A", "B", 3)])

@@ -1,9 +1,11 @@
 """Waiting for queues: who is called, and who no longer."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 
+from harness.live import waiting
 from harness.live.waiting import Waiter
 
 
@@ -89,3 +91,63 @@ def test_who_is_ready_at_once_is_called_even_if_an_earlier_call_forgets_it(pipes
         waiter.on_readable(reading, lambda i=index, o=other: (called.append(i), waiter.forget(o)))
     waiter.wait(None)
     assert sorted(called) == [0, 1]
+
+
+class Clock:
+    """Time that only `sched_yield` and a sleep let pass."""
+
+    def __init__(self, monkeypatch, waiter):
+        self.now, self.yields, self.slept = 0, 0, []
+        self.ready_after = None  # so many yields
+        monkeypatch.setattr(waiting, "time", SimpleNamespace(monotonic_ns=lambda: self.now))
+        monkeypatch.setattr(waiting, "os", SimpleNamespace(sched_yield=self.give_way))
+        waiter._poll = SimpleNamespace(poll=self.poll)
+
+    def give_way(self):
+        self.yields += 1
+        self.now += 100_000
+
+    def poll(self, timeout_ms):
+        if self.ready_after is not None and self.yields >= self.ready_after:
+            return [(0, waiting.READ)]
+        if timeout_ms != 0:
+            self.slept.append(timeout_ms)
+            self.now += int((1000 if timeout_ms is None else timeout_ms) * 1e6)
+        return []
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    waiter = Waiter()
+    clock = Clock(monkeypatch, waiter)
+    clock.waiter = waiter
+    return clock
+
+
+def test_after_a_long_wait_it_sleeps_at_once(clock):
+    for _ in range(3):
+        clock.waiter.wait(40_000)
+    assert (clock.yields, clock.slept) == (0, [40, 40, 40])
+
+
+def test_after_a_brief_wait_it_stays_awake_as_long_as_waits_are_brief(clock):
+    clock.waiter.wait(500)  # asleep, and not for long
+    clock.ready_after = 3
+    clock.waiter.wait(40_000)
+    assert (clock.yields, clock.slept) == (3, [0.5])
+
+
+def test_it_falls_asleep_after_a_while_and_never_waits_longer_than_asked(clock):
+    clock.waiter.wait(500)
+    clock.waiter.wait(40_000)
+    assert clock.yields == waiting.AWAKE_NS // 100_000
+    assert clock.slept == [0.5, 39.2]
+    clock.waiter.wait(None)  # that was long: asleep at once
+    assert clock.yields == waiting.AWAKE_NS // 100_000
+    assert clock.slept == [0.5, 39.2, None]
+
+
+def test_awake_it_keeps_a_deadline_that_is_sooner(clock):
+    clock.waiter.wait(500)
+    clock.waiter.wait(300)
+    assert (clock.yields, clock.slept) == (3, [0.5])  # and no sleep after it
