@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bank import checkpoint as checkpoints
+from bank import learner
 from bank.checkpoint import GENESIS_HASH, extend_hash
 from bank.history_hash import NOTED_HASHES, HistoryHash
-from bank.messages import CheckpointHash
+from bank.messages import CheckpointHash, ClientRequest
+from bank.replica import CLIENT
 from bank.sessions import Machine
 from bank.settings import Settings
 from harness.sim.conductor import TEN_EACH, Conductor, read, transfer
@@ -230,6 +232,28 @@ def test_checkpoints_keep_their_pause():
     ]
     assert taken == sorted(set(taken)), "each is stored once"
     assert 4 <= len(taken) <= 6, "20 slots in 900 ms"
+
+
+def checkpoints_of(slots, every_ms, accounts):
+    """The slots at which a leader takes checkpoints; 1000 requests a turn, by everybody in turn."""
+    names = [f"a{number}" for number in range(accounts)]
+    c = Conductor(3, Settings(), dict.fromkeys(names, 10))
+    c.elect(1)
+    for first in range(0, slots, 1000):
+        turn = range(first, first + 1000)
+        requests = tuple(transfer(names[n % accounts], "a0", 1, n + 1) for n in turn)
+        c.step(1, ClientRequest(requests), source=CLIENT)
+        c.run(every_ms)
+    persists = (effects.persist for effects in c.effects[1])
+    return [p.checkpoint.slot for p in persists if p is not None and p.checkpoint is not None]
+
+
+def test_after_a_checkpoint_of_many_rows_the_next_one_comes_later(monkeypatch):
+    assert checkpoints_of(20_000, 50, accounts=100) == [1000, 5000, 9000, 13_000, 17_000]
+    # At 5000, 4001 accounts and 4000 clients changed, of which 1000 are free: 700 ms.
+    assert checkpoints_of(24_000, 50, accounts=20_000) == [1000, 5000, 20_000]
+    monkeypatch.setattr(learner, "LONG_LOG_SLOTS", 7000)
+    assert checkpoints_of(24_000, 50, accounts=20_000) == [1000, 5000, 12_000, 19_000]
 
 
 @pytest.mark.parametrize("replica", [1, 3], ids=["leader", "backup"])
