@@ -256,6 +256,14 @@ def test_a_few_transfers_prove_no_growth():
     assert not soak.trends(short)[1].problem
 
 
+def test_what_comes_and_goes_does_not_grow():
+    """As full as ever, and by chance emptier when the second half began."""
+    memory = [25.4, 27.4, 27.4, 27.7, 25.4, 27.3, 24.5, 25.4, 26.5, 26.8, 26.9, 27.6]
+    found = [replace(row, resident_mb=mb) for row, mb in zip(rows(), memory, strict=True)]
+    assert soak.trends(found)[0].slope > soak.MOST_SLOPE
+    assert not soak.trends(found)[0].problem
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
