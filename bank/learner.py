@@ -21,11 +21,6 @@ from bank.sessions import Machine, Request, Session
 from bank.settings import Settings
 from bank.status import Role
 
-FREE_ROWS = 1000  # of a checkpoint; for each further one the next comes ROW_PAUSE later
-ROW_PAUSE = 100  # in microseconds, ten times what a row costs five replicas on two processors
-LONG_LOG_SLOTS = 50_000  # above a checkpoint are enough for the next, whatever it costs
-
-
 class Learner:
     """The log with its watermarks, the state machine and the checkpoint of one replica."""
 
@@ -204,23 +199,18 @@ class Learner:
         self._history.note(slot)
         for source, question in self._history.due_questions():
             self._compare_hash(source, question)
-        if self._is_checkpoint_due(slot):
+        if self._is_checkpoint_due():
             self._checkpoint_at = self._now
             self._take_checkpoint(slot)
             self._ask_for_confirmation()
 
-    def _is_checkpoint_due(self, slot: Slot) -> bool:
-        """After a pause; a longer one when the last checkpoint had many rows to write.
-
-        Else those of 100,000 busy accounts take up two thirds of the time. A long log ends it.
-        """
-        before, passed = self._checkpoint, self._now - self._checkpoint_at
-        if passed < self.settings.checkpoint_pause:
-            return False
-        if before is None or before.changed is None or slot - before.slot >= LONG_LOG_SLOTS:
-            return True
-        rows = len(before.changed.accounts) + len(before.changed.clients)
-        return passed >= (rows - FREE_ROWS) * ROW_PAUSE
+    def _is_checkpoint_due(self) -> bool:
+        """After the pause, each replica in its own part of it: else all stop at the same moment."""
+        pause, replicas = self.settings.checkpoint_pause, len(self.peers) + 1
+        passed = self._now - self._checkpoint_at
+        if passed < pause or passed >= 2 * pause:
+            return passed >= pause
+        return self._now * replicas // pause % replicas == self.replica - 1
 
     def _take_checkpoint(self, slot: Slot) -> None:
         """Take one. What changed since one that is not stored yet has to be stored with it."""
