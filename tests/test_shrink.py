@@ -49,8 +49,8 @@ def failing(species):
 
 @pytest.mark.parametrize("species", FAST)
 def test_a_failure_is_made_small_and_shown_by_its_files(species, tmp_path, monkeypatch):
-    monkeypatch.setattr("harness.sim.shrink.MOST_EVENTS", 100_000)  # for speed: less is found
-    monkeypatch.setattr("harness.sim.shrink.MOST_COMMANDS", 50_000)
+    monkeypatch.setattr("harness.sim.shrink.MOST_EVENTS", 200_000)  # for speed: less is found
+    monkeypatch.setattr("harness.sim.shrink.MOST_COMMANDS", 100_000)
     broken, options, before = SPECIES[species].replica_class, SwarmOptions(), failing(species)
     seed = before.seed
     console = Console(width=200, record=True, file=io.StringIO())

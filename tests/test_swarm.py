@@ -26,7 +26,10 @@ def test_two_hundred_seeds():
     tally = run_seeds(range(200), SwarmOptions())
     assert not tally.violations
     assert tally.seeds == 200
-    rarely = {"executed again without effect"}  # about once in 200 seeds
+    rarely = {  # about once and four times in 400 seeds
+        "executed again without effect",
+        "power lost, last write kept",
+    }
     unreached = {what for _, what, count in coverage.rows(tally.coverage) if not count}
     assert unreached <= rarely
 
