@@ -8,7 +8,7 @@ from harness.sim.swarm import run_seed
 
 from .kit import ANIMALS, Animal
 
-PATIENCE = 3_000  # seeds; an animal that lives longer is one that nothing catches
+PATIENCE = 6_000  # seeds; an animal that lives longer is one that nothing catches
 WIDEST = 120  # characters of a violation that the table shows
 HEAD = """# The zoo
 
