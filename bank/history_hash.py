@@ -12,7 +12,7 @@ from bank.checkpoint import GENESIS_HASH, extend_hash
 from bank.messages import CheckpointHash
 from bank.sessions import Request, Session
 
-PIECE_SLOTS = 100  # are hashed at a time, from each multiple of the interval on: long turns are felt
+PIECE_SLOTS = 100  # are hashed at a time, from each multiple of the interval on
 NOTED_HASHES = 256  # how many are kept to compare; an older question is simply not answered
 
 

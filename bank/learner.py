@@ -21,6 +21,7 @@ from bank.sessions import Machine, Request, Session
 from bank.settings import Settings
 from bank.status import Role
 
+
 class Learner:
     """The log with its watermarks, the state machine and the checkpoint of one replica."""
 

@@ -47,8 +47,8 @@ class Changed:
 class Machine:
     """The replicated state machine: ledger and sessions after executing slots 1..n in order.
 
-    It remembers its state at the last mark, and whom requests named since then: so the digest at the
-    next one costs what was changed in between, and not a second for a million accounts.
+    It remembers its state at the last mark, and whom requests named since then: so the digest at
+    the next one costs what was changed in between, and not a second for a million accounts.
     """
 
     __slots__ = (

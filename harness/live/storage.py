@@ -21,7 +21,6 @@ from contextlib import closing
 from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from bank.ballot import NO_BALLOT, Ballot
 from bank.checkpoint import Checkpoint
@@ -44,8 +43,8 @@ create table session(client text primary key, timestamp integer, result, slot in
 
 PAGE_BYTES = 2048  # a turn of one row writes one page to the write-ahead log: 4 KiB cost half more
 _GROUP = 20  # rows a statement at the most: in long runs a row then costs 0.85 µs, alone 3
-# In a longer run, a word to the scheduler every so many rows: whoever writes hundreds is not the one
-# that is waited for, and would keep its processor for a third of a millisecond.
+# In a longer run, a word to the scheduler every so many rows: whoever writes hundreds is not the
+# one that is waited for, and would keep its processor for a third of a millisecond.
 _GIVE_WAY = 60
 
 

@@ -79,7 +79,8 @@ class Waiter:
         """Nothing can be done yet: awake for a while if the last wait was brief, then asleep."""
         if timeout_us == 0:
             return []
-        poll, began, ready = self._poll.poll, time.monotonic_ns(), []
+        poll, began = self._poll.poll, time.monotonic_ns()
+        ready: list[tuple[int, int]] = []
         if self._is_brisk:
             awake = AWAKE_NS if timeout_us is None else min(AWAKE_NS, timeout_us * 1000)
             while not ready and time.monotonic_ns() - began < awake:
