@@ -5,7 +5,7 @@ Each test fails when what it tests is taken out: `test_rules_bite.py` does that.
 
 from bank.ballot import Ballot
 from bank.messages import Accept, CatchUp, Commit, Heartbeat, Nack
-from bank.replica import FULL_SLOTS, SPARE_SLOTS, TRIAL_HEARTBEATS
+from bank.proposer import FULL_SLOTS, SPARE_SLOTS, TRIAL_HEARTBEATS
 from bank.settings import MILLISECOND, Settings
 from harness.sim.conductor import Conductor, transfer
 
