@@ -1,7 +1,8 @@
 """Who leads: promises, time-outs, candidacies, and the changes between the three roles.
 
 Everything here is about ballots and time; what a leader does with its ballot is
-`proposer.Proposer`'s, what a backup does on a leader's word `replica.Replica`'s. Rules 1, 2, 8, 9 and 11 of docs/protocol.md.
+`proposer.Proposer`'s, what a backup does on a leader's word `replica.Replica`'s. Rules 1, 2, 8, 9
+and 11 of docs/protocol.md.
 """
 
 from collections.abc import Mapping
