@@ -23,21 +23,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from harness import (
-    answer_key,
-    commands,
-    launch,
-    table_timing,
-    table_verdict,
-    table_watch,
-    testset,
-)
-from harness.cases import CaseFile
+from harness import commands
 from harness.commands import Command
-from harness.config import DURABILITIES, FAILURES, NODES, ClusterConfig, Overrides
-from harness.console import Prompt
-from harness.console_lines import PipedLines, TerminalLines, complete
-from harness.console_view import ProgressLine, may_redraw
 from harness.errors import (
     EXIT_BUG,
     EXIT_INTERRUPTED,
@@ -46,15 +33,23 @@ from harness.errors import (
     HarnessError,
     nearest,
 )
-from harness.report import points, results
+from harness.files import answer_key, testset
+from harness.files.cases import CaseFile
+from harness.files.config import DURABILITIES, FAILURES, NODES, ClusterConfig, Overrides
+from harness.report import results
 from harness.report.writer import Writer
-from harness.runner import Runner
-from harness.table_answers import SIGNS
-from harness.table_cells import Parts, counted
-from harness.timing import Phase, Timing
+from harness.run import launch, points
+from harness.run.runner import Runner
+from harness.run.timing import Phase, Timing
+from harness.screen import time_spent, verdicts, watch
+from harness.screen.answers import SIGNS
+from harness.screen.cells import Parts, counted
+from harness.screen.lines import PipedLines, TerminalLines, complete
+from harness.screen.progress import ProgressLine, may_redraw
+from harness.screen.prompt import Prompt
 
 if TYPE_CHECKING:
-    from harness.console_watch import View
+    from harness.screen.watching import View
 
 EXIT_UNREAD = 141  # standard output was closed: what a shell reports for SIGPIPE
 PIPED_WIDTH = 80
@@ -320,7 +315,7 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         name = file.name or Path(file.path).name
 
         def head() -> RenderableType:
-            return table_watch.sets_head(progress.latest, runner.reports, name)
+            return watch.sets_head(progress.latest, runner.reports, name)
 
         watched = view and view.over(head)(launch.fleet(cluster))
         prompt = Prompt(console, runner, cluster, settings, file, progress, again, report)
@@ -342,9 +337,9 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         console.out(dumps(document, indent=1), highlight=False)
     score = points.total(points.items(file, reports)) if points.are_given(file) else None
     measured = runner.performance()
-    speaking.print(table_verdict.verdict_lines(verdict, reports, pending, measured, score))
+    speaking.print(verdicts.verdict_lines(verdict, reports, pending, measured, score))
     if options.timing:
-        speaking.print(table_timing.timing_table(timing.spent, reports))
+        speaking.print(time_spent.timing_table(timing.spent, reports))
     if verdict.exit_code:
         speaking.print(Text(f" repeat: {_repeat(arguments, settings)}"), soft_wrap=True)
     return verdict.exit_code
@@ -358,7 +353,7 @@ def _view(options: argparse.Namespace, console: Console) -> "View | None":
         raise HarnessError(
             "--watch: a simulated run is over in a moment, leave out --watch or --sim"
         )
-    from harness.console_watch import View
+    from harness.screen.watching import View
 
     return View(console, wanted=True)
 

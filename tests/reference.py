@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from harness import cli, commands, errors
-from harness.console_lines import WORDS
-from harness.table_answers import SIGNS
+from harness.screen.answers import SIGNS
+from harness.screen.lines import WORDS
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference.md"

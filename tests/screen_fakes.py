@@ -8,16 +8,16 @@ from rich.console import Console, RenderableType
 
 from bank.ballot import NO_BALLOT, Ballot
 from bank.status import ReplicaStatus, Role, SlotMark, SlotStatus
-from harness.cases import Balances, CaseSet, Expected, Leader, Outcomes
 from harness.check.expectations import Met, describe
 from harness.check.verdict import Judgement, Verdict, judge, overall
-from harness.config import ClusterConfig
-from harness.driver import CommitLog, Liveness, ReplicaView, TraceLine, Traces
+from harness.cluster.driver import CommitLog, Liveness, ReplicaView, TraceLine, Traces
+from harness.cluster.history import Operation
+from harness.cluster.nemesis import Fail, FailLeader, Recover
 from harness.errors import EXIT_MACHINE, HarnessError
-from harness.history import Operation
-from harness.nemesis import Fail, FailLeader, Recover
-from harness.runner import Performance, Progress, SetReport, StepReport
-from harness.snapshot import Event, ReplicaNow, Snapshot
+from harness.files.cases import Balances, CaseSet, Expected, Leader, Outcomes
+from harness.files.config import ClusterConfig
+from harness.run.runner import Performance, Progress, SetReport, StepReport
+from harness.screen.snapshot import Event, ReplicaNow, Snapshot
 
 CHECKS = ("agreement", "conservation", "exactly_once", "linearizable", "progress")
 LIVE, GONE, DEAD = Liveness.LIVE, Liveness.DISCONNECTED, Liveness.CRASHED

@@ -7,13 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_oracle import GIVEN, case, files
 
-from harness import answer_key, cli, launch, testset, yaml_reader
-from harness.cases import Balances, CaseFile, Leader, Outcomes, Pending
+from harness import cli
 from harness.check.verdict import Verdict
-from harness.config import FAILURES, ClusterConfig
 from harness.errors import HarnessError
-from harness.oracle import forecast
-from harness.runner import Runner
+from harness.files import answer_key, testset, yaml_reader
+from harness.files.cases import Balances, CaseFile, Leader, Outcomes, Pending
+from harness.files.config import FAILURES, ClusterConfig
+from harness.files.forecast.oracle import forecast
+from harness.run import launch
+from harness.run.runner import Runner
 from harness.sim.world import SimCluster
 
 CONFIG = ClusterConfig(seed=1)

@@ -18,16 +18,15 @@ from screen_fakes import render
 
 from bank.ballot import Ballot
 from harness import cli
+from harness.bench import failover, soak
+from harness.bench.baseline import FloorFigures
+from harness.bench.histogram import Histograms, bars
+from harness.bench.load import bucket_of
+from harness.bench.measuring import Window, _disk_bytes, largest, percentile
+from harness.bench.outage import FirstAnswer, Outage, Turn, outage
+from harness.bench.results import Pair, Result
+from harness.bench.tables import bench_tables
 from harness.check.verdict import Judgement, Verdict, overall
-from harness.commands import _failover as failover
-from harness.commands import _soak as soak
-from harness.commands._bench_results import Pair, Result
-from harness.commands._bench_tables import bench_tables
-from harness.commands._histogram import Histograms, bars
-from harness.live.benchmark import Window, _disk_bytes, largest, percentile
-from harness.live.floor import FloorFigures
-from harness.live.load import bucket_of
-from harness.live.outage import FirstAnswer, Outage, Turn, outage
 from harness.live.usage import Usage
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -8,7 +8,7 @@ from bank.ledger import FAILED, READ, SUCCESS, TRANSFER, Ledger
 from harness.check import black_box as module
 from harness.check.black_box import black_box
 from harness.check.verdict import Verdict
-from harness.history import Operation
+from harness.cluster.history import Operation
 
 BALANCES = {"A": 10, "B": 10, "C": 0}
 

@@ -6,9 +6,10 @@ import pytest
 
 from bank.ledger import FAILED, SUCCESS
 from bank.sessions import Machine
-from harness import cli, history
-from harness.driver import CommitLog
-from harness.history import Operation
+from harness import cli
+from harness.cluster.driver import CommitLog
+from harness.cluster.history import Operation
+from harness.files import history_file
 
 BALANCES = {"A": 10, "B": 10}
 PAY = ("A", 1, "transfer", "A", "B", 3)
@@ -19,7 +20,7 @@ LOOK = ("B", 1, "read", "B", "", 0)
 def write(tmp_path):
     def write(name, operations, log=None, balances=BALANCES):
         path = tmp_path / name
-        history.save(path, operations, log, balances)
+        history_file.save(path, operations, log, balances)
         return str(path)
 
     return write

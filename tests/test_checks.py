@@ -14,8 +14,8 @@ from harness.check.linearizable import linearizable
 from harness.check.replay import replay
 from harness.check.sessions import exactly_once
 from harness.check.verdict import Judgement, Verdict, judge, overall
-from harness.driver import CommitLog, Liveness, ReplicaView
-from harness.history import Operation
+from harness.cluster.driver import CommitLog, Liveness, ReplicaView
+from harness.cluster.history import Operation
 
 BALANCES = {"A": 10, "B": 10}
 PAY = ("A", 1, "transfer", "A", "B", 3)

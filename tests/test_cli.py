@@ -22,8 +22,9 @@ from screen_fakes import (
 )
 
 from harness import __main__ as entry
-from harness import cli, commands, launch
+from harness import cli, commands
 from harness.check.verdict import Judgement, Verdict
+from harness.run import launch
 
 CSV = '1,"(A, J, 3)","[n1, n2, n3, n4, n5]"\n2,"(A, J, 3)","[n1, n2, n3]"\n'
 UNKNOWN = Judgement("linearizable", Verdict.UNKNOWN, "the log is from an earlier run")

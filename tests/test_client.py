@@ -5,8 +5,8 @@ import pytest
 from bank.ballot import NO_BALLOT, Ballot
 from bank.ledger import FAILED, SUCCESS, TRANSFER
 from bank.messages import Reply
-from harness.client import Clients, ClientSend
-from harness.history import Operation
+from harness.cluster.client import Clients, ClientSend
+from harness.cluster.history import Operation
 
 TIMEOUT = 300
 FIRST = Ballot(1, 1)

@@ -16,8 +16,8 @@ import pytest
 
 from harness import cli, commands
 from harness.commands import completion
-from harness.config import from_flags
 from harness.errors import HarnessError
+from harness.files.config import from_flags
 
 ROOT = Path(__file__).parents[1]
 PATIENCE = 20  # seconds

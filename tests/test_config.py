@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import config
-from harness.config import ClusterConfig, Override, from_flags, layer, parse
 from harness.errors import EXIT_USAGE, HarnessError
+from harness.files import config
+from harness.files.config import ClusterConfig, Override, from_flags, layer, parse
 
 SHIPPED = Path(__file__).parents[1] / "testsets" / "cluster.yaml"
 KEYS = [field.name for field in fields(ClusterConfig)]

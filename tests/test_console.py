@@ -21,13 +21,13 @@ from screen_fakes import (
 )
 
 from bank.ledger import READ, TRANSFER
-from harness import console_lines
-from harness.cases import CaseFile, Command, Wait
-from harness.console import Prompt
-from harness.console_lines import PipedLines, Refused, TerminalLines, complete
-from harness.console_view import ProgressLine
+from harness.cluster.nemesis import Fail, FailLeader, Heal, KillAt, LinkFault, Recover
 from harness.errors import HarnessError
-from harness.nemesis import Fail, FailLeader, Heal, KillAt, LinkFault, Recover
+from harness.files.cases import CaseFile, Command, Wait
+from harness.screen import lines
+from harness.screen.lines import PipedLines, Refused, TerminalLines, complete
+from harness.screen.progress import ProgressLine
+from harness.screen.prompt import Prompt
 
 
 class Session:
@@ -290,7 +290,7 @@ def test_who_stopped_by_itself_is_not_recovered():
 
 def test_every_word_does_something(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for word in console_lines.WORDS:
+    for word in lines.WORDS:
         example = word.usage.replace("FILE", "x.csv").split(" [")[0]
         if word.name == "recover":
             example = "recover n1"
@@ -432,5 +432,5 @@ def test_no_progress_in_pipes():
 
 def test_parse_refuses_with_the_usage():
     with pytest.raises(Refused, match="PrintLog: expected PrintLog n1"):
-        console_lines.parse("printlog")
-    assert console_lines.parse("") == ("next", [])
+        lines.parse("printlog")
+    assert lines.parse("") == ("next", [])

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from reference import PAGE, page
 
-from harness.console_lines import WORDS, parse
+from harness.screen.lines import WORDS, parse
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "testsets" / "README.md", *ROOT.glob("docs/*.md")])

@@ -9,8 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 from rich.console import Console
 
-from harness.commands import _executors, find
-from harness.commands.simulate import _parts
+from harness.commands import find
+from harness.commands.simulate import _parts, executors
 from harness.errors import EXIT_MACHINE, EXIT_USAGE, HarnessError
 from harness.sim.mix import SwarmOptions
 from harness.sim.swarm import Tally, run_seeds
@@ -75,7 +75,7 @@ def test_a_missing_extra_is_told(monkeypatch):
 
 def test_a_scheduler_that_is_not_there_is_told(monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr(_executors, "DASK_SECONDS", 0.2)
+    monkeypatch.setattr(executors, "DASK_SECONDS", 0.2)
     with pytest.raises(HarnessError, match="no dask scheduler answers at dask://127") as error:
         simulate("--executor", "dask://127.0.0.1:1")
     assert error.value.exit_code == EXIT_MACHINE

@@ -2,7 +2,10 @@
 
 import pytest
 
-from harness.cases import (
+from harness.check.expectations import Found, meet
+from harness.check.verdict import Verdict
+from harness.cluster.nemesis import FailLeader
+from harness.files.cases import (
     Balances,
     CaseFile,
     CaseSet,
@@ -16,11 +19,8 @@ from harness.cases import (
     Statuses,
     Step,
 )
-from harness.check.expectations import Found, meet
-from harness.check.verdict import Verdict
-from harness.config import ClusterConfig
-from harness.nemesis import FailLeader
-from harness.runner import Runner
+from harness.files.config import ClusterConfig
+from harness.run.runner import Runner
 from harness.sim.world import SimCluster
 
 FOUND = Found(

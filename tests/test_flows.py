@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from screen_fakes import set_six, view
 
-from harness import story
-from harness.config import ClusterConfig
-from harness.driver import TraceLine, Traces
-from harness.report import charts, flows
-from harness.report.flows import CLIENTS, Fate
-from harness.runner import Runner, StepReport
+from harness.cluster.driver import TraceLine, Traces
+from harness.files.config import ClusterConfig
+from harness.files.testset import load
+from harness.report import charts
+from harness.run import flows, story
+from harness.run.flows import CLIENTS, Fate
+from harness.run.runner import Runner, StepReport
 from harness.sim.world import SimCluster
-from harness.testset import load
 
 TESTSETS = Path(__file__).parents[1] / "testsets"
 LOST, UNKNOWN, FAILED = Fate.LOST, Fate.UNKNOWN, Fate.FAILED

@@ -16,9 +16,8 @@ from test_lifetime import having, marked, wait_for  # noqa: F401
 from test_report import GRADESCOPE, read_back
 
 from harness import cli
-from harness.commands import _runs
-from harness.report import grades
-from harness.report.grades import Graded, Result
+from harness.commands.grade import grades, runs
+from harness.commands.grade.grades import Graded, Result
 
 ROOT = Path(__file__).parents[1]
 CSV = '1,"(A, B, 1); LF; (B, A, 1)","[n1, n2, n3]"\n2,"(A, B, 1)",[n1]\n'
@@ -71,7 +70,7 @@ def case(tmp_path, monkeypatch):
 
 @pytest.fixture
 def scripted(case, monkeypatch):
-    monkeypatch.setattr(_runs, "_PROGRAM", PROGRAM.replace('sys.exit("n3', 'print("n3'))
+    monkeypatch.setattr(runs, "_PROGRAM", PROGRAM.replace('sys.exit("n3', 'print("n3'))
     return case
 
 
@@ -164,9 +163,9 @@ def test_every_outcome_is_told_with_its_reason(scripted, capsys):
 
 def test_what_passed_is_removed_at_once(scripted):
     graded = Graded("one.csv", "crash", 3, 1, False)
-    plans = [_runs.Plan(graded, run, 10 * run, ["--seed", f"{run}0"], True, 60) for run in (1, 2)]
-    with _runs.Runs(1, Path) as runs:
-        for _, made in runs.results(plans):
+    plans = [runs.Plan(graded, run, 10 * run, ["--seed", f"{run}0"], True, 60) for run in (1, 2)]
+    with runs.Runs(1, Path) as started:
+        for _, made in started.results(plans):
             assert made.outcome == "passed" and not list(scripted.glob("paxbank-grade-*/*"))
 
 

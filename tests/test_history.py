@@ -10,10 +10,10 @@ from bank.ballot import Ballot
 from bank.checkpoint import take
 from bank.ledger import FAILED, SUCCESS
 from bank.sessions import NOOP_REQUEST, Machine
-from harness import history
-from harness.driver import CommitLog
+from harness.cluster.driver import CommitLog
+from harness.cluster.history import Operation
 from harness.errors import EXIT_MACHINE, HarnessError
-from harness.history import Operation
+from harness.files import history_file
 
 BALANCES = {"A": 10, "B": 10}
 PAY = ("A", 1, "transfer", "A", "B", 3)
@@ -39,12 +39,12 @@ def known_log():
 @pytest.fixture
 def file(tmp_path):
     path = tmp_path / "run.jsonl"
-    history.save(path, OPERATIONS, known_log(), BALANCES)
+    history_file.save(path, OPERATIONS, known_log(), BALANCES)
     return path
 
 
 def test_what_was_saved_comes_back(file):
-    saved, log = history.load(file), known_log()
+    saved, log = history_file.load(file), known_log()
     assert saved.operations == OPERATIONS
     assert saved.balances == BALANCES
     assert log.contradictions
@@ -54,8 +54,8 @@ def test_what_was_saved_comes_back(file):
 
 def test_without_a_log_there_is_none(tmp_path):
     path = tmp_path / "clients.jsonl"
-    history.save(path, OPERATIONS, None, BALANCES)
-    saved = history.load(path)
+    history_file.save(path, OPERATIONS, None, BALANCES)
+    saved = history_file.load(path)
     assert saved.log is None and saved.operations == OPERATIONS
     assert len(path.read_text().splitlines()) == 1 + len(OPERATIONS)
 
@@ -90,8 +90,8 @@ def operations(draw):
 @given(operations(), st.dictionaries(names, numbers))
 def test_any_history_comes_back(tmp_path_factory, made, balances):
     path = tmp_path_factory.mktemp("any") / "x.jsonl"
-    history.save(path, made, CommitLog(), balances)
-    saved = history.load(path)
+    history_file.save(path, made, CommitLog(), balances)
+    saved = history_file.load(path)
     assert (saved.operations, saved.balances, saved.log.slots) == (made, balances, {})
 
 
@@ -132,7 +132,7 @@ DAMAGE = {
 def test_a_damaged_line_is_refused(file, line, changes, told):
     change(file, line, **changes)
     with pytest.raises(HarnessError) as caught:
-        history.load(file)
+        history_file.load(file)
     (problem,) = caught.value.problems
     if "operations" in changes:
         line = 6 if changes["operations"] == 4 else 7
@@ -146,7 +146,7 @@ def test_a_file_that_ends_early_is_refused(file, kept):
     lines = file.read_text().splitlines(keepends=True)
     file.write_text("".join(lines[:kept]))
     with pytest.raises(HarnessError, match=f"run.jsonl:{kept + 1}: found the end of the file"):
-        history.load(file)
+        history_file.load(file)
 
 
 @pytest.mark.parametrize("line", range(1, 10))
@@ -154,14 +154,14 @@ def test_a_file_that_ends_within_a_line_is_refused(file, line):
     lines = file.read_text().splitlines(keepends=True)
     file.write_text("".join(lines[: line - 1]) + lines[line - 1][:12])
     with pytest.raises(HarnessError, match=f"run.jsonl:{line}: found .* as JSON"):
-        history.load(file)
+        history_file.load(file)
 
 
 def test_a_line_too_many_is_refused(file):
     with open(file, "a") as stream:
         stream.write("{}\n")
     with pytest.raises(HarnessError, match=r":10: found a line, expected the end of the file"):
-        history.load(file)
+        history_file.load(file)
 
 
 @pytest.mark.parametrize(
@@ -173,17 +173,17 @@ def test_another_kind_of_file_is_refused(tmp_path, data):
     path = tmp_path / "other"
     path.write_bytes(data)
     with pytest.raises(HarnessError, match=r":1: found .*, expected the first line of a saved"):
-        history.load(path)
+        history_file.load(path)
 
 
 def test_a_file_that_is_not_there(file):
     with pytest.raises(HarnessError, match=r"no such file.*\(did you mean run.jsonl\?\)"):
-        history.load(file.with_name("runn.jsonl"))
+        history_file.load(file.with_name("runn.jsonl"))
     with pytest.raises(HarnessError, match="cannot be read"):
-        history.load(file.parent)
+        history_file.load(file.parent)
 
 
 def test_a_place_that_cannot_be_written(tmp_path):
     with pytest.raises(HarnessError, match="cannot be written") as caught:
-        history.save(tmp_path, [], None, BALANCES)
+        history_file.save(tmp_path, [], None, BALANCES)
     assert caught.value.exit_code == EXIT_MACHINE

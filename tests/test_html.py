@@ -15,17 +15,18 @@ from rich.rule import Rule
 from rich.text import Text
 from screen_fakes import CONFIG, graded, long_set, many_accounts, render, set_six, troubled
 
-from harness import story, tables
-from harness.cases import CaseFile
-from harness.config import ClusterConfig
-from harness.driver import TraceLine, Traces
+from harness.cluster.driver import TraceLine, Traces
+from harness.files.cases import CaseFile
+from harness.files.config import ClusterConfig
+from harness.files.testset import load
 from harness.report import charts, html, writer
 from harness.report.markup import element, embedded_json, join
 from harness.report.screen import shown, words
 from harness.report.writer import PAGE
-from harness.runner import Runner
+from harness.run import story
+from harness.run.runner import Runner
+from harness.screen import tables
 from harness.sim.world import SimCluster
-from harness.testset import load
 
 ROOT = Path(__file__).parents[1]
 VOID = {"meta", "input", "br"}

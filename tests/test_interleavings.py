@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bank.ledger import READ, SUCCESS, TRANSFER, Ledger
-from harness.cases import Command
-from harness.interleavings import EITHER, FAILS, SUCCEEDS, Budget, serve
+from harness.files.cases import Command
+from harness.files.forecast.interleavings import EITHER, FAILS, SUCCEEDS, Budget, serve
 
 ACCOUNTS = "ABCD"
 AMOUNTS = st.integers(1, 6)

@@ -7,12 +7,12 @@ import pytest
 
 from bank.ballot import NO_BALLOT, Ballot
 from bank.effects import Executed, Persist, Run, Stored
-from bank.invariants import Oracle, Safety, Violation
 from bank.ledger import READ, TRANSFER
 from bank.messages import CheckpointHash, StatePiece
 from bank.replica import Replica
 from bank.sessions import NOOP_REQUEST, Machine
 from bank.settings import Settings
+from harness.sim.invariants import Oracle, Safety, Violation
 
 BALANCES = {"A": 10, "B": 10}
 FIRST, SECOND = Ballot(1, 1), Ballot(2, 2)

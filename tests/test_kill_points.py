@@ -2,12 +2,9 @@
 
 import pytest
 
-from harness.cases import CaseFile, CaseSet, Command, Step, Wait, action_text
 from harness.check.verdict import Verdict
-from harness.config import ClusterConfig
-from harness.driver import Liveness
-from harness.live.cluster import LiveCluster
-from harness.nemesis import (
+from harness.cluster.driver import Liveness
+from harness.cluster.nemesis import (
     AFTER_WRITE,
     BEFORE_COMMIT,
     BEFORE_WRITE,
@@ -22,7 +19,10 @@ from harness.nemesis import (
     LinkFault,
     Recover,
 )
-from harness.runner import Runner
+from harness.files.cases import CaseFile, CaseSet, Command, Step, Wait, action_text
+from harness.files.config import ClusterConfig
+from harness.live.cluster import LiveCluster
+from harness.run.runner import Runner
 from harness.sim.world import SimCluster
 
 A, B, C = (Command("transfer", name, "J", 1) for name in "ABC")

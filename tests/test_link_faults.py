@@ -8,15 +8,15 @@ from random import Random
 import pytest
 
 from bank.quorum import quorum_size
-from harness.cases import CaseFile, CaseSet, Command, Step, Wait, action_text
 from harness.check.verdict import Verdict
-from harness.config import ClusterConfig
-from harness.driver import Liveness
-from harness.history import Operation
-from harness.links import Links
+from harness.cluster.driver import Liveness
+from harness.cluster.history import Operation
+from harness.cluster.links import Links
+from harness.cluster.nemesis import Fail, Heal, LinkFault, Recover
+from harness.files.cases import CaseFile, CaseSet, Command, Step, Wait, action_text
+from harness.files.config import ClusterConfig
 from harness.live.cluster import LiveCluster
-from harness.nemesis import Fail, Heal, LinkFault, Recover
-from harness.runner import Runner
+from harness.run.runner import Runner
 from harness.sim.world import SimCluster
 
 EVERYONE = frozenset(range(1, 6))

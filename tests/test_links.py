@@ -4,8 +4,8 @@ from random import Random
 
 import pytest
 
-from harness.links import DOUBLED, HELD, LOST, Links, Transit, from_plain
-from harness.nemesis import Heal, LinkFault
+from harness.cluster.links import DOUBLED, HELD, LOST, Links, Transit, from_plain
+from harness.cluster.nemesis import Heal, LinkFault
 
 LINK = (1, 3)
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 from test_oracle import case
 
-from harness import cli, testset
-from harness.cases import (
+from harness import cli
+from harness.files import testset
+from harness.files.cases import (
     Balances,
     CaseFile,
     Checks,
@@ -18,9 +19,9 @@ from harness.cases import (
     Slots,
     Statuses,
 )
-from harness.config import ClusterConfig
-from harness.contradictions import contradictions
-from harness.oracle import forecast
+from harness.files.config import ClusterConfig
+from harness.files.forecast.contradictions import contradictions
+from harness.files.forecast.oracle import forecast
 
 RACY = (
     '1,"(A, B, 4)",n1;n2;n3\n,"(B, C, 12)",\n,(C),\n'

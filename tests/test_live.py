@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from harness.bench.measuring import LoadedFleet
 from harness.check.verdict import Verdict, overall
-from harness.config import ClusterConfig
-from harness.driver import Liveness
+from harness.cluster.driver import Liveness
+from harness.cluster.nemesis import Fail, FailLeader, Recover
 from harness.errors import HarnessError
-from harness.live.benchmark import LoadedFleet
+from harness.files.config import ClusterConfig
+from harness.files.testset import load
 from harness.live.cluster import LiveCluster
-from harness.nemesis import Fail, FailLeader, Recover
-from harness.runner import Runner
-from harness.testset import load
+from harness.run.runner import Runner
 
 TEN_SETS = Path(__file__).parents[1].parent / "shared" / "testsets" / "ten-sets.csv"
 

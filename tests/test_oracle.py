@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 
 from bank.ballot import replica_name
 from bank.ledger import READ, TRANSFER
-from harness import testset
-from harness.cases import CaseFile, CaseSet, Command, Step, Wait, action_text
 from harness.check.verdict import Verdict
-from harness.config import FAILURES, ClusterConfig
-from harness.nemesis import Fail, FailLeader, Recover
-from harness.oracle import forecast
-from harness.runner import Runner
+from harness.cluster.nemesis import Fail, FailLeader, Recover
+from harness.files import testset
+from harness.files.cases import CaseFile, CaseSet, Command, Step, Wait, action_text
+from harness.files.config import FAILURES, ClusterConfig
+from harness.files.forecast.oracle import forecast
+from harness.files.steps import Names, parse_step
+from harness.run.runner import Runner
 from harness.sim.world import SimCluster
-from harness.steps import Names, parse_step
 
 GIVEN = Path(__file__).parents[2] / "shared" / "testsets"
 CONFIG = ClusterConfig(seed=1)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from test_lifetime import having, marked, wait_for  # noqa: F401
 
-from harness.config import FAILURES
+from harness.files.config import FAILURES
 from harness.pytest_plugin import FAILURES as OFFERED
 
 ROOT = Path(__file__).parents[1]

@@ -5,7 +5,7 @@ from multiprocessing import Pipe
 
 import pytest
 
-from harness import wire
+from harness.cluster import wire
 from harness.live.queues import (
     LENGTH,
     ControlEnd,

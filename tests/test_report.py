@@ -14,15 +14,25 @@ import junitparser
 import pytest
 from screen_fakes import CONFIG, TRACE, FakeCluster, FakeRunner, set_six, troubled
 
-from harness import history
-from harness.cases import Balances, CaseFile, CaseSet, Command, Expected, Leader, Pending, Step
 from harness.check.verdict import Judgement, Verdict
-from harness.config import ClusterConfig
+from harness.cluster.nemesis import FailLeader
 from harness.errors import EXIT_MACHINE, HarnessError
-from harness.nemesis import FailLeader
-from harness.report import gradescope, junit, points
+from harness.files import history_file
+from harness.files.cases import (
+    Balances,
+    CaseFile,
+    CaseSet,
+    Command,
+    Expected,
+    Leader,
+    Pending,
+    Step,
+)
+from harness.files.config import ClusterConfig
+from harness.report import gradescope, junit
 from harness.report.writer import NAMES, Writer
-from harness.runner import Runner
+from harness.run import points
+from harness.run.runner import Runner
 from harness.sim.world import SimCluster
 
 ROOT = Path(__file__).parents[1]
@@ -281,7 +291,7 @@ def test_every_file_is_whole_before_the_first_set_and_after_each(tmp_path):
         assert (len(found["sets"]), found["sets_in_file"], found["verdict"]) == (done, 2, verdict)
         read_back(run.path / "junit.xml")
         scores(run.json("gradescope.json"))
-        assert len(history.load(run.path / "history.jsonl").operations) == done
+        assert len(history_file.load(run.path / "history.jsonl").operations) == done
         assert {line["set"] for line in run.lines()} == set(range(1, done + 1))
         if done < 2:
             run.runner.run_next()
@@ -313,7 +323,7 @@ def test_what_is_poked_after_a_set_is_in_the_report_too(tmp_path):
     run.runner.poke(Command("transfer", "B", "C", 1))
     traced = sum(len(run.cluster.trace(replica)[0]) for replica in range(1, 6))
     assert len(run.lines()) == traced > before
-    assert len(history.load(tmp_path / "history.jsonl").operations) == 2
+    assert len(history_file.load(tmp_path / "history.jsonl").operations) == 2
 
 
 def test_an_earlier_report_is_written_over_and_nothing_else_is(tmp_path):
@@ -425,7 +435,7 @@ def test_a_run_that_is_killed_leaves_what_it_had(tmp_path, number, done):
     assert score == done and tests[-1] == (str(len(tests)), 0, 1, "failed")
     assert document["tests"][-1]["output"] == gradescope.NOT_RUN
     read_back(report / "junit.xml")
-    history.load(report / "history.jsonl")
+    history_file.load(report / "history.jsonl")
 
 
 def has_scored(path, score):

@@ -7,10 +7,10 @@ import jsonschema
 import pytest
 from screen_fakes import CHECKS, CONFIG, graded, long_set, pending_operation, set_six, troubled
 
-from harness.cases import CaseFile
 from harness.check.verdict import Verdict
+from harness.files.cases import CaseFile
 from harness.report.results import document
-from harness.timing import Phase
+from harness.run.timing import Phase
 
 REPLICA = {"type": "string", "pattern": "^n[1-9][0-9]*$"}
 BALLOT = {

@@ -11,7 +11,8 @@ from zoo import ANIMALS
 
 from bank.replica import Replica
 from harness.cli import main
-from harness.commands import _shrunk, find
+from harness.commands import find
+from harness.commands.simulate import shrunk
 from harness.errors import HarnessError
 from harness.sim.columns import LEGEND
 from harness.sim.mix import SwarmOptions
@@ -54,7 +55,7 @@ def test_a_failure_is_made_small_and_shown_by_its_files(species, tmp_path, monke
     broken, options, before = SPECIES[species].replica_class, SwarmOptions(), failing(species)
     seed = before.seed
     console = Console(width=200, record=True, file=io.StringIO())
-    _shrunk.write([(seed, before.violation)], options, tmp_path, console, broken)
+    shrunk.write([(seed, before.violation)], options, tmp_path, console, broken)
     told = console.export_text()
     script = tmp_path / f"seed-{seed}.txt"
     commands = [line for line in script.read_text().splitlines() if line.startswith("deliver")]
@@ -67,9 +68,9 @@ def test_a_failure_is_made_small_and_shown_by_its_files(species, tmp_path, monke
 
 def test_what_no_script_can_tell_is_told_event_by_event(tmp_path, monkeypatch):
     broken, before = SPECIES["PromiseNotStored"].replica_class, failing("PromiseNotStored")
-    monkeypatch.setattr(_shrunk, "shrink", lambda *words: replace(shrink(*words), story=None))
+    monkeypatch.setattr(shrunk, "shrink", lambda *words: replace(shrink(*words), story=None))
     found = [(before.seed, before.violation)]
-    _shrunk.write(found, SwarmOptions(), tmp_path, Console(file=io.StringIO()), broken)
+    shrunk.write(found, SwarmOptions(), tmp_path, Console(file=io.StringIO()), broken)
     trace = (tmp_path / f"seed-{before.seed}.trace.txt").read_text()
     assert trace.startswith(LEGEND[0])
     assert trace.splitlines()[-1].startswith("✗ n1 spoke of (1, n1)")
@@ -168,7 +169,7 @@ def test_the_command_makes_the_first_of_each_kind_small(monkeypatch, tmp_path):
         raise OSError("disk full")
 
     monkeypatch.setattr("harness.commands.simulate.run_seeds", lambda seeds, options: tally)
-    monkeypatch.setattr(_shrunk, "shrink", shrunk)
+    monkeypatch.setattr(shrunk, "shrink", shrunk)
     command, parser = find("simulate"), argparse.ArgumentParser()
     command.add_arguments(parser)
     options = parser.parse_args(["--seeds", "0:10", "--shrink", str(tmp_path)])

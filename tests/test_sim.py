@@ -15,23 +15,23 @@ import pytest
 
 from bank.ballot import NO_BALLOT, Ballot
 from bank.effects import Persist, Run
-from bank.invariants import Violation
 from bank.ledger import TRANSFER
 from bank.messages import Accepted, PeerDown
 from bank.status import Role, SlotMark
 from harness.check.verdict import Verdict
-from harness.config import ClusterConfig
-from harness.driver import Cluster, Liveness
-from harness.history import Operation
-from harness.nemesis import Fail, FailLeader, Recover, SetLive
-from harness.runner import Runner
+from harness.cluster.driver import Cluster, Liveness
+from harness.cluster.history import Operation
+from harness.cluster.nemesis import Fail, FailLeader, Recover, SetLive
+from harness.cluster.tracing import Tracer
+from harness.files.config import ClusterConfig
+from harness.files.testset import load
+from harness.run.runner import Runner
 from harness.sim.disk import Disk
+from harness.sim.invariants import Violation
 from harness.sim.network import LinkRules, Network
 from harness.sim.process import ProcessRules
 from harness.sim.swarm import SwarmOptions, run_seed
 from harness.sim.world import SimCluster, WorldRules
-from harness.testset import load
-from harness.tracing import Tracer
 
 ROOT = Path(__file__).parents[1]
 TEN_SETS = ROOT.parent / "shared" / "testsets" / "ten-sets.csv"

@@ -6,17 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.cases import Action, Command, Wait, action_text
-from harness.nemesis import (
-    POINTS,
-    Fail,
-    FailLeader,
-    Heal,
-    KillAt,
-    LinkFault,
-    Recover,
-)
-from harness.steps import PLAIN, Names, parse_step
+from harness.cluster.nemesis import POINTS, Fail, FailLeader, Heal, KillAt, LinkFault, Recover
+from harness.files.cases import Action, Command, Wait, action_text
+from harness.files.steps import PLAIN, Names, parse_step
 
 NAMES = Names(5, tuple("ABCDEFGHIJ"))
 ALL = frozenset((one, other) for one in range(1, 6) for other in range(1, 6) if one != other)

@@ -7,14 +7,15 @@ import pytest
 from screen_fakes import AFTER, BEFORE, GONE, LIVE, render, set_six, view
 
 from bank.status import Role, SlotMark, SlotStatus
-from harness import story, table_story
-from harness.config import ClusterConfig
-from harness.driver import CommitLog, Liveness, TraceLine, Traces
-from harness.nemesis import Fail, Recover
-from harness.runner import Runner, StepReport
+from harness.cluster.driver import CommitLog, Liveness, TraceLine, Traces
+from harness.cluster.nemesis import Fail, Recover
+from harness.files.config import ClusterConfig
+from harness.files.testset import load
+from harness.run import story
+from harness.run.runner import Runner, StepReport
+from harness.run.story import Lane
+from harness.screen import stories
 from harness.sim.world import SimCluster
-from harness.story import Lane
-from harness.testset import load
 
 TESTSETS = Path(__file__).parents[1] / "testsets"
 
@@ -231,13 +232,13 @@ def test_another_request_in_an_executed_slot_is_a_contradiction():
     wrong = SlotStatus(15, SlotMark.EXECUTED, None, ("B", 1, "transfer", "B", "A", 1))
     compared = story.compare(one, other, slots_of(n2_15=wrong))
     assert compared.contradiction[1] is wrong
-    shown = render(table_story.difference(one, other, compared), 80)
+    shown = render(stories.difference(one, other, compared), 80)
     assert "✗ they executed slot 15 differently: (A, B, 1) and (B, A, 1)" in shown
 
 
 def test_another_state_after_the_same_slots_is_one_too():
     one, other = view(1, AFTER), view(2, {**AFTER, "A": 3}, digest="ff")
-    shown = render(table_story.difference(one, other, story.compare(one, other, slots_of())), 80)
+    shown = render(stories.difference(one, other, story.compare(one, other, slots_of())), 80)
     assert "✗ they executed as much and hold different states" in shown
 
 
@@ -290,16 +291,16 @@ def made_up():
     other = view(2, AFTER)
     compared = story.compare(one, other, slots_of())
     return [
-        table_story.timeline(events, 5),
-        table_story.life(16, lived, statuses, log, [(12, step)], 7),
-        table_story.life(99, story.Life((), ()), {}, log, [], 0),
-        table_story.difference(one, other, compared),
-        table_story.difference(one, one, story.compare(one, one, slots_of())),
+        stories.timeline(events, 5),
+        stories.life(16, lived, statuses, log, [(12, step)], 7),
+        stories.life(99, story.Life((), ()), {}, log, [], 0),
+        stories.difference(one, other, compared),
+        stories.difference(one, one, story.compare(one, one, slots_of())),
     ]
 
 
 def test_a_long_timeline_shows_its_end():
     notes = [(1, note(at, "disconnected" if at % 2 else "returns")) for at in range(500)]
-    shown = render(table_story.timeline(story.timeline(notes, [(set_six(), ())], 5), 5), 80)
+    shown = render(stories.timeline(story.timeline(notes, [(set_six(), ())], 5), 5), 80)
     assert "300 earlier events not shown" in shown
-    assert len(shown.splitlines()) == table_story.MOST_EVENTS + 3
+    assert len(shown.splitlines()) == stories.MOST_EVENTS + 3

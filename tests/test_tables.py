@@ -36,12 +36,12 @@ from screen_fakes import (
 from test_story import made_up
 
 from bank.status import Role, SlotMark, SlotStatus
-from harness import table_answers, table_verdict, table_watch, tables
 from harness.check.verdict import Verdict
-from harness.console_lines import WORDS, listed_words, word_named
-from harness.driver import TraceLine
-from harness.runner import StepReport
-from harness.table_cells import Column, Grid, Parts, cell, duration, percentile
+from harness.cluster.driver import TraceLine
+from harness.run.runner import StepReport
+from harness.screen import answers, tables, verdicts, watch
+from harness.screen.cells import Column, Grid, Parts, cell, duration, percentile
+from harness.screen.lines import WORDS, listed_words, word_named
 
 GOLDEN = Path(__file__).parent / "golden"
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
@@ -59,13 +59,13 @@ def many_screen():
 def graded_screen() -> RenderableType:
     runner = FakeRunner([graded()])
     runner.run_next()
-    end = table_verdict.verdict_lines(
+    end = verdicts.verdict_lines(
         runner.verdict(), runner.reports, [], runner.performance(), (2.5, 12)
     )
     return Group(screen(graded()), end)
 
 
-def answers() -> RenderableType:
+def answers_screen() -> RenderableType:
     cluster = FakeCluster([set_six()])
     views = cluster.views()
     slots = [1, 16, 17, 99]
@@ -74,19 +74,19 @@ def answers() -> RenderableType:
     runner.run_next()
     committed = cluster.committed.slots
     parts: list[RenderableType] = [
-        table_answers.message_log(TRACE, 3, views[1], 5_000_000),
-        table_answers.new_views({r: cluster.trace(r) for r in range(1, 6)}, 5_000_000),
-        table_answers.slot_marks(slots, marks, views, committed, legend=True),
-        table_answers.log_slots(views[1], cluster.slots(2, [15, 16, 17]), committed, "and more"),
+        answers.message_log(TRACE, 3, views[1], 5_000_000),
+        answers.new_views({r: cluster.trace(r) for r in range(1, 6)}, 5_000_000),
+        answers.slot_marks(slots, marks, views, committed, legend=True),
+        answers.log_slots(views[1], cluster.slots(2, [15, 16, 17]), committed, "and more"),
         tables.Balances(views[:1], list(AFTER), among=views),
-        table_answers.performance(runner.performance()),
-        table_verdict.verdict_lines(
+        answers.performance(runner.performance()),
+        verdicts.verdict_lines(
             Verdict.VALID, runner.reports, [pending_operation()], runner.performance()
         ),
-        table_answers.help_screen(listed_words()),
-        table_answers.signs(),
-        table_answers.help_word("fail n3", "fail a replica", word_named("fail").more),
-        table_answers.refusal('unknown command "x"'),
+        answers.help_screen(listed_words()),
+        answers.signs(),
+        answers.help_word("fail n3", "fail a replica", word_named("fail").more),
+        answers.refusal('unknown command "x"'),
         tables.progress_line(progress(set_six())),
     ]
     return Group(*(line for part in parts for line in (part, Text())))
@@ -100,8 +100,8 @@ def watched() -> RenderableType:
     runner = FakeRunner([troubled(), set_six(), set_six()])
     for _ in range(3):
         runner.run_next()
-    head = table_watch.sets_head(progress(set_six()), runner.reports, "ten-sets.csv")
-    return table_watch.watch_screen(head, snapshot())
+    head = watch.sets_head(progress(set_six()), runner.reports, "ten-sets.csv")
+    return watch.watch_screen(head, snapshot())
 
 
 GOLDENS = {
@@ -111,7 +111,7 @@ GOLDENS = {
     "graded": graded_screen,
     "long_set": lambda: screen(long_set()),
     "many_accounts": many_screen,
-    "answers": answers,
+    "answers": answers_screen,
     "stories": stories,
 }
 
@@ -306,11 +306,11 @@ def test_who_stopped_by_itself_says_why():
 
 
 def test_reasons_stand_on_lines_of_their_own():
-    lines = render(table_verdict.check_lines(troubled().judgements), 80).splitlines()
+    lines = render(verdicts.check_lines(troubled().judgements), 80).splitlines()
     assert lines[0].split("  ")[0] == " ✗ agreement"
     assert lines[1] == " ✗ agreement: slot 17: n1 executed (A, B, 1), n2 (B, A, [1])"
     assert lines[2] == " ? linearizable: slots up to 10 are from an earlier run"
-    assert len(render(table_verdict.check_lines(judgements()), 80).splitlines()) == 1
+    assert len(render(verdicts.check_lines(judgements()), 80).splitlines()) == 1
 
 
 def test_each_expectation_that_does_not_hold_stands_where_the_file_says_it():
@@ -326,8 +326,8 @@ def test_points_of_a_set_need_all_of_it():
     whole = replace(graded(), judgements=judgements())
     assert whole.score == (5, 10)
     assert set_six().score is None
-    assert table_verdict.points(1, 1) == "1 of 1 point"
-    assert table_verdict.points(0.1 + 0.2, 1_000_000) == "0.3 of 1000000 points"
+    assert verdicts.points(1, 1) == "1 of 1 point"
+    assert verdicts.points(0.1 + 0.2, 1_000_000) == "0.3 of 1000000 points"
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ def test_points_of_a_set_need_all_of_it():
 def test_time_without_a_commit_is_told_when_it_is_news(outcome, leaderless_us, told):
     steps = (StepReport("1", "x", outcome),)
     report = replace(set_six(), steps=steps, leaderless_us=leaderless_us)
-    assert ("no commit for" in render(table_verdict.set_timing(report), 80)) == told
+    assert ("no commit for" in render(verdicts.set_timing(report), 80)) == told
 
 
 @pytest.mark.parametrize(
@@ -362,7 +362,7 @@ def test_parts_break_between_parts_only():
 
 def test_a_new_view_is_listed_once_with_its_noops():
     traces = {r: FakeCluster([set_six()]).trace(r) for r in range(1, 6)}
-    lines = render(table_answers.new_views(traces, 5_000_000), 100).splitlines()
+    lines = render(answers.new_views(traces, 5_000_000), 100).splitlines()
     assert len(lines) == 2
     assert lines[1].split("  ")[0].strip() == "1.1"
     assert " n2 " in lines[1] and " 2 " in lines[1] and "n1 n3" in lines[1]
@@ -371,25 +371,25 @@ def test_a_new_view_is_listed_once_with_its_noops():
 @pytest.mark.parametrize("fate", ["lost", "held", "doubled"])
 def test_what_a_link_did_to_a_message_is_told_and_is_no_reading_of_it(fate):
     line = replace(TRACE[4], direction=fate, peer="n2")
-    log = table_answers.message_log([line], 0, view(3, AFTER), 5_000_000)
+    log = answers.message_log([line], 0, view(3, AFTER), 5_000_000)
     assert f"n2    NEW-VIEW {fate}  " in render(log, 60)
-    views = table_answers.new_views({2: (TRACE, 0), 3: ([line], 0)}, 5_000_000)
+    views = answers.new_views({2: (TRACE, 0), 3: ([line], 0)}, 5_000_000)
     assert "n2" in render(views, 80) and "n3" not in render(views, 80)
 
 
 def test_noops_that_are_not_all_shown_are_a_lower_bound():
     text = "no-op, (A, B, 1) … 42 more"
     traces = {1: ([TraceLine(0, "out", "all", "NEW-VIEW", "(2, n1)", "1-44", text)], 5)}
-    printed = render(table_answers.new_views(traces, 0), 100)
+    printed = render(answers.new_views(traces, 0), 100)
     assert " 1+ " in printed and "5 older messages not kept" in printed
-    assert "nobody became leader" in render(table_answers.new_views({1: ((), 0)}, 0), 100)
+    assert "nobody became leader" in render(answers.new_views({1: ((), 0)}, 0), 100)
 
 
 def test_slots_that_differ_show_both_requests():
     cluster = FakeCluster([set_six()])
     views = cluster.views()
     marks = {v.replica: cluster.slots(v.replica, [17]) for v in views}
-    printed = render(table_answers.slot_marks([17], marks, views, {}, legend=False), 80)
+    printed = render(answers.slot_marks([17], marks, views, {}, legend=False), 80)
     assert printed.splitlines()[1].split()[:6] == ["17", "A", "A", "A", "X", "X"]
     assert "(A, B, 1) or no-op" in printed and "accepted" not in printed
 
@@ -398,7 +398,7 @@ def test_truncated_slots_print_what_was_committed():
     one = view(1, AFTER, truncated_upto=5)
     committed = {3: (("A", 7, "transfer", "A", "J", 3), "failed")}
     statuses = (SlotStatus(3, SlotMark.EXECUTED, None, None),)
-    printed = render(table_answers.log_slots(one, statuses, committed, ""), 100)
+    printed = render(answers.log_slots(one, statuses, committed, ""), 100)
     assert "E executed, truncated" in printed and "(A, J, 3)" in printed and "failed" in printed
 
 
@@ -413,7 +413,7 @@ def test_the_end_lists_reasons_and_what_is_pending():
     runner = FakeRunner([troubled()])
     runner.run_next()
     printed = render(
-        table_verdict.verdict_lines(
+        verdicts.verdict_lines(
             runner.verdict(), runner.reports, [pending_operation()], runner.performance()
         ),
         80,
@@ -424,13 +424,13 @@ def test_the_end_lists_reasons_and_what_is_pending():
 
 
 def test_help_has_every_sign_and_word():
-    printed = render(table_answers.help_screen(listed_words()), 140)
+    printed = render(answers.help_screen(listed_words()), 140)
     assert all(word.name in printed for word in WORDS)
-    signs = render(table_answers.signs(), 140)
-    assert all(meaning in signs for _, meaning in table_answers.SIGNS)
+    signs = render(answers.signs(), 140)
+    assert all(meaning in signs for _, meaning in answers.SIGNS)
 
 
 def test_help_is_one_screen():
     """Of 24 lines: one for the prompt it was asked at, one for the next, one between."""
-    lines = render(table_answers.help_screen(listed_words()), 80).splitlines()
+    lines = render(answers.help_screen(listed_words()), 80).splitlines()
     assert len(lines) <= 24 - 2

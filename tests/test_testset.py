@@ -7,12 +7,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bank.ledger import READ, TRANSFER
-from harness import testset, text_file
-from harness.cases import CaseSet, Command, Step
-from harness.config import ClusterConfig
+from harness.cluster.nemesis import Fail, FailLeader, Recover
 from harness.errors import EXIT_USAGE, HarnessError
-from harness.nemesis import Fail, FailLeader, Recover
-from harness.steps import Names
+from harness.files import testset, text_file
+from harness.files.cases import CaseSet, Command, Step
+from harness.files.config import ClusterConfig
+from harness.files.steps import Names
 
 ACCOUNTS = tuple("ABCDEFGHIJ")
 TEN_SETS = Path(__file__).parents[2] / "shared" / "testsets" / "ten-sets.csv"

@@ -8,15 +8,17 @@ import jsonschema
 import pytest
 
 from bank.ledger import FAILED, TRANSFER, Ledger
-from harness import cli, config, nemesis, testset, yaml_reader
-from harness.cases import CaseSet, Command
+from harness import cli
 from harness.check.verdict import Verdict
-from harness.config import ClusterConfig
-from harness.oracle import forecast
-from harness.runner import Runner
+from harness.cluster import nemesis
+from harness.files import config, testset, yaml_reader
+from harness.files.cases import CaseSet, Command
+from harness.files.config import ClusterConfig
+from harness.files.forecast.oracle import forecast
+from harness.files.steps import Names, parse_step
+from harness.files.yaml_cases import KEYS, SET_KEYS, YamlFile
+from harness.run.runner import Runner
 from harness.sim.world import SimCluster
-from harness.steps import Names, parse_step
-from harness.yaml_cases import KEYS, SET_KEYS, YamlFile
 
 Capture = pytest.CaptureFixture[str]
 FOLDER = Path(__file__).parents[1] / "testsets"

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import text_file
 from harness.errors import HarnessError
-from harness.text_file import decode, shown
+from harness.files import text_file
+from harness.files.text_file import decode, shown
 
 
 @pytest.mark.parametrize(

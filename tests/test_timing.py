@@ -6,12 +6,12 @@ import pytest
 from rich.console import Console
 from screen_fakes import set_six
 
-from harness import config, testset
-from harness.config import ClusterConfig
-from harness.runner import Runner
+from harness.files import config, testset
+from harness.files.config import ClusterConfig
+from harness.run.runner import Runner
+from harness.run.timing import Phase, Timing, seconds
+from harness.screen.time_spent import timing_table
 from harness.sim.world import SimCluster
-from harness.table_timing import timing_table
-from harness.timing import Phase, Timing, seconds
 
 SETS = """\
 1,"(A, B, 1)","[n1, n2, n3, n4, n5]"

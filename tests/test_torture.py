@@ -7,10 +7,10 @@ from rich.console import Console
 
 from harness import cli
 from harness.check.verdict import Verdict, overall
+from harness.cluster.nemesis import POINTS
 from harness.commands import torture
 from harness.commands.torture import Torture
-from harness.config import ClusterConfig
-from harness.nemesis import POINTS
+from harness.files.config import ClusterConfig
 
 
 def tortured(nodes, modes, faults, seed):

@@ -23,19 +23,20 @@ from rich.text import Text
 from screen_fakes import LIVE, render, snapshot
 
 from bank.status import Role
-from harness import cli, table_watch
-from harness.config import ClusterConfig
-from harness.console_watch import View
-from harness.driver import Liveness
+from harness import cli
+from harness.cluster.driver import Liveness
+from harness.cluster.history import Operation
+from harness.cluster.links import LinkState
+from harness.cluster.nemesis import Fail, Recover
 from harness.errors import HarnessError
-from harness.history import Operation
-from harness.links import LinkState
+from harness.files.config import ClusterConfig
 from harness.live import gauges, process, worker
 from harness.live.cluster import LiveCluster
 from harness.live.protocol import Gauges, Progress
 from harness.live.queues import Outgoing, framed
-from harness.live.watcher import EVERY_US, SAMPLES, Watcher
-from harness.nemesis import Fail, Recover
+from harness.screen import watch
+from harness.screen.watcher import EVERY_US, SAMPLES, Watcher
+from harness.screen.watching import View
 
 ROOT = Path(__file__).parents[1]
 PATIENCE = 30  # seconds
@@ -102,7 +103,7 @@ def test_rates_are_slots_between_two_answers(fleet):
 def test_no_more_samples_are_kept_than_are_drawn(fleet):
     for _ in range(SAMPLES + 5):
         (first, *_) = fleet.look()
-    assert len(first.rates) == SAMPLES >= table_watch.WIDEST_CURVE
+    assert len(first.rates) == SAMPLES >= watch.WIDEST_CURVE
 
 
 def test_who_owes_an_answer_is_not_asked_again_and_is_told_as_silent(fleet):
@@ -113,7 +114,7 @@ def test_who_owes_an_answer_is_not_asked_again_and_is_told_as_silent(fleet):
         replicas = fleet.look()
     assert fleet.asked == [1, 2, 3, 1]
     assert [r.silent_us for r in replicas] == [5 * EVERY_US, 6 * EVERY_US, 6 * EVERY_US]
-    printed = render(table_watch.Replicas(fleet.watcher.latest), 80).splitlines()
+    printed = render(watch.Replicas(fleet.watcher.latest), 80).splitlines()
     assert all("? silent 1 s" in line for line in printed[2:])
 
 
@@ -176,7 +177,7 @@ def test_a_fleet_is_woken_for_the_next_look(fleet):
 
 
 def heads(width):
-    return render(table_watch.Replicas(snapshot()), width).splitlines()[0].split()
+    return render(watch.Replicas(snapshot()), width).splitlines()[0].split()
 
 
 def test_the_least_important_columns_go_first():
@@ -192,7 +193,7 @@ def test_failing_and_returning_moves_no_column():
         now = snapshot()
         first = replace(now.replicas[0], liveness=liveness, was_leader=False)
         shown = replace(now, replicas=(first, *now.replicas[1:]))
-        return render(table_watch.Replicas(shown), 140).splitlines()[0]
+        return render(watch.Replicas(shown), 140).splitlines()[0]
 
     assert len({columns(liveness) for liveness in Liveness}) == 1
 
@@ -200,13 +201,13 @@ def test_failing_and_returning_moves_no_column():
 def test_one_that_catches_up_alone_does_not_flatten_the_others():
     now = snapshot()
     jump = replace(now.replicas[3], rates=(0.0, 5_000_000.0))
-    printed = render(table_watch.Replicas(replace(now, replicas=(*now.replicas[:3], jump))), 80)
+    printed = render(watch.Replicas(replace(now, replicas=(*now.replicas[:3], jump))), 80)
     assert "0–88,011" in printed and "▃▄▆█▇▁▃" in printed
 
 
 def test_a_low_screen_loses_events_and_no_replica():
     console = Console(file=io.StringIO(), width=80, height=15)
-    console.print(table_watch.watch_screen(Text("head"), snapshot()))
+    console.print(watch.watch_screen(Text("head"), snapshot()))
     printed = console.file.getvalue()
     assert "n5 ? silent" in printed and printed.count(" ago") == 1
 
@@ -215,7 +216,7 @@ def test_a_low_screen_loses_events_and_no_replica():
     "count, shown", [(0, "0"), (999, "999 B"), (64_000, "64 KB"), (999_600, "1.0 MB")]
 )
 def test_sizes(count, shown):
-    assert table_watch._size(count) == shown
+    assert watch._size(count) == shown
 
 
 def test_the_readme_shows_what_is_drawn():
@@ -275,7 +276,7 @@ def test_failed_and_hanging_replicas_block_nobody():
             wait_until(cluster, lambda: now(3).liveness is LIVE and now(3).event.text != "crashed")
         hanging = cluster.fleet.handles[2].process.pid
         os.kill(hanging, signal.SIGSTOP)  # nobody told the harness
-        wait_until(cluster, lambda: now(2).silent_us > table_watch.SILENT_US)
+        wait_until(cluster, lambda: now(2).silent_us > watch.SILENT_US)
         os.kill(hanging, signal.SIGCONT)
         wait_until(cluster, lambda: now(2).silent_us == 0)
 

@@ -28,7 +28,7 @@ from bank.messages import (
     State,
     StatePiece,
 )
-from harness import wire
+from harness.cluster import wire
 from harness.sim.conductor import transfer
 
 NUMBERS = st.integers(0, 2**70)

@@ -10,12 +10,12 @@ from bank.ballot import Ballot
 from bank.messages import Heartbeat, Prepare
 from bank.settings import Settings
 from bank.status import Role
-from harness import wire
-from harness.links import Links
+from harness.cluster import wire
+from harness.cluster.links import Links
+from harness.cluster.nemesis import LinkFault
 from harness.live import protocol
 from harness.live.queues import LENGTH, ControlEnd, Incoming, Outgoing, framed
 from harness.live.worker import Worker, WorkerSpec, now
-from harness.nemesis import LinkFault
 
 
 @pytest.fixture(autouse=True)

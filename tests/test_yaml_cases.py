@@ -15,8 +15,10 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from harness import config, testset, yaml_cases, yaml_reader
-from harness.cases import (
+from harness.cluster.nemesis import FailLeader, Heal, KillAt, LinkFault
+from harness.errors import HarnessError
+from harness.files import config, testset, yaml_cases, yaml_reader
+from harness.files.cases import (
     Balances,
     CaseFile,
     CaseSet,
@@ -28,10 +30,8 @@ from harness.cases import (
     Step,
     Wait,
 )
-from harness.config import ClusterConfig
-from harness.errors import HarnessError
-from harness.nemesis import FailLeader, Heal, KillAt, LinkFault
-from harness.yaml_cases import YamlFile
+from harness.files.config import ClusterConfig
+from harness.files.yaml_cases import YamlFile
 
 GOLDEN = Path(__file__).parent / "golden" / "yaml_refusals.txt"
 SCHEMA = json.loads(testset.schema_text())

@@ -2,7 +2,8 @@
 
 import pytest
 
-from harness.cases import (
+from harness.errors import HarnessError
+from harness.files.cases import (
     CHECKS,
     Balances,
     CaseFile,
@@ -16,13 +17,12 @@ from harness.cases import (
     Statuses,
     Step,
 )
-from harness.config import ClusterConfig
-from harness.errors import HarnessError
-from harness.runner import Runner
+from harness.files.config import ClusterConfig
+from harness.files.steps import Names, parse_step
+from harness.files.yaml_expect import labels, read_expect
+from harness.files.yaml_reader import Problems, parse
+from harness.run.runner import Runner
 from harness.sim.world import SimCluster
-from harness.steps import Names, parse_step
-from harness.yaml_expect import labels, read_expect
-from harness.yaml_reader import Problems, parse
 
 NAMES = Names(5, tuple("ABCDEFGHIJ"))
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from bank.ballot import replica_name
 from harness.check.replay import Replay
 from harness.check.verdict import Judgement, judge
-from harness.driver import CommitLog, Liveness, ReplicaView
+from harness.cluster.driver import CommitLog, Liveness, ReplicaView
 
 
 def agreement(log: CommitLog, replayed: Replay, views: Sequence[ReplicaView]) -> Judgement:

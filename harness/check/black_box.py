@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 
 from bank.ledger import FAILED, READ, SUCCESS, describe
 from harness.check.verdict import Judgement, Verdict
-from harness.history import Operation
+from harness.cluster.history import Operation
 
 CHECK = "linearizable (clients only)"
 BUDGET = 1_000_000  # configurations looked at before the answer is "unknown"

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bank.ballot import replica_name
 from harness.check.verdict import Judgement, judge
-from harness.driver import ReplicaView
+from harness.cluster.driver import ReplicaView
 
 
 def conservation(initial: Mapping[str, int], views: Sequence[ReplicaView]) -> Judgement:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, assert_never
 
 from bank.ballot import ReplicaId, Slot, replica_name
-from harness.cases import (
+from harness.check.verdict import Verdict
+from harness.files.cases import (
     ANY,
     Balances,
     Checks,
@@ -20,7 +21,6 @@ from harness.cases import (
     Slots,
     Statuses,
 )
-from harness.check.verdict import Verdict
 
 MOST_SHOWN = 5  # differences of one expectation; more are counted
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from bank.ledger import NOOP, describe
 from harness.check.replay import Replay
 from harness.check.verdict import Judgement, judge
-from harness.driver import CommitLog
-from harness.history import Operation
+from harness.cluster.driver import CommitLog
+from harness.cluster.history import Operation
 
 
 def linearizable(log: CommitLog, replayed: Replay, history: Sequence[Operation]) -> Judgement:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from bank.ballot import Slot
 from bank.ledger import FAILED, NOOP, READ, SKIPPED, SUCCESS, Result
-from harness.driver import CommitLog
+from harness.cluster.driver import CommitLog
 
 
 @dataclass

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from bank.ledger import describe
 from harness.check.replay import Replay
 from harness.check.verdict import Judgement, judge
-from harness.driver import CommitLog
-from harness.history import Operation
+from harness.cluster.driver import CommitLog
+from harness.cluster.history import Operation
 
 
 def exactly_once(log: CommitLog, replayed: Replay, history: Sequence[Operation]) -> Judgement:

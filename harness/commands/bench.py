@@ -20,17 +20,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
+from harness.bench import baseline, failover, soak
+from harness.bench.measuring import LoadedFleet
+from harness.bench.results import Pair, Result
+from harness.bench.tables import bench_tables
 from harness.check.verdict import overall
-from harness.commands import _failover as failover
-from harness.commands import _soak as soak
-from harness.commands._bench_results import Pair, Result
-from harness.commands._bench_tables import bench_tables
-from harness.config import DURABILITIES, NODES, ClusterConfig
-from harness.console_watch import View, Watched
 from harness.errors import HarnessError
-from harness.live import floor
-from harness.live.benchmark import LoadedFleet
-from harness.table_cells import BAD, Heading, counted
+from harness.files.config import DURABILITIES, NODES, ClusterConfig
+from harness.screen.cells import BAD, Heading, counted
+from harness.screen.watching import View, Watched
 
 RICH_ACCOUNT = 10**9  # so that no transfer fails for lack of balance
 CLIENTS = "1,10,100,1000"
@@ -180,7 +178,7 @@ def _measure_all(
     task = progress.add_task("", total=total)
     for turn in range(options.repeat):
         if options.floor:
-            hops += floor.four_hops(configs[0].nodes)
+            hops += baseline.four_hops(configs[0].nodes)
         for at, (config, number) in enumerate(rows):
             what = f"{config.nodes} replicas, {len(config.accounts):,} accounts, "
             what += counted(number, "client")
@@ -206,10 +204,10 @@ def _pair(
     each: Callable[[], None],
     watched: Watched,
 ) -> Pair:
-    def bare() -> floor.FloorFigures | None:
+    def bare() -> baseline.FloorFigures | None:
         if not options.floor:
             return None
-        return floor.run(clients, options.seconds, options.durability, config.nodes, each)
+        return baseline.run(clients, options.seconds, options.durability, config.nodes, each)
 
     before = bare() if is_floor_first else None
     fleet = LoadedFleet(config, clients, options.skew)

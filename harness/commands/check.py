@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.text import Text
 
-from harness import history
 from harness.check.agreement import agreement
 from harness.check.black_box import BUDGET, CHECK, black_box
 from harness.check.linearizable import linearizable
 from harness.check.replay import replay
 from harness.check.sessions import exactly_once
 from harness.check.verdict import Judgement, Verdict, overall
-from harness.driver import CommitLog
+from harness.cluster.driver import CommitLog
 from harness.errors import HarnessError, nearest
-from harness.history import SavedHistory
-from harness.text_file import shown
+from harness.files import history_file
+from harness.files.history_file import SavedHistory
+from harness.files.text_file import shown
 
 FORMATS = ("rich", "json")
 EXAMPLES = (("history.jsonl", "judge what `torture --history history.jsonl` saved"),)
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if options.format not in FORMATS:
         hint = nearest(options.format, list(FORMATS))
         raise HarnessError(f'--format: found "{options.format}", expected rich or json{hint}')
-    saved = [(file, history.load(file)) for file in options.files]
+    saved = [(file, history_file.load(file)) for file in options.files]
     judged = [_judge(file, content, budget) for file, content in saved]
     verdict = overall(j for one in judged for j in one.judgements)
     if options.format == "json":

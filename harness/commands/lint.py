@@ -19,13 +19,20 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from bank.ballot import replica_name
-from harness import answer_key, launch, testset
-from harness.cases import CaseFile, CaseSet
-from harness.config import NODES, ClusterConfig
-from harness.contradictions import contradictions
 from harness.errors import EXIT_USAGE, EXIT_VALID, HarnessError, nearest
-from harness.oracle import Forecast, SetForecast, StepForecast, alternatives, forecast
-from harness.table_cells import (
+from harness.files import answer_key, testset
+from harness.files.cases import CaseFile, CaseSet
+from harness.files.config import NODES, ClusterConfig
+from harness.files.forecast.contradictions import contradictions
+from harness.files.forecast.oracle import (
+    Forecast,
+    SetForecast,
+    StepForecast,
+    alternatives,
+    forecast,
+)
+from harness.run import launch
+from harness.screen.cells import (
     ATTENTION,
     BAD,
     GOOD,
@@ -37,7 +44,7 @@ from harness.table_cells import (
     cell,
     counted,
 )
-from harness.tables import FOLD_BEYOND, MOST_ACCOUNTS, set_title
+from harness.screen.tables import FOLD_BEYOND, MOST_ACCOUNTS, set_title
 
 EXAMPLES = (
     ("testsets/*.csv", "every mistake of these files, and what each set must come to"),

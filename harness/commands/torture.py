@@ -22,7 +22,6 @@ from bank.ballot import ReplicaId
 from bank.effects import Stored
 from bank.ledger import READ, TRANSFER
 from bank.quorum import quorum_size
-from harness import history, nemesis
 from harness.check.agreement import agreement
 from harness.check.black_box import black_box
 from harness.check.conservation import conservation
@@ -31,14 +30,16 @@ from harness.check.promises import promises
 from harness.check.replay import replay
 from harness.check.sessions import exactly_once
 from harness.check.verdict import Judgement, Verdict, judge, overall
-from harness.config import FAILURES, NODES, ClusterConfig
-from harness.console_watch import View, Watched
-from harness.driver import CommitLog, Liveness
+from harness.cluster import nemesis
+from harness.cluster.driver import CommitLog, Liveness
+from harness.cluster.history import Operation
+from harness.cluster.links import Links
+from harness.cluster.nemesis import LINK_FAULTS, Fail, Heal, KillAt, Link, LinkFault, Recover
 from harness.errors import HarnessError
-from harness.history import Operation
-from harness.links import Links
+from harness.files import history_file
+from harness.files.config import FAILURES, NODES, ClusterConfig
 from harness.live.cluster import LiveCluster
-from harness.nemesis import LINK_FAULTS, Fail, Heal, KillAt, Link, LinkFault, Recover
+from harness.screen.watching import View, Watched
 
 READS = 0.1  # of all operations
 MODES = (*FAILURES, "links", "points")
@@ -350,7 +351,7 @@ class Torture:
 
     def save_history(self, path: Path) -> None:
         """What clients saw and replicas executed, for `check`; raises HarnessError."""
-        history.save(path, self._history, self._log, self._config.balances())
+        history_file.save(path, self._history, self._log, self._config.balances())
 
     def _judge_disks(self) -> tuple[Judgement, ...]:
         """Promises across restarts, when somebody died twice: before, there is nothing to hold."""

@@ -1,4 +1,4 @@
-"""A Cluster of real processes: see `harness.driver.Cluster` for what it promises.
+"""A Cluster of real processes: see `harness.cluster.driver.Cluster` for what it promises.
 
 The fleet owns the processes; here are the clients with their timers, what replicas said that they
 executed and handled, the data folder, and the states of those that cannot be asked.
@@ -18,17 +18,11 @@ from bank.messages import ClientRequest, Reply
 from bank.replica import Replica
 from bank.sessions import Machine, Request
 from bank.status import Role, SlotStatus
-from harness import wire
-from harness.client import Client, Clients, ClientSend
-from harness.config import ClusterConfig
-from harness.driver import CommitLog, Liveness, ReplicaView, TraceLine, Traces
-from harness.errors import HarnessError
-from harness.history import Operation
-from harness.live import protocol, worker
-from harness.live.fleet import Fleet, Handle
-from harness.live.folder import DataFolder
-from harness.live.storage import StorageError, read_copy
-from harness.nemesis import (
+from harness.cluster import wire
+from harness.cluster.client import Client, Clients, ClientSend
+from harness.cluster.driver import CommitLog, Liveness, ReplicaView, TraceLine, Traces
+from harness.cluster.history import Operation
+from harness.cluster.nemesis import (
     Fail,
     FailLeader,
     Fault,
@@ -38,6 +32,12 @@ from harness.nemesis import (
     Recover,
     SetLive,
 )
+from harness.errors import HarnessError
+from harness.files.config import ClusterConfig
+from harness.live import protocol, worker
+from harness.live.fleet import Fleet, Handle
+from harness.live.folder import DataFolder
+from harness.live.storage import StorageError, read_copy
 
 
 class LiveCluster:

@@ -16,16 +16,15 @@ from typing import Any, Protocol
 
 from bank.ballot import ReplicaId
 from bank.status import Role
-from harness.config import ClusterConfig
-from harness.driver import Liveness
+from harness.cluster.driver import Liveness
+from harness.cluster.links import Links
+from harness.cluster.nemesis import Heal, LinkFault
+from harness.cluster.tracing import liveness_note
 from harness.errors import EXIT_MACHINE, HarnessError
-from harness.links import Links
-from harness.live import load as load_process
+from harness.files.config import ClusterConfig
 from harness.live import process, protocol, worker
 from harness.live.protocol import Gauges, Progress
 from harness.live.queues import ControlEnd, Incoming, MalformedFrame, Outgoing, framed
-from harness.nemesis import Heal, LinkFault
-from harness.tracing import liveness_note
 
 ANSWER_SECONDS = 20.0  # a live process that says nothing for so long is the machine's trouble
 STOP_SECONDS = 1.0  # to end in good order, before SIGKILL
@@ -70,7 +69,7 @@ class Handle:
 
 
 class LoadHandle:
-    """A process of load clients as the fleet knows it; see `harness.live.load`."""
+    """A process of load clients as the fleet knows it; see `harness.bench.load`."""
 
     def __init__(self) -> None:
         self.process: ForkServerProcess | None = None
@@ -145,10 +144,12 @@ class Fleet:
             self._guard = None
         self._selector.close()
 
-    def start_load(self, load: LoadHandle, spec: Callable[[Connection], Any]) -> None:
-        """Start a load process, after the replicas; `spec` makes its start value."""
+    def start_load(
+        self, load: LoadHandle, target: Callable[[Any], None], spec: Callable[[Connection], Any]
+    ) -> None:
+        """Start a load process, after the replicas; `spec` makes what `target` is given."""
         ours, theirs = process.CONTEXT.Pipe(duplex=True)
-        load.process = process.start(load_process.main, spec(theirs))
+        load.process = process.start(target, spec(theirs))
         if self._guard is not None:
             self._guard.add(load.process)
         theirs.close()

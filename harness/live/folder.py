@@ -15,8 +15,8 @@ from typing import Any
 
 from bank.ballot import ReplicaId, replica_name
 from bank.sessions import Request
-from harness.config import ClusterConfig
 from harness.errors import EXIT_MACHINE, HarnessError
+from harness.files.config import ClusterConfig
 from harness.live.storage import StorageError, create_all
 
 VERSION = 1

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
-from harness import wire
+from harness.cluster import wire
 
 LENGTH = struct.Struct("<I")
 MAX_FRAME = 64 * 1024 * 1024  # longer is no frame of ours

@@ -6,7 +6,7 @@ Queues are read before the clock is looked at, so a process that slept does not 
 for the others' silence.
 
 While disconnected nothing is stepped, ticked or sent: what arrives is read and thrown away. While
-links have faults, what was read passes through them before the turn (`harness.links.Transit`).
+links have faults, what was read passes through `harness.cluster.links.Transit` before the turn.
 """
 
 import contextlib
@@ -29,14 +29,14 @@ from bank.replica import CLIENT, Replica
 from bank.sessions import Session
 from bank.settings import Settings
 from bank.status import Role
-from harness import kill_points, links, nemesis, wire
-from harness.driver import Liveness
+from harness.cluster import kill_points, links, nemesis, wire
+from harness.cluster.driver import Liveness
+from harness.cluster.tracing import Tracer, liveness_note
 from harness.live import gauges, protocol
 from harness.live.protocol import Progress
 from harness.live.queues import CLOSED, ControlEnd, Incoming, MalformedFrame, Outgoing, framed
 from harness.live.storage import Storage, StorageError
 from harness.live.waiting import Waiter
-from harness.tracing import Tracer, liveness_note
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from harness.cases import CaseFile
-    from harness.config import ClusterConfig
-    from harness.runner import Runner
+    from harness.files.cases import CaseFile
+    from harness.files.config import ClusterConfig
+    from harness.run.runner import Runner
 
 FAILURES = ("disconnect", "crash", "pause")
 LOOKED_AT = 64 * 1024  # bytes of a file, to tell whether it is ours
@@ -79,8 +79,9 @@ class SetFile(pytest.File):
                 f"{self.path}: is a test set of paxbank, whose package `harness` is hidden here by "
                 f"another one of that name: {where or 'a folder'}"
             )
-        from harness import answer_key, launch, testset
         from harness.errors import HarnessError
+        from harness.files import answer_key, testset
+        from harness.run import launch
 
         options = self.config.option
         flags = {"failure": options.paxbank_failure, "seed": options.paxbank_seed}
@@ -98,9 +99,9 @@ class SetFile(pytest.File):
 
     def setup(self) -> None:
         """Start the cluster, before the first test of this file that is run."""
-        from harness import launch
         from harness.errors import HarnessError
-        from harness.runner import Runner
+        from harness.run import launch
+        from harness.run.runner import Runner
 
         self._opened = ExitStack()
         self._broken = ""

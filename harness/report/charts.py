@@ -11,10 +11,10 @@ from math import sqrt
 from typing import NamedTuple
 
 from bank.status import ReplicaStatus
-from harness.report.flows import Phase, Story
 from harness.report.markup import Safe, element, join
-from harness.runner import SetReport
-from harness.table_cells import duration
+from harness.run.flows import Phase, Story
+from harness.run.runner import SetReport
+from harness.screen.cells import duration
 
 LANE = 26  # height of a replica's row
 HEAD, LEFT, GAP = 24, 34, 6

@@ -9,12 +9,12 @@ from itertools import groupby
 from pathlib import PurePath
 from typing import Any
 
-from harness.cases import CaseFile
-from harness.config import ClusterConfig
-from harness.report import points
+from harness.files.cases import CaseFile
+from harness.files.config import ClusterConfig
 from harness.report.words import problems, screen
-from harness.runner import SetReport
-from harness.table_cells import counted
+from harness.run import points
+from harness.run.runner import SetReport
+from harness.screen.cells import counted
 
 NOT_RUN = "not run: the run ended before this set, which counts nothing"
 

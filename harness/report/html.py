@@ -15,21 +15,20 @@ from pathlib import PurePath
 from typing import Any
 
 from bank.ballot import replica_name
-from harness.cases import CaseFile
 from harness.check.verdict import Verdict, overall
-from harness.config import ClusterConfig
-from harness.history import Operation
-from harness.report import charts, flows, points
-from harness.report.flows import Story, Traces
+from harness.cluster.history import Operation
+from harness.files.cases import CaseFile
+from harness.files.config import ClusterConfig
+from harness.report import charts
 from harness.report.markup import Safe, element, embedded_json, join
 from harness.report.screen import shown, table, words
-from harness.runner import SetReport, StepReport, measured
-from harness.story import Event
-from harness.table_cells import Grid, duration
-from harness.table_story import MOST_EVENTS, event_text
-from harness.table_verdict import check_lines, leaderless, set_timing, verdict_lines
-from harness.table_verdict import points as points_text
-from harness.tables import (
+from harness.run import flows, points
+from harness.run.flows import Story, Traces
+from harness.run.runner import SetReport, StepReport, measured
+from harness.run.story import Event
+from harness.screen.cells import Grid, duration
+from harness.screen.stories import MOST_EVENTS, event_text
+from harness.screen.tables import (
     MOST_ACCOUNTS,
     Balances,
     changed_accounts,
@@ -40,6 +39,8 @@ from harness.tables import (
     step_result,
     step_table,
 )
+from harness.screen.verdicts import check_lines, leaderless, set_timing, verdict_lines
+from harness.screen.verdicts import points as points_text
 
 _CLASSES = {Verdict.VALID: "valid", Verdict.INVALID: "invalid", Verdict.UNKNOWN: "unknown"}
 _LEGEND = {

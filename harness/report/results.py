@@ -9,15 +9,15 @@ from typing import Any
 
 from bank.ballot import Ballot, replica_name
 from bank.ledger import describe
-from harness.cases import CaseFile
 from harness.check.expectations import Met
 from harness.check.verdict import Judgement, Verdict
-from harness.config import ClusterConfig
-from harness.driver import ReplicaView
-from harness.history import Operation
-from harness.report import points
-from harness.runner import SetReport, StepReport
-from harness.timing import Phase, seconds
+from harness.cluster.driver import ReplicaView
+from harness.cluster.history import Operation
+from harness.files.cases import CaseFile
+from harness.files.config import ClusterConfig
+from harness.run import points
+from harness.run.runner import SetReport, StepReport
+from harness.run.timing import Phase, seconds
 
 
 def document(

@@ -10,8 +10,8 @@ from rich.console import Group
 from rich.text import Text
 
 from harness.report.markup import Safe, element, join
-from harness.table_cells import ATTENTION, BAD, GOOD, QUIET, STRONG, Grid, Hanging, Heading, Parts
-from harness.tables import Balances
+from harness.screen.cells import ATTENTION, BAD, GOOD, QUIET, STRONG, Grid, Hanging, Heading, Parts
+from harness.screen.tables import Balances
 
 _CLASSES = {GOOD: "good", BAD: "bad", ATTENTION: "look", STRONG: "strong", QUIET: "quiet"}
 

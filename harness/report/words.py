@@ -8,10 +8,10 @@ from io import StringIO
 
 from rich.console import Console, RenderableType
 
-from harness import tables
 from harness.check.verdict import Verdict
-from harness.config import ClusterConfig
-from harness.runner import EXPECTATIONS, SetReport
+from harness.files.config import ClusterConfig
+from harness.run.runner import EXPECTATIONS, SetReport
+from harness.screen import tables
 
 WIDTH = 100  # columns
 

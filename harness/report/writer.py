@@ -16,17 +16,18 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bank.ballot import replica_name
-from harness import history, story
-from harness.cases import CaseFile
 from harness.check.verdict import Verdict
-from harness.config import ClusterConfig
-from harness.driver import Cluster, TraceLine
+from harness.cluster.driver import Cluster, TraceLine
+from harness.cluster.history import Operation
 from harness.errors import EXIT_MACHINE, HarnessError
-from harness.history import Operation
+from harness.files import history_file
+from harness.files.cases import CaseFile
+from harness.files.config import ClusterConfig
+from harness.files.text_file import shown
 from harness.report import gradescope, html, junit, results
-from harness.report.flows import Trace
-from harness.runner import SetReport
-from harness.text_file import shown
+from harness.run import story
+from harness.run.flows import Trace
+from harness.run.runner import SetReport
 
 RESULTS, JUNIT, GRADESCOPE = "results.json", "junit.xml", "gradescope.json"
 HISTORY, TRACE, PAGE = "history.jsonl", "trace.jsonl", "report.html"
@@ -38,7 +39,7 @@ PAGE_SHARE = 0.1  # of the run's time, to draw pages in
 
 
 class Run(Protocol):
-    """What is written of a `harness.runner.Runner`."""
+    """What is written of a `harness.run.runner.Runner`."""
 
     reports: list[SetReport]
     history: list[Operation]
@@ -138,7 +139,7 @@ class Writer:
             folder.write(JUNIT, junit.run(file, config, reports))
             folder.write_json(GRADESCOPE, gradescope.run(file, config, reports))
             unfinished = folder.path / _unfinished(HISTORY)
-            history.save(unfinished, run.history, cluster.committed, config.balances())
+            history_file.save(unfinished, run.history, cluster.committed, config.balances())
             os.replace(unfinished, folder.path / HISTORY)
             folder.write(TRACE, b"".join(self._lines))
             if with_page:

@@ -10,9 +10,9 @@ from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from bank.invariants import Violation
 from bank.replica import Replica
 from harness.sim.cluster import Bounds, Cluster, Move, State
+from harness.sim.invariants import Violation
 
 LOOKS_EVERY = 1 << 12  # states between two looks at the clock
 

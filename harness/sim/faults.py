@@ -6,7 +6,7 @@ from random import Random
 from typing import NamedTuple
 
 from bank.ballot import ReplicaId
-from harness.nemesis import Fail, Fault, Heal, LinkFault, Recover
+from harness.cluster.nemesis import Fail, Fault, Heal, LinkFault, Recover
 from harness.sim.columns import EVERYBODY
 from harness.sim.mix import Mix
 from harness.sim.process import Control, Process

@@ -4,18 +4,18 @@ What was ever voted, executed and claimed is not all to be found in the replicas
 a leader that answered its client and died is the only one who knew. So the checks' own memory
 belongs to the state, and two schedules are merged only when they also agree in it.
 
-The checks are those of `bank.invariants`; added here are the replies, each replica's whole state
-against the slots executed so far, and the order of the watermarks.
+The checks are those of `harness.sim.invariants`; added here are the replies, each replica's whole
+state against the slots executed so far, and the order of the watermarks.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from bank.ballot import replica_name
-from bank.invariants import Oracle, Safety, Violation
 from bank.replica import Replica
 from harness.sim import judging
 from harness.sim.frozen import freeze, thaw
+from harness.sim.invariants import Oracle, Safety, Violation
 from harness.sim.turns import Deed, Letter
 
 

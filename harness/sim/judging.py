@@ -1,14 +1,14 @@
-"""What the checks of `bank.invariants` are told where replicas are driven turn by turn.
+"""What the checks of `harness.sim.invariants` are told where replicas are driven turn by turn.
 
 The simulated world tells them the same, in between what it counts on the way.
 """
 
 from bank.ballot import ReplicaId, replica_name
 from bank.effects import Effects
-from bank.invariants import Safety, Violation
 from bank.messages import Accept, Accepted, Message, NewView, Prepare, Promise
 from bank.replica import Replica
 from bank.status import Role
+from harness.sim.invariants import Safety, Violation
 
 
 def flushed(safety: Safety, replica: ReplicaId, effects: Effects) -> None:

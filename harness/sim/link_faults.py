@@ -10,8 +10,8 @@ from typing import Protocol
 
 from bank.ballot import ReplicaId
 from bank.messages import PeerDown
-from harness.links import Links, Transit
-from harness.nemesis import Heal, LinkFault
+from harness.cluster.links import Links, Transit
+from harness.cluster.nemesis import Heal, LinkFault
 from harness.sim.process import Process
 
 

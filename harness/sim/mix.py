@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from random import Random
 
 from bank.ballot import ReplicaId
-from harness.config import ClusterConfig
+from harness.files.config import ClusterConfig
 from harness.sim.network import LinkRules
 from harness.sim.process import ProcessRules
 from harness.sim.world import WorldRules

@@ -39,7 +39,7 @@ ballot, its slots, the rest. `stores` is one transaction, on disk from then on; 
 with what each answered. `deliver all` and `time` leave out turns in which a heartbeat is sent,
 read or answered and nothing else happens.
 
-`bank.invariants` looks on. A violation is a line `✗ …`, with which the script is over.
+`harness.sim.invariants` looks on. A violation is a line `✗ …`, with which the script is over.
 """
 
 import re
@@ -50,17 +50,17 @@ from pathlib import Path
 from typing import Any
 
 from bank.ballot import ReplicaId, replica_name
-from bank.invariants import Violation
 from bank.messages import ClientRequest
 from bank.replica import Replica
 from bank.sessions import Request
 from bank.settings import MILLISECOND, Settings
 from bank.status import Role, SlotMark
-from harness.config import ClusterConfig
+from harness.cluster.tracing import describe_request, describe_requests, span
+from harness.files.config import ClusterConfig
 from harness.sim.conductor import read, transfer
+from harness.sim.invariants import Violation
 from harness.sim.script import Block, ScriptError, parse
 from harness.sim.telling import TEN_EACH, Teller, message_name
-from harness.tracing import describe_request, describe_requests, span
 
 READ_ON = " and read on"
 NOTHING = "ok"  # of a block in which nothing was written down

@@ -14,11 +14,11 @@ from typing import Protocol
 
 from bank.ballot import ReplicaId
 from bank.effects import Effects, Persist, Send
-from bank.invariants import Violation
 from bank.messages import Message, PeerDown, Reply, State, StatePiece
 from bank.replica import Replica
-from harness import kill_points, nemesis, wire
+from harness.cluster import kill_points, nemesis, wire
 from harness.sim.disk import Disk
+from harness.sim.invariants import Violation
 
 
 class Control(Enum):

@@ -15,13 +15,13 @@ from bank.messages import ClientRequest, Message, PeerDown
 from bank.replica import CLIENT, Replica
 from bank.sessions import Request
 from bank.settings import MILLISECOND
-from harness import wire
+from harness.cluster import wire
+from harness.cluster.tracing import describe_request
 from harness.sim.columns import EVERYBODY
 from harness.sim.player import READ_ON
 from harness.sim.process import Point, Process
 from harness.sim.telling import message_name
 from harness.sim.world import SimCluster
-from harness.tracing import describe_request
 
 _BEFORE = (Point.AMONG_EARLY.value, Point.BEFORE_WRITE.value)
 _AFTER = (Point.AFTER_WRITE.value, Point.AMONG_DURABLE.value)

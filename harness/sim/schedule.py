@@ -6,13 +6,13 @@ Nothing here decides anything: the turns were computed by the explorer and are l
 from collections.abc import Iterable
 
 from bank.ballot import ReplicaId, replica_name
-from bank.invariants import Violation
 from bank.messages import Message
 from bank.replica import CLIENT
+from harness.cluster.tracing import describe_persist, describe_request, span, trace_line
 from harness.sim.cluster import Cluster, Move, State
 from harness.sim.frozen import Timer
+from harness.sim.invariants import Violation
 from harness.sim.turns import Act, Deed
-from harness.tracing import describe_persist, describe_request, span, trace_line
 
 _TIMERS = {
     Timer.ELECTION: "its election timer runs out",

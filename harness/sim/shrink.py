@@ -14,11 +14,11 @@ from itertools import chain
 from typing import TypeVar
 
 from bank.ballot import replica_name
-from bank.invariants import Violation
 from bank.messages import PIECE_BYTES, PIECE_SLOTS
 from bank.replica import Replica
 from bank.settings import MILLISECOND
-from harness.config import NODES
+from harness.files.config import NODES
+from harness.sim.invariants import Violation
 from harness.sim.mix import Mix, SwarmOptions, draw
 from harness.sim.player import PLAIN, READ_ON, Player, started
 from harness.sim.record import Recorded

@@ -25,7 +25,7 @@ from harness.check.linearizable import linearizable
 from harness.check.replay import replay
 from harness.check.sessions import exactly_once
 from harness.check.verdict import Verdict
-from harness.history import Operation
+from harness.cluster.history import Operation
 from harness.sim.columns import EVERYBODY, Event, Sink
 from harness.sim.faults import Deed, Injector
 from harness.sim.mix import MILLISECOND, Mix, SwarmOptions, draw

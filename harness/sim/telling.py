@@ -1,6 +1,6 @@
 """Replicas driven by hand that write down everything they do, one line each; see `player`.
 
-`bank.invariants` looks on: what does not hold raises its Violation.
+`harness.sim.invariants` looks on: what does not hold raises its Violation.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,15 +9,15 @@ from random import Random
 
 from bank.ballot import ReplicaId, replica_name
 from bank.effects import Effects, Executed, Persist, Send, Stored
-from bank.invariants import Safety, Violation
 from bank.ledger import SKIPPED
 from bank.messages import Accept, Accepted, Heartbeat, Message, Promise
 from bank.replica import CLIENT, Replica
 from bank.sessions import Request
 from bank.settings import Settings
+from harness.cluster.tracing import describe_request, describe_requests, span, trace_line
 from harness.sim import judging
 from harness.sim.conductor import Conductor
-from harness.tracing import describe_request, describe_requests, span, trace_line
+from harness.sim.invariants import Safety, Violation
 
 TEN_EACH = dict.fromkeys("ABCDEFGHIJKLMNOPQRSTUVWXYZ", 10)
 

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 from bank.ballot import NO_BALLOT, ReplicaId, replica_name
 from bank.effects import Effects, Persist, Send, Stored
-from bank.invariants import Violation
 from bank.messages import Message
 from bank.replica import Replica
 from harness.sim.disk import Disk
 from harness.sim.frozen import QUIET, STILL, Timer, alarm, freeze, still, thaw, timers
+from harness.sim.invariants import Violation
 
 MOST_FLUSHES = 20  # of one turn; a sound replica needs a few
 

@@ -2,7 +2,7 @@
 
 One heap keyed (time, sequence number), one seeded generator: the same configuration and seed give
 the same run, byte for byte. Nothing here looks at the real clock, and no set is iterated whose
-order could show. After every event `bank.invariants` judges what it changed; a violation is
+order could show. After every event `harness.sim.invariants` judges what it changed; a violation is
 raised from wherever the world is being driven.
 """
 
@@ -15,7 +15,6 @@ from typing import assert_never
 
 from bank.ballot import ReplicaId, Slot, replica_name
 from bank.effects import Effects, Persist, Send
-from bank.invariants import Safety, Violation
 from bank.messages import (
     Accept,
     Accepted,
@@ -32,13 +31,11 @@ from bank.messages import (
 from bank.replica import CLIENT, Replica
 from bank.sessions import NOOP_REQUEST, Request
 from bank.status import Role, SlotStatus
-from harness import wire
-from harness.cases import action_text
-from harness.client import Clients, ClientSend
-from harness.config import ClusterConfig
-from harness.driver import CommitLog, Liveness, ReplicaView, TraceLine, Traces
-from harness.history import Operation
-from harness.nemesis import (
+from harness.cluster import wire
+from harness.cluster.client import Clients, ClientSend
+from harness.cluster.driver import CommitLog, Liveness, ReplicaView, TraceLine, Traces
+from harness.cluster.history import Operation
+from harness.cluster.nemesis import (
     Fail,
     FailLeader,
     Fault,
@@ -48,11 +45,7 @@ from harness.nemesis import (
     Recover,
     SetLive,
 )
-from harness.sim.columns import EVERYBODY, Event, Sink
-from harness.sim.link_faults import LinkFaults
-from harness.sim.network import CLIENTS, LinkRules, Network
-from harness.sim.process import Control, Process, ProcessRules
-from harness.tracing import (
+from harness.cluster.tracing import (
     Tracer,
     describe_persist,
     describe_request,
@@ -61,6 +54,13 @@ from harness.tracing import (
     span,
     trace_line,
 )
+from harness.files.cases import action_text
+from harness.files.config import ClusterConfig
+from harness.sim.columns import EVERYBODY, Event, Sink
+from harness.sim.invariants import Safety, Violation
+from harness.sim.link_faults import LinkFaults
+from harness.sim.network import CLIENTS, LinkRules, Network
+from harness.sim.process import Control, Process, ProcessRules
 
 COMPARED_EVERY = 1000  # events between two comparisons of all replicas' states
 
@@ -75,7 +75,7 @@ class WorldRules:
 
 
 class SimCluster:
-    """A `harness.driver.Cluster`; see there for what each method promises."""
+    """A `harness.cluster.driver.Cluster`; see there for what each method promises."""
 
     def __init__(
         self,

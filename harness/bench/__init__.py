@@ -1,0 +1,1 @@
+"""Load, measuring, the bare baseline of the same run, and their tables."""

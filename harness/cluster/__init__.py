@@ -1,0 +1,1 @@
+"""The seam between a runner and its replicas, and the values that cross it."""

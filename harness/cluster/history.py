@@ -1,0 +1,34 @@
+"""What clients saw: one Operation per request, from its first sending to its answer.
+
+Knows nothing of replicas. Times are microseconds of the cluster's clock.
+"""
+
+from dataclasses import dataclass
+
+from bank.ballot import Ballot, Slot
+from bank.ledger import FAILED, Result
+from bank.sessions import Request
+
+
+@dataclass(slots=True)
+class Operation:
+    """One request of one client; while `result` is None nobody knows whether it was done."""
+
+    request: Request  # its timestamp is 0 until it is sent for the first time
+    set_number: int  # of the set that asked for it
+    invoked_at: int | None = None  # first sending ever; None while it waits behind another one
+    answered_at: int | None = None
+    result: Result | None = None  # SUCCESS, FAILED, or the balance that a read saw
+    slot: Slot | None = None  # of the first execution
+    ballot: Ballot | None = None  # that the answer named
+    order: int = 0  # among all operations of all clients, as they were submitted
+
+    @property
+    def is_answered(self) -> bool:
+        """True once a replica answered, "failed" included."""
+        return self.result is not None
+
+    @property
+    def succeeded(self) -> bool:
+        """True when it was done: a transfer that moved money, or a read."""
+        return self.result is not None and self.result != FAILED

@@ -1,0 +1,280 @@
+"""Run test sets many times, in every way of failing, and say how often they pass.
+
+Each run is a program of its own with a seed of its own. Of every file and way of failing: how many
+runs passed, points, seconds, how long a lost leader was missed, and the first run that failed with
+the command that repeats it and the folder with its data and report.
+"""
+
+import argparse
+import json
+import secrets
+import signal
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+
+from rich.console import Console, Group, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from harness.commands.grade import grades
+from harness.commands.grade.grades import Graded
+from harness.commands.grade.runs import Plan, Runs
+from harness.errors import EXIT_INTERRUPTED, HarnessError, nearest
+from harness.files import answer_key, testset
+from harness.files.cases import CaseFile, Command, Wait
+from harness.files.config import DURABILITIES, FAILURES, NODES, ClusterConfig
+from harness.report.writer import GRADESCOPE, JUNIT, RESULTS, Folder
+from harness.run import launch, points
+from harness.screen.cells import BAD, GOOD, QUIET, Column, Grid, Parts, cell, counted, duration
+
+FORMATS = ("rich", "json")
+EXAMPLES = (
+    ("testsets/tour.csv", "twenty runs"),
+    ("testsets/*.csv --runs 5 --failure all", "every way of failing"),
+    ("testsets/tour.csv --report report", "also for build servers and Gradescope"),
+)
+SPARE_SECONDS = 30.0  # of a run's limit: the start of its processes on a machine that is busy
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `grade`."""
+    add = parser.add_argument
+    add("files", nargs="+", metavar="FILE", help="a test set")
+    add("--runs", type=int, default=20, metavar="N", help="of each file and way of failing [20]")
+    add("--failure", metavar="|".join(("all", *FAILURES)), help="how replicas fail: one way, "
+        "several with commas, or all [what the file says, or disconnect]")  # fmt: skip
+    add("--jobs", type=int, default=1, metavar="N", help="runs at a time [1]")
+    add("--seed", metavar="N", help="of the first run; the next one has the next [drawn]")
+    add("--sim", action="store_true", help="simulate instead of starting processes")
+    add("--no-key", action="store_true", help="without the answer keys beside the files")
+    add("--durability", metavar="|".join(DURABILITIES), help="as in a run by hand")
+    add("--config", metavar="FILE", help="a YAML file with the numbers of the cluster")
+    add("--nodes", metavar="|".join(map(str, NODES)), help="how many replicas")
+    add("--timeout", type=float, metavar="SECONDS", help="end a run that takes longer [what its "
+        "barriers may take]")  # fmt: skip
+    add("--keep", type=Path, metavar="DIR", help="for data and reports of runs that did not pass "
+        "[a temporary folder]")  # fmt: skip
+    add("--report", type=Path, metavar="DIR", help="write results.json, junit.xml and "
+        "gradescope.json there, after every run")  # fmt: skip
+    add("--format", default="rich", metavar="rich|json", help="a table, or one JSON document")
+
+
+def run(options: argparse.Namespace, console: Console) -> int:
+    """Grade the files; nothing is started when one of them or a flag is wrong."""
+    _check(options)
+    seed = secrets.randbelow(launch.SEEDS) if options.seed is None else options.seed
+    graded, plans = _plans(options, seed)
+    first = plans[0].seed
+    keep = _Keep(options.keep)
+    report = None
+    if options.report is not None:
+        report = Folder(options.report, (RESULTS, JUNIT, GRADESCOPE))
+        _write(report, graded, first)
+    speaking = console if options.format == "rich" else Console(stderr=True)
+    speaking.print(_opening(options, graded, first))
+    interrupted = False
+    try:
+        with Runs(options.jobs, keep) as runs, _progress(speaking) as progress:
+            task = progress.add_task("", total=len(plans), wrong="")
+            for plan, result in runs.results(plans):
+                plan.graded.results.append(result)
+                wrong = sum(len(one.results) - one.passed for one in graded)
+                progress.update(task, advance=1, wrong=f"{wrong} did not pass" if wrong else "")
+                if report is not None:
+                    _write(report, graded, first)
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what there is is still printed
+        interrupted = True
+    if options.format == "json":
+        console.out(json.dumps(grades.document(graded, first), indent=1), highlight=False)
+    else:
+        console.print(_table(graded))
+        for line in _failures(graded):
+            console.print(line, soft_wrap=True)
+    if interrupted:
+        speaking.print("interrupted")
+    return EXIT_INTERRUPTED if interrupted else grades.exit_code(graded)
+
+
+# ---- what is asked for -------------------------------------------------------------------------
+
+
+def _check(options: argparse.Namespace) -> None:
+    for name in ("runs", "jobs", "timeout"):
+        value = getattr(options, name)
+        if value is not None and not value >= (0 if name == "timeout" else 1):
+            raise HarnessError(f"--{name}: found {value:g}, expected a number from 1 on")
+    if options.format not in FORMATS:
+        hint = nearest(options.format, list(FORMATS))
+        raise HarnessError(f'--format: found "{options.format}", expected rich or json{hint}')
+
+
+def _modes(word: str | None) -> Sequence[str | None]:
+    if word is None:
+        return [None]
+    words = list(FAILURES) if word == "all" else word.split(",")
+    for mode in words:
+        if mode not in FAILURES:
+            hint = nearest(mode, [*FAILURES, "all"])
+            expected = f"{', '.join(FAILURES)} or all"
+            raise HarnessError(f'--failure: found "{mode}", expected some of {expected}{hint}')
+    return list(dict.fromkeys(words))
+
+
+def _plans(options: argparse.Namespace, seed: int | str) -> tuple[list[Graded], list[Plan]]:
+    """Every file is read before anything starts; all that is wrong with any is told at once.
+
+    The first runs of all come first, so that a run of this command that is cut short knows
+    something of each.
+    """
+    problems: dict[str, None] = {}  # each once, in order
+    wanted: list[tuple[Graded, CaseFile, ClusterConfig]] = []
+    for name in dict.fromkeys(options.files):
+        for mode in _modes(options.failure):
+            flags = {"failure": mode, "seed": seed}
+            flags |= {"nodes": options.nodes, "durability": options.durability}
+            try:
+                draft = testset.read(name)
+                settings = launch.settings(flags, draft.overrides, options.config)
+                file = draft.cases(settings)
+                file = answer_key.checked(file, settings, ignore=options.no_key)
+            except HarnessError as error:
+                problems.update(dict.fromkeys(error.problems))
+                continue
+            scored = points.items(file, ())
+            given = points.are_given(file)
+            graded = Graded(name, settings.failure, options.runs, points.total(scored)[1], given)
+            wanted.append((graded, file, settings))
+    if problems:
+        raise HarnessError(*problems)
+    plans = [
+        _plan(options, graded, file, settings, run)
+        for run in range(1, options.runs + 1)
+        for graded, file, settings in wanted
+    ]
+    return [graded for graded, _, _ in wanted], plans
+
+
+def _plan(
+    options: argparse.Namespace, graded: Graded, file: CaseFile, settings: ClusterConfig, run: int
+) -> Plan:
+    assert settings.seed is not None
+    seed = settings.seed + run - 1
+    flags = ["--failure", graded.failure, "--seed", str(seed)]
+    for name in ("nodes", "durability", "config"):
+        value = getattr(options, name)
+        flags += [] if value is None else [f"--{name}", value]
+    flags += [f"--{name}" for name in ("sim", "no-key") if getattr(options, name.replace("-", "_"))]
+    keeps_data = not options.sim and settings.durability != "memory"
+    limit = _limit_seconds(file, settings) if options.timeout is None else options.timeout
+    return Plan(graded, run, seed, flags, keeps_data, limit)
+
+
+def _limit_seconds(file: CaseFile, settings: ClusterConfig) -> float:
+    """What a run can take when every barrier of it takes as long as it may."""
+    steps = [step.action for case in file.sets for step in case.steps]
+    barriers = 2 * len(file.sets) + sum(not isinstance(action, Command) for action in steps)
+    waits = sum(action.duration for action in steps if isinstance(action, Wait)) / 1e6
+    longest = (settings.progress_ms + settings.patience_ms) / 1000
+    return SPARE_SECONDS + barriers * longest + waits
+
+
+class _Keep:
+    """The folder for what did not pass; a temporary one is made when it is needed."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        if path is not None:
+            Folder(path, (), "what did not pass")
+
+    def __call__(self) -> Path:
+        self._path = self._path or Path(tempfile.mkdtemp(prefix="paxbank-failed-"))
+        return self._path
+
+
+# ---- what is shown -----------------------------------------------------------------------------
+
+
+def _opening(options: argparse.Namespace, graded: Sequence[Graded], seed: int) -> RenderableType:
+    """What is about to run, with everything that is needed to repeat it."""
+    modes = dict.fromkeys(one.failure for one in graded)
+    seeds = f"seeds {seed}-{seed + options.runs - 1}" if options.runs > 1 else f"seed {seed}"
+    parts = [counted(len(options.files), "file"), f"failure {', '.join(modes)}"]
+    parts += ["simulated"] if options.sim else []
+    return Parts(map(Text, (*parts, f"{counted(options.runs, 'run')} each", seeds)))
+
+
+def _progress(console: Console) -> Progress:
+    columns = (BarColumn(), TextColumn("{task.completed}/{task.total} runs"), TimeElapsedColumn())
+    wrong = TextColumn("{task.fields[wrong]}")
+    return Progress(*columns, wrong, console=console, transient=True)
+
+
+def _write(report: Folder, graded: Sequence[Graded], seed: int) -> None:
+    report.write_json(RESULTS, grades.document(graded, seed))
+    report.write(JUNIT, grades.as_junit(graded))
+    report.write_json(GRADESCOPE, grades.as_gradescope(graded))
+
+
+def _table(graded: Sequence[Graded]) -> RenderableType:
+    with_points = any(one.gives_points for one in graded)
+    columns = (
+        Column("File", folds=True),
+        Column("Failure"),
+        Column("Passed"),
+        *([Column("Points", right=True)] if with_points else []),
+        Column("Seconds", right=True, drop=2),
+        Column("Failover", right=True, drop=1),
+    )
+    remark = "median – worst; failover: clients waited in a set that lost its leader"
+    rows = [_row(one, with_points) for one in graded]
+    return Group(Grid(columns, rows), Text(f" {remark}", style=QUIET))
+
+
+def _row(one: Graded, with_points: bool) -> Sequence[Text]:
+    seconds = one.seconds
+    return (
+        cell(one.file),
+        cell(one.failure),
+        _passed(one),
+        *([cell(_points(one))] if with_points else []),
+        cell(f"{median(seconds):.1f} – {max(seconds):.1f}" if seconds else ""),
+        cell(_failover(one)),
+    )
+
+
+def _passed(one: Graded) -> Text:
+    done = len(one.results)
+    if not done:
+        return cell("not run")
+    of = f"{done} of {one.runs}" if done < one.runs else str(done)
+    holds = one.passed == done
+    text = Text.assemble(("✓" if holds else "✗", GOOD if holds else BAD), f" {one.passed}/{of}")
+    return text.append(" flaky" if one.is_flaky else "")
+
+
+def _failover(one: Graded) -> str:
+    found = [round(milliseconds * 1000) for milliseconds in one.failovers_ms]
+    return f"{duration(round(median(found)))} – {duration(max(found))}" if found else ""
+
+
+def _points(one: Graded) -> str:
+    if not one.points:
+        return ""
+    least, middle = points.plain(min(one.points)), points.plain(median(one.points))
+    spread = f"{middle}" if least == middle else f"{middle} – {least}"
+    return f"{spread} of {points.plain(one.most)}"
+
+
+def _failures(graded: Sequence[Graded]) -> Iterator[Text]:
+    for one in graded:
+        first = one.first_failure
+        if first is not None:
+            wrong = len(one.results) - one.passed
+            said = f"{one.file}, {one.failure}: {counted(wrong, 'run')} did not pass"
+            said += f", the first is run {first.run} (seed {first.seed}): {first.outcome}"
+            yield Text()
+            yield Text(f" ✗ {said}", style=BAD)
+            yield from (Text(f"   {line}") for line in grades.told(first))

@@ -1,0 +1,170 @@
+"""What many runs of test sets came to: pass rates, points, times, the first failure. Pure.
+
+One `Graded` per file and way of failing, in the order that was asked for; runs that were not made
+yet are counted as what they are, and score nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from statistics import median
+from typing import Any
+
+from harness.errors import EXIT_INVALID, EXIT_MACHINE, EXIT_UNKNOWN, EXIT_VALID
+from harness.report import gradescope, junit
+from harness.run.points import plain
+
+PASSED, FAILED, UNKNOWN = "passed", "failed", "unknown"
+HUNG, CRASHED, MACHINE = "hung", "crashed", "machine"  # no verdict
+_WORST_FIRST = (EXIT_INVALID, EXIT_MACHINE, EXIT_UNKNOWN, EXIT_VALID)
+_EXIT_CODES = {PASSED: EXIT_VALID, UNKNOWN: EXIT_UNKNOWN, MACHINE: EXIT_MACHINE}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One run."""
+
+    run: int  # from 1
+    seed: int
+    outcome: str
+    seconds: float  # of the machine's clock, start of the program included
+    points: float
+    failovers_ms: tuple[float, ...]  # how long clients waited in each set that lost its leader
+    reasons: tuple[str, ...]  # against it, each with its place
+    command: str  # that repeats it
+    folder: str | None  # with its data and report, None when they were removed
+
+
+@dataclass(slots=True)
+class Graded:
+    """All runs of a file in one way of failing."""
+
+    file: str
+    failure: str
+    runs: int  # that were asked for
+    most: float  # points
+    gives_points: bool  # the file itself; else each set counts one
+    results: list[Result] = field(default_factory=list)
+
+    @property
+    def passed(self) -> int:
+        """How many runs passed."""
+        return sum(result.outcome == PASSED for result in self.results)
+
+    @property
+    def first_failure(self) -> Result | None:
+        """The earliest run that did not pass."""
+        wrong = (result for result in self.results if result.outcome != PASSED)
+        return min(wrong, key=lambda result: result.run, default=None)
+
+    @property
+    def is_flaky(self) -> bool:
+        """Some runs passed and some did not."""
+        return 0 < self.passed < len(self.results)
+
+    @property
+    def seconds(self) -> list[float]:
+        """Of every run."""
+        return [result.seconds for result in self.results]
+
+    @property
+    def points(self) -> list[float]:
+        """Of every run."""
+        return [result.points for result in self.results]
+
+    @property
+    def failovers_ms(self) -> list[float]:
+        """Of every set of every run that lost its leader."""
+        return [wait for result in self.results for wait in result.failovers_ms]
+
+
+def exit_code(graded: Sequence[Graded]) -> int:
+    """1 when any run failed or had no verdict, else 4 or 3 when one has that reason, else 0."""
+    outcomes = {result.outcome for one in graded for result in one.results}
+    codes = {_EXIT_CODES.get(outcome, EXIT_INVALID) for outcome in outcomes} | {EXIT_VALID}
+    return min(codes, key=_WORST_FIRST.index)
+
+
+def document(graded: Sequence[Graded], seed: int) -> dict[str, Any]:
+    """For `--format json`."""
+    return {"seed": seed, "exit_code": exit_code(graded), "graded": list(map(_one, graded))}
+
+
+def _one(one: Graded) -> dict[str, Any]:
+    done, first = len(one.results), one.first_failure
+    return {
+        "file": one.file,
+        "failure": one.failure,
+        "runs": one.runs,
+        "done": done,
+        "passed": one.passed,
+        "pass_rate": round(one.passed / done, 4) if done else None,
+        "flaky": one.is_flaky,
+        "points_of": plain(one.most),
+        "points": _spread(one.points, min, "min"),
+        "seconds": _spread(one.seconds, max, "worst"),
+        "failover_ms": _spread(one.failovers_ms, max, "worst"),
+        "first_failure": None if first is None else first.run,
+        "results": [asdict(result) for result in one.results],
+    }
+
+
+def _spread(numbers: Sequence[float], extreme: Any, name: str) -> dict[str, float] | None:
+    if not numbers:
+        return None
+    return {"median": round(median(numbers), 3), name: round(extreme(numbers), 3)}
+
+
+# ---- for other programs ------------------------------------------------------------------------
+
+
+def as_junit(graded: Sequence[Graded]) -> bytes:
+    """One suite per file and way of failing, one case per run."""
+    suites = []
+    for one in graded:
+        cases = [_case(result) for result in one.results]
+        cases += [junit.Case(f"run {run}", 0.0, "skipped", "not run") for run in _not_run(one)]
+        properties: Mapping[str, object] = {
+            "failure": one.failure, "passed": one.passed, "flaky": one.is_flaky,
+        }  # fmt: skip
+        seconds = sum(one.seconds)
+        name = f"{junit.class_name(one.file)}.{one.failure}"
+        suites.append(junit.Suite(name, one.file, seconds, cases, properties))
+    return junit.encode("grade", suites)
+
+
+def _not_run(one: Graded) -> list[int]:
+    made = {result.run for result in one.results}
+    return [run for run in range(1, one.runs + 1) if run not in made]
+
+
+def _case(result: Result) -> junit.Case:
+    name, outcome = f"run {result.run}", result.outcome
+    if outcome == PASSED:
+        return junit.Case(name, result.seconds)
+    kind = "failure" if outcome == FAILED else "error"
+    message = f"{outcome}: {(result.reasons or ('',))[0]}"
+    return junit.Case(name, result.seconds, kind, message, "\n".join(told(result)))
+
+
+def told(result: Result) -> list[str]:
+    """What there is to say of a run that did not pass."""
+    kept = [] if result.folder is None else [f"kept: {result.folder}"]
+    return [*result.reasons, f"repeat: {result.command}", *kept]
+
+
+def as_gradescope(graded: Sequence[Graded]) -> dict[str, Any]:
+    """One test per file and way of failing; it scores the mean of all runs asked for."""
+    tests = []
+    for number, one in enumerate(graded, 1):
+        first, missing = one.first_failure, one.runs - len(one.results)
+        lines = [f"{one.passed} of {one.runs} runs passed"]
+        lines += [f"{missing} not run, which count nothing"] if missing else []
+        lines += [] if first is None else ["", f"run {first.run}: {first.outcome}", *told(first)]
+        holds = one.passed == one.runs
+        name = f"{one.file}, failure {one.failure}"
+        score = plain(sum(one.points) / one.runs)
+        test = gradescope.test(str(number), name, holds, "\n".join(lines))
+        tests.append({**test, "score": score, "max_score": plain(one.most)})
+    made, wanted = sum(len(one.results) for one in graded), sum(one.runs for one in graded)
+    seconds = sum(sum(one.seconds) for one in graded)
+    return gradescope.document(tests, f"{made} of {wanted} runs made", seconds)

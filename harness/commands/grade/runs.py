@@ -1,0 +1,235 @@
+"""Runs of test sets as programs of their own, some at a time, none for longer than its limit.
+
+Each run is what a person would type, with its data and report in a folder of its own. What passed
+is removed; what did not is kept. However this program ends, no run and no replica outlives it.
+"""
+
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import commands
+from harness.commands.grade.grades import (
+    CRASHED,
+    FAILED,
+    HUNG,
+    MACHINE,
+    PASSED,
+    UNKNOWN,
+    Graded,
+    Result,
+)
+from harness.errors import EXIT_INVALID, EXIT_MACHINE, EXIT_UNKNOWN, EXIT_VALID
+from harness.live.process import Guard
+from harness.report.writer import RESULTS
+
+POLL_SECONDS = 0.02
+END_SECONDS = 3.0  # to end in good order, before SIGKILL
+MOST_REASONS = 20
+_PROGRAM = "from harness.__main__ import main; raise SystemExit(main())"
+_REPORT, _DATA, _OUTPUT = "report", "data", "output.txt"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run to be made."""
+
+    graded: Graded  # that it belongs to
+    run: int  # from 1
+    seed: int
+    flags: Sequence[str]  # those that make the run what it is
+    keeps_data: bool  # a simulated one has none
+    limit_seconds: float
+
+    @property
+    def command(self) -> str:
+        """The line that repeats it."""
+        file = self.graded.file
+        return f"{commands.program()} {shlex.join([file, '--no-step', *self.flags])}"
+
+
+@dataclass(slots=True)
+class _Running:
+    plan: Plan
+    process: subprocess.Popen[bytes]
+    folder: Path
+    started: float
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+
+class Runs:
+    """A context: leaving it ends what still runs and removes what is not kept."""
+
+    def __init__(self, jobs: int, keep: Callable[[], Path]) -> None:
+        """`keep` gives the folder for what did not pass; it is asked only when something did."""
+        self._jobs, self._keep = jobs, keep
+        self._work = Path(tempfile.mkdtemp(prefix="paxbank-grade-"))
+        self._guard = Guard(str(self._work))
+        self._running: list[_Running] = []
+
+    def __enter__(self) -> "Runs":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough
+        try:
+            _end([one.process for one in self._running])
+            self._guard.dismiss()
+            shutil.rmtree(self._work, ignore_errors=True)
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def results(self, plans: Iterable[Plan]) -> Iterator[tuple[Plan, Result]]:
+        """The runs as they end."""
+        waiting = deque(plans)
+        while waiting or self._running:
+            while waiting and len(self._running) < self._jobs:
+                self._start(waiting.popleft())
+            over = [one for one in self._running if self._is_over(one)]
+            for one in over:
+                self._running.remove(one)
+                self._guard.remove(one.process)
+                yield one.plan, self._result(one)
+            if not over:
+                time.sleep(POLL_SECONDS)
+
+    def _start(self, plan: Plan) -> None:
+        folder = self._work / f"{Path(plan.graded.file).stem}-{plan.graded.failure}-{plan.seed}"
+        while folder.exists():  # another file of that name
+            folder = folder.with_name(f"{folder.name}-2")
+        folder.mkdir()
+        file = plan.graded.file
+        words = [f"./{file}" if file in commands.names() else file, *plan.flags]
+        words += ["--format", "json", "--report", str(folder / _REPORT)]
+        words += ["--data", str(folder / _DATA)] if plan.keeps_data else []
+        found = str(Path(commands.__file__).parents[2])  # the harness that runs now, and no other
+        paths = [found, os.environ.get("PYTHONPATH", "")]
+        with open(folder / _OUTPUT, "wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _PROGRAM, *words],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=output,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+                start_new_session=True,  # Ctrl-C comes here alone
+            )
+        self._running.append(_Running(plan, process, folder, time.monotonic()))
+        self._guard.add(process)
+
+    def _is_over(self, one: _Running) -> bool:
+        return one.process.poll() is not None or one.seconds > one.plan.limit_seconds
+
+    def _result(self, one: _Running) -> Result:
+        seconds, plan = one.seconds, one.plan
+        is_hung = one.process.poll() is None
+        _end([one.process])
+        document = _document(one.folder / _REPORT / RESULTS)
+        outcome = HUNG if is_hung else _outcome(one.process.returncode, document)
+        reasons = _reasons(document)
+        if outcome == HUNG:
+            sets, total = len(document.get("sets", ())), document.get("sets_in_file", 0)
+            reasons.insert(
+                0, f"not through after {plan.limit_seconds:g} s, {sets} of {total} sets run"
+            )
+        elif outcome in (CRASHED, MACHINE):
+            reasons.insert(
+                0, _last_line(one.folder / _OUTPUT) or f"ended by {one.process.returncode}"
+            )
+        kept = None
+        if outcome == PASSED:
+            shutil.rmtree(one.folder, ignore_errors=True)
+        else:
+            kept = str(shutil.move(one.folder, self._keep() / one.folder.name))
+        return Result(
+            plan.run,
+            plan.seed,
+            outcome,
+            round(seconds, 3),
+            document.get("points", 0),
+            tuple(_failovers_ms(document)),
+            tuple(reasons[:MOST_REASONS]),
+            plan.command,
+            kept,
+        )
+
+
+def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """As Ctrl-C does, and a moment later with SIGKILL, which no replica survives either."""
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGINT)
+    deadline = time.monotonic() + END_SECONDS
+    for process in processes:
+        try:
+            process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+# ---- what a run left behind --------------------------------------------------------------------
+
+
+def _document(path: Path) -> dict[str, Any]:
+    """The results of a run, of an unfinished one too; empty when there are none."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _outcome(code: int, document: dict[str, Any]) -> str:
+    verdicts = {(EXIT_VALID, "valid"): PASSED, (EXIT_INVALID, "invalid"): FAILED}
+    verdicts |= {(EXIT_UNKNOWN, "unknown"): UNKNOWN}
+    return (
+        MACHINE
+        if code == EXIT_MACHINE
+        else verdicts.get((code, document.get("verdict", "")), CRASHED)
+    )
+
+
+def _reasons(document: dict[str, Any]) -> list[str]:
+    """Everything against a run, each with its place."""
+    found = []
+    for one in document.get("sets", ()):
+        wrong = [met for met in one["expectations"] if not met["holds"]]
+        found += [f"{met['where']}: {met['key']}: {met['reason']}" for met in wrong]
+        found += [
+            f"set {one['set']}: {check}: {reason}"
+            for check, reason in one["reasons"].items()
+            if not (check == "expectations" and wrong)
+        ]
+    return found
+
+
+def _failovers_ms(document: dict[str, Any]) -> Iterator[float]:
+    """How long clients waited in each set that lost its leader and went on."""
+    for one in document.get("sets", ()):
+        lost = False
+        for step in one["steps"]:
+            is_leader = step["step"] == "LF" or step["step"].startswith("fail leader")
+            lost = lost or (is_leader and step["outcome"] == "done")
+            if lost and step["outcome"] in ("success", "failed"):
+                yield one["leaderless_ms"]
+                break
+
+
+def _last_line(path: Path) -> str:
+    lines = path.read_text("utf-8", "replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")

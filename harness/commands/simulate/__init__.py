@@ -1,0 +1,220 @@
+"""Run the protocol in a simulated world under faults, thousands of seeds, and judge every event.
+
+Each seed draws its own cluster, load and mix of faults; the same seed gives the same run, byte for
+byte. A seed that fails is printed with what was violated and the command that repeats it; it can
+be made small, and is then a script of a few events.
+"""
+
+import argparse
+import time
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from itertools import islice
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from harness.commands.simulate import executors, shrunk
+from harness.errors import EXIT_INVALID, EXIT_MACHINE, EXIT_VALID, HarnessError, nearest
+from harness.files.config import NODES
+from harness.sim import coverage
+from harness.sim.columns import LEGEND, Columns, Event
+from harness.sim.mix import KINDS, SwarmOptions, draw
+from harness.sim.swarm import Tally, run_seed, run_seeds
+
+CHUNK = 10  # seeds that a worker takes at a time
+MOST_VIOLATIONS = 10  # shown in full; more are counted
+EXAMPLES = (
+    ("--seeds 0:1000", "a thousand seeds, each with its own faults"),
+    ("--seeds 1629 --trace", "every event of one seed"),
+    ("--seeds 1629 --shrink small", "a failing seed as a short script in the folder small"),
+    ("--faults kill,loss --jobs 2", "some kinds of faults only, in two processes"),
+    ("--seeds 0:100000 --executor dask://HOST:8786", "on a cluster, with the same results"),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `simulate`."""
+    add = parser.add_argument
+    add("--seeds", default="0:1000", metavar="A:B", help="from A up to B, or one seed [0:1000]")
+    add("--jobs", type=int, default=1, help="processes to run seeds in [1]")
+    add("--executor", default=executors.PROCESSES, metavar="WHERE",
+        help="where seeds run: processes, as many as --jobs says, or dask://HOST:PORT, a dask "
+        "scheduler whose workers have paxbank installed [processes]")  # fmt: skip
+    add("--nodes", default="3,5,7", help="numbers of replicas to draw from [3,5,7]")
+    add("--faults", default="all", help=f"kinds to draw from: {', '.join(KINDS)}; none; [all]")
+    add("--seconds", type=float, default=None, help="start no more seeds after so long")
+    add("--shrink", metavar="DIR",
+        help="make the first failure of each kind small and write it into DIR: as a script, and as "
+        "a test set where one can say it")  # fmt: skip
+    add("--trace", action="store_true", help="print every event of each seed, one line each")
+
+
+def run(options: argparse.Namespace, console: Console) -> int:
+    """Run a campaign; 1 when any seed failed."""
+    seeds = _seeds(options.seeds)
+    allowed = SwarmOptions(_nodes(options.nodes), _faults(options.faults))
+    if options.jobs < 1:
+        raise HarnessError(f"--jobs: {options.jobs}: expected a number from 1 on")
+    executors.check(options.executor)
+    if options.trace:
+        return _trace(seeds, allowed, console)
+    until = None if options.seconds is None else time.monotonic() + options.seconds
+    started = time.monotonic()
+    console.print(
+        f"simulate: seeds {seeds.start}:{seeds.stop}, "
+        f"replicas {','.join(map(str, allowed.nodes))}, faults {options.faults}"
+    )
+    tally = Tally()
+    columns = (BarColumn(), TextColumn("{task.completed}/{task.total} seeds"), TimeElapsedColumn())
+    rates = TextColumn("{task.fields[rate]}")
+    with (
+        executors.opened(options.executor, options.jobs) as (pool, room),
+        Progress(*columns, rates, console=console, transient=True) as progress,
+    ):
+        task = progress.add_task("seeds", total=len(seeds), rate="")
+        for part in _parts(seeds, allowed, pool, room, until):
+            tally.merge(part)
+            rate = tally.seeds / (time.monotonic() - started)
+            wrong = f", {len(tally.violations)} violations" if tally.violations else ""
+            progress.update(task, completed=tally.seeds, rate=f"{rate:.0f}/s{wrong}")
+    _print_result(tally, allowed, time.monotonic() - started, console)
+    if options.shrink is not None and tally.violations:
+        shrunk.write(tally.violations, allowed, Path(options.shrink), console)
+    return EXIT_INVALID if tally.violations else EXIT_VALID
+
+
+# ---- arguments ---------------------------------------------------------------------------------
+
+
+def _seeds(text: str) -> range:
+    first, colon, last = text.partition(":")
+    try:
+        seeds = range(int(first), int(last) if colon else int(first) + 1)
+    except ValueError:
+        seeds = range(0)
+    if not seeds or seeds.start < 0:
+        raise HarnessError(f"--seeds: {text!r}: expected A:B with 0 ≤ A < B, or one number")
+    return seeds
+
+
+def _nodes(text: str) -> tuple[int, ...]:
+    known = [str(number) for number in NODES]
+    words = text.split(",")
+    for word in words:
+        if word not in known:
+            raise HarnessError(f"--nodes: {word!r}: expected some of {', '.join(known)}")
+    return tuple(map(int, words))
+
+
+def _faults(text: str) -> tuple[str, ...]:
+    if text in ("all", "none"):
+        return KINDS if text == "all" else ()
+    words = text.split(",")
+    for word in words:
+        if word not in KINDS:
+            hint = nearest(word, list(KINDS))
+            raise HarnessError(f"--faults: {word!r}: expected some of {', '.join(KINDS)}{hint}")
+    return tuple(kind for kind in KINDS if kind in words)
+
+
+# ---- running -----------------------------------------------------------------------------------
+
+
+def _trace(seeds: range, allowed: SwarmOptions, console: Console) -> int:
+    """Each seed's events in columns: cut at the edge of a terminal, never in a pipe."""
+    failed = False
+    width = console.width if console.is_terminal else None
+
+    def show(line: str) -> None:
+        console.print(Text(line), soft_wrap=True)
+
+    for line in LEGEND:
+        show(line)
+    for seed in seeds:
+        mix = draw(seed, allowed)
+        columns = Columns(mix.config.nodes, width)
+        show(f"\nseed {seed}: {mix.config.nodes} replicas, faults {', '.join(mix.kinds) or 'none'}")
+
+        def tell(event: Event, columns: Columns = columns) -> None:
+            for line in columns.lines(event):
+                show(line)
+
+        outcome = run_seed(seed, allowed, sink=tell)
+        failed |= outcome.violation is not None
+        show(f"seed {seed}: {outcome.events} events, {outcome.violation or 'no violation'}")
+    return EXIT_INVALID if failed else EXIT_VALID
+
+
+def _parts(
+    seeds: range, allowed: SwarmOptions, pool: Executor | None, room: int, until: float | None
+) -> Iterator[Tally]:
+    """Tallies of chunks as they come; no chunk begins after `until`.
+
+    `pool` does `room` of them at once, and any executor will do; None: they are run here.
+    """
+    chunks = (seeds[at : at + CHUNK] for at in range(0, len(seeds), CHUNK))
+
+    def is_over() -> bool:
+        return until is not None and time.monotonic() >= until
+
+    if pool is None:
+        for chunk in chunks:
+            if is_over():
+                return
+            yield run_seeds(chunk, allowed)
+        return
+    running: set[Future[Tally]] = set()
+    while True:
+        free = 0 if is_over() else 2 * room - len(running)
+        running |= {pool.submit(run_seeds, chunk, allowed) for chunk in islice(chunks, free)}
+        if not running:
+            return
+        done, running = wait(running, return_when=FIRST_COMPLETED)
+        yield from map(_result, done)
+
+
+def _result(future: Future[Tally]) -> Tally:
+    """What a worker found. A seed never raises, so an error is the worker's."""
+    try:
+        return future.result()
+    except Exception as error:
+        raise HarnessError(
+            f"--executor: a worker failed, expected one that lives and has this paxbank installed: "
+            f"{type(error).__name__}: {error}",
+            exit_code=EXIT_MACHINE,
+        ) from error
+
+
+# ---- showing -----------------------------------------------------------------------------------
+
+
+def _print_result(tally: Tally, allowed: SwarmOptions, seconds: float, console: Console) -> None:
+    console.print(_table(tally))
+    longest, seed = tally.longest_recovery
+    console.print(f"longest recovery: {longest / 1000:.0f} ms after the faults, seed {seed}")
+    console.print(
+        f"{tally.seeds} seeds, {tally.events} events in {seconds:.1f} s: "
+        f"{tally.seeds / seconds:.1f} seeds/s, {tally.events / seconds:.0f} events/s"
+    )
+    for seed, violation in tally.violations[:MOST_VIOLATIONS]:
+        console.print(Text(f"✗ seed {seed}: {violation}"), soft_wrap=True)
+        console.print(Text(f"  repeat with: {shrunk.command(seed, allowed)}"), soft_wrap=True)
+    if (more := len(tally.violations) - MOST_VIOLATIONS) > 0:
+        console.print(f"… and {more} more seeds that failed")
+    console.print(f"violations: {len(tally.violations)}")
+
+
+def _table(tally: Tally) -> Table:
+    table = Table("", "reached", "times", box=SIMPLE_HEAD, title="coverage", title_justify="left")
+    before = ""
+    for group, what, count in coverage.rows(tally.coverage):
+        number = Text(f"{count:,}" if count else "never", style="" if count else "bold red")
+        number.justify = "right"
+        table.add_row(Text(group if group != before else ""), Text(what), number)
+        before = group
+    return table

@@ -1,0 +1,190 @@
+"""Failing seeds made small, as files: a script, and where it can be said a test set."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from bank.replica import Replica
+from harness.check.verdict import Verdict
+from harness.cluster.nemesis import Fail, Fault, Heal, LinkFault, Recover
+from harness.errors import EXIT_MACHINE, HarnessError
+from harness.files.cases import ADDED, Action, CaseFile, CaseSet, Command, Step, Wait, action_text
+from harness.files.config import ClusterConfig
+from harness.files.writer import yaml_text
+from harness.run.runner import Runner
+from harness.sim.columns import LEGEND, Columns, Event
+from harness.sim.mix import KINDS, MILLISECOND, Mix, SwarmOptions
+from harness.sim.shrink import UNSAID, ReplicaClass, Shrunk, kind_of, script_text, shrink
+from harness.sim.swarm import load, run_mix
+from harness.sim.world import SimCluster
+
+MOST_SHRUNK = 3  # failures of different kinds
+SEEDS = range(20)  # with which the test set is tried
+
+
+def command(seed: int, allowed: SwarmOptions) -> str:
+    """The one line that repeats a seed."""
+    words: Sequence[str] = ("simulate", "--seeds", str(seed))
+    nodes = ",".join(map(str, allowed.nodes))
+    faults = ",".join(allowed.faults) or "none"
+    if allowed.nodes != SwarmOptions().nodes:
+        words = (*words, "--nodes", nodes)
+    if allowed.faults != KINDS:
+        words = (*words, "--faults", faults)
+    return "python run.py " + " ".join((*words, "--trace"))
+
+
+def write(
+    violations: Sequence[tuple[int, str]],
+    options: SwarmOptions,
+    folder: Path,
+    console: Console,
+    replica_class: ReplicaClass = Replica,
+) -> None:
+    """The first failure of each kind, made small and written into `folder`."""
+    first: dict[str, tuple[int, str]] = {}
+    for seed, violation in violations:
+        first.setdefault(kind_of(violation), (seed, violation))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for seed, violation in list(first.values())[:MOST_SHRUNK]:
+            console.print(f"making seed {seed} small …")
+            small = shrink(seed, options, violation, replica_class)
+            for line in _write(small, command(seed, options), folder, replica_class):
+                console.print(Text(line), soft_wrap=True)
+    except OSError as error:
+        raise HarnessError(f"--shrink: {error}", exit_code=EXIT_MACHINE) from None
+
+
+def _write(small: Shrunk, repeat: str, folder: Path, replica_class: ReplicaClass) -> Iterator[str]:
+    seed = small.plan.seed
+    mix = small.plan.mix()
+    yield (
+        f"what is left of seed {seed}: {mix.config.nodes} replicas, "
+        f"{len(mix.config.accounts)} clients, {mix.operations} requests, "
+        f"faults {', '.join(mix.kinds) or 'none'}, "
+        f"{sum(deed.number > 0 for deed in small.outcome.done)} deeds; {small.recorded} events"
+    )
+    if small.story is None:
+        trace = folder / f"seed-{seed}.trace.txt"
+        trace.write_text("\n".join([*LEGEND, *_trace(small, replica_class), ""]), "utf-8")
+        yield f"  {trace}: every event; no script that could be found ends the same"
+    else:
+        script = folder / f"seed-{seed}.txt"
+        script.write_text(
+            script_text(small.story, f"Made small from: {repeat}", replica_class), "utf-8"
+        )
+        yield f"  {script}: {len(small.story.commands)} commands to: {small.story.violation}"
+    case = as_case(small)
+    if isinstance(case, str):
+        yield f"  no test set: it cannot say {case}"
+        return
+    file = folder / f"seed-{seed}.yaml"
+    config = _plain(mix, _modes(small))
+    file.write_text(yaml_text([case], config, f"seed {seed}"), "utf-8")
+    shows = next((s for s in SEEDS if _fails(case, config, s, replica_class)), None)
+    yield (
+        f"  {file}: the same load and faults; {len(SEEDS)} runs of it hold"
+        if shows is None
+        else f"  {file}: it fails with --sim --seed {shows}"
+    )
+
+
+def _trace(small: Shrunk, replica_class: ReplicaClass) -> list[str]:
+    """What is left of the run, in columns."""
+    mix, lines = small.plan.mix(), list[str]()
+    columns = Columns(mix.config.nodes, None)
+
+    def tell(event: Event) -> None:
+        lines.extend(columns.lines(event))
+
+    outcome = run_mix(mix, SimCluster(mix.config, mix.rules, replica_class, tell))
+    return [*lines, f"✗ {outcome.violation}"]
+
+
+# ---- as a test set -----------------------------------------------------------------------------
+
+
+def as_case(small: Shrunk) -> CaseSet | str:
+    """What the plan asks for and does, as one set; else what a test set cannot say."""
+    mix = small.plan.mix()
+    unsaid = [kind for kind in mix.kinds if kind in (*UNSAID, "stall")]
+    if unsaid or len(_modes(small)) > 1:
+        return ", ".join(unsaid) or "several ways to fail at once"
+    replicas, end = range(1, mix.config.nodes + 1), small.outcome.at
+    asked = [(at, Command(*o.request[2:])) for at, o in load(mix) if at <= end]
+    happens: list[tuple[int, Action]] = [(0, fault) for fault in _lasting_faults(mix)]
+    for deed in small.outcome.done:
+        if (said := _between_replicas(deed.fault)) is not None:
+            happens.append((deed.at, said))
+    steps: list[Step] = []
+    now = 0
+    for at, action in sorted([*happens, *asked], key=lambda one: one[0]):
+        if at - now >= MILLISECOND:
+            steps.append(_step(Wait((at - now) // MILLISECOND * MILLISECOND)))
+            now = at
+        steps.append(_step(action))
+    links = frozenset((a, b) for a in replicas for b in replicas if a != b)
+    steps.append(_step(Heal(links - mix.lasting if mix.lasting else None)))
+    down = {a.replica for _, a in happens if isinstance(a, Fail)}
+    steps += [_step(Recover(replica)) for replica in sorted(down)]
+    first, *others = steps
+    return CaseSet(1, frozenset(replicas), (replace(first, together=False), *others), ADDED)
+
+
+def _modes(small: Shrunk) -> set[str | None]:
+    faults = (deed.fault for deed in small.outcome.done)
+    return {fault.mode for fault in faults if isinstance(fault, Fail)}
+
+
+def _step(action: Action) -> Step:
+    return Step(ADDED, action_text(action), action, together=True)
+
+
+def _lasting_faults(mix: Mix) -> Iterator[Fault]:
+    """What all links do from the start on."""
+    rules, replicas = mix.rules.links, range(1, mix.config.nodes + 1)
+    links = frozenset((a, b) for a in replicas for b in replicas if a != b)
+    for kind, rate in (
+        ("lose", rules.loss),
+        ("duplicate", rules.duplication),
+        ("reorder", 0.0 if rules.ordered else 0.3),
+    ):
+        if rate:
+            yield LinkFault(kind, links, max(1, round(rate * 100)))
+    if rules.delay[1] >= MILLISECOND:
+        yield LinkFault("delay", links, least=rules.delay[0], most=rules.delay[1])
+    for (a, b), slow in mix.distances.items():
+        if a in replicas and b in replicas:
+            low, high = slow.delay
+            yield LinkFault("delay", frozenset({(a, b)}), least=low, most=high)
+
+
+def _between_replicas(deed: Fault) -> Fault | None:
+    """The same, without links of clients, which no test set can cut."""
+    if isinstance(deed, LinkFault | Heal):
+        links = frozenset(link for link in deed.links or () if 0 not in link)
+        return replace(deed, links=links) if links else None
+    return replace(deed, mode=None) if isinstance(deed, Fail) else deed
+
+
+def _plain(mix: Mix, modes: set[str | None]) -> ClusterConfig:
+    """The cluster of the file: what failing means is a matter of the whole of it."""
+    (mode,) = modes or {"disconnect"}
+    return replace(mix.config, trace_messages=ClusterConfig().trace_messages, failure=mode or "")
+
+
+def _fails(case: CaseSet, plain: ClusterConfig, seed: int, replica_class: ReplicaClass) -> bool:
+    """Whether a simulated run of the set, as `--sim` makes it, comes to anything wrong."""
+    config = replace(plain, seed=seed)
+    cluster = SimCluster(config, replica_class=replica_class)
+    try:
+        cluster.start()
+        runner = Runner(cluster, config, CaseFile("", (case,)))
+        runner.run_next()
+    except AssertionError:  # a Violation, or a replica's own
+        return True
+    return runner.verdict() is not Verdict.VALID

@@ -1,0 +1,258 @@
+"""Answer keys: what a test set is expected to come to, in a file of its own beside it.
+
+`x.expected.yaml` belongs to x.csv or x.yaml. It is worked out by the oracle and never from a run,
+says in comments what cannot be known and why, and may be edited. A key that does not fit its file
+or cluster is refused as a whole, before anything starts.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from textwrap import wrap
+
+from harness.errors import HarnessError, nearest
+from harness.files import text_file, yaml_reader
+from harness.files.cases import CaseFile, Expected
+from harness.files.config import ClusterConfig
+from harness.files.forecast.oracle import (
+    Forecast,
+    SetForecast,
+    StepForecast,
+    alternatives,
+    forecast,
+)
+from harness.files.steps import Names
+from harness.files.yaml_expect import labels, read_expect
+from harness.files.yaml_reader import Problems, Section, shown_value
+
+SUFFIX = ".expected.yaml"
+END = "end"  # stands beside the set numbers
+MOST_NAMED = 10  # set numbers in a message
+WIDTH = 100  # columns of a file that is written
+
+_KEYS = ("file", "nodes", "initial_balance", "expected")
+_HEAD = "# The answer key of {}, worked out from the file and not from a run.\n"
+_SEAL = "# --write-expected writes it anew unless somebody changed it: {}\n"
+_SEALED = re.compile(r"(?:#.*\n)?# --write-expected .*: ([0-9a-f]{16})\n")
+
+
+# ---- reading -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What a key says, checked against its file."""
+
+    path: str
+    sets: Mapping[int, tuple[Expected, ...]]  # by set number
+    at_end: tuple[Expected, ...]
+
+
+def beside(path: str | Path) -> Path:
+    """Where the key of a test set is looked for, whether there is one or not."""
+    return Path(path).with_suffix(SUFFIX)
+
+
+def checked(
+    file: CaseFile, config: ClusterConfig, given: Path | None = None, ignore: bool = False
+) -> CaseFile:
+    """The file with what its key expects, if it has one: the one that is given, or beside it.
+
+    HarnessError with every problem of the key.
+    """
+    path = given or beside(file.path)
+    if ignore or (given is None and not path.exists()):
+        return file
+    return with_key(file, read(path, file, config, is_given=given is not None))
+
+
+def with_key(file: CaseFile, key: Key) -> CaseFile:
+    """A run of this file is judged by the key as well."""
+    sets = [replace(c, expected=c.expected + key.sets.get(c.number, ())) for c in file.sets]
+    return replace(file, sets=tuple(sets), at_end=file.at_end + key.at_end, key=key.path)
+
+
+def read(path: str | Path, file: CaseFile, config: ClusterConfig, is_given: bool = True) -> Key:
+    """The key of this file for this cluster; HarnessError with every problem.
+
+    One that was not given by name has to say that it belongs to this file.
+    """
+    name = str(path)
+    section = yaml_reader.parse(text_file.read(path, "an answer key"), name, "expected:")
+    if not isinstance(section, Section) or "expected" not in section:
+        found = "a test set" if isinstance(section, Section) and "sets" in section else "no key"
+        raise HarnessError(f"{name}:1: this is {found}, expected an answer key with expected:")
+    problems = Problems(name)
+    known = {entry.key: entry for entry in section.entries(problems, _KEYS)}
+    fits: dict[str, object] = {"nodes": config.nodes, "initial_balance": config.initial_balance}
+    if not is_given:
+        fits["file"] = Path(file.path).name
+    for word, own in fits.items():
+        if word in known and known[word].value != own:
+            found = shown_value(known[word].value)
+            what = f"this key is for {found}, expected {own} (--no-key leaves it out)"
+            problems.add(known[word].line, word, what)
+    expected = known["expected"]
+    sets: dict[int, tuple[Expected, ...]] = {}
+    at_end: tuple[Expected, ...] = ()
+    names = Names(config.nodes, config.accounts)
+    if not isinstance(expected.value, Section):
+        what = f"found {shown_value(expected.value)}, expected set numbers, and end"
+        problems.add(expected.line, "expected", what)
+        expected = expected._replace(value=Section())
+    numbers = {str(case.number): index for index, case in enumerate(file.sets)}
+    for line, word, value in expected.value.entries(problems, place="expected: "):
+        if word == END:
+            at_end = read_expect(value, line, problems, names, labels(file.sets))
+        elif (index := numbers.get(word)) is not None:
+            case = file.sets[index]
+            known_steps = labels(file.sets[:index], case)
+            sets[case.number] = read_expect(value, line, problems, names, known_steps)
+        else:
+            problems.add(line, f"expected: {text_file.shown(word)}", _no_such_set(word, numbers))
+    problems.refuse()
+    return Key(name, sets, at_end)
+
+
+def _no_such_set(word: str, numbers: Mapping[str, int]) -> str:
+    known = list(numbers)
+    listed = ", ".join([*known[:MOST_NAMED], "…"] if len(known) > MOST_NAMED else known)
+    hint = nearest(text_file.shown(word), [*known[:1000], END])
+    return f"the file has no such set, expected {listed} or {END}{hint}"
+
+
+# ---- writing -----------------------------------------------------------------------------------
+
+
+def write(path: Path, file: CaseFile, config: ClusterConfig) -> int:
+    """Write the key of this file; how many places it leaves open.
+
+    HarnessError when what stands there was not written like this, or was changed since.
+    """
+    try:
+        if path.exists() and not _is_sealed(text_file.decode(path.read_bytes(), str(path))):
+            raise HarnessError(
+                f"{path}: was changed or written by hand and is not overwritten, expected no file "
+                "there, or one as --write-expected left it (--key FILE writes elsewhere)"
+            )
+        found = forecast(file, config)
+        path.write_text(text(file, config, found), "utf-8")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise HarnessError(f"{path}: cannot be written ({reason})") from None
+    return sum(_open_places(of_set) for of_set in found.sets)
+
+
+def text(file: CaseFile, config: ClusterConfig, found: Forecast) -> str:
+    """The whole key, the same for the same file."""
+    name = Path(file.path).name
+    parts = [f"file: {json.dumps(name, ensure_ascii=False)}\nnodes: {config.nodes}\n"]
+    parts.append(f"initial_balance: {config.initial_balance}\n\nexpected:\n")
+    if not found.exact:
+        parts += _remark("  ", "Too many orders to try them all: more is left open than need be.")
+    for of_set in found.sets:
+        parts += _entry(str(of_set.number), list(_of_set(of_set)))
+    parts += _entry(END, list(_at_end(found)))
+    body = "".join(parts)
+    return _HEAD.format(name) + _SEAL.format(_checksum(body)) + body
+
+
+def _is_sealed(found: str) -> bool:
+    """It is as it was written."""
+    match = _SEALED.match(found)
+    return match is not None and match[1] == _checksum(found[match.end() :])
+
+
+def _checksum(body: str) -> str:
+    return hashlib.sha256(body.encode()).hexdigest()[:16]
+
+
+def _entry(word: str, lines: Sequence[str]) -> Iterator[str]:
+    says_something = any(not line.lstrip().startswith("#") for line in lines)
+    yield f"  {word}:\n" if says_something else f"  {word}: {{}}\n"
+    yield from lines
+    yield "" if word == END else "\n"
+
+
+def _of_set(of_set: SetForecast) -> Iterator[str]:
+    yield from _balances(of_set)
+    yield from _outcomes(of_set.steps)
+    yield from _pending(of_set.pending, of_set.steps)
+    if not of_set.leaders:
+        yield "    leader: none\n"
+
+
+def _at_end(found: Forecast) -> Iterator[str]:
+    """What is pending, and what became of requests that no set tells for sure."""
+    told = {
+        step.label if "." in step.label else f"{of_set.number}.{step.label}"
+        for of_set in found.sets
+        for step in of_set.steps
+        if step.known not in (None, "pending") and step.listed
+    }
+    yield from _outcomes(
+        [
+            step
+            for label, step in found.at_end.items()
+            if label not in told and step.known not in (None, "pending")
+        ]
+    )
+    requests = list(found.at_end.values())
+    surely = sum(step.known == "pending" for step in requests)
+    yield from _pending((surely, sum("pending" in step.outcomes for step in requests)), requests)
+
+
+def _balances(of_set: SetForecast) -> Iterator[str]:
+    if of_set.silent:
+        yield from _remark("    ", "balances: perhaps no replica is live then, and not cut off")
+    known = [f"{a}: {b[0]}" for a, b in of_set.balances.items() if len(b) == 1]
+    if known:
+        line = "balances: {" + ", ".join(known) + "}"
+        yield from _wrapped(line, "    ", " " * 15)
+    for account, amounts in of_set.balances.items():
+        if len(amounts) > 1:
+            why = "; ".join(of_set.doubts[account])
+            yield from _remark("    ", f"{account}: {alternatives(amounts)}: {why}")
+
+
+def _outcomes(steps: Sequence[StepForecast]) -> Iterator[str]:
+    is_known = any(step.known is not None and step.listed for step in steps)
+    if is_known:
+        yield "    outcomes:\n"
+    for step in steps:
+        if step.known is not None and step.listed:
+            carried = "" if step.carried_from is None else f", from set {step.carried_from}"
+            yield f"{f'      {step.label}: {step.known}':<24}# {step.text}{carried}\n"
+            continue
+        why = "".join(f": {reason}" for reason in step.why[:1])
+        indent = "      " if is_known else "    "
+        yield from _remark(indent, f"{step.label} {step.text}: {step.words}{why}")
+
+
+def _pending(count: tuple[int, int], steps: Sequence[StepForecast]) -> Iterator[str]:
+    least, most = count
+    if least < most:
+        yield from _remark("    ", f"pending: {least} to {most}")
+    else:
+        waiting = [json.dumps(step.text) for step in steps if step.known == "pending"]
+        if waiting:
+            yield "    pending:\n"
+            yield from (f"      - {step}\n" for step in waiting)
+        else:
+            yield "    pending: 0\n"
+
+
+def _remark(indent: str, remark: str) -> Iterator[str]:
+    yield from _wrapped(remark, f"{indent}# ", f"{indent}#   ")
+
+
+def _wrapped(line: str, first: str, further: str) -> Iterator[str]:
+    yield "\n".join(wrap(line, WIDTH, initial_indent=first, subsequent_indent=further)) + "\n"
+
+
+def _open_places(of_set: SetForecast) -> int:
+    steps = sum(step.known is None or not step.listed for step in of_set.steps)
+    return steps + sum(len(amounts) > 1 for amounts in of_set.balances.values())

@@ -1,0 +1,313 @@
+"""cluster.yaml: every number of a cluster, checked, as one frozen value.
+
+`load` and `from_flags` check each value alone and keep where it stands; `layer` puts layers over
+the defaults and checks values against each other. No rule depends on where a value came from,
+and everything wrong with a file is reported at once. A key is added in three places: the
+dataclass, `_RULES` and testsets/cluster.yaml; a test compares them.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from string import ascii_lowercase, ascii_uppercase
+from typing import Any, NamedTuple, TypeAlias
+
+from bank.settings import MILLISECOND, Settings
+from harness.errors import HarnessError, nearest
+from harness.files import text_file, yaml_reader
+from harness.files.yaml_reader import shown_value
+
+FAILURES = ("disconnect", "crash", "pause")
+DURABILITIES = ("process", "power", "memory")
+NODES = (3, 5, 7, 9)
+MOST_ACCOUNTS = 1_000_000
+MOST_MONEY = 2**63 - 1  # all of it may end in one account, and SQLite stores 64 bits
+LONGEST_MS = 24 * 60 * 60 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterConfig:
+    """The field names are the keys of the file; units are in the names."""
+
+    nodes: int = 5
+    accounts: tuple[str, ...] = tuple("ABCDEFGHIJ")
+    initial_balance: int = 10
+    election_timeout_ms: tuple[int, int] = (150, 300)
+    prepare_quiet_ms: int = 75
+    prepare_pause_ms: int = 2000
+    heartbeat_ms: int = 40
+    stagger_ms: int = 5
+    spare_pause_ms: int = 2
+    spare_after_slots: int = 64
+    learn_slots: int = 64
+    client_timeout_ms: int = 300
+    patience_ms: int = 1000
+    progress_ms: int = 10_000
+    checkpoint_interval: int = 1000
+    checkpoint_pause_ms: int = 200
+    keep_slots: int = 1000
+    queue_buffer_kib: int = 2048
+    trace_messages: int = 10_000
+    failure: str = "disconnect"
+    durability: str = "process"
+    seed: int | None = None  # drawn and printed when absent
+
+    def settings(self) -> Settings:
+        """What a replica needs of it, in its units."""
+        low, high = self.election_timeout_ms
+        return Settings(
+            election_timeout=(low * MILLISECOND, high * MILLISECOND),
+            prepare_quiet=self.prepare_quiet_ms * MILLISECOND,
+            prepare_pause=self.prepare_pause_ms * MILLISECOND,
+            heartbeat=self.heartbeat_ms * MILLISECOND,
+            stagger=self.stagger_ms * MILLISECOND,
+            spare_pause=self.spare_pause_ms * MILLISECOND,
+            spare_after=self.spare_after_slots,
+            learn_slots=self.learn_slots,
+            checkpoint_interval=self.checkpoint_interval,
+            checkpoint_pause=self.checkpoint_pause_ms * MILLISECOND,
+            keep_slots=self.keep_slots,
+        )
+
+    def balances(self) -> dict[str, int]:
+        """The state before slot 1."""
+        return dict.fromkeys(self.accounts, self.initial_balance)
+
+
+class Override(NamedTuple):
+    """A checked value and where it was given."""
+
+    where: str  # "cluster.yaml:3: heartbeat_ms" or "--heartbeat-ms"
+    value: Any  # of the type of the ClusterConfig field
+
+
+Overrides: TypeAlias = Mapping[str, Override]  # by key
+
+
+def load(path: str | Path) -> Overrides:
+    """What a configuration file says. HarnessError with all its problems."""
+    return parse(text_file.read(path, "a YAML configuration"), str(path))
+
+
+def parse(data: bytes, name: str) -> Overrides:
+    """What the bytes of a configuration file say; `name` is for the messages."""
+    section = yaml_reader.parse(data, name)
+    if section is None:
+        return {}
+    if not isinstance(section, yaml_reader.Section):
+        raise HarnessError(f"{name}:1: not a configuration, expected lines such as nodes: 5")
+    if "sets" in section:
+        where = f"{name}:{section.lines['sets']}: sets"
+        raise HarnessError(f"{where}: this is a test set, expected a configuration")
+    problems = yaml_reader.Problems(name)
+    overrides = read_section(section, problems)
+    problems.refuse()
+    return overrides
+
+
+def read_section(section: yaml_reader.Section, problems: yaml_reader.Problems) -> Overrides:
+    """The keys of a mapping that are right; what is wrong with the others is added."""
+    overrides: dict[str, Override] = {}
+    for line, key, value in section.entries(problems, _RULES):
+        try:
+            overrides[key] = Override(f"{problems.name}:{line}: {key}", _RULES[key](value))
+        except ValueError as error:
+            problems.add(line, key, error)
+    return overrides
+
+
+def from_flags(flags: Mapping[str, object]) -> Overrides:
+    """What the command line says, by key: --heartbeat-ms is `heartbeat_ms`. None: not given.
+
+    Values may be text as it was typed: `150,300` and `A..J` stand for lists.
+    """
+    overrides: dict[str, Override] = {}
+    problems: list[str] = []
+    for key, value in flags.items():
+        if value is None:
+            continue
+        if isinstance(value, str) and re.fullmatch("[-+]?[0-9]{1,30}", value):
+            value = int(value)
+        flag = "--" + key.replace("_", "-")
+        try:
+            overrides[key] = Override(flag, _RULES[key](value))
+        except ValueError as error:
+            problems.append(f"{flag}: {error}")
+    if problems:
+        raise HarnessError(*problems)
+    return overrides
+
+
+def layer(*layers: Overrides) -> ClusterConfig:
+    """The layers over the defaults, strongest first: flags, a test set's own, the file.
+
+    HarnessError when values do not fit each other; it names the strongest that takes part.
+    """
+    given: dict[str, Override] = {}
+    for overrides in layers:
+        for key, override in overrides.items():
+            given.setdefault(key, override)
+    config = replace(ClusterConfig(), **{key: value for key, (_, value) in given.items()})
+    problems = []
+    for keys, what in _conflicts(config):
+        culprit = next(key for key in given if key in keys)
+        others = "".join(
+            f" ({given[key].where})" for key in keys if key in given and key != culprit
+        )
+        problems.append(f"{given[culprit].where}: {what}{others}")
+    if problems:
+        raise HarnessError(*problems)
+    return config
+
+
+def names_listed(names: Sequence[str]) -> str:
+    """Names in a message: "A..J" when they are consecutive letters, else up to ten of them."""
+    letters = "".join(names)
+    if len(names) > 2 and all(len(name) == 1 for name in names) and letters in ascii_uppercase:
+        return f"{names[0]}..{names[-1]}"
+    return ", ".join([*names[:10], "…"] if len(names) > 10 else names)
+
+
+def _conflicts(config: ClusterConfig) -> list[tuple[tuple[str, ...], str]]:
+    """Values that do not fit each other: the keys, and what is wrong and expected."""
+    found: list[tuple[tuple[str, ...], str]] = []
+    low, _ = config.election_timeout_ms
+    if low <= config.heartbeat_ms:
+        what = f"a replica must hear a heartbeat ({config.heartbeat_ms} ms) within its shortest "
+        what += f"election time-out ({low} ms), expected heartbeat_ms below election_timeout_ms"
+        found.append((("election_timeout_ms", "heartbeat_ms"), what))
+    if config.failure == "crash" and config.durability == "memory":
+        what = "a crashed replica returns from its disk and durability memory keeps nothing, "
+        what += "expected durability process or power, or failure disconnect or pause"
+        found.append((("failure", "durability"), what))
+    if len(config.accounts) * config.initial_balance > MOST_MONEY:
+        what = f"{len(config.accounts)} accounts of {config.initial_balance} are more money than "
+        what += f"is counted, expected at most {MOST_MONEY} in all"
+        found.append((("initial_balance", "accounts"), what))
+    return found
+
+
+_RANGE = re.compile(
+    r"\s*([a-z_]*)([a-z]|[0-9]{1,7})\s*\.\.\s*\1([a-z]|[0-9]{1,7})\s*", re.IGNORECASE
+)
+_PAIR = re.compile(r"\[?\s*([0-9]{1,9})\s*,\s*([0-9]{1,9})\s*\]?")
+
+_Rule: TypeAlias = Callable[[object], Any]  # the checked value; ValueError: what was expected
+
+
+def is_integer(value: object, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def integer(low: int, high: int) -> _Rule:
+    """The rule of a whole number from `low` to `high`."""
+
+    def rule(value: object) -> object:
+        if not is_integer(value, low, high):
+            found = shown_value(value)
+            raise ValueError(f"found {found}, expected a whole number from {low} to {high}")
+        return value
+
+    return rule
+
+
+def _choice(*known: str | int) -> _Rule:
+    def rule(value: object) -> object:
+        if type(value) in (str, int) and value in known:  # True == 1, hence the types
+            return value
+        words = [str(word) for word in known]
+        hint = nearest(value, words) if isinstance(value, str) else ""
+        raise ValueError(
+            f"found {shown_value(value)}, expected {', '.join(words[:-1])} or {words[-1]}{hint}"
+        )
+
+    return rule
+
+
+def _seed(value: object) -> object:
+    if value is not None and not is_integer(value, 0, MOST_MONEY):
+        raise ValueError(f"found {shown_value(value)}, expected null or a whole number from 0")
+    return value
+
+
+def _election_timeout(value: object) -> tuple[int, int]:
+    expected = f"expected [low, high] from 1 to {LONGEST_MS}, low not above high"
+    if isinstance(value, str) and (pair := _PAIR.fullmatch(value)):
+        value = [int(word) for word in pair.groups()]
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        raise ValueError(f"found {shown_value(value)}, {expected}")
+    low, high = value
+    for bound in value:
+        if not is_integer(bound, 1, LONGEST_MS):
+            raise ValueError(f"found {shown_value(bound)}, {expected}")
+    if low > high:
+        raise ValueError(f"found {low} above {high}, {expected}")
+    return low, high
+
+
+def _accounts(value: object) -> tuple[str, ...]:
+    """A list of names, or as text: `A..J`, `c1..c100`, `alice, bob`."""
+    if isinstance(value, str):
+        value = _range(value) if ".." in value else [word.strip() for word in value.split(",")]
+    expected = "expected names such as A..J, c1..c100 or [alice, bob]"
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"found {shown_value(value)}, {expected}")
+    if not 1 <= len(value) <= MOST_ACCOUNTS:
+        raise ValueError(f"found {len(value)} accounts, expected 1 to {MOST_ACCOUNTS}")
+    seen: set[str] = set()
+    for name in value:
+        if not isinstance(name, str) or not re.fullmatch("[A-Za-z0-9_]{1,32}", name):
+            raise ValueError(
+                f"found {shown_value(name)}, expected 1 to 32 letters, digits or _ in a name"
+            )
+        if re.fullmatch("[nN][0-9]+", name):
+            raise ValueError(f"{name} is a replica's name, {expected}")
+        if name.lower() in seen:
+            raise ValueError(f"{name} twice (letter case does not count), expected each name once")
+        seen.add(name.lower())
+    return tuple(value)
+
+
+def _range(text: str) -> list[str]:
+    """The names of `A..J` or `c1..c100`."""
+    match = _RANGE.fullmatch(text)
+    if match:
+        prefix, first, last = match.groups()
+        if first.isdigit() and last.isdigit() and int(first) <= int(last):
+            return [f"{prefix}{number}" for number in range(int(first), int(last) + 1)]
+        for letters in (ascii_uppercase, ascii_lowercase):
+            if first in letters and last in letters and first <= last:
+                names = letters[letters.index(first) : letters.index(last) + 1]
+                return [prefix + name for name in names]
+    raise ValueError(f"found {shown_value(text)}, expected a range such as A..J or c1..c100")
+
+
+_some_ms = integer(1, LONGEST_MS)
+_any_ms = integer(0, LONGEST_MS)
+
+_RULES: dict[str, _Rule] = {
+    "nodes": _choice(*NODES),
+    "accounts": _accounts,
+    "initial_balance": integer(0, MOST_MONEY),
+    "election_timeout_ms": _election_timeout,
+    "prepare_quiet_ms": _any_ms,
+    "prepare_pause_ms": _some_ms,
+    "heartbeat_ms": _some_ms,
+    "stagger_ms": _any_ms,
+    "spare_pause_ms": _any_ms,
+    "spare_after_slots": integer(0, 1_000_000),
+    "learn_slots": integer(1, 1_000_000),
+    "client_timeout_ms": _some_ms,
+    "patience_ms": _some_ms,
+    "progress_ms": _some_ms,
+    "checkpoint_interval": integer(1, 1_000_000),
+    "checkpoint_pause_ms": _any_ms,
+    "keep_slots": integer(0, 1_000_000),
+    "queue_buffer_kib": integer(512, 1_048_576),  # a piece of a checkpoint must fit
+    "trace_messages": integer(0, 10_000_000),
+    "failure": _choice(*FAILURES),
+    "durability": _choice(*DURABILITIES),
+    "seed": _seed,
+}
+KEYS = tuple(_RULES)

@@ -1,0 +1,1 @@
+"""What a test set must come to, from the file alone."""

@@ -1,0 +1,457 @@
+"""What a file must come to, from the file alone: no cluster is started or simulated. Pure.
+
+A sequential model of its sets, barrier by barrier as the runner has them: which requests must be
+executed, which cannot, and what the accounts hold then. Where the outcome depends on what no file
+says (which of two racing requests comes first, who leads when LF hits) the answer is every outcome
+that is possible, with the reason: wider than the truth at times, never beside it. How replicas
+fail makes no difference. Slots, ballots and times are not foretold.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
+
+from bank.ballot import ReplicaId, replica_name
+from bank.ledger import FAILED, READ, SUCCESS
+from harness.cluster.nemesis import Fail, FailLeader, Fault, Heal, KillAt, LinkFault, Recover
+from harness.files.cases import CaseFile, CaseSet, Command, Step, Wait
+from harness.files.config import ClusterConfig
+from harness.files.forecast.interleavings import EITHER, Box, Budget, Chance, Served, join, serve
+from harness.files.forecast.situations import Situations
+
+PENDING, DONE, NO_LEADER, NOT_REACHED = "pending", "done", "no-leader", "not-reached"
+NO_CHANCE = Chance(frozenset(), (0, 0))
+MOST_NAMED = 3  # requests in a reason; more are counted
+
+Amounts: TypeAlias = Sequence[int]  # what a balance may be, in order; one: it is known
+
+
+# ---- the answer --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StepForecast:
+    """What may become of one step by the end of a set."""
+
+    label: str  # "3", or "5.1" when carried over from set 5
+    text: str
+    line: int
+    outcomes: frozenset[str]  # success, failed, pending; done, no-leader, not-reached for faults
+    values: Amounts = ()  # what a read may return
+    carried_from: int | None = None
+    listed: bool = True  # False: it may have been answered before the set began
+    why: tuple[str, ...] = ()  # of more than one outcome or value
+
+    @property
+    def known(self) -> str | int | None:
+        """The one outcome, as a file expects it; None when there are several."""
+        if len(self.outcomes) != 1 or len(self.values) > 1:
+            return None
+        (outcome,) = self.outcomes
+        return self.values[0] if self.values and outcome == SUCCESS else outcome
+
+    @property
+    def commits(self) -> str | None:
+        """must, cannot or either; None for a step that is no request."""
+        if not self.outcomes & {SUCCESS, FAILED, PENDING}:
+            return None
+        if PENDING not in self.outcomes:
+            return "must"
+        return "cannot" if self.outcomes == {PENDING} else "either"
+
+    @property
+    def words(self) -> str:
+        """All of it: "success", "success or failed", "balance 4 to 9 or pending"."""
+        words = sorted(self.outcomes, reverse=True)
+        if self.values:
+            read = f"balance {alternatives(self.values)}"
+            words = [read if word == SUCCESS else word for word in words]
+        return " or ".join(words + ([] if self.listed else ["answered before"]))
+
+
+class Remark(NamedTuple):
+    """Something odd about a file that is no mistake."""
+
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetForecast:
+    """One set at its end."""
+
+    number: int
+    steps: tuple[StepForecast, ...]  # as the runner lists them
+    balances: Mapping[str, Amounts]  # of accounts in the file, at those who are asked
+    doubts: Mapping[str, tuple[str, ...]]  # by account that is not known: why
+    asked: frozenset[ReplicaId]  # who may be live and not cut off at the end
+    silent: bool  # perhaps nobody is: then no balance can be told
+    leaders: frozenset[ReplicaId]  # who may lead; nobody when empty
+    least_slots: int  # that those who are live and not cut off have surely executed
+    waits: int  # barriers that surely wait out their patience
+    remarks: tuple[Remark, ...]
+
+    @property
+    def pending(self) -> tuple[int, int]:
+        """How many requests are pending, at least and at most."""
+        surely = sum(step.outcomes == {PENDING} and step.listed for step in self.steps)
+        return surely, sum(PENDING in step.outcomes for step in self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """A whole file."""
+
+    sets: tuple[SetForecast, ...]
+    at_end: Mapping[str, StepForecast]  # every request, by label ("5.1")
+    exact: bool  # False: too many orders to walk, some answers are wider than need be
+
+
+def forecast(file: CaseFile, config: ClusterConfig) -> Forecast:
+    """What this file must come to on a fresh cluster."""
+    model = _Model(file, config)
+    sets = tuple([model.take(case) for case in file.sets])
+    at_end = {r.label: r.forecast(r.label, True) for r in model.requests}
+    return Forecast(sets, at_end, model.budget.left >= 0)
+
+
+def alternatives(amounts: Amounts) -> str:
+    """ "5", "5 or 8", "5 to 9"."""
+    if len(amounts) > 2:
+        return f"{amounts[0]} to {amounts[-1]}"
+    return " or ".join(map(str, amounts))
+
+
+# ---- requests ----------------------------------------------------------------------------------
+
+
+@dataclass(eq=False, slots=True)
+class _Request:
+    """One request of the file."""
+
+    label: str  # "5.1"
+    step: Step
+    command: Command
+    set_number: int
+    epoch: int  # as Situations has them
+    executed: bool = False  # for sure
+    maybe: str = ""  # why it may have been executed while that is not sure
+    chance: Chance | None = None  # what became of it if it was
+    why: tuple[str, ...] = ()  # of more than one result
+    listed: bool = True  # surely, by the set that is being taken
+
+    def forecast(self, label: str, carried_from: int | None = None) -> StepForecast:
+        """As it stands now."""
+        chance = self.chance
+        outcomes = frozenset() if chance is None else chance.fate
+        values: Amounts = ()
+        if chance is not None and self.command.kind == READ:
+            values = range(chance.before[0], chance.before[1] + 1)
+        if not self.executed:
+            outcomes |= {PENDING}
+        why = ((self.maybe,) if self.maybe else ()) + self.why
+        listed = self.listed or carried_from is None
+        step = self.step
+        return StepForecast(
+            label, step.text, step.line, outcomes, values, carried_from, listed, why
+        )
+
+    def is_decided(self) -> bool:
+        """It has one result once it is executed."""
+        _, (least, most) = self.chance or NO_CHANCE
+        return least == most if self.command.kind == READ else not self.may_or_may_not_move()
+
+    def may_or_may_not_move(self) -> bool:
+        """A transfer whose result is open."""
+        return self.chance is not None and self.chance.fate == EITHER
+
+    def may_credit(self, account: str) -> bool:
+        """Somebody else's transfer to this account that need not fail."""
+        _, sender, receiver, _ = self.command
+        fate, _ = self.chance or NO_CHANCE
+        return receiver == account != sender and SUCCESS in fate
+
+
+@dataclass(slots=True)
+class _Taken:
+    """The set that is being taken."""
+
+    case: CaseSet
+    listed: list[tuple[str, Step, _Request | frozenset[str]]] = field(default_factory=list)
+    armed: dict[ReplicaId, Step] = field(default_factory=dict)
+    waits: int = 0
+    remarks: list[Remark] = field(default_factory=list)
+
+
+# ---- the model ---------------------------------------------------------------------------------
+
+
+class _Model:
+    """The file as far as it was taken."""
+
+    def __init__(self, file: CaseFile, config: ClusterConfig) -> None:
+        self.requests: list[_Request] = []  # of the whole file so far, in order
+        self.budget = Budget()
+        self._is_patient = config.patience_ms > 2 * config.election_timeout_ms[1]
+        named = {name for c in _commands(file) for name in (c.sender, c.receiver)}
+        start: Box = {a: (b, b) for a, b in config.balances().items() if a in named}
+        self._worlds: tuple[Box, ...] = (start,)  # what the accounts may hold once all is executed
+        # What who is not current may hold.
+        self._held: dict[ReplicaId, Box] = dict.fromkeys(range(1, config.nodes + 1), start)
+        self._doubts: dict[str, tuple[str, ...]] = {}  # why an account is not known
+        self._queues: dict[str, list[_Request]] = {}  # under way, by client
+        self._stand = Situations(config.nodes)
+        self._set = _Taken(file.sets[0])
+
+    # ---- a set ---------------------------------------------------------------------------------
+
+    def take(self, case: CaseSet) -> SetForecast:
+        """The next set, to its end."""
+        self._set = taken = _Taken(case)
+        for request in self._under_way():
+            taken.listed.append((request.label, request.step, request))
+        self._stand.set_live(case.live)
+        for index, step in enumerate(case.steps, 1):
+            taken.listed.append((str(index), step, self._take(step, index)))
+        through = self._barrier()
+        found = self._report(through)
+        self._end_set()
+        return found
+
+    def _take(self, step: Step, index: int) -> _Request | frozenset[str]:
+        """One step: the request, or the possible outcomes of what is none."""
+        action = step.action
+        if isinstance(action, Wait):
+            return frozenset([DONE])
+        if isinstance(action, Command):
+            number = self._set.case.number
+            request = _Request(f"{number}.{index}", step, action, number, self._stand.epoch)
+            self.requests.append(request)
+            self._queues.setdefault(action.sender, []).append(request)
+            return request
+        if not step.together:
+            self._barrier(for_leader=isinstance(action, FailLeader))
+        elif self._queues:
+            self._may_execute(f"{step.text} comes while it is under way")
+            self._stand.rush()
+        return self._apply(step, action)
+
+    def _apply(self, step: Step, fault: Fault) -> frozenset[str]:
+        """What a fault does; its possible outcomes."""
+        stand, done = self._stand, frozenset([DONE])
+        match fault:
+            case FailLeader(point):
+                found, missed = stand.fail_leader(not step.together, point is not None)
+                if not found:
+                    self._remark(step, f"{step.text} finds no leader: there is no quorum")
+                outcomes = {DONE} if found else set()
+                outcomes |= {NO_LEADER} if missed else set()
+                outcomes |= {NOT_REACHED} if found and point is not None else set()
+                return frozenset(outcomes)
+            case KillAt(replica, _):
+                self._set.armed[replica] = step
+                stand.arm(replica)
+                return done | {NOT_REACHED}
+            case Fail(replica, _):
+                if not any(replica in s.live for s in stand.all):
+                    self._remark(step, f"{step.text} has no effect: it is not live")
+                stand.fail(replica)
+            case Recover(replica):
+                if all(replica in s.live for s in stand.all):
+                    self._remark(step, f"{step.text} has no effect: it is live")
+                stand.recover(replica)
+            case LinkFault() | Heal():
+                stand.change_links(fault)
+            case _:
+                raise AssertionError(f"{fault} is no step")
+        return done
+
+    # ---- barriers ------------------------------------------------------------------------------
+
+    def _barrier(self, for_leader: bool = False) -> bool:
+        """Everything before it is executed where a quorum can talk; whether it surely can."""
+        stand = self._stand
+        stand.kill_armed()
+        quorate = stand.are_quorate()
+        if all(quorate):
+            self._execute()
+            return True
+        if any(quorate):
+            why = "it depends on who led whether a quorum is live"
+        elif stand.reach_a_quorum():
+            why = "one replica may reach a quorum whose members cannot all talk"
+        else:
+            why = "votes of several minorities may add up"
+        possible = self._may_execute(why)
+        if (self._queues and not possible) or (for_leader and not stand.leaders()):
+            self._set.waits += 1
+        if self._queues and (possible or stand.is_rushed or not self._is_patient):
+            stand.rush()
+        elif self._queues:
+            stand.settled()
+            for request in self._under_way():
+                request.epoch = 0
+        return False
+
+    def _execute(self) -> None:
+        """Everything asked is executed."""
+        served = self._serve(self._queues, self.budget)
+        doubted = {a for a, (least, most) in join(self._worlds).items() if least < most}
+        self._worlds = served.worlds
+        asked = self._under_way()
+        for client, queue in self._queues.items():
+            for request, chance in zip(queue, served.chances[client], strict=True):
+                request.executed, request.chance, request.maybe = True, chance, ""
+        for request in asked:
+            request.why = self._reasons(request, asked, doubted)
+        self._doubt(asked, doubted)
+        self._stand.executed(bool(asked))
+        self._queues = {}
+
+    def _may_execute(self, why: str) -> bool:
+        """What is under way may be executed by now, if a quorum may have voted; whether it may."""
+        stand = self._stand
+        stand.kill_armed()
+        possible = {
+            client: [request for request in queue if stand.may_commit(request.epoch)]
+            for client, queue in self._queues.items()
+        }
+        if not any(possible.values()):
+            return False
+        served = self._serve(possible, Budget(0))
+        for client, queue in possible.items():
+            for request, chance in zip(queue, served.chances[client], strict=True):
+                request.maybe = request.maybe or why
+                request.chance = chance if request.chance is None else request.chance | chance
+        stand.doubt()
+        return True
+
+    def _serve(self, queues: Mapping[str, Sequence[_Request]], budget: Budget) -> Served:
+        commands = {client: [r.command for r in queue] for client, queue in queues.items()}
+        served = serve(commands, self._worlds, budget)
+        for replica, box in self._held.items():
+            self._held[replica] = join([box, served.between])
+        return served
+
+    def _under_way(self) -> list[_Request]:
+        """In the order of the file."""
+        asked = {id(request) for queue in self._queues.values() for request in queue}
+        return [request for request in self.requests if id(request) in asked]
+
+    # ---- reasons -------------------------------------------------------------------------------
+
+    def _reasons(
+        self, request: _Request, asked: Sequence[_Request], doubted: set[str]
+    ) -> tuple[str, ...]:
+        """Why a request that is executed may have more than one result."""
+        if request.is_decided():
+            return ()
+        account = request.command.sender
+        rivals = [other for other in asked if other.may_credit(account)]
+        reasons = [f"races with {_named(rivals)}"] if rivals else []
+        if account in doubted:
+            reasons += [f"{account} is not known before: {why}" for why in self._doubts[account]]
+        return tuple(reasons)
+
+    def _doubt(self, asked: Sequence[_Request], doubted: set[str]) -> None:
+        """Note, for each account that is not known now, what that depends on."""
+        for account, (least, most) in join(self._worlds).items():
+            blamed = [
+                r
+                for r in asked
+                if account in (r.command.sender, r.command.receiver) and r.may_or_may_not_move()
+            ]
+            new = (f"depends on {_named(blamed)}",) if blamed else ()
+            old = self._doubts.pop(account, ()) if account in doubted else ()
+            if least < most:
+                self._doubts[account] = tuple(dict.fromkeys(old + new))
+
+    def _remark(self, step: Step, text: str) -> None:
+        self._set.remarks.append(Remark(step.line, text))
+
+    # ---- the end of a set ----------------------------------------------------------------------
+
+    def _report(self, through: bool) -> SetForecast:
+        taken, stand = self._set, self._stand
+        steps = []
+        for label, step, what in taken.listed:
+            if isinstance(what, _Request):
+                carried = what.set_number if what.set_number != taken.case.number else None
+                steps.append(what.forecast(label, carried))
+            else:
+                steps.append(StepForecast(label, step.text, step.line, what))
+        for replica, step in taken.armed.items():
+            if not all(replica in s.live for s in stand.all):
+                text = f"{replica_name(replica)} may be dead from here on: {step.text}"
+                self._remark(step, text)
+        balances, doubts = self._balances(through)
+        return SetForecast(
+            taken.case.number,
+            tuple(steps),
+            balances,
+            doubts,
+            frozenset().union(*map(stand.connected, stand.all)),
+            not all(map(stand.connected, stand.all)),
+            stand.leaders(),
+            sum(request.executed for request in self.requests) if through else 0,
+            taken.waits,
+            tuple(taken.remarks),
+        )
+
+    def _balances(self, through: bool) -> tuple[dict[str, Amounts], dict[str, tuple[str, ...]]]:
+        """What those show who are asked, and of what is not known, why."""
+        behind = set[ReplicaId]()
+        for situation in self._stand.all:
+            connected = self._stand.connected(situation)
+            if not connected:
+                return {}, {}
+            behind |= set() if through else connected - situation.current
+        balances: dict[str, Amounts] = {}
+        doubts = {}
+        shown = join([*self._worlds, *(self._held[replica] for replica in behind)])
+        for account, (least, most) in shown.items():
+            spans = {world[account] for world in self._worlds}
+            if not behind and all(low == high for low, high in spans):
+                balances[account] = sorted(low for low, _ in spans)
+            else:
+                balances[account] = range(least, most + 1)
+            if least < most:
+                doubts[account] = self._doubts.get(account) or self._lags(behind, account)
+        return balances, doubts
+
+    def _lags(self, behind: Iterable[ReplicaId], account: str) -> tuple[str, ...]:
+        """Why an account is not known although there is no race."""
+        maybe = [request for request in self._under_way() if request.maybe]
+        maybe = [r for r in maybe if account in (r.command.sender, r.command.receiver)]
+        if maybe:
+            return (f"depends on {_named(maybe)}",)
+        names = ", ".join(map(replica_name, sorted(behind)))
+        return (f"{names} may have missed something, and no quorum is there to help",)
+
+    def _end_set(self) -> None:
+        """Kill points are taken back, links are whole again.
+
+        What is answered only then was told as pending, so the next set lists it.
+        """
+        stand = self._stand
+        for request in self._under_way():
+            request.listed = not request.maybe
+        stand.disarm()
+        if stand.links.states:
+            stand.change_links(Heal())
+            if self._may_execute("links heal after the set"):
+                stand.rush()
+
+
+def _commands(file: CaseFile) -> Iterator[Command]:
+    for case in file.sets:
+        for step in case.steps:
+            if isinstance(step.action, Command):
+                yield step.action
+
+
+def _named(requests: Sequence[_Request]) -> str:
+    """ "1.2 (A, J, 3), 1.4 (B, J, 1) and 2 more"."""
+    names = [f"{request.label} {request.step.text}" for request in requests[:MOST_NAMED]]
+    more = len(requests) - MOST_NAMED
+    return ", ".join(names) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,327 @@
+"""Histories in files: what clients saw, and the committed log when it is known.
+
+A saved history is a file of JSON lines. The first says what follows: version, initial balances, how
+many operations, how many slots of the committed log (null: the log is not in the file), and where
+that log begins. Then come the operations, the slots, and the contradictions between replicas, one
+a line. What was saved loads as it was; anything else is refused with the line where it is damaged,
+a file that ends early included.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
+
+from bank import checkpoint as checkpoints
+from bank.ballot import Ballot, Slot
+from bank.checkpoint import Checkpoint
+from bank.ledger import FAILED, NOOP, READ, SKIPPED, SUCCESS, TRANSFER, Result
+from bank.sessions import Request
+from harness.cluster.history import Operation
+from harness.errors import EXIT_MACHINE, HarnessError, nearest
+from harness.files.text_file import shown
+
+VERSION = 1
+
+
+class CommittedLog(Protocol):
+    """What is saved of `driver.CommitLog`, and what comes back."""
+
+    slots: dict[Slot, tuple[Request, Result]]
+    base: Checkpoint | None
+    known_before: Slot
+    contradictions: list[str]
+
+
+@dataclass(slots=True)
+class SavedLog:
+    """A committed log from a file; the fields are those of `driver.CommitLog`."""
+
+    slots: dict[Slot, tuple[Request, Result]] = field(default_factory=dict)
+    base: Checkpoint | None = None
+    known_before: Slot = 0
+    contradictions: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class SavedHistory:
+    """A whole file."""
+
+    balances: dict[str, int]  # before the first slot
+    operations: list[Operation]
+    log: SavedLog | None  # None when the file has none
+
+
+# ---- saving ------------------------------------------------------------------------------------
+
+
+def save(
+    path: str | Path,
+    history: Sequence[Operation],
+    log: CommittedLog | None,
+    balances: Mapping[str, int],
+) -> None:
+    """Write a history, and the committed log when it is known. `balances` are the initial ones.
+
+    Raises HarnessError when the file cannot be written.
+    """
+    try:
+        with open(path, "w", encoding="utf-8") as stream:
+            for line in _lines(history, log, balances):
+                stream.write(json.dumps(line, separators=(",", ":")) + "\n")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise HarnessError(
+            f"{path}: cannot be written ({reason})", exit_code=EXIT_MACHINE
+        ) from None
+
+
+def _lines(
+    history: Sequence[Operation], log: CommittedLog | None, balances: Mapping[str, int]
+) -> Iterator[dict[str, Any]]:
+    base = None if log is None or log.base is None else log.base
+    yield {
+        "history": VERSION,
+        "balances": dict(balances),
+        "operations": len(history),
+        "slots": None if log is None else len(log.slots),
+        "contradictions": 0 if log is None else len(log.contradictions),
+        "known_before": 0 if log is None else log.known_before,
+        "base": None if base is None else checkpoints.encode(base).decode(),
+    }
+    for operation in history:
+        client, timestamp, kind, sender, receiver, amount = operation.request
+        yield {
+            "client": client,
+            "timestamp": timestamp,
+            "kind": kind,
+            "sender": sender,
+            "receiver": receiver,
+            "amount": amount,
+            "invoked_at": operation.invoked_at,
+            "answered_at": operation.answered_at,
+            "result": operation.result,
+            "slot": operation.slot,
+            "ballot": operation.ballot,
+            "set_number": operation.set_number,
+            "order": operation.order,
+        }
+    if log is not None:
+        for slot, (request, result) in log.slots.items():
+            yield {"slot": slot, "request": request, "result": result}
+        for text in log.contradictions:
+            yield {"contradiction": text}
+
+
+# ---- loading -----------------------------------------------------------------------------------
+
+
+def load(path: str | Path) -> SavedHistory:
+    """Read a file that `save` wrote; raises HarnessError `file:line: …` at the first damage."""
+    try:
+        with open(path, "rb") as stream:
+            return _Reader(str(path), stream).read()
+    except OSError as error:
+        expected = "expected a saved history"
+        if not isinstance(error, FileNotFoundError):
+            reason = error.strerror or str(error)
+            raise HarnessError(f"{path}: cannot be read ({reason}), {expected}") from None
+        folder = Path(path).parent
+        names = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else []
+        hint = nearest(Path(path).name, names)
+        raise HarnessError(f"{path}: no such file, {expected}{hint}") from None
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_number_or_null(value: object) -> bool:
+    return value is None or _is_number(value)
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable()
+
+
+def _is_balances(value: object) -> bool:
+    if not isinstance(value, dict):
+        return False
+    return all(name and name.isprintable() and _is_number(value[name]) for name in value)
+
+
+def _is_ballot(value: object) -> bool:
+    return value is None or (isinstance(value, list) and len(value) == 2 and _are_numbers(value))
+
+
+def _are_numbers(values: list[object]) -> bool:
+    return all(map(_is_number, values))
+
+
+def _is_result(value: object) -> bool:
+    return type(value) is int or value in (None, SUCCESS, FAILED, SKIPPED)
+
+
+def _is_request(value: object) -> bool:
+    if not isinstance(value, list) or len(value) != 6:
+        return False
+    client, timestamp, kind, sender, receiver, amount = value
+    names = all(map(_is_name, (client, sender, receiver)))
+    return (
+        names and kind in (TRANSFER, READ, NOOP) and _is_number(timestamp) and type(amount) is int
+    )
+
+
+Field = tuple[Callable[[Any], bool], str]  # what holds for a value, and how people call that
+
+_NUMBER: Field = (_is_number, "a number from 0 on")
+_MAYBE: Field = (_is_number_or_null, "a number from 0 on, or null")
+_NAME: Field = (_is_name, "a name")
+_RESULT: Field = (_is_result, f'"{SUCCESS}", "{FAILED}", a balance or null')
+_HEAD: dict[str, Field] = {
+    "history": (lambda value: value == VERSION and type(value) is int, f"version {VERSION}"),
+    "balances": (_is_balances, "a balance from 0 on for every account"),
+    "operations": _NUMBER,
+    "slots": _MAYBE,
+    "contradictions": _NUMBER,
+    "known_before": _NUMBER,
+    "base": (lambda value: value is None or isinstance(value, str), "a checkpoint or null"),
+}
+_OPERATION: dict[str, Field] = {
+    "client": _NAME,
+    "timestamp": _NUMBER,
+    "kind": (lambda value: value in (TRANSFER, READ), f'"{TRANSFER}" or "{READ}"'),
+    "sender": _NAME,
+    "receiver": _NAME,
+    "amount": (lambda value: type(value) is int, "a number"),
+    "invoked_at": _MAYBE,
+    "answered_at": _MAYBE,
+    "result": _RESULT,
+    "slot": _MAYBE,
+    "ballot": (_is_ballot, "[number, replica] or null"),
+    "set_number": _NUMBER,
+    "order": _NUMBER,
+}
+_SLOT: dict[str, Field] = {
+    "slot": _NUMBER,
+    "request": (_is_request, "[client, timestamp, kind, sender, receiver, amount]"),
+    "result": _RESULT,
+}
+_CONTRADICTION: dict[str, Field] = {"contradiction": (_is_name, "a line of text")}
+
+
+class _Reader:
+    """One file, line by line."""
+
+    def __init__(self, path: str, lines: Iterator[bytes]) -> None:
+        self._path = path
+        self._lines = lines
+        self._line = 0
+
+    def read(self) -> SavedHistory:
+        head = self._next(_HEAD, "the first line of a saved history")
+        base = None
+        if head["base"] is not None:
+            base = checkpoints.decode(head["base"].encode("utf-8", "replace"))
+            if base is None:
+                self._refuse("base", "a whole checkpoint", "a damaged one")
+        if head["slots"] is None and (base or head["known_before"] or head["contradictions"]):
+            self._refuse("slots", "a number, for the file speaks of a log", "null")
+        operations = self._operations(head["operations"])
+        log = None if head["slots"] is None else SavedLog({}, base, head["known_before"], [])
+        if log is not None:
+            self._slots(log, head["slots"])
+            for number in range(head["contradictions"]):
+                expected = f"contradiction {number + 1} of {head['contradictions']}"
+                log.contradictions.append(self._next(_CONTRADICTION, expected)["contradiction"])
+        if next(self._lines, None) is not None:
+            self._line += 1
+            self._refuse("", "the end of the file, all that was announced is there", "a line")
+        return SavedHistory(head["balances"], operations, log)
+
+    def _operations(self, count: int) -> list[Operation]:
+        operations: list[Operation] = []
+        seen: dict[tuple[str, int], int] = {}
+        for number in range(count):
+            value = self._next(_OPERATION, f"operation {number + 1} of {count}")
+            self._check_times(value)
+            if value["invoked_at"] is not None:
+                key = (value["client"], value["timestamp"])
+                if seen.setdefault(key, self._line) != self._line:
+                    expected = "each request of a client once"
+                    self._refuse("timestamp", expected, f"that of line {seen[key]} again")
+            operations.append(
+                Operation(
+                    (
+                        value["client"],
+                        value["timestamp"],
+                        value["kind"],
+                        value["sender"],
+                        value["receiver"],
+                        value["amount"],
+                    ),
+                    value["set_number"],
+                    value["invoked_at"],
+                    value["answered_at"],
+                    value["result"],
+                    value["slot"],
+                    None if value["ballot"] is None else Ballot(*value["ballot"]),
+                    value["order"],
+                )
+            )
+        return operations
+
+    def _check_times(self, value: dict[str, Any]) -> None:
+        invoked_at, answered_at, result = (
+            value["invoked_at"],
+            value["answered_at"],
+            value["result"],
+        )
+        if (answered_at is None) != (result is None):
+            self._refuse("answered_at", "a time and a result, or neither", f"result {result!r}")
+        if answered_at is not None and (invoked_at is None or answered_at < invoked_at):
+            expected = "a time that is not before invoked_at"
+            self._refuse("answered_at", expected, f"{answered_at}, invoked_at {invoked_at}")
+        known = (int, FAILED) if value["kind"] == READ else (SUCCESS, FAILED)
+        if result is not None and result not in known and type(result) not in known:
+            self._refuse("result", f"an answer to a {value['kind']}", repr(result))
+
+    def _slots(self, log: SavedLog, count: int) -> None:
+        for number in range(count):
+            value = self._next(_SLOT, f"slot {number + 1} of {count}")
+            if value["slot"] in log.slots:
+                self._refuse("slot", "each slot once", f"{value['slot']} again")
+            if value["result"] is None:
+                self._refuse("result", "what the slot gave", "null")
+            client, timestamp, kind, sender, receiver, amount = value["request"]
+            request = (client, timestamp, kind, sender, receiver, amount)
+            log.slots[value["slot"]] = (request, value["result"])
+
+    def _next(self, fields: Mapping[str, Field], expected: str) -> dict[str, Any]:
+        """The next line, with exactly these fields."""
+        data = next(self._lines, None)
+        self._line += 1
+        if data is None:
+            self._refuse("", expected, "the end of the file")
+        try:
+            value = json.loads(data)
+        except (ValueError, RecursionError):
+            self._refuse("", f"{expected} as JSON", shown(data.decode("utf-8", "replace")))
+        if not isinstance(value, dict):
+            self._refuse("", expected, shown(json.dumps(value)))
+        if value.keys() != fields.keys():
+            for name in fields:
+                if name not in value:
+                    self._refuse("", f"{expected} with {name!r}", "a line without")
+            unknown = next(name for name in value if name not in fields)
+            hint = nearest(unknown, list(fields))
+            self._refuse("", expected, f"an unknown field {shown(unknown)!r}{hint}")
+        for name, (holds, described) in fields.items():
+            if not holds(value[name]):
+                self._refuse(name, described, shown(json.dumps(value[name])))
+        return value
+
+    def _refuse(self, name: str, expected: str, found: str) -> NoReturn:
+        at = f"{name}: " if name else ""
+        raise HarnessError(f"{self._path}:{self._line}: {at}found {found}, expected {expected}")

@@ -1,0 +1,249 @@
+"""What is typed at the prompt: its words, lines from a terminal or a pipe, completion.
+
+Nothing else reads standard input while a file runs; no control code is written unless it is to a
+terminal.
+"""
+
+import glob
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+from bank.ballot import replica_name
+from harness.cluster.nemesis import POINTS
+from harness.errors import nearest
+from harness.files.config import ClusterConfig
+from harness.files.steps import WORDS as STEP_WORDS
+from harness.files.text_file import shown
+
+
+class Refused(Exception):
+    """A command of the prompt that cannot be done; the text says why and what was expected."""
+
+
+class Lines(Protocol):
+    """Where commands come from."""
+
+    runs_on: bool  # at the end of the lines: run what is left (True), or stop (False)
+
+    def read(self, prompt: str) -> str | None:
+        """The next line without its end; None when there are no more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One command of the prompt."""
+
+    name: str
+    arguments: str  # as `help` shows them; [those in brackets] may be left out
+    shows: str  # "" when `help` tells it together with the word before
+    least: int = 0  # arguments
+    most: int = 0
+    takes: str = ""  # what Tab offers for an argument: see `_offered`
+    group: str = ""  # that begins here
+    more: str = ""  # what `help` adds when it is asked for this word
+    listed: bool = True  # by `help` alone
+
+    @property
+    def usage(self) -> str:
+        """ "PrintLog n1" """
+        return f"{self.name} {self.arguments}".strip()
+
+
+MANY = 10_000
+_LINKS = "Links are n1->n3, n1<->n2,n3 or n1->*. The next set begins with whole ones. Also: "
+_LINKS += "delay n1->n3 20-50 ms, lose (or duplicate, reorder) n1->n3 30 %."
+_POINTS = f"fail leader {POINTS[2]} (or fail n3 …) makes it die there, before the next set "
+_POINTS += f"begins. Such points are: {', '.join(POINTS)}."
+_SAVED = "FILE ends in .csv or .yaml. It holds the sets run, and what was done at the prompt as "
+_SAVED += "further steps of the set before. save! writes over a file."
+_REPORTED = "DIR is a new or empty folder, or one with an earlier report; without it the one of "
+_REPORTED += "--report, or report. It gets the page and what other programs read."
+WORDS = (
+    Word("PrintDB", "[n1]", "balances of all replicas, or of one", 0, 1, "replica", "Look"),
+    Word("PrintStatus", "12 [20-29]", "how far slots are at every replica", 1, MANY),
+    Word("PrintSlots", "n1 [1-20]", "the log of n1, slot by slot", 1, 2, "replica"),
+    Word("PrintLog", "n1", "the messages n1 sent and read in this set", 1, 1, "replica"),
+    Word("PrintView", "", "every NEW-VIEW of this set: who led, with what"),
+    Word("PrintSteps", "", "every step of this set with its result"),
+    Word("performance", "", "throughput and latency so far"),
+    Word("timeline", "", "who led when; elections, failures, returns", group="Tell"),
+    Word("explain", "12", "the life of a slot: proposed, accepted, chosen", 1, 1),
+    Word("diff", "n1 n5", "where two replicas differ", 2, 2, "replica"),
+    Word("send", "A B 3", "a transfer of 3 from A to B; a read", 3, 3, "account", "Do"),
+    Word("read", "A", "", 1, 1, "account"),
+    Word("lf", "", "fail the current leader"),
+    Word("fail", "n3", "fail a replica as --failure says; bring it back", 1, MANY, "victim",
+         more=_POINTS),
+    Word("recover", "n3", "", 1, 1, "replica"),
+    Word("cut", "n1->n3", "a link loses everything; is whole again", 1, MANY, "link", more=_LINKS),
+    Word("heal", "[n1->n3]", "", 0, MANY, "link", more=_LINKS),
+    Word("delay", "n1->n3 20 ms", "or lose, duplicate, reorder n1->n3 30 %", 1, MANY, "link",
+         more=_LINKS),
+    *(Word(word, "n1->n3 30 %", f"{word} so many messages", 1, MANY, "link", "", _LINKS, False)
+      for word in ("lose", "duplicate", "reorder")),
+    Word("wait", "200 ms", "let the replicas go on for so long", 1, MANY),
+    Word("save", "FILE", "what was done, as a test set to run again", 1, MANY, "file", "Keep",
+         more=_SAVED),
+    Word("save!", "FILE", "", 1, MANY, "file", more=_SAVED),
+    Word("report", "[DIR]", "a page on all sets so far, to look at", 0, MANY, "file",
+         more=_REPORTED),
+    Word("next", "", "the next set (or just Enter); all that are left", group="Sets"),
+    Word("run", "", ""),
+    Word("quit", "", "stop; the exit code is the verdict so far"),
+    Word("help", "[signs]", "this; what the signs in the tables mean", 0, 1, "topic"),
+)  # fmt: skip
+
+
+def listed_words() -> list[tuple[str, str, str]]:
+    """For `help`: the group that begins, how words are typed that are told together, and what."""
+    rows: list[tuple[str, str, str]] = []
+    for word in (word for word in WORDS if word.listed):
+        if word.shows:
+            rows.append((word.group, word.usage, word.shows))
+        else:
+            group, usage, shows = rows[-1]
+            rows[-1] = group, f"{usage}, {word.usage.partition(' [')[0]}", shows
+    return rows
+
+
+def word_named(name: str) -> Word:
+    """The word, with what it shows also when it is told with another. May raise Refused."""
+    known = _BY_NAME.get(name.lower())
+    if known is None:
+        raise Refused(f'no command "{shown(name)}"{nearest(shown(name), list(_BY_NAME))}')
+    told = WORDS[: WORDS.index(known) + 1]
+    return known if known.shows else replace(known, shows=[w.shows for w in told if w.shows][-1])
+
+
+_BY_NAME = {word.name.lower(): word for word in WORDS}
+STEPS = frozenset(("lf", *STEP_WORDS))  # a step of a file says the same
+_AS_TYPED = STEPS | {"save", "save!", "report"}
+
+
+def complete(config: ClusterConfig, before: str, word: str) -> list[str]:
+    """What Tab offers for `word` after the text `before`, in any letter case."""
+    words = before.split()
+    if not words:
+        offered = [known.name + (" " if known.most else "") for known in WORDS]
+    else:
+        known = _BY_NAME.get(words[0].lower())
+        if known is None or len(words) > known.most:
+            return []
+        offered = _offered(known.takes, len(words), config, word)
+        if known.name == "PrintSlots" and len(words) > 1:
+            return []
+    return [offer for offer in offered if offer.lower().startswith(word.lower())]
+
+
+def _offered(takes: str, place: int, config: ClusterConfig, word: str) -> list[str]:
+    """What the argument at `place`, from 1, may be."""
+    replicas = list(map(replica_name, range(1, config.nodes + 1)))
+    match takes:
+        case "replica":
+            return replicas
+        case "account":
+            return list(config.accounts)
+        case "victim":
+            return [*replicas, "leader"] if place == 1 else list(POINTS) if place == 2 else []
+        case "link":
+            source, arrow, _ = word.rpartition(">")
+            return [f"{source}{arrow}{r}{'' if arrow else '->'}" for r in replicas]
+        case "topic":
+            return ["signs", *(known.name for known in WORDS)]
+        case "file":
+            found = glob.glob(f"{glob.escape(word)}*") if place == 1 else []
+            return sorted(f"{name}/" if Path(name).is_dir() else name for name in found)
+    return []
+
+
+def parse(line: str) -> tuple[str, list[str]]:
+    """A command in lower case and its arguments; an empty line is "next". May raise Refused.
+
+    What is a step of a file, or names a file, is one argument, as it was typed.
+    """
+    words = line.replace(",", " ").replace("(", " ").replace(")", " ").split()
+    if not words:
+        return "next", []
+    name, arguments = words[0].lower(), words[1:]
+    known = _BY_NAME.get(name)
+    if known is None:
+        what = shown(words[0])
+        hint = nearest(what, [word.name for word in WORDS])
+        raise Refused(f'unknown command "{what}"{hint}; help lists all commands')
+    if not known.least <= len(arguments) <= known.most:
+        raise Refused(f"{known.name}: expected {known.usage}")
+    if name in _AS_TYPED:
+        return name, [line.strip()[len(name) :].strip()]
+    return name, arguments
+
+
+class TerminalLines:
+    """Lines typed at a terminal, with history and completion where readline exists."""
+
+    runs_on = False
+
+    def __init__(
+        self, complete: Callable[[str, str], list[str]], bold: bool, errors: Console | None
+    ) -> None:
+        """`complete(before, word)` gives what `word` may become after the text `before`.
+
+        With `errors` the prompt is written there: standard output goes to a file or a pipe.
+        """
+        self._bold = bold
+        self._errors = errors
+        if errors is not None:
+            return
+        try:
+            import readline
+        except ImportError:  # no completion then, and no history
+            self._bold = False
+            return
+        found: list[str] = []
+
+        def completer(word: str, state: int) -> str | None:
+            if state == 0:
+                found[:] = complete(readline.get_line_buffer()[: readline.get_begidx()], word)
+            return found[state] if state < len(found) else None
+
+        readline.set_completer_delims(" \t,")
+        readline.set_completer(completer)
+        if "libedit" in (readline.__doc__ or ""):
+            readline.parse_and_bind("bind ^I rl_complete")
+        else:
+            readline.parse_and_bind("set completion-ignore-case on")
+            readline.parse_and_bind("tab: complete")
+
+    def read(self, prompt: str) -> str | None:
+        """One line; None for Ctrl-D."""
+        if self._errors is not None:
+            self._errors.print(Text(prompt), end="")
+            prompt = ""
+        # readline must know which bytes take no room, or it misplaces the cursor.
+        text = f"\001\033[1m\002{prompt}\001\033[0m\002" if self._bold and prompt else prompt
+        try:
+            return input(text)
+        except EOFError:
+            return None
+
+
+class PipedLines:
+    """Lines of a file or a pipe, each echoed so that the output reads like a session."""
+
+    runs_on = True
+
+    def __init__(self, stream: TextIO, console: Console) -> None:
+        self._stream, self._console = stream, console
+
+    def read(self, prompt: str) -> str | None:
+        """One line; None at the end of the stream."""
+        line = self._stream.readline()
+        if not line:
+            return None
+        self._console.print(Text(f"{prompt}{shown(line, width=200)}".rstrip()))
+        return line

@@ -1,0 +1,406 @@
+"""The prompt between sets: obeys commands, asks the runner and the cluster, prints tables.
+
+A command is refused in one line, which says what was expected, and never ends the run. Reading
+lines is the business of `console_lines`, what tables say that of `table_answers` and its like.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from rich.console import Console, RenderableType
+
+from bank.ballot import ReplicaId, replica_name
+from harness.cluster.driver import Cluster, Liveness, ReplicaView
+from harness.cluster.nemesis import Fail, Recover
+from harness.errors import EXIT_USAGE, HarnessError
+from harness.files import writer
+from harness.files.cases import Action, CaseFile
+from harness.files.config import ClusterConfig
+from harness.files.steps import Names, parse_step
+from harness.files.text_file import shown
+from harness.run import story
+from harness.run.pokes import with_pokes
+from harness.run.runner import Performance, SetReport, StepReport
+from harness.screen import answers, stories, tables
+from harness.screen.cells import Parts, cell, counted
+from harness.screen.lines import STEPS, Lines, Refused, listed_words, parse, word_named
+from harness.screen.progress import ProgressLine
+
+MOST_ROWS = 1000  # slots that one command may ask for
+LAST_SLOTS = 40  # that PrintSlots shows unasked
+
+
+class Sets(Protocol):
+    """What the prompt needs of a `harness.run.runner.Runner`."""
+
+    reports: list[SetReport]
+
+    @property
+    def remaining(self) -> int:
+        """Sets still to be run."""
+        ...
+
+    def run_next(self) -> SetReport:
+        """Run the next set."""
+        ...
+
+    def poke(self, action: Action) -> tuple[StepReport, ...]:
+        """Do one thing between sets; that step, and what was answered meanwhile."""
+        ...
+
+    def performance(self) -> Performance:
+        """All answers so far."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Poke:
+    """Something done at the prompt."""
+
+    position: int  # after so many sets
+    action: Action
+    steps: tuple[StepReport, ...]
+
+
+class Prompt:
+    """Steps through the sets, or runs them; prints each, and answers commands between them."""
+
+    def __init__(
+        self,
+        console: Console,
+        runner: Sets,
+        cluster: Cluster,
+        config: ClusterConfig,
+        file: CaseFile,
+        progress: ProgressLine,
+        again: Callable[[Path], str],
+        report: Callable[[Path | None], Path],
+    ) -> None:
+        """`again` gives the command that runs a saved file, `report` writes one and tells where.
+
+        Both raise a HarnessError that says why they cannot.
+        """
+        self._console = console
+        self._runner = runner
+        self._cluster = cluster
+        self._config = config
+        self._file = file
+        self._progress = progress
+        self._again = again
+        self._report = report
+        self._replicas = cluster.replicas
+        self._names = Names(config.nodes, config.accounts)
+        self._poked: list[Poke] = []
+        self._legend_shown = False
+
+    # ---- sets ----------------------------------------------------------------------------------
+
+    def step_through(self, lines: Lines) -> None:
+        """Run a set, then do what the lines say; ends after the last set, or at `quit`."""
+        self.run_next()
+        while True:
+            line = lines.read(self.prompt_text())
+            if line is None:
+                if lines.runs_on:
+                    self.run_rest()
+                else:
+                    self._console.print()  # the cursor still stands behind the prompt
+                return
+            if not self.obey(line):
+                return
+
+    def run_rest(self) -> None:
+        """Run every set that is left."""
+        while self._runner.remaining:
+            self.run_next()
+
+    def run_next(self) -> None:
+        """Run the next set and print it."""
+        with self._progress.running():
+            self._runner.run_next()
+        self._print(len(self._runner.reports) - 1)
+
+    def run_watched(self, watched: AbstractContextManager[None]) -> None:
+        """Run every set in this context, then print those that ran, whatever ended it."""
+        try:
+            with watched:
+                while self._runner.remaining:
+                    self._runner.run_next()
+        finally:
+            for at in range(len(self._runner.reports)):
+                self._print(at)
+
+    def _print(self, at: int) -> None:
+        """The tables of one set."""
+        reports, before = self._runner.reports, self._config.balances()
+        if at:
+            before = tables.live_majority(reports[at - 1].views) or before
+        self._console.print(tables.set_screen(reports[at], self._config.failure, before))
+        self._console.print()
+
+    def prompt_text(self) -> str:
+        """What stands before the cursor."""
+        done = len(self._runner.reports)
+        if self._runner.remaining:
+            return f" set {self._file.sets[done].number} next [Enter], help for commands > "
+        return " no set left, [Enter] ends, help for commands > "
+
+    # ---- commands ------------------------------------------------------------------------------
+
+    def obey(self, line: str) -> bool:
+        """Do one command; False when the prompt is to end."""
+        try:
+            word, arguments = parse(line)
+            return self._do(word, arguments)
+        except Refused as refused:
+            self._console.print(answers.refusal(str(refused)))
+            return True
+
+    def _do(self, word: str, arguments: list[str]) -> bool:
+        match word:
+            case "quit":
+                return False
+            case "next" | "run" if not self._runner.remaining:
+                return False
+            case "next":
+                self.run_next()
+            case "run":
+                self.run_rest()
+            case "send" | "read":
+                self._poke(f"({', '.join(arguments)})")
+            case _ if word in STEPS:
+                self._poke(f"{word} {arguments[0]}")
+            case "save" | "save!":
+                self._save(arguments[0], overwrite=word == "save!")
+            case "report":
+                self._write_report(Path(arguments[0]).expanduser() if arguments[0] else None)
+            case _:
+                self._console.print(self._answer(word, arguments))
+                self._console.print()
+        return True
+
+    def _answer(self, word: str, arguments: list[str]) -> RenderableType:
+        match word:
+            case "printlog":
+                return self._message_log(self._replica(arguments[0]))
+            case "printdb":
+                return self._balances([self._replica(name) for name in arguments])
+            case "printstatus":
+                return self._slot_marks(arguments)
+            case "printview":
+                replicas = range(1, self._replicas + 1)
+                traces = {replica: self._cluster.trace(replica) for replica in replicas}
+                return answers.new_views(traces, self._set_began())
+            case "printslots":
+                return self._log_slots(self._replica(arguments[0]), arguments[1:])
+            case "printsteps":
+                return tables.step_table(self._done()[-1][1], self._config.failure)
+            case "timeline":
+                return self._timeline()
+            case "explain":
+                return self._life(arguments[0])
+            case "diff":
+                return self._difference(*map(self._replica, arguments))
+            case "performance":
+                return answers.performance(self._runner.performance())
+            case "help":
+                return self._help(*arguments)
+        raise AssertionError(f"{word} is in WORDS and does nothing")
+
+    def _message_log(self, replica: ReplicaId) -> RenderableType:
+        lines, dropped = self._cluster.trace(replica)
+        return answers.message_log(lines, dropped, self._view(replica), self._set_began())
+
+    def _set_began(self) -> int:
+        """Times of messages count from here."""
+        return self._runner.reports[-1].started_at
+
+    def _balances(self, replicas: Sequence[ReplicaId]) -> RenderableType:
+        views = self._cluster.views()
+        wanted = [view for view in views if not replicas or view.replica in replicas]
+        accounts, remark = tables.changed_accounts(wanted, self._config.balances())
+        return tables.Balances(wanted, accounts, remark, among=views)
+
+    def _slot_marks(self, arguments: Sequence[str]) -> RenderableType:
+        wanted = [_slots(argument) for argument in arguments]
+        _refuse_too_many(sum(map(len, wanted)))
+        slots = list(dict.fromkeys(slot for some in wanted for slot in some))
+        views = self._cluster.views()
+        marks = {view.replica: self._cluster.slots(view.replica, slots) for view in views}
+        legend, self._legend_shown = not self._legend_shown, True
+        committed = self._cluster.committed.slots
+        return answers.slot_marks(slots, marks, views, committed, legend)
+
+    def _log_slots(self, replica: ReplicaId, wanted: Sequence[str]) -> RenderableType:
+        view = self._view(replica)
+        left_out = ""
+        if wanted:
+            slots = _slots(wanted[0])
+            _refuse_too_many(len(slots))
+        else:
+            last = view.status.last_slot
+            first = max(1, last - LAST_SLOTS + 1)
+            slots = range(first, last + 1)
+            if first > 1:
+                left_out = f"PrintSlots {replica_name(replica)} 1-{first - 1} shows the others"
+        statuses = self._cluster.slots(replica, list(slots)) if slots else ()
+        return answers.log_slots(view, statuses, self._cluster.committed.slots, left_out)
+
+    def _help(self, topic: str = "") -> RenderableType:
+        if topic.lower() == "signs":
+            return answers.signs()
+        if topic:
+            word = word_named(topic)
+            return answers.help_word(word.usage, word.shows, word.more)
+        return answers.help_screen(listed_words())
+
+    # ---- stories -------------------------------------------------------------------------------
+
+    def _done(self) -> list[story.Done]:
+        """Every set with its steps and those poked after it."""
+        return [
+            (r, [*r.steps, *(s for p in self._poked if p.position == at for s in p.steps)])
+            for at, r in enumerate(self._runner.reports, 1)
+        ]
+
+    def _timeline(self) -> RenderableType:
+        self._cluster.views()  # asked now, replicas have told all there is
+        events = story.timeline(self._cluster.traces().notes, self._done(), self._replicas)
+        return stories.timeline(events, self._replicas)
+
+    def _life(self, wanted: str) -> RenderableType:
+        slots = _slots(wanted)
+        if len(slots) > 1:
+            raise Refused(f"{len(slots)} slots, expected one at a time")
+        (slot,), cluster = slots, self._cluster
+        statuses = {r: cluster.slots(r, slots)[0] for r in range(1, self._replicas + 1)}
+        traces, starts = cluster.traces(), story.starts_of(self._runner.reports)
+        steps = [(r.number, s) for r, steps in self._done() for s in steps if s.slot == slot]
+        return stories.life(
+            slot,
+            story.life(slot, traces, starts, self._replicas),
+            statuses,
+            cluster.committed,
+            steps,
+            sum(traces.of_run(replica)[1] for replica in statuses),
+        )
+
+    def _difference(self, one: ReplicaId, other: ReplicaId) -> RenderableType:
+        if one == other:
+            raise Refused(f"{replica_name(one)} twice, expected two replicas")
+        views = self._cluster.views()
+        left, right = views[one - 1], views[other - 1]
+        compared = story.compare(left, right, self._cluster.slots)
+        return stories.difference(left, right, compared)
+
+    # ---- pokes ---------------------------------------------------------------------------------
+
+    def _poke(self, text: str) -> None:
+        action = self._action(text)
+        if isinstance(action, Fail | Recover):
+            self._refuse_repetition(action)
+        try:
+            with self._progress.running():
+                steps = self._runner.poke(action)
+        except HarnessError as error:
+            if error.exit_code != EXIT_USAGE:
+                raise
+            raise Refused(str(error)) from None
+        self._poked.append(Poke(len(self._runner.reports), action, steps))
+        self._console.print(tables.step_table(steps, self._config.failure))
+        self._console.print()
+
+    def _action(self, text: str) -> Action:
+        """A step as in a file; a replica may be called by its number alone."""
+        word, _, rest = text.partition(" ")
+        if word in ("fail", "recover") and rest[:1].isdigit():
+            text = f"{word} n{rest}"
+        try:
+            _, action = parse_step(text, self._names)
+        except ValueError as error:
+            raise Refused(str(error)) from None
+        return action
+
+    def _save(self, name: str, overwrite: bool) -> None:
+        """What was done so far, as a file."""
+        path = Path(name).expanduser()
+        try:
+            text, again = self._saved(path), self._again(path)
+        except (ValueError, HarnessError) as error:
+            raise Refused(f"{error}, expected a name that ends in .yaml") from None
+        try:
+            with path.open("w" if overwrite else "x", encoding="utf-8") as stream:
+                stream.write(text)
+        except FileExistsError:
+            raise Refused(f"{name} is there already: save! {name} writes over it") from None
+        except OSError as error:
+            raise Refused(f"{name}: cannot be written ({error.strerror or error})") from None
+        sets, pokes = counted(len(self._runner.reports), "set"), counted(len(self._poked), "poke")
+        told = [f"{sets} and {pokes} in {name}"]
+        if any(case.expected for case in self._file.sets):
+            told.append("without what the file expects")
+        if self._cluster.committed.known_before:
+            told.append("without the data that it began with")
+        self._console.print(Parts(map(cell, (*told, f"again: {again}")), indent=1))
+        self._console.print()
+
+    def _write_report(self, path: Path | None) -> None:
+        try:
+            folder = self._report(path)
+        except HarnessError as error:
+            raise Refused(str(error)) from None
+        sets = counted(len(self._runner.reports), "set")
+        self._console.print(Parts([cell(f"{sets} in {folder / 'report.html'}")], indent=1))
+        self._console.print()
+
+    def _saved(self, path: Path) -> str:
+        """The text of a file of this name. ValueError for what it cannot say."""
+        sets = []
+        for at, report in enumerate(self._runner.reports, 1):
+            pokes = [(poke.action, poke.steps) for poke in self._poked if poke.position == at]
+            sets.append(with_pokes(self._file.sets[at - 1], report, pokes))
+        match path.suffix.lower():
+            case ".csv":
+                return writer.csv_text(sets)
+            case ".yaml" | ".yml":
+                return writer.yaml_text(sets, self._config, f"Saved from {self._file.path}")
+        raise Refused(f"{shown(str(path))}: expected a name that ends in .csv or .yaml")
+
+    def _refuse_repetition(self, fault: Fail | Recover) -> None:
+        name, liveness = replica_name(fault.replica), self._cluster.liveness(fault.replica)
+        if liveness is Liveness.STOPPED:
+            raise Refused(f"{name} stopped by itself and stays away: PrintDB shows its state")
+        if (liveness is Liveness.LIVE) == isinstance(fault, Recover):
+            raise Refused(f"{name} is {liveness.value} already")
+
+    def _replica(self, name: str) -> ReplicaId:
+        try:
+            return self._names.replica(f"n{name}" if name.isdigit() else name)
+        except ValueError as error:
+            raise Refused(str(error)) from None
+
+    def _view(self, replica: ReplicaId) -> ReplicaView:
+        return self._cluster.views()[replica - 1]
+
+
+def _slots(text: str) -> range:
+    """The slots of "12" or "12-17". May raise Refused."""
+    first, dash, last = text.partition("-")
+    if not (_is_slot(first) and (_is_slot(last) if dash else True)):
+        raise Refused(f'"{shown(text)}" is no slot, expected a number such as 12, or 12-17')
+    slots = range(int(first), int(last if dash else first) + 1)
+    if not slots:
+        raise Refused(f"{shown(text)} is empty, expected the smaller slot first")
+    return slots
+
+
+def _refuse_too_many(slots: int) -> None:
+    if slots > MOST_ROWS:
+        raise Refused(f"{slots} slots, expected at most {MOST_ROWS} at a time")
+
+
+def _is_slot(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 15 and int(text) > 0

@@ -1,0 +1,245 @@
+"""The stories of `story` as rich renderables: timeline, explain, diff. Pure, like `tables`."""
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from bank.ballot import ReplicaId, Slot, replica_name
+from bank.ledger import FAILED, NOOP, SKIPPED, Result
+from bank.sessions import Request
+from bank.status import SlotStatus
+from harness.cluster.driver import CommitLog, ReplicaView
+from harness.run.runner import StepReport
+from harness.run.story import Compared, Deed, Event, Lane, Life
+from harness.screen.answers import MARK_WORDS, request_cell
+from harness.screen.cells import (
+    ATTENTION,
+    BAD,
+    GOOD,
+    QUIET,
+    STRONG,
+    Column,
+    Grid,
+    Parts,
+    ballot_cell,
+    cell,
+    counted,
+    duration,
+    sentence,
+)
+from harness.screen.tables import state_cell
+
+MOST_EVENTS = 200  # of a timeline; the last ones
+LANE_WORDS = {
+    Lane.LEADS: "leads",
+    Lane.IN_NAME: "in name only",
+    Lane.STANDS: "stands",
+    Lane.FOLLOWS: "backup",
+    Lane.AWAY: "failed",
+    Lane.STOPPED: "stopped by itself",
+}
+_LANE_STYLES = {
+    Lane.LEADS: STRONG,
+    Lane.IN_NAME: ATTENTION,
+    Lane.AWAY: ATTENTION,
+    Lane.FOLLOWS: QUIET,
+    Lane.STOPPED: BAD,
+}
+
+
+# ---- timeline ----------------------------------------------------------------------------------
+
+
+def timeline(events: Sequence[Event], replicas: int) -> RenderableType:
+    """One line per event, with a lane per replica: what it is from then on."""
+    if not events:
+        return Text(" nothing happened yet: nobody led, stood or failed", style=QUIET)
+    columns = [Column("Set", right=True), Column("ms", right=True)]
+    columns += [Column(replica_name(replica)) for replica in range(1, replicas + 1)]
+    columns.append(Column("", folds=True))
+    rows, before = [], 0
+    for event in events[-MOST_EVENTS:]:
+        number = "" if event.set_number == before else event.set_number
+        before = event.set_number
+        lanes = [cell(lane.value, _LANE_STYLES.get(lane, "")) for lane in event.lanes]
+        rows.append((cell(number), cell(f"{event.at / 1000:,.1f}"), *lanes, event_text(event)))
+    seen = {lane for event in events[-MOST_EVENTS:] for lane in event.lanes}
+    legend = [Text(f"{lane.value} {word}") for lane, word in LANE_WORDS.items() if lane in seen]
+    earlier = len(events) - len(rows)
+    remarks = [Text(f" {counted(earlier, 'earlier event')} not shown", QUIET)] if earlier else []
+    table = Grid(columns, rows, gaps=(2, 1))
+    return Group(Parts(legend, separator="   ", indent=1), *remarks, table)
+
+
+def event_text(event: Event) -> Text:
+    """ "n2 leads (3, n2) after 301 ms without a leader"."""
+    text = Text(f"{replica_name(event.replica)} {event.what}")
+    text.stylize(STRONG if event.what == "leads" else "")
+    text.append(f" {event.ballot}" if event.ballot is not None else "")
+    text.append(f" ({event.cause})" if event.cause else "")
+    if event.led is not None:
+        text.append(f", led for {duration(event.led)}")
+    if event.leaderless is not None:
+        text.append(f" after {duration(event.leaderless)} without a leader")
+    return text
+
+
+# ---- explain -----------------------------------------------------------------------------------
+
+
+def life(
+    slot: Slot,
+    lived: Life,
+    statuses: Mapping[ReplicaId, SlotStatus],
+    log: CommitLog,
+    steps: Sequence[tuple[int, StepReport]],
+    dropped: int,
+) -> RenderableType:
+    """Explain: what a slot holds, who did what about it, and how far it is at every replica.
+
+    `steps` come with the number of their set; `dropped` messages were not kept.
+    """
+    committed = log.slots.get(slot)
+    body: list[RenderableType] = [_content(slot, committed, statuses, steps)]
+    body += _twins(slot, committed, log)
+    if lived.deeds:
+        columns = [
+            Column("Set", right=True),
+            Column("ms", right=True),
+            Column("Who"),
+            Column("Does", folds=True),
+            Column("Ballot", drop=1),
+        ]
+        body.append(Grid(columns, map(_deed_row, lived.deeds), gaps=(2,)))
+    body.append(_marks(statuses))
+    if lived.later:
+        left = [Text("later leaders had it committed and left it alone"), *map(cell, lived.later)]
+        body.append(Parts(left, separator="  ", indent=1))
+    if slot <= log.known_before and not lived.deeds:
+        body.append(sentence("it is from an earlier run of this data", QUIET))
+    elif dropped:
+        kept = f"{counted(dropped, 'older message')} not kept: the story may lack its beginning"
+        body.append(sentence(kept, ATTENTION))
+    return Group(*body)
+
+
+def _content(
+    slot: Slot,
+    committed: tuple[Request, Result] | None,
+    statuses: Mapping[ReplicaId, SlotStatus],
+    steps: Sequence[tuple[int, StepReport]],
+) -> RenderableType:
+    held = dict.fromkeys(s.request for s in statuses.values() if s.request is not None)
+    requests = [committed[0]] if committed else list(held)
+    if not requests:
+        return Text(f" slot {slot} is empty at every replica", style=QUIET)
+    parts = [Text(f"slot {slot}", style=STRONG), Text(" or ").join(map(request_cell, requests))]
+    client, timestamp, kind, *_ = requests[0]
+    if len(requests) == 1 and kind != NOOP:
+        parts.append(Text(f"client {client}, timestamp {timestamp}"))
+    if kind == NOOP:
+        parts.append(Text("fills a gap for a new leader, asked for by nobody"))
+    elif committed is None:
+        parts.append(Text("… nobody knows it to be committed", style=ATTENTION))
+    elif committed[1] == SKIPPED:
+        parts.append(Text("– no effect: the client had asked for something newer", style=ATTENTION))
+    elif committed[1] == FAILED:
+        parts.append(Text("✗ failed: the balance was too small", style=ATTENTION))
+    else:
+        balance = f"balance {committed[1]}" if isinstance(committed[1], int) else committed[1]
+        parts.append(Text(f"✓ {balance}", style=GOOD))
+    for number, step in steps:
+        label = step.label if "." in step.label else f"{number}.{step.label}"
+        latency = "" if step.latency_us is None else f" after {duration(step.latency_us)}"
+        parts.append(Text(f"step {label}, answered{latency}"))
+    return Parts(parts, indent=1)
+
+
+def _twins(slot: Slot, committed: tuple[Request, Result] | None, log: CommitLog) -> list[Parts]:
+    """Other slots with the same request: only the first of them has an effect."""
+    if committed is None or committed[0][2] == NOOP:
+        return []
+    asked = committed[0][:2]
+    twins = [s for s, (request, _) in log.slots.items() if request[:2] == asked and s != slot]
+    if not twins:
+        return []
+    listed = ", ".join(map(str, sorted(twins)))
+    which = "this one" if slot < min(twins) else f"slot {min(twins)}"
+    return [sentence(f"the same request is in slot {listed} as well; only {which} has an effect")]
+
+
+def _deed_row(deed: Deed) -> tuple[Text, ...]:
+    first, last = (f"{at / 1000:,.1f}" for at in (deed.at, deed.until))
+    who = " ".join(map(replica_name, deed.replicas))
+    many = len(deed.replicas) > 1
+    return (
+        cell(deed.set_number),
+        cell(first if first == last else f"{first}–{last}"),
+        cell(who),
+        cell(_plural(deed.what) if many else deed.what, "" if who else GOOD),
+        cell(deed.ballot),
+    )
+
+
+def _plural(what: str) -> str:
+    """ "accepts it" of several: "accept it"."""
+    return " ".join(
+        word.removesuffix("s") if word in ("accepts", "commits", "executes", "reports") else word
+        for word in what.split(" ")
+    )
+
+
+def _marks(statuses: Mapping[ReplicaId, SlotStatus]) -> RenderableType:
+    by_mark: dict[str, list[str]] = {}
+    for replica, status in statuses.items():
+        by_mark.setdefault(MARK_WORDS[status.mark], []).append(replica_name(replica))
+    parts = [Text(f"{word}: {' '.join(names)}") for word, names in by_mark.items()]
+    return Parts([Text("now"), *parts], indent=1)
+
+
+# ---- diff --------------------------------------------------------------------------------------
+
+
+def difference(one: ReplicaView, other: ReplicaView, compared: Compared) -> RenderableType:
+    """Diff: what two replicas do not have in common, and whether that is a contradiction."""
+    names = [replica_name(view.replica) for view in (one, other)]
+    states = [state_cell(view.liveness) for view in (one, other)]
+    rows: list[Sequence[Text]] = [
+        (cell(d.what), cell(d.one or "–"), cell(d.other or "–")) for d in compared.differences
+    ]
+    if compared.first_slot is not None:
+        slot = compared.first_slot[0].slot
+        rows.append((cell(f"log from slot {slot}"), *map(_slot_cell, compared.first_slot)))
+    body: list[RenderableType] = []
+    if rows:
+        columns = [Column("Differs"), Column(names[0]), Column(names[1])]
+        body.append(Grid(columns, [(Text(""), *states), *rows]))
+    return Group(*body, _conclusion(one, other, compared, names))
+
+
+def _slot_cell(status: SlotStatus) -> Text:
+    parts = [Text(status.mark.value), ballot_cell(status.ballot)]
+    parts += [] if status.request is None else [request_cell(status.request)]
+    return Text(" ").join(part for part in parts if part.plain)
+
+
+def _conclusion(
+    one: ReplicaView, other: ReplicaView, compared: Compared, names: Sequence[str]
+) -> Parts:
+    if compared.contradiction is not None:
+        left, right = compared.contradiction
+        held = [request_cell(s.request).plain if s.request else "nothing" for s in (left, right)]
+        what = f"✗ they executed slot {left.slot} differently: {held[0]} and {held[1]}"
+        return sentence(what, BAD)
+    executed = [view.status.executed_upto for view in (one, other)]
+    if executed[0] == executed[1]:
+        if one.status.digest != other.status.digest:
+            return sentence("✗ they executed as much and hold different states", BAD)
+        same = "✓ they executed the same slots and hold the same balances and sessions"
+        if not compared.differences and compared.first_slot is None:
+            same = f"✓ {names[0]} and {names[1]} do not differ: promises, log, balances, sessions"
+        return sentence(same, GOOD)
+    behind = names[0] if executed[0] < executed[1] else names[1]
+    slots = counted(abs(executed[0] - executed[1]), "slot")
+    return sentence(f"✓ {behind} is {slots} behind; nothing both executed differs", GOOD)

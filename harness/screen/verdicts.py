@@ -1,0 +1,136 @@
+"""The end of a set and of a run: checks, expectations, points and times. Pure, like `tables`."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from bank.ledger import describe
+from harness.check.expectations import Met
+from harness.check.verdict import Judgement, Verdict
+from harness.cluster.history import Operation
+from harness.run.runner import EXPECTATIONS, Performance, SetReport
+from harness.screen.cells import (
+    ATTENTION,
+    BAD,
+    GOOD,
+    STRONG,
+    Hanging,
+    Heading,
+    Parts,
+    counted,
+    duration,
+    percentile,
+    rate,
+)
+
+LONG_WAIT_US = 100_000  # with no commit: worth a word even where nothing was made to fail
+
+_STYLES = {Verdict.VALID: GOOD, Verdict.INVALID: BAD, Verdict.UNKNOWN: ATTENTION}
+
+
+def check_lines(
+    judgements: Sequence[Judgement],
+    expectations: Sequence[Met] = (),
+    score: tuple[float, float] | None = None,
+) -> RenderableType:
+    """Every check with its sign, then a line for everything that does not hold or is unknown."""
+    signs = [
+        Text.assemble((judgement.verdict.sign, _STYLES[judgement.verdict]), " ")
+        + Text(_check_name(judgement))
+        for judgement in judgements
+    ]
+    signs += [] if score is None else [Text(points(*score), style=STRONG)]
+    against = [
+        Hanging(Text(f"{verdict.sign} {text}", style=_STYLES[verdict]))
+        for verdict, text in _against(judgements, expectations)
+    ]
+    return Group(Parts(signs, separator="  ", indent=1), *against)
+
+
+def _against(
+    judgements: Sequence[Judgement], expectations: Sequence[Met]
+) -> Iterator[tuple[Verdict, str]]:
+    """What speaks against a set: an expectation that does not hold has its own place in a file."""
+    for judgement in judgements:
+        told_below = judgement.check == EXPECTATIONS and expectations
+        if judgement.verdict is not Verdict.VALID and not told_below:
+            yield judgement.verdict, f"{_check_name(judgement)}: {judgement.reason}"
+    for met in expectations:
+        if not met.holds:
+            yield Verdict.INVALID, f"{met.expected.where}: {met.expected.key}: {met.reason}"
+
+
+def points(scored: float, most: float) -> str:
+    """ "7.5 of 10 points"."""
+    return f"{scored:.12g} of {most:.12g} point" + ("" if most == 1 else "s")
+
+
+def _check_name(judgement: Judgement) -> str:
+    return judgement.check.replace("_", "-")
+
+
+def set_timing(report: SetReport) -> RenderableType:
+    """Time, throughput, latencies, and how long nothing was committed when that is news."""
+    latencies = sorted(step.latency_us for step in report.steps if step.latency_us is not None)
+    parts = timing_parts(len(latencies), report.seconds, latencies)
+    if gone := leaderless(report):
+        parts.append(Text(f"no commit for {gone}"))
+    return Parts(parts, indent=1)
+
+
+def leaderless(report: SetReport) -> str:
+    """How long nothing was committed, "" when that is no news."""
+    outcomes = {step.outcome for step in report.steps}
+    # Waits that never ended are not counted in it, so beside a pending step a short one misleads.
+    if report.leaderless_us >= LONG_WAIT_US or ("done" in outcomes and "pending" not in outcomes):
+        return duration(report.leaderless_us)
+    return ""
+
+
+def timing_parts(answered: int, seconds: float, latencies: Sequence[int]) -> list[Text]:
+    """ "830 ms", "57/s", "p50 1.2 ms", …; `latencies` in microseconds, sorted."""
+    parts = [Text(duration(round(seconds * 1e6)))]
+    if not latencies:
+        return parts
+    parts.append(Text(rate(answered, seconds)))
+    for name, per_hundred in (("p50", 50.0), ("p99", 99.0)):
+        parts.append(Text(f"{name} {duration(percentile(latencies, per_hundred))}"))
+    return parts
+
+
+def verdict_lines(
+    verdict: Verdict,
+    judged: Sequence[SetReport],
+    pending: Sequence[Operation],
+    measured: Performance,
+    score: tuple[float, float] | None = None,
+) -> RenderableType:
+    """The end of a run: the verdict, every reason against it, and what nobody answered.
+
+    `score` is what the whole file scored and what it could; None when it gives no points.
+    """
+    total = judged[-1].total if judged else 0
+    sets = counted(len(judged), "set")
+    sets += f" of {total}" if len(judged) < total else ""
+    words = {
+        Verdict.VALID: f"valid: every check holds over {sets}",
+        Verdict.INVALID: f"invalid: a check does not hold, {sets} run",
+        Verdict.UNKNOWN: f"unknown: a check could not decide, {sets} run",
+    }
+    lines: list[RenderableType] = [
+        Text(f" {verdict.sign} {words[verdict]}", style=_STYLES[verdict])
+    ]
+    lines += [] if score is None else [Text(f" {points(*score)}", style=STRONG)]
+    for report in judged:
+        lines += [
+            Hanging(Text(f"set {report.number}, {text}"), indent=3)
+            for _, text in _against(report.judgements, report.expectations)
+        ]
+    for operation in pending:
+        step, client = describe(*operation.request[2:]), operation.request[0]
+        origin = f"set {operation.set_number}" if operation.set_number else "an earlier run"
+        lines.append(Text(f" … pending: {step} of client {client}, from {origin}", style=ATTENTION))
+    parts = [Text(f"{measured.answered:,} answered, {len(pending):,} pending")]
+    parts += timing_parts(measured.answered, measured.seconds, measured.latencies_us)
+    return Group(Heading("End"), *lines, Parts(parts, indent=1))
