@@ -169,7 +169,7 @@ def test_the_command_makes_the_first_of_each_kind_small(monkeypatch, tmp_path):
         raise OSError("disk full")
 
     monkeypatch.setattr("harness.commands.simulate.run_seeds", lambda seeds, options: tally)
-    monkeypatch.setattr(shrunk, "shrink", shrunk)
+    monkeypatch.setattr("harness.commands.simulate.shrunk.shrink", shrunk)
     command, parser = find("simulate"), argparse.ArgumentParser()
     command.add_arguments(parser)
     options = parser.parse_args(["--seeds", "0:10", "--shrink", str(tmp_path)])

@@ -74,7 +74,7 @@ class SetFile(pytest.File):
         import harness
 
         where = os.path.dirname(harness.__file__ or "")
-        if not os.path.isfile(os.path.join(where, "launch.py")):
+        if not os.path.isfile(os.path.join(where, "run", "launch.py")):
             raise self.CollectError(
                 f"{self.path}: is a test set of paxbank, whose package `harness` is hidden here by "
                 f"another one of that name: {where or 'a folder'}"
