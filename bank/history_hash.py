@@ -1,19 +1,31 @@
-"""The running hash of what was executed, and its comparison with the other replicas'.
+"""The running hash of what was executed, and who else has the same.
 
 Noted at every multiple of the checkpoint interval. Two replicas that executed the same slots
 have the same hash; as the hashes are chained, equal hashes at one slot also confirm every slot
-below. A difference means that the replicas have diverged, and nothing may go on.
+below. Replicas tell one another theirs at the slots where checkpoints are taken. Which of two that
+differ is right only a majority can tell: whoever has it against itself may not go on, and without
+one nobody is confirmed.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
-from bank.ballot import ReplicaId, Slot
+from bank.ballot import ReplicaId, Slot, replica_name
 from bank.checkpoint import GENESIS_HASH, extend_hash
 from bank.messages import CheckpointHash
 from bank.sessions import Request, Session
 
 PIECE_SLOTS = 100  # are hashed at a time, from each multiple of the interval on
 NOTED_HASHES = 256  # how many are kept to compare; an older question is simply not answered
+COMPARED_SLOTS = 128  # slots that somebody asked about are kept for longer, so many at the most
+
+
+@dataclass(slots=True)
+class _Compared:
+    """A slot that somebody asked about, at this replica."""
+
+    mine: str | None  # this replica's hash; None until it executed the slot
+    holders: dict[str, set[ReplicaId]] = field(default_factory=dict)  # of each hash, among peers
 
 
 class HistoryHash:
@@ -21,25 +33,37 @@ class HistoryHash:
 
     __slots__ = (
         "_answers",
+        "_asking",
         "_chain",
+        "_compared",
         "_hashed_upto",
         "_noted",
-        "_questions",
+        "_quorum",
+        "_replica",
         "_requests",
         "confirmed_upto",
         "current",
+        "differs",
+        "outvoted",
         "slot",
     )
 
-    def __init__(self, slot: Slot = 0, current: str = GENESIS_HASH) -> None:
+    def __init__(
+        self, replica: ReplicaId, quorum: int, slot: Slot = 0, current: str = GENESIS_HASH
+    ) -> None:
+        """`quorum` replicas are a majority of all; `current` is the hash after `slot`."""
+        self._replica, self._quorum = replica, quorum
         self.slot = slot  # the last multiple of the interval that was executed
         self.current = current  # the running hash there
         self._noted: dict[Slot, str] = {slot: current}
         self._chain, self._hashed_upto = current, slot  # as of the last whole piece
         self._requests: list[Request] = []  # executed and not hashed yet
         self._answers: list[Session] = []  # theirs
-        self._questions: dict[ReplicaId, CheckpointHash] = {}  # about slots not executed yet
+        self._compared: dict[Slot, _Compared] = {}
+        self._asking: dict[ReplicaId, Slot] = {}  # who waits for the hash of a slot to come
         self.confirmed_upto: dict[ReplicaId, Slot] = {}  # highest slot where a peer's was equal
+        self.differs: str | None = None  # the first difference that was ever seen
+        self.outvoted: str | None = None  # a majority has another history than this replica
 
     def add(self, requests: Iterable[Request], answers: Iterable[Session]) -> None:
         """Slots were executed, in order, none beyond the next multiple of the interval."""
@@ -56,46 +80,103 @@ class HistoryHash:
         self._hashed_upto += count
         del self._requests[:count], self._answers[:count]
 
-    def note(self, slot: Slot) -> None:
-        """Everything up to `slot`, a multiple of the interval, was added."""
+    def note(self, slot: Slot) -> list[tuple[ReplicaId, CheckpointHash]]:
+        """Everything up to `slot`, a multiple of the interval, was added.
+
+        Returns the answers to those who asked about it before.
+        """
         if self._requests:
             self._extend(len(self._requests))
-        self.slot, self.current = slot, self._chain
-        self._noted[slot] = self.current
+        self._set(slot, self._chain)
         if len(self._noted) > NOTED_HASHES:
             del self._noted[min(self._noted)]
+        if not self._asking:
+            return []
+        askers = sorted(peer for peer, asked in self._asking.items() if asked == slot)
+        for peer in askers:
+            del self._asking[peer]
+        return [(peer, self.word(slot, self.current, answer=True)) for peer in askers]
 
     def restart_at(self, slot: Slot, running_hash: str) -> None:
-        """A checkpoint was installed."""
-        self.slot, self.current = slot, running_hash
+        """A checkpoint was installed: of slots below it that were skipped, nothing is known."""
         self._chain, self._hashed_upto = running_hash, slot
-        self._noted[slot] = running_hash
         self._requests.clear()
         self._answers.clear()
+        skipped = [s for s, one in self._compared.items() if s < slot and one.mine is None]
+        for each in skipped:
+            del self._compared[each]
+        self._asking = {peer: s for peer, s in self._asking.items() if s > slot}
+        self._set(slot, running_hash)
 
-    def compare(
-        self, source: ReplicaId, message: CheckpointHash
-    ) -> tuple[CheckpointHash | None, str | None]:
-        """Take a peer's word for a slot: the answer to send, and what is wrong if it differs."""
-        mine = self._noted.get(message.slot)
-        if mine is None:
-            if message.slot > self.slot and not message.answer:
-                self._questions[source] = message
-            return None, None
-        if mine != message.running_hash:
-            return None, (
-                f"history differs from that of n{source} at slot {message.slot}: "
-                f"{mine[:12]} here, {message.running_hash[:12]} there"
-            )
-        known = self.confirmed_upto.get(source, 0)
-        self.confirmed_upto[source] = max(known, message.slot)
-        if message.answer:
-            return None, None
-        return CheckpointHash(message.slot, mine, answer=True), None
+    def _set(self, slot: Slot, running_hash: str) -> None:
+        self.slot, self.current = slot, running_hash
+        self._noted[slot] = running_hash
+        if (compared := self._compared.get(slot)) is not None:
+            compared.mine = running_hash
+            self._weigh(slot, compared)
 
-    def due_questions(self) -> list[tuple[ReplicaId, CheckpointHash]]:
-        """Questions that can be answered now because their slot was executed meanwhile."""
-        due = [(r, q) for r, q in sorted(self._questions.items()) if q.slot <= self.slot]
-        for replica, _ in due:
-            del self._questions[replica]
-        return due
+    # ---- comparing -----------------------------------------------------------------------------
+
+    def word(self, slot: Slot, mine: str, answer: bool) -> CheckpointHash:
+        """What this replica says of `slot`, where its hash is `mine`, and who has the same there.
+
+        The hash is kept from now on, since others will answer.
+        """
+        if slot not in self._compared:
+            self._compare_at(slot, mine)
+        equal = [peer for peer, upto in self.confirmed_upto.items() if upto >= slot]
+        return CheckpointHash(slot, mine, answer, tuple(sorted((self._replica, *equal))))
+
+    def hear(self, source: ReplicaId, message: CheckpointHash) -> CheckpointHash | None:
+        """Take a peer's word for a slot; the answer, when it asks and this replica is that far.
+
+        Sets `confirmed_upto` of whoever has the same hash, `differs` and perhaps `outvoted`.
+        """
+        slot = message.slot
+        compared = self._compared.get(slot)
+        if compared is None:
+            mine = self._noted.get(slot)
+            if mine is None and slot <= self.slot:
+                return None
+            compared = self._compare_at(slot, mine)
+        for running_hash, holders in compared.holders.items():
+            if running_hash != message.running_hash:
+                holders.discard(source)  # what others said of it is older than its own word
+        holders = compared.holders.setdefault(message.running_hash, set())
+        holders.update(peer for peer in message.holders if peer != self._replica)
+        if compared.mine is None:
+            if not message.answer:
+                # The first question of each peer: newer ones may overtake the execution for ever.
+                self._asking.setdefault(source, slot)
+            return None
+        if message.running_hash != compared.mine:
+            self.confirmed_upto.pop(source, None)
+        self._weigh(slot, compared)
+        return None if message.answer else self.word(slot, compared.mine, answer=True)
+
+    def _compare_at(self, slot: Slot, mine: str | None) -> _Compared:
+        if len(self._compared) >= COMPARED_SLOTS:
+            del self._compared[min(self._compared)]
+        compared = self._compared[slot] = _Compared(mine)
+        return compared
+
+    def _weigh(self, slot: Slot, compared: _Compared) -> None:
+        for running_hash, holders in compared.holders.items():
+            if running_hash == compared.mine:
+                for peer in holders:
+                    known = self.confirmed_upto.get(peer, 0)
+                    self.confirmed_upto[peer] = max(known, slot)
+            elif holders:
+                names = ", ".join(map(replica_name, sorted(holders)))
+                difference = (
+                    f"history differs from that of {names} at slot {slot}: "
+                    f"{str(compared.mine)[:12]} here, {running_hash[:12]} there"
+                )
+                self.differs = self.differs or difference
+                if len(holders) >= self._quorum:
+                    self.outvoted = difference
+
+    def is_confirmed(self, slot: Slot) -> bool:
+        """True when a majority, this replica included, has the same history up to `slot`."""
+        equal = sum(1 for upto in self.confirmed_upto.values() if upto >= slot)
+        return equal + 1 >= self._quorum

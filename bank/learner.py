@@ -21,6 +21,8 @@ from bank.sessions import Machine, Request, Session
 from bank.settings import Settings
 from bank.status import Role
 
+QUESTIONS = 10  # pauses, or heartbeats if they are longer, that a checkpoint may be in question
+
 
 class Learner:
     """The log with its watermarks, the state machine and the checkpoint of one replica."""
@@ -43,9 +45,10 @@ class Learner:
         self._now = now
         self.log = Log()
         self._machine = Machine(balances)
-        self._checkpoint: Checkpoint | None = None
+        self._checkpoint: Checkpoint | None = None  # a majority had its hash: stored, lent to others
+        self._taken: Checkpoint | None = None  # the next one, while its hash is in question
         self._checkpoint_at = now - settings.checkpoint_pause
-        self._history = HistoryHash()
+        self._history = HistoryHash(replica, self.quorum)
         self._fetch = Fetch()
         self._library = Library(balances)
         self._read_at: dict[ReplicaId, int] = {}  # when peers asked for a further piece
@@ -182,6 +185,8 @@ class Learner:
         self._machine = Machine(checkpoint.balances, checkpoint.sessions, digest=checkpoint.digest)
         self._history.restart_at(checkpoint.slot, checkpoint.running_hash)
         self._checkpoint, self._checkpoint_changed = checkpoint, True
+        self._taken = None
+        self._weigh_history()
         self._execute()
 
     def save_watermark(self) -> None:
@@ -197,61 +202,66 @@ class Learner:
 
     def _on_boundary(self, slot: Slot) -> None:
         """A multiple of the checkpoint interval was executed."""
-        self._history.note(slot)
-        for source, question in self._history.due_questions():
-            self._compare_hash(source, question)
+        for peer, answer in self._history.note(slot):
+            self._early(peer, answer)
+        self._weigh_history()
         if self._is_checkpoint_due():
             self._checkpoint_at = self._now
             self._take_checkpoint(slot)
             self._ask_for_confirmation()
 
     def _is_checkpoint_due(self) -> bool:
-        """After the pause, each replica in its own part of it: else all stop at the same moment."""
+        """After the pause, each replica in its own part of it: else all stop at the same moment.
+
+        Not while one is in question, or the answers would come too late for each; unless nobody
+        can answer any more, because all the others are too far ahead.
+        """
         pause, replicas = self.settings.checkpoint_pause, len(self.peers) + 1
         passed = self._now - self._checkpoint_at
+        if self._taken is not None and passed < QUESTIONS * max(pause, self.settings.heartbeat):
+            return False
         if passed < pause or passed >= 2 * pause:
             return passed >= pause
         return self._now * replicas // pause % replicas == self.replica - 1
 
     def _take_checkpoint(self, slot: Slot) -> None:
-        """Take one. What changed since one that is not stored yet has to be stored with it."""
-        before, unstored = self._checkpoint, self._checkpoint_changed
-        checkpoint = checkpoints.take(slot, self._history.current, self._machine)
-        if before is not None and unstored:
-            changed = checkpoint.changed and before.changed and checkpoint.changed | before.changed
-            checkpoint = replace(checkpoint, changed=changed)
-        self._checkpoint = checkpoint
-        self._checkpoint_changed = True
+        """Take one; what changed since one that was never confirmed changed since the stored one."""
+        taken = checkpoints.take(slot, self._history.current, self._machine)
+        self._taken = taken if self._taken is None else _with_changes_of(self._taken, taken)
 
     def _ask_for_confirmation(self) -> None:
-        """Ask for the running hash at the checkpoint, until enough replicas had the same."""
-        checkpoint = self._checkpoint
-        if checkpoint is None:
-            return
-        if self._is_confirmed(checkpoint.slot):
-            self._truncate()  # a peer's question confirmed it before it was taken
-            return
-        question = CheckpointHash(checkpoint.slot, checkpoint.running_hash, answer=False)
-        if self.role is Role.LEADER:
-            self._early_all(question)
-        elif self._settled:
-            self._early(self.following.replica, question)
+        """Tell all others the hash at the checkpoint in question, until a majority has the same."""
+        taken = self._taken
+        if taken is None:
+            self._truncate()  # what spare backups were not told before
+        elif self._history.is_confirmed(taken.slot):
+            self._confirm_checkpoint(taken)
+        else:
+            known = self._history.confirmed_upto
+            silent = tuple(peer for peer in self.peers if known.get(peer, 0) < taken.slot)
+            question = self._history.word(taken.slot, taken.running_hash, answer=False)
+            self._effects.early.append(Send(silent, question))
 
-    def _is_confirmed(self, slot: Slot) -> bool:
-        """By the leader for a backup, by f backups for the leader."""
-        confirmed_upto = self._history.confirmed_upto
-        if self.role is Role.LEADER:
-            equal = sum(1 for upto in confirmed_upto.values() if upto >= slot)
-            return equal >= self.quorum - 1
-        return self._settled and confirmed_upto.get(self.following.replica, 0) >= slot
-
-    def _compare_hash(self, source: ReplicaId, message: CheckpointHash) -> None:
-        answer, difference = self._history.compare(source, message)
-        if difference is not None:
-            self.halted = difference
-            return
+    def _on_checkpoint_hash(self, source: ReplicaId, message: CheckpointHash) -> None:
+        answer = self._history.hear(source, message)
         if answer is not None:
             self._early(source, answer)
+        self._weigh_history()
+
+    def _weigh_history(self) -> None:
+        """Something was learnt of others' hashes. A difference is seen to when the turn ends."""
+        if self._taken is not None and self._history.is_confirmed(self._taken.slot):
+            self._confirm_checkpoint(self._taken)
+
+    def _confirm_checkpoint(self, taken: Checkpoint) -> None:
+        """A majority has the same history: this is the checkpoint to store, and the log may go."""
+        before, self._taken = self._checkpoint, None
+        if before is not None and self._checkpoint_changed:
+            taken = _with_changes_of(before, taken)
+        self._checkpoint, self._checkpoint_changed = taken, True
+        if self.role is Role.LEADER:
+            # So that it is known to those who hear nobody else, and to who is in the minority.
+            self._early_all(self._history.word(taken.slot, taken.running_hash, answer=True))
         self._truncate()
 
     def _told_upto(self) -> Slot:
@@ -260,7 +270,7 @@ class Learner:
 
     def _truncate(self) -> None:
         checkpoint = self._checkpoint
-        if checkpoint is None or not self._is_confirmed(checkpoint.slot):
+        if checkpoint is None:
             return
         upto = min(checkpoint.slot - self.settings.keep_slots, self._told_upto())
         if upto > self.log.truncated_upto:
@@ -275,7 +285,9 @@ class Learner:
             self._machine = Machine(
                 checkpoint.balances, checkpoint.sessions, digest=checkpoint.digest
             )
-            self._history = HistoryHash(checkpoint.slot, checkpoint.running_hash)
+            self._history = HistoryHash(
+                self.replica, self.quorum, checkpoint.slot, checkpoint.running_hash
+            )
         # Rows between the truncation and the checkpoint are there but executed already.
         log.truncated_upto = stored.truncated_upto
         for slot, ballot, request in stored.entries:
@@ -284,3 +296,9 @@ class Learner:
         log.executed_upto = log.committed_upto = checkpoint.slot if checkpoint is not None else 0
         self._commit(max(stored.committed_upto, log.committed_upto))
         self._effects.executed.clear()  # executed before: nobody is to be told again
+
+
+def _with_changes_of(before: Checkpoint, checkpoint: Checkpoint) -> Checkpoint:
+    """`checkpoint`, to be stored over what `before` was to be stored over."""
+    changed = checkpoint.changed and before.changed and checkpoint.changed | before.changed
+    return replace(checkpoint, changed=changed)

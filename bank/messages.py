@@ -173,12 +173,15 @@ class StatePiece:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointHash:
-    """Sent between leader and backups: my running hash at this slot is this; is yours the same?"""
+    """Sent by a replica to all when it took a checkpoint, at each heartbeat until a majority is
+    known to have its hash, and in answer; by a leader to all when a majority has its hash.
+    """
 
     LABEL: ClassVar[str] = "CHECKPOINT"
     slot: Slot
-    running_hash: str
-    answer: bool  # False asks for the other's hash of this slot, True is such an answer
+    running_hash: str  # the sender's, at this slot
+    answer: bool  # False asks for the receiver's hash of this slot
+    holders: tuple[ReplicaId, ...]  # who has this hash there, as far as the sender knows; sorted
 
 
 @dataclass(frozen=True, slots=True)

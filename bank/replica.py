@@ -123,7 +123,7 @@ class Replica(Proposer):
                 self._on_state_piece(source, message)
                 self._lead_if_elected()
             case CheckpointHash():
-                self._compare_hash(source, message)
+                self._on_checkpoint_hash(source, message)
             case Nack():
                 self._on_nack(message)
             case PeerDown():
@@ -199,6 +199,8 @@ class Replica(Proposer):
         """End the turn. Until `stored()` is called for it, no other turn may be flushed."""
         if self.halted is not None:
             return Effects(halted=self.halted)
+        if self._history.outvoted is not None:
+            return self._halt(self._history.outvoted)
         if (lead := self._leadership) is not None:
             self._propose(lead)
         if self._owed is not None:
@@ -230,6 +232,13 @@ class Replica(Proposer):
             self._unstored = (self.promised, lead.next_slot - 1 if lead is not None else 0)
         self._last_turn = self._now
         return effects
+
+    def _halt(self, why: str) -> Effects:
+        """A majority has another history: nothing of this turn leaves, nor anything ever after."""
+        if self.role is not Role.FOLLOWER:
+            self._step_down("steps down: a majority has another history")
+        self.halted = why
+        return Effects(notes=self._effects.notes, halted=why)
 
     def stored(self) -> None:
         """The writes of the last flush are committed: this replica's own votes in it count now."""
@@ -466,6 +475,7 @@ class Replica(Proposer):
             balances=dict(self._machine.ledger.balances),
             sessions=tuple(self._machine.sessions.values()),
             halted=self.halted,
+            differs=self._history.differs,
         )
 
     def slots(self, slots: Iterable[Slot]) -> tuple[SlotStatus, ...]:

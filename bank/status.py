@@ -53,3 +53,4 @@ class ReplicaStatus:
     balances: dict[str, int]
     sessions: tuple[Session, ...]
     halted: str | None  # why this replica stopped itself
+    differs: str | None = None  # the first history that it saw to differ from its own

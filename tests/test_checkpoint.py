@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from bank import checkpoint as checkpoints
 from bank.checkpoint import GENESIS_HASH, extend_hash
-from bank.history_hash import NOTED_HASHES, HistoryHash
+from bank.history_hash import COMPARED_SLOTS, NOTED_HASHES, HistoryHash
 from bank.messages import CheckpointHash
 from bank.sessions import Machine
 from bank.settings import Settings
+from bank.status import Role
 from harness.sim.conductor import TEN_EACH, Conductor, read, transfer
 
 SHORT = Settings(checkpoint_interval=4, checkpoint_pause=0, keep_slots=2)
@@ -113,7 +114,7 @@ def test_turns_of_any_size_come_to_the_same_running_hash(sizes, data):
     upto = sum(sizes)
     requests = paying(upto)
     answers = Machine(TEN_EACH).execute(1, requests)
-    whole, turns = HistoryHash(), HistoryHash()
+    whole, turns, other = HistoryHash(1, 3), HistoryHash(1, 3), HistoryHash(1, 3)
     whole.add(requests, answers)
     start = 0
     for size in sizes:
@@ -121,7 +122,6 @@ def test_turns_of_any_size_come_to_the_same_running_hash(sizes, data):
         start += size
     differing = data.draw(st.integers(0, upto - 1))
     answers[differing] = (*answers[differing][:2], "other", differing + 1)
-    other = HistoryHash()
     other.add(requests, answers)
     for history in (whole, turns, other):
         history.note(upto)
@@ -131,9 +131,9 @@ def test_turns_of_any_size_come_to_the_same_running_hash(sizes, data):
 # ---- comparing -------------------------------------------------------------------------------
 
 
-def history(upto, results=None):
+def history(upto, results=None, replica=1, quorum=3):
     """The running hash after `upto` slots, noted at every second one."""
-    requests, machine, found = paying(upto), Machine(TEN_EACH), HistoryHash()
+    requests, machine, found = paying(upto), Machine(TEN_EACH), HistoryHash(replica, quorum)
     for slot in range(2, upto + 1, 2):
         answers = machine.execute(slot - 1, requests[slot - 2 : slot])
         found.add(requests[slot - 2 : slot], results or answers)
@@ -141,41 +141,113 @@ def history(upto, results=None):
     return found
 
 
+def asks(slot, running_hash, *holders):
+    return CheckpointHash(slot, running_hash, answer=False, holders=holders)
+
+
+def has(slot, running_hash, *holders):
+    return CheckpointHash(slot, running_hash, answer=True, holders=holders)
+
+
+OTHER = "0" * 64
+
+
 def test_equal_histories_confirm_each_other():
-    one, two = history(4), history(4)
-    question = CheckpointHash(4, one.current, answer=False)
-    answer, difference = two.compare(1, question)
-    assert difference is None and answer == CheckpointHash(4, two.current, answer=True)
+    one, two = history(4), history(4, replica=2)
+    answer = two.hear(1, one.word(4, one.current, answer=False))
+    assert answer == has(4, two.current, 1, 2)
     assert two.confirmed_upto == {1: 4}
-    assert one.compare(2, answer) == (None, None) and one.confirmed_upto == {2: 4}
+    assert one.hear(2, answer) is None and one.confirmed_upto == {2: 4}
+    assert not one.is_confirmed(4), "two of five"
+    one.hear(3, has(4, one.current, 3))
+    assert one.is_confirmed(4) and not one.is_confirmed(6)
 
 
-def test_different_histories_are_told():
-    wrong = history(4, results=[("A", 1, "failed", 1), ("A", 2, "failed", 2)])
-    _, difference = history(4).compare(3, CheckpointHash(4, wrong.current, answer=False))
-    assert "history differs from that of n3 at slot 4" in difference
+def test_who_is_said_to_have_the_same_counts_as_well():
+    one = history(4)
+    one.hear(2, has(4, one.current, 2, 3))
+    assert one.is_confirmed(4), "told by one that hears both"
+
+
+def test_a_differing_hash_confirms_nothing_and_is_remembered():
+    one = history(4)
+    for peer in (2, 3):
+        assert one.hear(peer, asks(4, OTHER, peer)) == has(4, one.current, 1), "it is told"
+    assert not one.is_confirmed(4) and one.confirmed_upto == {}
+    assert one.differs.startswith("history differs from that of n2 at slot 4: ")
+    assert one.outvoted is None, "two of five are no majority"
+    one.hear(4, has(4, OTHER, 4))
+    assert one.outvoted.startswith("history differs from that of n2, n3, n4 at slot 4: ")
+
+
+def test_several_other_hashes_are_no_majority():
+    one = history(4)
+    for peer in (2, 3, 4, 5):
+        one.hear(peer, has(4, str(peer) * 64, peer))
+    assert one.differs and one.outvoted is None
+
+
+def test_nobody_is_outvoted_by_its_own_earlier_word():
+    one = history(4)
+    one.hear(2, has(4, OTHER, 1, 2, 3))
+    assert one.outvoted is None, "n1 itself is no witness against itself"
+
+
+def test_a_replica_that_comes_back_with_another_history_confirms_no_longer():
+    one = history(4)
+    for peer in (2, 3):
+        one.hear(peer, has(4, one.current, peer))
+    one.hear(2, asks(4, OTHER, 2))
+    assert one.confirmed_upto == {3: 4} and not one.is_confirmed(4)
 
 
 def test_question_about_a_slot_not_executed_yet_is_answered_later():
-    one, two = history(4), history(2)
-    question = CheckpointHash(4, one.current, answer=False)
-    assert two.compare(1, question) == (None, None) and two.due_questions() == []
+    one, two = history(4), history(2, replica=2)
+    assert two.hear(1, asks(4, one.current, 1)) is None
+    assert two.hear(1, asks(6, OTHER, 1)) is None, "one question of each peer waits"
     requests = paying(4)[2:]
     two.add(requests, [("A", 3, "success", 3), ("A", 4, "success", 4)])
-    two.note(4)
-    assert two.due_questions() == [(1, question)] and two.due_questions() == []
+    assert two.note(4) == [(1, has(4, one.current, 1, 2))]
+    assert two.note(6) == []
 
 
 def test_question_about_a_slot_long_gone_is_not_answered():
     two = history(2 * (NOTED_HASHES + 5))
-    assert two.compare(1, CheckpointHash(2, "0" * 64, answer=False)) == (None, None)
-    assert two.confirmed_upto == {}
+    assert two.hear(1, asks(2, OTHER, 1)) is None
+    assert two.confirmed_upto == {} and two.differs is None
+
+
+def test_answers_are_compared_however_long_they_take():
+    one = history(4)
+    one.word(4, one.current, answer=False)
+    asked = one.current
+    for slot in range(6, 2 * NOTED_HASHES + 12, 2):
+        one.note(slot)
+    one.hear(2, has(4, asked, 2))
+    assert one.confirmed_upto == {2: 4}
+
+
+def test_what_is_compared_stays_bounded():
+    one = history(4)
+    for slot in range(6, 2000, 2):
+        one.hear(2, asks(slot, OTHER, 2))
+    assert len(one._compared) <= COMPARED_SLOTS
+    assert one.word(4, one.current, answer=False).slot == 4
+
+
+def test_slots_skipped_by_a_checkpoint_are_not_compared():
+    one = history(2)
+    one.hear(2, asks(4, OTHER, 2))
+    one.hear(3, has(8, OTHER, 3))
+    one.restart_at(8, "1" * 64)
+    assert one.differs is not None and "slot 8" in one.differs
+    assert one.note(10) == [], "nobody waits for slot 4 any more"
 
 
 def test_low_answer_does_not_take_a_confirmation_back():
     one, two = history(4), history(2)
-    one.compare(2, CheckpointHash(4, one.current, answer=True))
-    one.compare(2, CheckpointHash(2, two.current, answer=True))
+    one.hear(2, has(4, one.current, 2))
+    one.hear(2, has(2, two.current, 2))
     assert one.confirmed_upto == {2: 4}
 
 
@@ -196,28 +268,39 @@ def test_every_replica_truncates_below_its_checkpoint_but_for_the_slots_to_keep(
 def test_leader_truncates_nothing_until_f_backups_confirm():
     c = Conductor(5, SHORT)
     c.elect(1)
-    c.loses = lambda source, to, message: to == 1 and isinstance(message, CheckpointHash)
+    c.loses = lambda source, to, message: isinstance(message, CheckpointHash)
     run(c, 9)
-    assert c.status(1).checkpoint == 8 and c.status(1).truncated_upto == 0
+    assert c.status(1).checkpoint == 0 and c.status(1).truncated_upto == 0
     c.loses = lambda source, to, message: (
-        source in (3, 4, 5) and isinstance(message, CheckpointHash)
+        {source, to} != {1, 2} and isinstance(message, CheckpointHash)
     )
     c.run(100)
     assert c.status(1).truncated_upto == 0, "one of two"
     c.loses = lambda *_: False
     c.run(100)
-    assert c.status(1).truncated_upto == 6
+    assert c.status(1).truncated_upto == 2, "the checkpoint at 4 was in question"
+    run(c, 3, first=10)
+    assert c.status(1).truncated_upto == 10
 
 
-def test_backup_truncates_nothing_until_its_leader_confirms():
+def test_a_backup_that_hears_only_its_leader_truncates_as_well():
+    c = Conductor(5, SHORT)
+    c.elect(1)
+    c.loses = lambda source, to, message: 1 not in (source, to)
+    run(c, 9)
+    for replica in c.everyone:
+        assert (c.status(replica).checkpoint, c.status(replica).truncated_upto) == (8, 6)
+
+
+def test_backup_truncates_nothing_until_others_confirm():
     c = Conductor(3, SHORT)
     c.elect(1)
     c.loses = lambda source, to, message: to == 3 and isinstance(message, CheckpointHash)
     run(c, 9)
-    assert c.status(3).checkpoint == 8 and c.status(3).truncated_upto == 0
+    assert c.status(3).checkpoint == 0 and c.status(3).truncated_upto == 0
     c.loses = lambda *_: False
     c.run(100)
-    assert c.status(3).truncated_upto == 6
+    assert c.status(3).truncated_upto == 2
 
 
 def test_checkpoints_keep_their_pause():
@@ -267,17 +350,30 @@ def test_where_intervals_are_long_nobody_waits_for_its_own_part_of_the_pause():
 
 
 @pytest.mark.parametrize("replica", [1, 3], ids=["leader", "backup"])
-def test_difference_stops_the_replica_for_good(replica):
+def test_a_majority_of_others_stops_the_replica_for_good(replica):
     c = Conductor(3, SHORT)
     c.elect(1)
     run(c, 4)
-    c.step(replica, CheckpointHash(4, "0" * 64, answer=False), source=2)
-    assert "differs" in c.status(replica).halted
     c.sent.clear()
+    effects = c.step(replica, has(4, OTHER, 2, 4), source=2)
+    assert "differs" in effects.halted and c.status(replica).halted == effects.halted
+    assert ("steps down: a majority has another history" in effects.notes) == (replica == 1)
+    assert c.status(replica).role is Role.FOLLOWER
     assert c[replica].deadline() is None
-    assert c.step(replica, CheckpointHash(4, "0" * 64, answer=False), source=2).halted
+    assert c.step(replica, has(4, OTHER, 2, 4), source=2).halted
     c.run(1000)
     assert not [message for source, _, message in c.sent if source == replica]
+
+
+def test_one_differing_hash_stops_nobody_and_is_shown():
+    c = Conductor(3, SHORT)
+    c.elect(1)
+    run(c, 4)
+    c.step(3, has(4, OTHER, 2), source=2)
+    status = c.status(3)
+    assert status.halted is None and "differs from that of n2 at slot 4" in status.differs
+    run(c, 4, first=5)
+    assert c.status(3).executed_upto == 8
 
 
 def test_restart_comes_back_from_checkpoint_and_rows():

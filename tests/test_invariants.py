@@ -6,6 +6,7 @@ from random import Random
 import pytest
 
 from bank.ballot import NO_BALLOT, Ballot
+from bank.checkpoint import take
 from bank.effects import Executed, Persist, Run, Stored
 from bank.ledger import READ, TRANSFER
 from bank.messages import CheckpointHash, StatePiece
@@ -120,8 +121,9 @@ def status(replica=1, **changes):
         {"balances": {"A": 11, "B": 10}},
         {"balances": {"A": -1, "B": 21}},
         {"halted": "history differs"},
+        {"differs": "history differs"},
     ],
-    ids=["digest", "running hash", "money made", "negative balance", "stopped itself"],
+    ids=["digest", "running hash", "money made", "negative balance", "stopped itself", "differs"],
 )
 def test_states_that_differ(changes):
     looks_on = Safety(3, BALANCES, interval=10)
@@ -136,31 +138,51 @@ HASH = "0" * 64
 
 def told(looks_on, *sources, slot=10):
     for source in sources:
-        looks_on.told(1, source, CheckpointHash(slot, HASH, answer=True))
+        looks_on.told(1, source, CheckpointHash(slot, HASH, answer=True, holders=(source,)))
+
+
+def checkpoint(slot):
+    return Persist(NO_BALLOT, 0, False, [], replace(CHECKPOINT, slot=slot), 0, 0)
+
+
+CHECKPOINT = take(10, HASH, Machine(BALANCES))
 
 
 def test_what_was_confirmed_may_be_truncated():
     looks_on = Safety(5, BALANCES, interval=10)
-    looks_on.truncates(1, 0, as_leader=True)
+    looks_on.truncates(1, 0)
+    looks_on.checkpoints(1, None)
     told(looks_on, 2, 3, slot=20)
-    looks_on.truncates(1, 20, as_leader=True)
+    looks_on.truncates(1, 20)
+    looks_on.checkpoints(1, checkpoint(20))
     looks_on = Safety(5, BALANCES, interval=10)
     looks_on.told(1, 2, StatePiece(30, 0, 1, b"", 31))  # installed: it was another's
-    looks_on.truncates(1, 30, as_leader=False)
+    looks_on.truncates(1, 30)
     looks_on.restarted(1, replace(stored(committed=0), truncated_upto=30))
-    looks_on.truncates(1, 30, as_leader=True)  # it is as it was found
+    looks_on.truncates(1, 30)  # it is as it was found
+    looks_on.restarted(1, replace(stored(committed=0), checkpoint=CHECKPOINT))
+    looks_on.truncates(1, 10)  # confirmed before it was stored
 
 
 @pytest.mark.parametrize(
-    ("sources", "as_leader", "slot"),
-    [((), False, 10), ((2,), True, 10), ((2, 2), True, 10), ((2, 3), True, 9), ((2,), False, 9)],
-    ids=["nobody", "one of two", "one twice", "too few slots", "a backup's too few slots"],
+    ("sources", "slot"),
+    [((), 10), ((2,), 10), ((2, 2), 10), ((1, 2), 10), ((2, 3), 9)],
+    ids=["nobody", "one of two", "one twice", "itself", "too few slots"],
 )
-def test_what_was_not_confirmed_is_not_truncated(sources, as_leader, slot):
+def test_what_was_not_confirmed_is_neither_truncated_nor_stored(sources, slot):
     looks_on = Safety(5, BALANCES, interval=10)
     told(looks_on, *sources, slot=slot)
     with pytest.raises(Violation, match="n1 truncated up to 10, confirmed by"):
-        looks_on.truncates(1, 10, as_leader)
+        looks_on.truncates(1, 10)
+    with pytest.raises(Violation, match="n1 stores the checkpoint at 10, confirmed by"):
+        looks_on.checkpoints(1, checkpoint(10))
+
+
+def test_hashes_that_are_told_are_held_against_one_another():
+    looks_on = Safety(5, BALANCES, interval=10)
+    told(looks_on, 2)
+    with pytest.raises(Violation, match="after slot 10, n3 has 1111"):
+        looks_on.told(1, 3, CheckpointHash(10, "1" * 64, answer=True, holders=(3,)))
 
 
 def test_a_new_incarnation_has_to_be_told_again():
@@ -168,7 +190,7 @@ def test_a_new_incarnation_has_to_be_told_again():
     told(looks_on, 2)
     looks_on.restarted(1, stored())
     with pytest.raises(Violation, match="confirmed by 0 of 1"):
-        looks_on.truncates(1, 10, as_leader=False)
+        looks_on.truncates(1, 10)
 
 
 def test_the_oracle_and_the_machine_agree_on_any_log():

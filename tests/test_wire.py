@@ -53,7 +53,9 @@ BY_KIND = {
     CatchUp: st.builds(CatchUp, NUMBERS, NUMBERS, NUMBERS),
     State: st.builds(State, NUMBERS, st.lists(BALLOTS, max_size=4).map(tuple), RUNS, NUMBERS),
     StatePiece: st.builds(StatePiece, NUMBERS, NUMBERS, NUMBERS, st.binary(max_size=50), NUMBERS),
-    CheckpointHash: st.builds(CheckpointHash, NUMBERS, NAMES, st.booleans()),
+    CheckpointHash: st.builds(
+        CheckpointHash, NUMBERS, NAMES, st.booleans(), st.lists(NUMBERS, max_size=4).map(tuple)
+    ),
     Nack: st.builds(Nack, BALLOTS),
 }
 MESSAGES = st.one_of(*BY_KIND.values())

@@ -289,6 +289,7 @@ class LoadedFleet:
         agreement = [] if len(digests) == 1 else [f"replicas end differently: {sorted(digests)}"]
         if len(statuses) < quorum_size(self._config.nodes):
             agreement.append(f"only {len(statuses)} replicas are left")
+        agreement += [f"n{s.replica}: {s.differs}" for s in statuses if s.differs is not None]
         troubles = [
             f"n{h.replica}: {h.trouble}"
             for h in self.fleet.handles.values()

@@ -28,6 +28,8 @@ def _differences(log: CommitLog, replayed: Replay, views: Sequence[ReplicaView])
             continue  # its machine failed: what is left of it is not its word
         if status.halted is not None:
             yield f"{name} stopped itself: {status.halted}"
+        if status.differs is not None:
+            yield f"{name}: {status.differs}"
         expected = replayed.balances_at.get(status.executed_upto)
         if expected is not None and expected != status.balances:
             yield (

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from bank.ballot import NO_BALLOT, Ballot, Slot, replica_name
+from bank.ballot import NO_BALLOT, Ballot, ReplicaId, Slot, replica_name
 from bank.effects import Executed, Persist
 from bank.ledger import NOOP, describe
 from bank.messages import (
@@ -43,6 +43,10 @@ def describe_requests(requests: tuple[Request, ...], most: int = SHOWN_REQUESTS)
     shown = ", ".join(map(describe_request, requests[:most]))
     more = len(requests) - most
     return f"{shown} … {more} more" if more > 0 else shown
+
+
+def _names(replicas: Iterable[ReplicaId]) -> str:
+    return ", ".join(map(replica_name, replicas))
 
 
 def span(first_slot: int, last_slot: int) -> str:
@@ -111,8 +115,9 @@ def _parts(message: Message) -> tuple[Ballot | None, str, str]:
             return None, slots, f"{describe_requests(requests)}; committed up to {committed_upto}"
         case StatePiece(checkpoint_slot, piece, pieces, _, _):
             return None, str(checkpoint_slot), f"checkpoint, piece {piece + 1} of {pieces}"
-        case CheckpointHash(slot, running_hash, answer):
-            return None, str(slot), f"{'has' if answer else 'asks'} {running_hash[:12]}"
+        case CheckpointHash(slot, running_hash, answer, holders):
+            verb = "has" if answer else "asks"
+            return None, str(slot), f"{verb} {running_hash[:12]}, held by {_names(holders)}"
         case Nack(promised):
             return promised, "", "promised already"
         case PeerDown(peer, _):

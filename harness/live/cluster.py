@@ -155,17 +155,21 @@ class LiveCluster:
             else Machine(base.balances, base.sessions)
         )
         slot = 0 if base is None else base.slot
-        rows = {
-            s: r for stored in found for s, _, r in stored.entries if s <= stored.committed_upto
-        }
+        rows: dict[Slot, Request] = {}
+        for stored in found:
+            for held, _, request in stored.entries:
+                if held <= stored.committed_upto and rows.setdefault(held, request) != request:
+                    self.committed.contradictions.append(
+                        f"slot {held}: one replica's file holds {request}, another's {rows[held]}"
+                    )
         self.committed.base = base
-        while (request := rows.get(slot + 1)) is not None:
+        while (known := rows.get(slot + 1)) is not None:
             slot += 1
-            (answer,) = machine.execute(slot, [request])
-            self.committed.slots[slot] = (request, answer[2])
+            (answer,) = machine.execute(slot, [known])
+            self.committed.slots[slot] = (known, answer[2])
         # Everything on these disks was asked for earlier, known to be committed or not.
-        held = (slot for stored in found for slot, _, _ in stored.entries)
-        self.committed.known_before = max(slot, *held, 0)
+        on_disk = (slot for stored in found for slot, _, _ in stored.entries)
+        self.committed.known_before = max(slot, *on_disk, 0)
 
     def _send(self, sends: Sequence[ClientSend]) -> None:
         """Put requests on the queues, those for one replica as one message."""

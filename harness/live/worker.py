@@ -156,13 +156,14 @@ class Worker:
             replica.step(source, message, at)
         replica.tick(at)
         effects = replica.flush()
-        if effects.halted is not None:
-            self._give_up(protocol.HALTED, effects.halted)
-            return
         if self._tracer is not None:
             for note in effects.notes:
                 self._tracer.note(at, note)
             self._tracer.executed(at, effects.executed)
+        if effects.halted is not None:
+            self._report(effects)  # its last notes, and that it leads no longer
+            self._give_up(protocol.HALTED, effects.halted)
+            return
         self._perform(effects)
         replica.stored()
         self._report(effects)

@@ -117,7 +117,7 @@ def _replica(view: ReplicaView) -> dict[str, Any]:
         "checkpoint": status.checkpoint,
         "digest": status.digest,
         "balances": dict(status.balances),
-        "trouble": view.trouble or status.halted,
+        "trouble": view.trouble or status.halted or status.differs,
     }
 
 

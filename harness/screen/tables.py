@@ -261,8 +261,8 @@ def replica_table(views: Sequence[ReplicaView]) -> RenderableType:
 
 
 def troubles(views: Iterable[ReplicaView]) -> list[Text]:
-    """One line for each replica that stopped by itself, with why."""
-    found = [(view, view.trouble or view.status.halted) for view in views]
+    """One line for each replica that stopped by itself, or saw that another differs, with why."""
+    found = [(view, view.trouble or view.status.halted or view.status.differs) for view in views]
     return [
         Text(f" ✗ {replica_name(view.replica)}: {why}", style=BAD) for view, why in found if why
     ]

@@ -76,8 +76,8 @@ class _Known:
 
     def __init__(self) -> None:
         self.truncated = self.executed = self.committed = 0  # of this incarnation
-        # What this incarnation was told: the highest slot for which a peer named its running hash
-        # (of another hash it would have stopped itself), and the highest checkpoint it was given.
+        # What this incarnation was told: the highest slot for which a peer is said to have the
+        # running hash, and the highest checkpoint that it was given or found on its disk.
         self.told: dict[ReplicaId, Slot] = {}
         self.taught: Slot = 0
         self.promised, self.seen = NO_BALLOT, 0  # on its disk
@@ -223,23 +223,30 @@ class Safety:
         """A message was read: of interest is what makes a truncation safe."""
         known = self._known[replica]
         if isinstance(message, CheckpointHash):
-            known.told[source] = max(message.slot, known.told.get(source, 0))
+            self._hold_hash(message.slot, message.running_hash, source)
+            for peer in message.holders:
+                if peer != replica:
+                    known.told[peer] = max(message.slot, known.told.get(peer, 0))
         elif isinstance(message, StatePiece):
             known.taught = max(message.checkpoint_slot, known.taught)
 
-    def truncates(self, replica: ReplicaId, upto: Slot, as_leader: bool) -> None:
-        """A turn ends with the log truncated up to `upto`: only what others confirmed may go.
+    def truncates(self, replica: ReplicaId, upto: Slot) -> None:
+        """A turn ends with the log truncated up to `upto`: only what others confirmed may go."""
+        if upto > self._known[replica].truncated:
+            self._hold_confirmed(replica, upto, "truncated up to")
 
-        A leader needs the word of so many that a quorum has the state, a backup that of one.
-        """
-        known = self._known[replica]
-        if upto <= known.truncated:
-            return
-        needed = self._quorum - 1 if as_leader else 1
-        sure = sum(1 for slot in known.told.values() if slot >= upto)
+    def checkpoints(self, replica: ReplicaId, persist: Persist | None) -> None:
+        """A turn ends with this to store: only a checkpoint that others confirmed may be in it."""
+        if persist is not None and persist.checkpoint is not None:
+            self._hold_confirmed(replica, persist.checkpoint.slot, "stores the checkpoint at")
+
+    def _hold_confirmed(self, replica: ReplicaId, slot: Slot, what: str) -> None:
+        """A majority, the replica included, has the same history up to `slot`."""
+        known, needed = self._known[replica], self._quorum - 1
+        sure = sum(1 for upto in known.told.values() if upto >= slot)
         _hold(
-            sure >= needed or upto <= known.taught,
-            f"{replica_name(replica)} truncated up to {upto}, confirmed by {sure} of {needed}",
+            sure >= needed or slot <= known.taught,
+            f"{replica_name(replica)} {what} {slot}, confirmed by {sure} of {needed}",
         )
 
     def watermarks(
@@ -283,7 +290,8 @@ class Safety:
             f"{len(self.slots)} were ever executed",
         )
         known.truncated, known.executed, known.committed = stored.truncated_upto, 0, 0
-        known.told, known.taught = {}, 0
+        known.told = {}
+        known.taught = stored.checkpoint.slot if stored.checkpoint is not None else 0
 
     # ---- all replicas at once ------------------------------------------------------------------
 
@@ -292,22 +300,30 @@ class Safety:
         for status in statuses:
             if status.halted is not None:
                 raise Violation(f"{replica_name(status.replica)} stopped itself: {status.halted}")
+            _hold(status.differs is None, f"{replica_name(status.replica)}: {status.differs}")
             balances = status.balances
             _hold(
                 sum(balances.values()) == self.oracle.total and min(balances.values()) >= 0,
                 f"{replica_name(status.replica)} holds {balances}",
             )
             boundary = status.executed_upto // self._interval * self._interval
-            for known, slot, value in (
-                (self._digests, status.executed_upto, status.digest),
-                (self._hashes, boundary, status.running_hash),
-            ):
-                first, other = known.setdefault(slot, (value, status.replica))
-                _hold(
-                    first == value,
-                    f"after slot {slot}, {replica_name(status.replica)} has {value[:12]}, "
-                    f"{replica_name(other)} had {first[:12]}",
-                )
+            self._hold_hash(boundary, status.running_hash, status.replica)
+            first, other = self._digests.setdefault(
+                status.executed_upto, (status.digest, status.replica)
+            )
+            _hold_equal(status.executed_upto, status.replica, status.digest, other, first)
+
+    def _hold_hash(self, slot: Slot, running_hash: str, replica: ReplicaId) -> None:
+        first, other = self._hashes.setdefault(slot, (running_hash, replica))
+        _hold_equal(slot, replica, running_hash, other, first)
+
+
+def _hold_equal(slot: Slot, one: ReplicaId, value: str, other: ReplicaId, first: str) -> None:
+    if value != first:
+        raise Violation(
+            f"after slot {slot}, {replica_name(one)} has {value[:12]}, "
+            f"{replica_name(other)} had {first[:12]}"
+        )
 
 
 def _hold(statement: bool, text: str) -> None:

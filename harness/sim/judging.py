@@ -7,7 +7,6 @@ from bank.ballot import ReplicaId, replica_name
 from bank.effects import Effects
 from bank.messages import Accept, Accepted, Message, NewView, Prepare, Promise
 from bank.replica import Replica
-from bank.status import Role
 from harness.sim.invariants import Safety, Violation
 
 
@@ -42,7 +41,8 @@ def sent(safety: Safety, replica: ReplicaId, message: Message) -> None:
 def turned(safety: Safety, replica: Replica, effects: Effects) -> None:
     """A turn is over: the watermarks, and the state that they stand for."""
     number, log = replica.replica, replica.log
-    safety.truncates(number, log.truncated_upto, replica.role is Role.LEADER)
+    safety.truncates(number, log.truncated_upto)
+    safety.checkpoints(number, effects.persist)
     safety.watermarks(number, log.truncated_upto, log.executed_upto, log.committed_upto)
     if effects.executed or replica.halted is not None:
         safety.compare([replica.status()])

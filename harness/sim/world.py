@@ -253,7 +253,8 @@ class SimCluster:
                 [(r, a[2]) for r, a in zip(executed.requests, executed.answers, strict=True)],
             )
         leads = process.replica.role is Role.LEADER
-        safety.truncates(replica, process.replica.log.truncated_upto, leads)
+        safety.truncates(replica, process.replica.log.truncated_upto)
+        safety.checkpoints(replica, effects.persist)
         if effects.executed and leads:
             self.on_commit(process)
         if effects.persist and effects.persist.truncated_upto > process.disk.truncated_upto:
