@@ -45,7 +45,9 @@ class Learner:
         self._now = now
         self.log = Log()
         self._machine = Machine(balances)
-        self._checkpoint: Checkpoint | None = None  # a majority had its hash: stored, lent to others
+        self._checkpoint: Checkpoint | None = (
+            None  # a majority had its hash: stored, lent to others
+        )
         self._taken: Checkpoint | None = None  # the next one, while its hash is in question
         self._checkpoint_at = now - settings.checkpoint_pause
         self._history = HistoryHash(replica, self.quorum)
@@ -225,7 +227,7 @@ class Learner:
         return self._now * replicas // pause % replicas == self.replica - 1
 
     def _take_checkpoint(self, slot: Slot) -> None:
-        """Take one; what changed since one that was never confirmed changed since the stored one."""
+        """Take one. What changed since one that was never confirmed is to be stored with it."""
         taken = checkpoints.take(slot, self._history.current, self._machine)
         self._taken = taken if self._taken is None else _with_changes_of(self._taken, taken)
 

@@ -1,7 +1,7 @@
 """A row that was changed on a replica's disk: who has another history than a majority stops.
 
-Replicas that have the majority's go on and answer. Where there is no majority, nobody can tell who is
-right: all go on, nobody forgets anything, and the run is not valid.
+Replicas that have the majority's go on and answer. Where there is no majority, nobody can tell
+who is right: all go on, nobody forgets anything, and the run is not valid.
 """
 
 import pytest

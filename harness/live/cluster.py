@@ -5,13 +5,13 @@ executed and handled, the data folder, and the states of those that cannot be as
 """
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any, assert_never
 
-from bank.ballot import ReplicaId, Slot
+from bank.ballot import ReplicaId, Slot, replica_name
 from bank.effects import Stored
 from bank.ledger import NOOP
 from bank.messages import ClientRequest, Reply
@@ -128,12 +128,13 @@ class LiveCluster:
     def _resume_clients(self) -> None:
         """Timestamps go on above every one ever used; what was pending is asked again first."""
         highest: dict[str, int] = {}
-        found: list[Stored] = []
+        found: dict[ReplicaId, Stored] = {}
         for replica in self.fleet.handles:
             with contextlib.suppress(StorageError):  # refused when its process starts
                 stored = read_copy(self._folder.file(replica))
-                found += [] if stored is None else [stored]
-        for stored in found:
+                if stored is not None:
+                    found[replica] = stored
+        for stored in found.values():
             for name, timestamp in _timestamps(stored):
                 highest[name] = max(timestamp, highest.get(name, 0))
         self._resume_history(found)
@@ -145,9 +146,9 @@ class LiveCluster:
                 request: Request = (name, timestamp, kind, sender, receiver, amount)
                 client.queue.append(Operation(request, set_number=0, invoked_at=self.now()))
 
-    def _resume_history(self, found: Sequence[Stored]) -> None:
+    def _resume_history(self, found: Mapping[ReplicaId, Stored]) -> None:
         """What earlier runs committed, from the newest checkpoint on: the judges go on from it."""
-        checkpoints = [s.checkpoint for s in found if s.checkpoint is not None]
+        checkpoints = [s.checkpoint for s in found.values() if s.checkpoint is not None]
         base = max(checkpoints, key=lambda c: c.slot, default=None)
         machine = (
             Machine(self._config.balances())
@@ -155,20 +156,24 @@ class LiveCluster:
             else Machine(base.balances, base.sessions)
         )
         slot = 0 if base is None else base.slot
-        rows: dict[Slot, Request] = {}
-        for stored in found:
+        rows: dict[Slot, tuple[Request, ReplicaId]] = {}
+        for replica, stored in found.items():
             for held, _, request in stored.entries:
-                if held <= stored.committed_upto and rows.setdefault(held, request) != request:
+                if held > stored.committed_upto:
+                    break
+                known, other = rows.setdefault(held, (request, replica))
+                if known != request:
                     self.committed.contradictions.append(
-                        f"slot {held}: one replica's file holds {request}, another's {rows[held]}"
+                        f"slot {held}: the file of {replica_name(replica)} holds {request}, "
+                        f"that of {replica_name(other)} {known}"
                     )
         self.committed.base = base
-        while (known := rows.get(slot + 1)) is not None:
+        while (row := rows.get(slot + 1)) is not None:
             slot += 1
-            (answer,) = machine.execute(slot, [known])
-            self.committed.slots[slot] = (known, answer[2])
+            (answer,) = machine.execute(slot, [row[0]])
+            self.committed.slots[slot] = (row[0], answer[2])
         # Everything on these disks was asked for earlier, known to be committed or not.
-        on_disk = (slot for stored in found for slot, _, _ in stored.entries)
+        on_disk = (slot for s in found.values() for slot, _, _ in s.entries)
         self.committed.known_before = max(slot, *on_disk, 0)
 
     def _send(self, sends: Sequence[ClientSend]) -> None:
