@@ -13,13 +13,13 @@ from bank.status import Role
 from harness.check.agreement import agreement
 from harness.check.replay import replay
 from harness.check.verdict import Verdict
-from harness.config import ClusterConfig
-from harness.driver import CommitLog, Liveness, ReplicaView
+from harness.cluster.driver import CommitLog, Liveness, ReplicaView
+from harness.files.config import ClusterConfig
+from harness.files.testset import load
 from harness.live.cluster import LiveCluster
 from harness.live.storage import Storage
-from harness.runner import Runner
+from harness.run.runner import Runner
 from harness.sim.conductor import TEN_EACH, Conductor, transfer
-from harness.testset import load
 
 SHORT = Settings(checkpoint_interval=4, checkpoint_pause=0, keep_slots=2)
 PATIENCE = 40  # heartbeats until a request is answered
