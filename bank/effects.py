@@ -40,7 +40,7 @@ class Persist:
     promise_changed: bool  # False: the two above are already stored
     runs: list[Run]  # later runs replace slots of earlier ones
     checkpoint: Checkpoint | None  # replaces the stored one
-    truncated_upto: Slot  # rows up to here are to go
+    truncated_upto: Slot  # rows up to here are to go, and that they did is stored with it
     committed_upto: Slot | None  # may lag, never lead; None leaves the stored one as it is
 
 

@@ -156,3 +156,22 @@ def test_another_schema_version_is_refused(file):
     db.close()
     with pytest.raises(StorageError, match="version 99"):
         Storage(file, "process")
+
+
+def test_a_truncation_is_stored_whatever_else_is(file):
+    storage = Storage(file, "process")
+    storage.commit(persist(truncated_upto=1, committed_upto=None))
+    storage.close()
+    stored = Storage(file, "process").load()
+    assert (stored.truncated_upto, stored.committed_upto) == (1, 0)
+    assert [slot for slot, _, _ in stored.entries] == [2]
+
+
+@pytest.mark.parametrize("rows", [20, 21, 60, 61, 1000])
+def test_a_run_of_any_length_is_stored_slot_by_slot(file, rows):
+    requests = tuple(("A", n, "transfer", "A", "B", n) for n in range(1, rows + 1))
+    storage = Storage(file, "process")
+    storage.commit(persist(runs=[Run(5, BALLOT, requests)]))
+    storage.close()
+    wanted = tuple((slot, BALLOT, request) for slot, request in enumerate(requests, 5))
+    assert Storage(file, "process").load().entries == wanted

@@ -65,9 +65,12 @@ class StorageError(Exception):
 class Storage:
     """A replica's file, open for writing. One transaction per `commit`."""
 
-    def __init__(self, path: Path, durability: str) -> None:
-        """Open a file that `create` made; raises StorageError when it is lost or damaged."""
-        self._path = path
+    def __init__(self, path: Path, durability: str, group: int = _GROUP) -> None:
+        """Open a file that `create` made; raises StorageError when it is lost or damaged.
+
+        A statement writes at most `group` rows.
+        """
+        self._path, self._group = path, group
         if not path.exists():
             raise StorageError(f"{path}: the file is gone, and with it what was promised")
         try:
@@ -131,7 +134,7 @@ class Storage:
         """
         return (
             len(persist.runs) == 1
-            and 0 < len(persist.runs[0].requests) <= _GROUP
+            and 0 < len(persist.runs[0].requests) <= self._group
             and not persist.promise_changed
             and persist.checkpoint is None
             and persist.committed_upto is None
@@ -151,19 +154,17 @@ class Storage:
             self._write_checkpoint(checkpoint)
         if persist.truncated_upto > self._truncated_upto:
             db.execute("delete from log where slot <= ?", (persist.truncated_upto,))
+            db.execute("update watermark set truncated_upto=?", (persist.truncated_upto,))
             self._truncated_upto = persist.truncated_upto
         if persist.committed_upto is not None:
-            db.execute(
-                "update watermark set committed_upto=?, truncated_upto=?",
-                (persist.committed_upto, persist.truncated_upto),
-            )
+            db.execute("update watermark set committed_upto=?", (persist.committed_upto,))
 
     def _write_run(self, run: Run) -> None:
         first_slot, ballot, requests = run
-        for start in range(0, len(requests), _GROUP):
+        for start in range(0, len(requests), self._group):
             if start and start % _GIVE_WAY == 0:
                 os.sched_yield()
-            group = requests[start : start + _GROUP]
+            group = requests[start : start + self._group]
             values = (first_slot + start, *ballot, *chain.from_iterable(group))
             self._db.execute(_insert(len(group)), values)
 

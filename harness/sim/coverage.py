@@ -50,6 +50,7 @@ _SHOWN: tuple[tuple[str, str, str], ...] = (
     ("clusters", "seeds with 3 replicas", "seeds with 3 replicas"),
     ("clusters", "seeds with 5 replicas", "seeds with 5 replicas"),
     ("clusters", "seeds with 7 replicas", "seeds with 7 replicas"),
+    ("clusters", "seeds on real files", "seed on real files"),
 )
 
 

@@ -6,12 +6,16 @@ suffix of the committed transactions, for SQLite writes them in order.
 """
 
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 from bank.ballot import NO_BALLOT, Ballot, Slot
 from bank.checkpoint import Checkpoint
 from bank.effects import Persist, Stored
 from bank.sessions import Request
+from harness.live.storage import Storage
+
+FIELDS = tuple(Stored.__dataclass_fields__)
 
 
 class Disk:
@@ -75,6 +79,48 @@ class Disk:
             self.truncated_upto = persist.truncated_upto
         if persist.committed_upto is not None:
             self.committed_upto = persist.committed_upto
+
+
+class FileDisk(Disk):
+    """A disk that writes a replica's real file too, and whose replica starts from that file.
+
+    What the class that real processes use says of it must be what the simulated disk says.
+    """
+
+    def __init__(self, path: Path, storage_class: type[Storage], group: int) -> None:
+        """`path` is a file that was created; `storage_class` may be a broken one, for tests."""
+        super().__init__()
+        self._path, self._class, self._group = path, storage_class, group
+        self._storage = self._opened()
+
+    def _opened(self) -> Storage:
+        return self._class(self._path, "process", self._group)
+
+    def stored(self) -> Stored:
+        """What a replica that starts now finds in its file."""
+        self._storage.close()
+        self._storage = self._opened()
+        found = self._storage.load()
+        for what, value, right in zip(FIELDS, _plain(found), _plain(super().stored()), strict=True):
+            assert value == right, f"{self._path.name} does not hold the {what} that was stored"
+        return found
+
+    def _apply(self, persist: Persist) -> None:
+        super()._apply(persist)
+        self._storage.commit(persist)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._storage.close()
+
+
+def _plain(stored: Stored) -> tuple[object, ...]:
+    """The fields, the same whatever the order of what has none."""
+    checkpoint = stored.checkpoint
+    if checkpoint is not None:
+        checkpoint = replace(checkpoint, sessions=tuple(sorted(checkpoint.sessions)))
+    fields = replace(stored, entries=tuple(stored.entries), checkpoint=checkpoint)
+    return tuple(getattr(fields, name) for name in FIELDS)
 
 
 def _written(stored: Checkpoint | None, checkpoint: Checkpoint) -> Checkpoint:

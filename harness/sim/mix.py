@@ -37,6 +37,7 @@ KINDS = (
 )
 # Drawn by themselves, so that seeds that were known before a kind was there stay what they were.
 DRAWN_APART = ("lasting-cut",)
+ON_FILES = 1 / 8  # of the seeds
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,9 @@ class Mix:
     distances: dict[tuple[ReplicaId, ReplicaId], LinkRules]  # links with rules of their own
     piece_bytes: int  # of a checkpoint in one STATE
     piece_slots: int  # of the log in one STATE
+    # Rows in a statement, where disks are real files of the class that processes use; 0: they are
+    # simulated.
+    file_rows: int = 0
     outsiders: tuple[ReplicaId, ...] = ()  # the others are a quorum that keeps all its links
     lasting: frozenset[tuple[ReplicaId, ReplicaId]] = frozenset()  # outsiders' links, never mended
     deeds: frozenset[int] | None = None  # of the deeds, by number, those that are done; None: all
@@ -94,9 +98,15 @@ def draw(seed: int, options: SwarmOptions) -> Mix:
         distances=distances if "distance" in kinds else {},
         piece_bytes=random.choice((150, 1_000, 256 * 1024)),
         piece_slots=random.choice((1, 10, 1000)),
+        file_rows=_file_rows(Random(f"{seed}/files")),
         outsiders=tuple(outsiders),
         lasting=frozenset(lasting),
     )
+
+
+def _file_rows(random: Random) -> int:
+    """Real files take twice the time, and break in ways of their own only: some seeds will do."""
+    return random.choice((1, 3, 20)) if random.random() < ON_FILES else 0
 
 
 def _cluster(

@@ -6,12 +6,14 @@ answered and all replicas are equal. Some seeds keep links of a minority cut for
 quorum whose links are all whole has to do, and its replicas have to be equal.
 """
 
+import tempfile
 import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -26,7 +28,9 @@ from harness.check.replay import replay
 from harness.check.sessions import exactly_once
 from harness.check.verdict import Verdict
 from harness.cluster.history import Operation
+from harness.live.storage import Storage, create_all
 from harness.sim.columns import EVERYBODY, Event, Sink
+from harness.sim.disk import FileDisk
 from harness.sim.faults import Deed, Injector
 from harness.sim.mix import MILLISECOND, Mix, SwarmOptions, draw
 from harness.sim.world import SimCluster
@@ -56,22 +60,24 @@ def run_seed(
     options: SwarmOptions,
     replica_class: Callable[..., Replica] = Replica,
     sink: Sink | None = None,
+    storage_class: type[Storage] = Storage,
 ) -> Outcome:
-    """Run one seed to its verdict; never raises for what a replica did."""
+    """Run one seed to its verdict; never raises for what a replica or its storage did."""
     mix = draw(seed, options)
-    outcome = run_mix(mix, SimCluster(mix.config, mix.rules, replica_class, sink))
+    world = SimCluster(mix.config, mix.rules, replica_class, sink)
+    outcome = run_mix(mix, world, storage_class)
     if outcome.violation is not None and sink is not None:
         sink(Event(outcome.at, EVERYBODY, f"✗ {outcome.violation}"))
     return outcome
 
 
-def run_mix(mix: Mix, world: SimCluster) -> Outcome:
+def run_mix(mix: Mix, world: SimCluster, storage_class: type[Storage] = Storage) -> Outcome:
     """The same for a mix that was drawn already, in a world made for it."""
     seed = mix.config.seed
     assert seed is not None
     outcome = Outcome(seed, mix.config.nodes, mix.kinds, coverage=world.coverage)
     try:
-        with _pieces(mix):
+        with _pieces(mix), _files(mix, world, storage_class):
             _run(world, mix, outcome)
     except AssertionError as error:
         outcome.violation = str(error) or _where(error)
@@ -81,6 +87,23 @@ def run_mix(mix: Mix, world: SimCluster) -> Outcome:
     outcome.coverage["request executed again without effect"] = world.safety.oracle.repeats
     outcome.coverage["slot proposed with two values"] = world.safety.contested
     return outcome
+
+
+@contextmanager
+def _files(mix: Mix, world: SimCluster, storage_class: type[Storage]) -> Iterator[None]:
+    """Real files under the replicas of a mix that drew them."""
+    if not mix.file_rows:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="paxbank-simulate-") as folder, ExitStack() as opened:
+        paths = {replica: Path(folder, f"n{replica}.db") for replica in world.processes}
+        create_all(paths.values(), mix.config.balances())
+        disks = {r: FileDisk(path, storage_class, mix.file_rows) for r, path in paths.items()}
+        for disk in disks.values():
+            opened.callback(disk.close)
+        world.put_on_disks(disks)
+        world.count("seed on real files")
+        yield
 
 
 @contextmanager

@@ -8,7 +8,7 @@ raised from wherever the world is being driven.
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import assert_never
@@ -57,6 +57,7 @@ from harness.cluster.tracing import (
 from harness.files.cases import action_text
 from harness.files.config import ClusterConfig
 from harness.sim.columns import EVERYBODY, Event, Sink
+from harness.sim.disk import Disk
 from harness.sim.invariants import Safety, Violation
 from harness.sim.link_faults import LinkFaults
 from harness.sim.network import CLIENTS, LinkRules, Network
@@ -167,6 +168,11 @@ class SimCluster:
         """Start every replica."""
         for process in self.processes.values():
             process.start()
+
+    def put_on_disks(self, disks: Mapping[ReplicaId, Disk]) -> None:
+        """Give every replica this disk, before any of them starts."""
+        for replica, process in self.processes.items():
+            process.disk = disks[replica]
 
     def stop(self) -> None:
         """Nothing is held that would have to be released."""

@@ -4,7 +4,7 @@ A check that never failed has shown nothing. Every animal is a mistake that impl
 replicated logs make; docs/zoo.md says how fast each is found, and `python -m tests.zoo` writes it.
 """
 
-from . import commits, elections, quorums, service, storage
+from . import commits, elections, files, quorums, service, storage
 from .hunt import hunt, seeds_in
 from .kit import ANIMALS, Animal
 
@@ -13,6 +13,7 @@ __all__ = [
     "Animal",
     "commits",
     "elections",
+    "files",
     "hunt",
     "quorums",
     "seeds_in",

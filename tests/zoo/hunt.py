@@ -39,7 +39,7 @@ def hunt(animal: Animal, first_seed: int = 0, patience: int = PATIENCE) -> Catch
     Only what the sound replica passes has found anything.
     """
     for seed in range(first_seed, first_seed + patience):
-        violation = run_seed(seed, animal.options, animal.replica_class).violation
+        violation = animal.run(seed)
         if violation is not None and run_seed(seed, animal.options).violation is None:
             return Catch(animal, seed, violation)
     return None

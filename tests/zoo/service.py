@@ -123,20 +123,23 @@ class CheckpointRollsBack(Replica):
     "are equal; when one is not, the log that would show it is gone.",
 )
 class TruncatedUnconfirmed(Replica):
-    def _is_confirmed(self, slot):
-        return True
+    def _take_checkpoint(self, slot):
+        super()._take_checkpoint(slot)
+        self._confirm_checkpoint(self._taken)
 
 
 @animal(
-    "A leader truncates when one backup has the same hash, not a quorum.",
-    "One equal answer feels like a confirmation. When that one backup goes, what the leader threw "
-    "away can be compared with nobody's.",
+    "A replica truncates when one other has the same hash, not a quorum.",
+    "One equal answer feels like a confirmation. When that one goes, what was thrown away can be "
+    "compared with nobody's.",
     nodes=(5, 7),
 )
 class TruncatedByOneWord(Replica):
-    def _is_confirmed(self, slot):
-        equal = sum(1 for upto in self._history.confirmed_upto.values() if upto >= slot)
-        return super()._is_confirmed(slot) or (self.role is Role.LEADER and equal >= 1)
+    def _weigh_history(self):
+        super()._weigh_history()
+        taken, equal = self._taken, self._history.confirmed_upto.values()
+        if taken is not None and any(upto >= taken.slot for upto in equal):
+            self._confirm_checkpoint(taken)
 
 
 @animal(
