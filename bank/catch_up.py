@@ -54,6 +54,14 @@ class Fetch:
         self.checkpoint_slot, self.pieces = 0, []
 
 
+def left_out_of_ack(log: Log) -> Slot:
+    """Slots up to here are committed, and a candidate that lacks them has to ask for them first.
+
+    An ACK that reported all committed slots would grow with the log, beyond any frame.
+    """
+    return max(log.truncated_upto, log.committed_upto - PIECE_SLOTS)
+
+
 class Library:
     """Answers to CATCH-UP. Keeps the encoding of a checkpoint while somebody is reading it."""
 

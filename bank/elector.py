@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from random import Random
 
 from bank.ballot import NO_BALLOT, Ballot, ClientId, ReplicaId
+from bank.catch_up import left_out_of_ack
 from bank.effects import Send
 from bank.election import Candidacy
 from bank.leadership import Leadership
@@ -226,11 +227,9 @@ class Elector(Learner):
         self._awaited = prepare.ballot
         if self._repeats <= MOST_RENEWALS:
             self._expiry = self._now + self._next_pause_at_most() + self._draw_timeout()
-        log = self.log
-        accept_log = log.entries_above(prepare.committed_upto)
-        self._durable(
-            source, Promise(prepare.ballot, log.committed_upto, log.truncated_upto, accept_log)
-        )
+        log, left_out = self.log, left_out_of_ack(self.log)
+        accept_log = log.entries_above(max(prepare.committed_upto, left_out))
+        self._durable(source, Promise(prepare.ballot, log.committed_upto, left_out, accept_log))
 
     def _next_pause_at_most(self) -> int:
         """How long the candidate that was promised last may pause before it asks again.

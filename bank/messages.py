@@ -71,8 +71,9 @@ class Promise:
     LABEL: ClassVar[str] = "ACK"
     ballot: Ballot
     committed_upto: Slot
-    truncated_upto: Slot  # slots up to here are committed and no longer in the log
-    accept_log: tuple[AcceptedEntry, ...]  # every slot held above the candidate's committed_upto
+    # Slots up to here are committed and not reported: truncated, or more than a STATE carries.
+    truncated_upto: Slot
+    accept_log: tuple[AcceptedEntry, ...]  # all held above that and the candidate's committed_upto
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,15 @@ from bank.ballot import Ballot
 from bank.catch_up import Fetch, Library
 from bank.checkpoint import GENESIS_HASH
 from bank.log import Log
-from bank.messages import PIECE_SLOTS, CatchUp, Heartbeat, State, StatePiece
+from bank.messages import PIECE_SLOTS, CatchUp, Heartbeat, Promise, State, StatePiece
 from bank.sessions import Machine
 from bank.settings import Settings
+from bank.status import Role
 from harness.sim.conductor import Conductor, transfer
 
 FIRST = Ballot(1, 1)
 SHORT = Settings(checkpoint_interval=4, checkpoint_pause=0, keep_slots=0)
+WITHOUT_CHECKPOINTS = Settings(checkpoint_interval=1_000_000)
 
 
 def full_log(upto, truncated=0):
@@ -230,3 +232,39 @@ def test_state_with_slots_missing_below_it_is_ignored():
     c = Conductor(3)
     c.step(3, State(5, (FIRST,), (transfer("A", "B", 1),), 5), source=1)
     assert c.marks(3, 5) == "XXXXX"
+
+
+def behind(slots, settings=WITHOUT_CHECKPOINTS):
+    """n1 led n2 through so many slots while n3 was away, and died; n3 is back and stands."""
+    c = Conductor(3, settings)
+    c.elect(1)
+    c.disconnect(3)
+    for first in range(1, slots + 1, 500):
+        last = min(first + 499, slots)
+        c.request(1, *(transfer("A", "B", 1, t) for t in range(first, last + 1)))
+        c.run(45)
+    assert c.status(2).executed_upto == slots
+    c.crash(1)
+    c.away.clear()
+    c.sent.clear()
+    while c[3].role is not Role.CANDIDATE:
+        c.expire(3)
+    return c
+
+
+def test_an_ack_reports_no_more_committed_slots_than_a_state_carries():
+    c = behind(5 * PIECE_SLOTS)
+    c.deliver_all()
+    (ack, *_) = c.said(2, Promise)
+    assert len(ack.accept_log) == PIECE_SLOTS and ack.truncated_upto == 4 * PIECE_SLOTS
+    assert max(len(m.requests) for m in c.said(2, State)) == PIECE_SLOTS
+    assert c.leaders() == [3], "it asked for the others first"
+    assert {c.status(r).executed_upto for r in (2, 3)} == {5 * PIECE_SLOTS}
+
+
+def test_an_ack_of_a_few_slots_reports_them_all():
+    c = behind(PIECE_SLOTS)
+    c.deliver_all()
+    (ack, *_) = c.said(2, Promise)
+    assert len(ack.accept_log) == PIECE_SLOTS and ack.truncated_upto == 0
+    assert c.leaders() == [3] and not c.said(2, State)

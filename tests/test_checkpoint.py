@@ -404,3 +404,33 @@ def test_restart_of_everyone_loses_nothing_that_was_answered():
     run(c, 1, replica=c.leaders()[0], first=10)
     assert {c.status(r).balances["B"] for r in c.everyone} == {20}
     assert c.answers("A")[-1] == ("A", 10, "success", 10)
+
+
+# ---- an interval of one slot, under load -----------------------------------------------------
+
+
+def under_load(replicas, turns, requests, **settings):
+    """So many turns of so many requests of one client, each 5 ms after the one before."""
+    plain = Settings(checkpoint_interval=1, checkpoint_pause=20_000, keep_slots=10, **settings)
+    c = Conductor(replicas, plain)
+    c.elect(1)
+    for turn in range(turns):
+        first = turn * requests + 1
+        c.request(1, *(transfer("A", "B", 1, t) for t in range(first, first + requests)))
+        c.run(5)
+    return c
+
+
+def test_more_slots_in_a_turn_than_hashes_are_noted():
+    c = under_load(3, turns=20, requests=NOTED_HASHES + 50)
+    for replica in c.everyone:
+        behind = c.status(replica).executed_upto - c.status(replica).truncated_upto
+        assert behind <= 9 * (NOTED_HASHES + 50), f"n{replica} keeps {behind} slots"
+
+
+def test_spare_backups_that_are_as_far_behind_as_hashes_are_noted():
+    c = under_load(5, turns=100, requests=15, spare_pause=1_000_000)
+    assert len(c[1]._leadership.spare) == 2
+    for replica in c.everyone:
+        behind = c.status(replica).executed_upto - c.status(replica).truncated_upto
+        assert behind <= 25 * 15, f"n{replica} keeps {behind} slots"
