@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import test_rules_commits
+import test_rules_histories
 import test_rules_promises
 import test_rules_service
 import test_rules_timers
@@ -25,6 +26,7 @@ MODULES = (
     test_rules_commits,
     test_rules_timers,
     test_rules_service,
+    test_rules_histories,
     test_spare,
 )
 TESTS: dict[str, Callable[[], None]] = {
@@ -93,7 +95,7 @@ def test_rule_taken_out_fails_its_tests(mutation: Mutation, monkeypatch: pytest.
 
 
 def test_every_rule_is_taken_out_somewhere():
-    assert {mutation.rule for mutation in TABLE} == set(range(1, 14))
+    assert {mutation.rule for mutation in TABLE} == set(range(1, 15))
 
 
 def test_every_test_of_a_rule_bites():

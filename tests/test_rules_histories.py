@@ -1,0 +1,105 @@
+"""Rule 14: whose history counts, and who halts. More of it in test_checkpoint and test_damage."""
+
+from bank.history_hash import HistoryHash
+from bank.messages import CheckpointHash
+from bank.settings import Settings
+from bank.status import Role
+from harness.sim.conductor import Conductor, transfer
+
+MINE, OTHER = "1" * 64, "2" * 64
+SHORT = Settings(checkpoint_interval=4, checkpoint_pause=0, keep_slots=2)
+
+
+def of_five():
+    """n1 of five, after slot 4."""
+    return HistoryHash(1, 3, 4, MINE)
+
+
+def says(running_hash, *holders, answer=True):
+    return CheckpointHash(4, running_hash, answer, holders)
+
+
+def executed(slots, loses=lambda *_: False):
+    """Five replicas that executed so many slots; n1 leads."""
+    c = Conductor(5, SHORT)
+    c.elect(1)
+    c.loses = loses
+    for timestamp in range(1, slots + 1):
+        c.request(1, transfer("A", "B", 1, timestamp))
+        c.run(45)
+    return c
+
+
+def loses_hashes(source, to, message):
+    return isinstance(message, CheckpointHash)
+
+
+def test_a_differing_hash_confirms_nothing():
+    history = of_five()
+    for peer in (2, 3, 4, 5):
+        history.hear(peer, says(OTHER, peer))
+    assert history.confirmed_upto == {} and not history.is_confirmed(4)
+
+
+def test_less_than_a_majority_confirms_nothing():
+    history = of_five()
+    history.hear(2, says(MINE, 2))
+    assert not history.is_confirmed(4)
+    history.hear(3, says(MINE, 3))
+    assert history.is_confirmed(4)
+
+
+def test_who_asks_is_answered_whatever_its_hash():
+    assert of_five().hear(2, says(OTHER, 2, answer=False)) == says(MINE, 1)
+
+
+def test_less_than_a_majority_stops_nobody():
+    history = of_five()
+    history.hear(2, says(OTHER, 2, 3))
+    assert history.outvoted is None
+    assert str(history.differs).startswith("history differs from that of n2, n3 at slot 4: ")
+    history.hear(4, says(OTHER, 4))
+    assert history.outvoted is not None
+
+
+def test_a_leader_with_a_majority_against_it_steps_down_and_halts():
+    c = executed(4)
+    effects = c.step(1, says(OTHER, 2, 3, 4), source=2)
+    assert effects.halted is not None and effects.early == effects.durable == []
+    assert c.status(1).role is Role.FOLLOWER and c[1].deadline() is None
+
+
+def test_a_checkpoint_in_question_is_neither_stored_nor_lent():
+    c = executed(6, loses_hashes)
+    assert c.disks[1].checkpoint is None and c.status(1).checkpoint == 0
+    assert c.status(1).truncated_upto == 0
+
+
+def test_a_checkpoint_in_question_is_asked_about_again():
+    c = executed(5, loses_hashes)
+    c.loses = lambda *_: False
+    c.run(50)
+    assert {c.status(replica).checkpoint for replica in c.everyone} == {4}
+
+
+def test_a_checkpoint_in_question_stays_it_until_ten_heartbeats_repeated_it():
+    c = executed(8, loses_hashes)
+    assert c[1]._taken.slot == 4
+    for timestamp in range(9, 17):
+        c.request(1, transfer("A", "B", 1, timestamp))
+        c.run(45)
+    assert c[1]._taken.slot > 4
+
+
+def test_a_leader_tells_those_who_hear_nobody_else():
+    c = executed(9, lambda source, to, message: 1 not in (source, to))
+    assert {c.status(replica).checkpoint for replica in c.everyone} == {8}
+
+
+def test_whoever_is_behind_answers_when_it_is_that_far():
+    history = HistoryHash(1, 3)
+    assert history.hear(2, says(MINE, 2, answer=False)) is None
+    history.add([transfer("A", "B", 1, t) for t in range(1, 5)], [("A", 1, "success", 1)] * 4)
+    assert [(peer, answer.slot, answer.answer) for peer, answer in history.note(4)] == [
+        (2, 4, True)
+    ]
