@@ -105,7 +105,7 @@ def draw(seed: int, options: SwarmOptions) -> Mix:
 
 
 def _file_rows(random: Random) -> int:
-    """Real files take twice the time, and break in ways of their own only: some seeds will do."""
+    """Real files take half as long again, and break in ways of their own: some seeds will do."""
     return random.choice((1, 3, 20)) if random.random() < ON_FILES else 0
 
 
