@@ -6,7 +6,8 @@ a replica would start from.
 
 import os
 import shutil
-from contextlib import suppress
+from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -117,7 +118,17 @@ def damaged(content: bytes):
     for place in sorted(places):
         flipped = content[:place] + bytes([content[place] ^ 0x41]) + content[place + 1 :]
         yield f"byte {place} flipped", flipped
-    for length in {0, 16, 31, 32, size - 1, *(random.randrange(size) for _ in range(12))}:
+    whole = size // 2 // seal.PAGE_BYTES * seal.PAGE_BYTES
+    for length in {
+        0,
+        16,
+        31,
+        32,
+        whole,
+        size - seal.PAGE_BYTES,
+        size - 1,
+        *(random.randrange(size) for _ in range(8)),
+    }:
         yield f"cut to {length}", content[:length]
     yield "zeros from the middle on", content[: size // 2] + bytes(size - size // 2)
     yield "zeros at the end", content + bytes(5000)
@@ -145,7 +156,7 @@ def test_an_older_copy_is_refused_or_the_same(tmp_path):
     replica = Replica(tmp_path, Random(8))
     replica.turn()
     kept = []
-    for number in range(24):
+    for number in range(18):
         kept.append((keep(tmp_path, tmp_path / f"at-{number}"), replica.storage.load()))
         replica.turn()
         if number % 9 == 5:
@@ -169,13 +180,13 @@ def test_an_older_copy_is_refused_or_the_same(tmp_path):
 def test_a_kill_between_commit_and_seal_loses_nothing(tmp_path, monkeypatch):
     """The database is ahead of its seal by one turn, by all of it or by a part."""
     replica, random = Replica(tmp_path, Random(2)), Random(4)
-    for number in range(60):
+    for number in range(30):
         seal_before = (tmp_path / "n1.db-seal").read_bytes()
         replica.turn()
         case, state = keep(tmp_path, tmp_path / "case"), replica.storage.load()
         seal_after = (case / "n1.db-seal").read_bytes()
         words = [slice(at, at + 4) for at in range(16, len(seal_after), 4)]
-        for _ in range(3):
+        for _ in range(2):
             mixed = bytearray(seal_before)
             for word in words:
                 if seal_before[word] != seal_after[word] and random.random() < 0.5:
@@ -201,13 +212,14 @@ class Killed(BaseException):
     """Where SIGKILL would have struck."""
 
 
-def die_after(steps: int, folder: Path, killed: Path, patch: pytest.MonkeyPatch) -> None:
-    """Let whoever works on `folder` die before its next step but so many."""
-    left = iter(range(steps, -1, -1))
+def die_after(steps: int, folder: Path, killed: Path, patch: pytest.MonkeyPatch) -> list[int]:
+    """Let whoever works on `folder` die before its next step but so many; returns what is left."""
+    left = [steps]
 
     def counted(function):
         def call(*arguments):
-            if next(left, 0) == 0:
+            left[0] -= 1
+            if left[0] == -1:
                 keep(folder, killed)
                 raise Killed
             return function(*arguments)
@@ -226,6 +238,7 @@ def die_after(steps: int, folder: Path, killed: Path, patch: pytest.MonkeyPatch)
     patch.setattr(storage.sqlite3, "connect", connect)
     for name in ("seal_anew", "expect_new_log", "watch", "after_commit", "flush"):
         patch.setattr(seal.Seal, name, counted(getattr(seal.Seal, name)))
+    return left
 
 
 @pytest.mark.parametrize("durability", ["process", "power"])
@@ -237,14 +250,76 @@ def test_a_kill_while_a_file_is_opened_loses_nothing(left, tmp_path, monkeypatch
         with monkeypatch.context() as patch, suppress(Killed):
             die_after(step, folder, killed, patch)
             Storage(folder / "n1.db", durability, OWNER).close()
-            assert step > 8
             return
         assert read(killed) == state, step
         assert Storage(killed / "n1.db", durability, OWNER).found == state
     raise AssertionError("opening takes more steps than were tried")
 
 
-@pytest.mark.parametrize("seed", range(12))
+def test_a_kill_while_another_program_keeps_the_log_from_being_emptied_loses_nothing(
+    left, tmp_path, monkeypatch
+):
+    files, state = left
+    for step in range(40):
+        folder, killed = keep(files, tmp_path / "opened"), tmp_path / "killed"
+        with closing(storage.sqlite3.connect(folder / "n1.db", isolation_level=None)) as other:
+            other.execute("begin")
+            other.execute("select * from promise").fetchone()
+            opened = None
+            with monkeypatch.context() as patch, suppress(Killed):
+                left_steps = die_after(step, folder, killed, patch)
+                opened = Storage(folder / "n1.db", "process", OWNER)
+                left_steps[0] = -2
+            if opened is None:
+                assert read(killed) == state, step
+                continue
+            opened.commit(Persist(Ballot(99, 1), 99, True, [], None, 0, None))
+            assert read(keep(folder, killed)) == replace(state, promised=Ballot(99, 1), seen=99)
+            opened.close()
+            return
+    raise AssertionError("opening takes more steps than were tried")
+
+
+def test_logs_are_never_taken_for_one_another(tmp_path):
+    """Each start has a salt of its own, unless it goes on from the log that the last one left."""
+    replica, salts = Replica(tmp_path, Random(9)), []
+    for _ in range(4):
+        salts.append(salt(tmp_path))
+        replica.storage.close()
+        replica.open()
+    steps = {abs(one - other) for one in salts for other in salts if one is not other}
+    assert min(steps) > 100, salts  # by chance once in ten million times
+    replica.turn()
+    Storage(keep(tmp_path, tmp_path / "killed") / "n1.db", "process", OWNER)
+    assert salt(tmp_path / "killed") == (salt(tmp_path) + 1) % (1 << 32)
+
+
+def salt(folder: Path) -> int:
+    return int.from_bytes((folder / "n1.db-wal").read_bytes()[16:20], "big")
+
+
+@pytest.mark.parametrize("moment", ["ended", "opening"])
+def test_an_old_log_beside_a_file_that_has_none_is_refused(tmp_path, monkeypatch, moment):
+    """Its frames are valid, and SQLite would put them over newer pages."""
+    replica = Replica(tmp_path, Random(9))
+    replica.turn()
+    old = keep(tmp_path, tmp_path / "old")
+    for _ in range(3):
+        replica.turn()
+    state = replica.storage.load()
+    replica.storage.close()
+    if moment == "opening":
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(seal.Seal, "watch", lambda self, frames: (_ for _ in ()).throw(Killed))
+            replica.open()
+    now = keep(tmp_path, tmp_path / "now")
+    (now / "n1.db-wal").unlink(missing_ok=True)
+    assert read(now) == state
+    shutil.copyfile(old / "n1.db-wal", now / "n1.db-wal")
+    assert read(now) is None
+
+
+@pytest.mark.parametrize("seed", range(8))
 def test_whatever_the_history_only_its_last_state_is_read(tmp_path, monkeypatch, seed):
     random, replica = Random(seed), Replica(tmp_path, Random(seed))
     monkeypatch.setattr(storage, "_LONG_LOG", random.choice((1, 8, 1000)))
@@ -298,6 +373,29 @@ def test_a_long_run_and_a_growing_file_stay_sealed(tmp_path, monkeypatch):
     replica.storage.close()
     replica.open()
     assert replica.storage.found == state
+
+
+def test_a_kill_after_a_commit_longer_than_the_log_is_kept_loses_nothing(tmp_path, monkeypatch):
+    """It is merged into the file only once it is sealed."""
+    replica = Replica(tmp_path, Random(1))
+    replica.turn()
+    monkeypatch.setattr(seal.Seal, "after_commit", lambda self: None)
+    request = ("A" * 1800, 1, "transfer", "A", "B", 1)  # a page
+    run = Run(1, Ballot(9, 1), [request] * 1_100)
+    replica.storage.commit(Persist(run.ballot, 9, True, [run], None, 0, None))
+    killed = keep(tmp_path, tmp_path / "killed")
+    assert (killed / "n1.db-wal").stat().st_size > storage._LONG_LOG * seal.PAGE_BYTES
+    found = read(killed)
+    assert found is not None and len(found.entries) == 1_100
+
+
+def test_the_log_is_merged_before_it_is_long(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "_LONG_LOG", 10)
+    replica = Replica(tmp_path, Random(1))
+    for _ in range(60):
+        replica.turn()
+        replica.storage.tidy()
+    assert (tmp_path / "n1.db-wal").stat().st_size < 30 * seal.PAGE_BYTES
 
 
 def test_other_programs_may_look(tmp_path):
@@ -376,7 +474,7 @@ def test_after_a_loss_of_power_the_seal_may_be_old(tmp_path, monkeypatch):
     replica = Replica(tmp_path, Random(3))
     replica.storage.close()
     replica.storage = Storage(tmp_path / "n1.db", "power", OWNER)
-    for _ in range(60):
+    for _ in range(30):
         replica.turn()
         case = keep(tmp_path, tmp_path / "case")
         (case / "n1.db-seal").write_bytes(flushed[0])

@@ -65,6 +65,7 @@ def _insert(rows: int) -> str:
 
 # Frames in the write-ahead log, from which on it is merged into the file.
 _LONG_LOG = 1000
+_BUSY_MS = 5000  # what a commit waits for another program that writes
 
 
 class StorageError(Exception):
@@ -107,16 +108,30 @@ class Storage:
         self._truncated_upto = self.found.truncated_upto
 
     def _begin_log(self, content: bytes) -> None:
-        """Begin a new write-ahead log, whose salt the seal knows before anything is in it."""
+        """Begin a new write-ahead log, whose salt the seal knows before anything is in it.
+
+        SQLite draws the salt of a log that begins from nothing, and counts it up when it empties
+        one. An empty one must not be emptied: then it would count from 1, in every process anew.
+        """
         self._seal.seal_anew(content)
         self._flush_seal()
-        busy, frames, _ = self._db.execute("pragma wal_checkpoint(truncate)").fetchone()
-        if not busy:  # else another program reads, and the log goes on
+        frames = self._merge("passive")[1]
+        if frames:
+            self._db.execute("pragma busy_timeout=0")
+            if not self._merge("truncate")[0]:  # else another program reads, and the log goes on
+                frames = 0
+            self._db.execute(f"pragma busy_timeout={_BUSY_MS}")
+        if not frames:
             self._seal.expect_new_log()
-        self._seal.watch(frames if busy else 0)
+        self._seal.watch(frames)
         self._db.execute(f"pragma user_version={SCHEMA_VERSION}")  # writes the first page
         self._seal.after_commit()
         self._flush_seal()
+
+    def _merge(self, how: str) -> tuple[int, int, int]:
+        """Merge the write-ahead log into the file: 1 when that was blocked; its frames; merged."""
+        found: tuple[int, int, int] = self._db.execute(f"pragma wal_checkpoint({how})").fetchone()
+        return found
 
     def _flush_seal(self) -> None:
         """Before a write-ahead log is given up: pages that are in none must have their seal."""
@@ -170,7 +185,7 @@ class Storage:
             return
         try:
             self._flush_seal()
-            self._db.execute("pragma wal_checkpoint(passive)")
+            self._merge("passive")
         except (sqlite3.Error, OSError) as error:
             raise _refusal(self._path, error) from error
 
