@@ -302,10 +302,13 @@ def salt(folder: Path) -> int:
 def test_an_old_log_beside_a_file_that_has_none_is_refused(tmp_path, monkeypatch, moment):
     """Its frames are valid, and SQLite would put them over newer pages."""
     replica = Replica(tmp_path, Random(9))
-    replica.turn()
-    old = keep(tmp_path, tmp_path / "old")
-    for _ in range(3):
-        replica.turn()
+    for number in (1, 2, 3):
+        promise = Persist(Ballot(number, 1), 9, True, [], None, 0, None)
+        replica.storage.commit(promise)
+        if number == 2:
+            old = keep(tmp_path, tmp_path / "old")
+            replica.storage.close()
+            replica.open()
     state = replica.storage.load()
     replica.storage.close()
     if moment == "opening":
