@@ -4,6 +4,8 @@ Replicas that have the majority's go on and answer. Where there is no majority, 
 who is right: all go on, nobody forgets anything, and the run is not valid.
 """
 
+import json
+
 import pytest
 
 from bank.effects import Persist, Run
@@ -17,7 +19,7 @@ from harness.cluster.driver import CommitLog, Liveness, ReplicaView
 from harness.files.config import ClusterConfig
 from harness.files.testset import load
 from harness.live.cluster import LiveCluster
-from harness.live.storage import Storage
+from harness.live.storage import Owner, Storage
 from harness.run.runner import Runner
 from harness.sim.conductor import TEN_EACH, Conductor, transfer
 
@@ -177,7 +179,8 @@ def test_a_damaged_row_on_real_processes(tmp_path):
     )
     _, runner = live_run(tmp_path, config, DAMAGED)
     assert runner.verdict() is Verdict.VALID
-    storage = Storage(tmp_path / "data" / "n1.db", "process")
+    cluster = json.loads((tmp_path / "data" / "cluster.json").read_text())["cluster"]
+    storage = Storage(tmp_path / "data" / "n1.db", "process", Owner("n1", cluster))
     stored = storage.load()
     slot, ballot, request = stored.entries[-1]
     changed = Run(slot, ballot, ((*request[:4], "C", request[5]),))

@@ -11,7 +11,7 @@ import pytest
 from harness.bench.measuring import LoadedFleet
 from harness.check.verdict import Verdict, overall
 from harness.cluster.driver import Liveness
-from harness.cluster.nemesis import Fail, FailLeader, Recover
+from harness.cluster.nemesis import Fail, FailLeader, Recover, SetLive
 from harness.errors import HarnessError
 from harness.files.config import ClusterConfig
 from harness.files.testset import load
@@ -182,23 +182,65 @@ def test_a_folder_of_another_shape_is_refused(tmp_path):
         LiveCluster(ClusterConfig(nodes=3), tmp_path / "mine" / "thesis.txt")
 
 
-@pytest.mark.parametrize("damage", ["lost", "damaged"])
-def test_a_replica_without_its_file_is_refused_and_the_others_go_on(tmp_path, damage):
+def test_replicas_whose_files_are_not_theirs_are_refused_and_the_others_go_on(tmp_path):
+    """n1's and n2's are swapped, a byte of n3's write-ahead log is flipped, n7's is gone."""
     data = tmp_path / "data"
-    config = ClusterConfig(nodes=3, seed=2, patience_ms=100)
-    run_file(write(tmp_path, NO_QUORUM), config, data)
-    for file in data.glob("n2.db*"):
-        file.unlink()
-    if damage == "damaged":
-        (data / "n2.db").write_bytes(b"\x00not a database" * 500)
-    reports, runner, _ = run_file(write(tmp_path, '1,"(A, B, 3)","[n1, n2, n3]"\n'), config, data)
-    (report,) = reports
-    assert [view.liveness for view in report.views] == [
-        Liveness.LIVE, Liveness.STOPPED, Liveness.LIVE,
-    ]  # fmt: skip
-    assert "n2.db" in (report.views[1].trouble or "")
+    config = ClusterConfig(nodes=9, seed=2, patience_ms=100, failure="crash")
+    without_n3 = "[n1, n2, n4, n5, n6, n7, n8, n9]"
+    first = f'1,"(A, B, 2)","{without_n3[:-1]}, n3]"\n2,"(B, A, 1)","{without_n3}"\n'
+    run_file(write(tmp_path, first), config, data)
+    for file in ("n1.db", "n1.db-seal"):
+        (data / file).rename(data / "kept")
+        (data / file.replace("1", "2")).rename(data / file)
+        (data / "kept").rename(data / file.replace("1", "2"))
+    log = bytearray((data / "n3.db-wal").read_bytes())
+    log[100] ^= 1
+    (data / "n3.db-wal").write_bytes(log)
+    (data / "n7.db").unlink()
+    again = write(tmp_path, f'1,"(A, B, 3)","{without_n3[:-1]}, n3]"\n')
+    (report,), _, _ = run_file(again, config, data)
+    troubles = {view.replica: view.trouble for view in report.views if view.trouble is not None}
+    assert [v.replica for v in report.views if v.liveness is Liveness.STOPPED] == [1, 2, 3, 7]
+    assert troubles[1] == f"{data}/n1.db: belongs to n2, expected n1's own file"
+    assert troubles[2] == f"{data}/n2.db: belongs to n1, expected n2's own file"
+    assert troubles[3].startswith(f"{data}/n3.db: page 1 is not as this replica wrote it last")
+    assert troubles[7].startswith(f"{data}/n7.db: the file is gone")
+    assert bytes(log) == (data / "n3.db-wal").read_bytes(), "a refused file is left as it is"
     assert report.steps[-1].outcome == "success"
-    assert runner.verdict() is Verdict.VALID
+    assert all(v.status.balances["B"] == 14 for v in report.views if v.replica in (4, 5, 6, 8, 9))
+
+
+def test_a_folder_is_in_use_until_the_last_replica_has_ended(tmp_path):
+    config, data = ClusterConfig(nodes=3), tmp_path / "data"
+    cluster = LiveCluster(config, data)
+    in_use = f"{data}: in use by process {os.getpid()}"
+    try:
+        with pytest.raises(HarnessError) as refusal:
+            LiveCluster(config, data)
+        assert (str(refusal.value), refusal.value.exit_code) == (in_use, 2)
+        cluster.start()
+        cluster._folder.lock.close()  # as the kernel does for a harness that is killed
+        with pytest.raises(HarnessError, match=in_use):
+            LiveCluster(config, data)
+        replicas = {handle.process.pid for handle in cluster.fleet.handles.values()}
+        signed = {int(pid) for pid in (data / "lock").read_text().split()}
+        assert signed == {os.getpid(), *replicas}
+    finally:
+        cluster.stop()
+    LiveCluster(config, data).stop()
+
+
+def test_without_a_disk_a_replica_that_was_killed_does_not_come_back():
+    cluster = LiveCluster(ClusterConfig(nodes=3, durability="memory"))
+    try:
+        cluster.start()
+        os.kill(cluster.fleet.handles[2].process.pid, signal.SIGKILL)
+        assert cluster.run_until(lambda: cluster.liveness(2) is not Liveness.LIVE, 5_000_000)
+        assert cluster.apply(SetLive(frozenset({1, 2, 3}))) == ()
+        assert cluster.liveness(2) is Liveness.STOPPED
+        assert "which durability memory keeps nowhere: it stays down" in cluster.views()[1].trouble
+    finally:
+        cluster.stop()
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="opens another process's queue")

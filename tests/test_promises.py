@@ -10,7 +10,7 @@ from bank.effects import Persist, Run, Stored
 from bank.sessions import Machine
 from harness.check.promises import promises
 from harness.check.verdict import Verdict
-from harness.live.storage import Storage, read_copy
+from harness.live.storage import Owner, Storage, read_copy
 
 LOW, HIGH = Ballot(3, 1), Ballot(4, 2)
 PAY = ("A", 1, "transfer", "A", "B", 3)
@@ -136,7 +136,9 @@ class Careless(Storage):
 )
 def test_disks_of_real_and_of_broken_replicas(tmp_path, storage, evidence):
     path = tmp_path / "n1.db"
-    Storage.create(path, MACHINE.ledger.balances)
+    owner = Owner("n1", "0123")
+    Storage.create(path, MACHINE.ledger.balances, owner)
+    disk = storage(path, "process", owner)
     snapshots = [(1, read_copy(path))]
     requests = [("A", i, "transfer", "A", "B", 1) for i in range(1, 6)]
     for persist in (
@@ -144,9 +146,7 @@ def test_disks_of_real_and_of_broken_replicas(tmp_path, storage, evidence):
         Persist(LOW, 3, False, [], take(3, "", MACHINE), 2, 3),
         Persist(HIGH, 4, True, [Run(4, HIGH, requests[:1])], None, 2, None),
     ):
-        disk = storage(path, "process")
         disk.commit(persist)
-        disk.close()
         snapshots.append((1, read_copy(path)))
     judgement = promises(snapshots)
     assert judgement.reason == evidence

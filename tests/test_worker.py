@@ -51,6 +51,8 @@ def held():
         balances={"A": 10},
         seed=0,
         file=None,
+        cluster="",
+        lock=None,
         durability="memory",
         queue_limit=1 << 20,
         traced=True,

@@ -24,7 +24,7 @@ from harness.cluster.driver import Liveness
 from harness.errors import EXIT_MACHINE, HarnessError
 from harness.files.config import ClusterConfig
 from harness.live import protocol, worker
-from harness.live.fleet import ANSWER_SECONDS, Fleet, LoadHandle
+from harness.live.fleet import ANSWER_SECONDS, Disks, Fleet, LoadHandle
 from harness.live.storage import StorageError, create_all
 from harness.live.usage import Usage, bytes_on_disk, usage_of
 
@@ -100,13 +100,14 @@ class LoadedFleet:
         self.start_us = 0  # until every replica was ready; known once it runs
         replicas = range(1, config.nodes + 1)
         keeps = config.durability != "memory"
-        files = {r: self._folder / f"{replica_name(r)}.db" if keeps else None for r in replicas}
+        files = {r: self._folder / f"{replica_name(r)}.db" for r in replicas}
         try:
             if keeps:
-                create_all(filter(None, files.values()), config.balances())
+                create_all(files, config.balances(), self._folder.name, config.durability)
         except StorageError as error:
             raise HarnessError(str(error), exit_code=EXIT_MACHINE) from error
-        self.fleet = Fleet(config, files, resumed=False, traced=False, listener=self)
+        disks = Disks({r: files[r] if keeps else None for r in replicas}, self._folder.name)
+        self.fleet = Fleet(config, disks, traced=False, listener=self)
         self.fleet.loads = [LoadHandle() for _ in range(load.load_processes(clients))]
 
     def on_reply(self, plain: Any) -> None:

@@ -35,9 +35,9 @@ from harness.cluster.nemesis import (
 from harness.errors import HarnessError
 from harness.files.config import ClusterConfig
 from harness.live import protocol, worker
-from harness.live.fleet import Fleet, Handle
+from harness.live.fleet import Disks, Fleet, Handle
 from harness.live.folder import DataFolder
-from harness.live.storage import StorageError, read_copy
+from harness.live.storage import Owner, StorageError, check_sound, read_copy, read_verified
 
 
 class LiveCluster:
@@ -55,7 +55,8 @@ class LiveCluster:
         replicas = range(1, config.nodes + 1)
         keeps = config.durability != "memory"
         files = {r: self._folder.file(r) if keeps else None for r in replicas}
-        self.fleet = Fleet(config, files, self._folder.is_resumed, traced, self)
+        disks = Disks(files, self._folder.cluster, self._folder.is_resumed, self._folder.lock)
+        self.fleet = Fleet(config, disks, traced, self)
         self._traces = Traces(replicas, config.trace_messages)
         self._clients = Clients(
             config.accounts, config.nodes, config.client_timeout_ms * 1000, self._note_client
@@ -78,7 +79,7 @@ class LiveCluster:
         self.fleet.stop()
         with contextlib.suppress(HarnessError):  # what was answered since is a note, not a need
             self._write_folder()
-        self._folder.remove_if_temporary()
+        self._folder.close()
 
     def on_reply(self, plain: Any) -> None:
         """A REPLY arrived: hand it to its clients."""
@@ -131,9 +132,8 @@ class LiveCluster:
         found: dict[ReplicaId, Stored] = {}
         for replica in self.fleet.handles:
             with contextlib.suppress(StorageError):  # refused when its process starts
-                stored = read_copy(self._folder.file(replica))
-                if stored is not None:
-                    found[replica] = stored
+                owner = Owner(replica_name(replica), self._folder.cluster)
+                found[replica] = read_verified(self._folder.file(replica), owner)
         for stored in found.values():
             for name, timestamp in _timestamps(stored):
                 highest[name] = max(timestamp, highest.get(name, 0))
@@ -294,8 +294,9 @@ class LiveCluster:
         if self._config.durability != "memory":
             try:
                 stored = read_copy(self._folder.file(handle.replica))
-            except StorageError as error:
-                handle.trouble = handle.trouble or str(error)
+                check_sound(stored)
+            except (StorageError, ValueError) as error:
+                handle.trouble, stored = handle.trouble or str(error), None
         return Replica(
             handle.replica,
             self.replicas,

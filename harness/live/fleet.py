@@ -7,7 +7,7 @@ queue, the kernel's notice of a death) and tells the listener.
 
 import selectors
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
@@ -23,6 +23,7 @@ from harness.cluster.tracing import liveness_note
 from harness.errors import EXIT_MACHINE, HarnessError
 from harness.files.config import ClusterConfig
 from harness.live import process, protocol, worker
+from harness.live.lock import FolderLock
 from harness.live.protocol import Gauges, Progress
 from harness.live.queues import ControlEnd, Incoming, MalformedFrame, Outgoing, framed
 
@@ -68,6 +69,16 @@ class Handle:
     answers: dict[int, Any] = field(default_factory=dict)  # by ticket
 
 
+@dataclass(frozen=True)
+class Disks:
+    """Where the replicas of a cluster keep their state."""
+
+    files: Mapping[ReplicaId, Path | None]  # None keeps nothing
+    cluster: str  # the identifier of theirs
+    resumed: bool = False  # an earlier run wrote them
+    lock: FolderLock | None = None  # on their folder, for every replica to hold
+
+
 class LoadHandle:
     """A process of load clients as the fleet knows it; see `harness.bench.load`."""
 
@@ -93,20 +104,18 @@ class Fleet:
     def __init__(
         self,
         config: ClusterConfig,
-        files: dict[ReplicaId, Path | None],
-        resumed: bool,
+        disks: Disks,
         traced: bool,
         listener: Listener,
     ) -> None:
-        """`files` holds each replica's database, None keeps nothing; `resumed` starts from them."""
+        """A fleet whose processes are not started yet."""
         self.handles = {r: Handle(r) for r in range(1, config.nodes + 1)}
         self.loads: list[LoadHandle] = []
         # Called before each wait with its end; says when to wake up at the latest.
         self.watch: Callable[[int], int] | None = None
         self._links = Links()
         self._config = config
-        self._files = files
-        self._resumed = resumed
+        self._disks = disks
         self._traced = traced
         self._listener = listener
         self._selector = selectors.DefaultSelector()
@@ -210,11 +219,13 @@ class Fleet:
             replica=replica,
             replicas=self._config.nodes,
             incarnation=handle.incarnation,
-            resumed=self._resumed,
+            resumed=self._disks.resumed,
             settings=self._config.settings(),
             balances=self._config.balances(),
             seed=0 if self._config.seed is None else self._config.seed,
-            file=self._files[replica],
+            file=self._disks.files[replica],
+            cluster=self._disks.cluster,
+            lock=self._disks.lock,
             durability=self._config.durability,
             queue_limit=self._config.queue_buffer_kib * 1024,
             traced=self._traced,
@@ -297,6 +308,9 @@ class Fleet:
         code = handle.process.exitcode
         self._bury(handle)
         handle.was_leader = handle.progress.role == Role.LEADER.value
+        if handle.trouble is None and self._disks.files[handle.replica] is None:
+            handle.trouble = f"its process ended by itself (exit code {code}), and with it what "
+            handle.trouble += "it promised, which durability memory keeps nowhere: it stays down"
         if handle.trouble is None:  # killed from outside: it may come back like any crashed one
             handle.liveness = Liveness.CRASHED
             if handle.armed is None:

@@ -1,13 +1,17 @@
-"""The data folder: cluster.json and one database per replica, kept or temporary.
+"""The data folder: cluster.json, a lock, and per replica a database with its seal.
 
-cluster.json holds the cluster's shape, so that a folder is never resumed as another cluster, and
-per client the last timestamp and the request without an answer, written before either is sent: a
-resumed client can neither use a timestamp twice nor forget what it asked for.
+Kept, or temporary and then only this harness's, so that it has no lock.
+
+cluster.json holds the cluster's shape, so that a folder is never resumed as another cluster, its
+identifier, which each database repeats, and per client the last timestamp and the request without
+an answer, written before either is sent: a resumed client can neither use a timestamp twice nor
+forget what it asked for.
 """
 
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from pathlib import Path
@@ -17,9 +21,12 @@ from bank.ballot import ReplicaId, replica_name
 from bank.sessions import Request
 from harness.errors import EXIT_MACHINE, HarnessError
 from harness.files.config import ClusterConfig
+from harness.live import lock
+from harness.live.durable import sync, sync_path
+from harness.live.lock import FolderLock
 from harness.live.storage import StorageError, create_all
 
-VERSION = 1
+VERSION = 2  # of cluster.json and of the databases beside it
 FILE = "cluster.json"
 
 
@@ -27,8 +34,10 @@ class DataFolder:
     """One cluster's data; temporary unless a path is given."""
 
     def __init__(self, config: ClusterConfig, path: Path | None) -> None:
-        """Create or resume; HarnessError when the folder is of another shape or unusable."""
+        """Create or resume; HarnessError when it is in use, of another shape or unusable."""
         self.is_temporary = path is None
+        self.cluster = secrets.token_hex(8)  # its identifier; a resumed one's is read below
+        self.lock: FolderLock | None = None
         self._shape = {
             "version": VERSION,
             "nodes": config.nodes,
@@ -42,27 +51,40 @@ class DataFolder:
         try:
             self.path = Path(tempfile.mkdtemp(prefix="paxbank-")) if path is None else path
             self.path.mkdir(parents=True, exist_ok=True)
+            if not self.is_temporary:
+                if not (self.path / lock.FILE).exists():
+                    self._refuse_strangers()  # not even a lock is put among them
+                self.lock = FolderLock(self.path)
             self.is_resumed = (self.path / FILE).exists()
             if self.is_resumed:
                 self._resume()
             else:
                 self._create(config)
         except OSError as error:
+            self.close()
             raise HarnessError(
                 f"{path or 'temporary folder'}: {error.strerror or error}"
             ) from error
+        except HarnessError:
+            self.close()
+            raise
 
-    def _create(self, config: ClusterConfig) -> None:
-        strangers = sorted(p.name for p in self.path.iterdir())
-        if strangers:
+    def _refuse_strangers(self) -> None:
+        strangers = sorted(p.name for p in self.path.iterdir() if p.name != lock.FILE)
+        if strangers and FILE not in strangers:
             raise HarnessError(
                 f"{self.path}: holds {strangers[0]!r} but no {FILE}: "
                 "expected an empty folder, or one that an earlier run left"
             )
+
+    def _create(self, config: ClusterConfig) -> None:
+        self._refuse_strangers()
         if config.durability != "memory":
-            files = [self.file(replica) for replica in range(1, config.nodes + 1)]
+            files = {replica: self.file(replica) for replica in range(1, config.nodes + 1)}
             try:
-                create_all(files, config.balances())
+                create_all(files, config.balances(), self.cluster, config.durability)
+                if config.durability == "power":
+                    sync_path(self.path.parent)
             except StorageError as error:
                 raise HarnessError(str(error), exit_code=EXIT_MACHINE) from error
         self.write()
@@ -72,8 +94,15 @@ class DataFolder:
         try:
             content = json.loads(where.read_text())
             shape, self.clients = content["shape"], content["clients"]
+            version = shape["version"]
+            self.cluster = content["cluster"] if version == VERSION else ""
         except (ValueError, KeyError, TypeError) as error:
             raise HarnessError(f"{where}: damaged, cannot be resumed ({error})") from error
+        if version != VERSION:
+            raise HarnessError(
+                f"{where}: of format {_short(version)}, which another version of this program "
+                f"wrote, expected {VERSION}; use another folder"
+            )
         for key, expected in self._shape.items():
             if shape.get(key) != expected:
                 raise HarnessError(
@@ -93,21 +122,25 @@ class DataFolder:
         """Replace cluster.json in one step, so that a crash leaves the old or the new one."""
         if self.is_temporary:
             return
-        text = json.dumps({"shape": self._shape, "clients": self.clients}, indent=1)
+        content = {"shape": self._shape, "cluster": self.cluster, "clients": self.clients}
+        text = json.dumps(content, indent=1)
         new = self.path / (FILE + ".new")
         try:
             with open(new, "w") as stream:
                 stream.write(text)
                 stream.flush()
-                os.fsync(stream.fileno())
+                sync(stream.fileno())
             os.replace(new, self.path / FILE)
+            sync_path(self.path)  # else the disk may go on with the old one
         except OSError as error:
             raise HarnessError(
                 f"{self.path / FILE}: {error.strerror}", exit_code=EXIT_MACHINE
             ) from error
 
-    def remove_if_temporary(self) -> None:
-        """Clean up at the end of a run."""
+    def close(self) -> None:
+        """At the end of a run: others may have the folder; a temporary one is removed."""
+        if self.lock is not None:
+            self.lock.close()
         if self.is_temporary:
             with contextlib.suppress(OSError):
                 shutil.rmtree(self.path)

@@ -2,9 +2,10 @@
 
 Everything of one turn is one transaction. `account` and `session` hold the state at exactly the
 checkpoint's slot: the rows that changed are written with it. What came later is replayed from
-`log` up to the committed watermark, which may lag behind the truth but never leads. A damaged
-file, or one of another version, is an error and never a fresh start: a replica that forgot its
-promises is unsafe.
+`log` up to the committed watermark, which may lag behind the truth but never leads. A file that is
+lost, damaged, older than what was written last (`harness.live.seal` proves that it is not),
+another replica's or of another version is an error and never a fresh start: a replica that forgot
+its promises is unsafe.
 
     process   WAL, synchronous=NORMAL: a commit survives the death of any process
     power     WAL, synchronous=FULL: a commit is on the disk itself
@@ -17,18 +18,23 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import cache
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
-from bank.ballot import NO_BALLOT, Ballot
+from bank.ballot import NO_BALLOT, Ballot, ReplicaId, replica_name
 from bank.checkpoint import Checkpoint
 from bank.effects import Persist, Run, Stored
 from bank.sessions import Session
+from harness.live import seal
+from harness.live.durable import sync_path
+from harness.live.seal import PAGE_BYTES, Seal, SealError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _SCHEMA = """
+create table owner(replica text, cluster text);
 create table promise(ballot_number integer, ballot_replica integer, seen integer);
 insert into promise values (0, 0, 0);
 create table watermark(committed_upto integer, truncated_upto integer);
@@ -41,7 +47,6 @@ create table session(client text primary key, timestamp integer, result, slot in
     without rowid;
 """
 
-PAGE_BYTES = 2048  # a turn of one row writes one page to the write-ahead log: 4 KiB cost half more
 _GROUP = 20  # rows a statement at the most: in long runs a row then costs 0.85 µs, alone 3
 # In a longer run, a word to the scheduler every so many rows: whoever writes hundreds is not the
 # one that is waited for, and would keep its processor for a third of a millisecond.
@@ -58,35 +63,84 @@ def _insert(rows: int) -> str:
     return f"insert or replace into log values {','.join(values)}"
 
 
+# Frames in the write-ahead log, from which on it is merged into the file.
+_LONG_LOG = 1000
+_BUSY_MS = 5000  # what a commit waits for another program that writes
+
+
 class StorageError(Exception):
-    """The file is damaged, of another version, or cannot be written."""
+    """The file is lost, damaged, not this replica's, of another version, or cannot be written."""
+
+
+class Owner(NamedTuple):
+    """Whose a file is."""
+
+    replica: str  # its name
+    cluster: str  # an identifier, drawn when the cluster's files were made
 
 
 class Storage:
     """A replica's file, open for writing. One transaction per `commit`."""
 
-    def __init__(self, path: Path, durability: str, group: int = _GROUP) -> None:
-        """Open a file that `create` made; raises StorageError when it is lost or damaged.
+    def __init__(self, path: Path, durability: str, owner: Owner, group: int = _GROUP) -> None:
+        """Open a file that `create` made; raises StorageError when it must not be used.
 
-        A statement writes at most `group` rows.
+        One that is refused is left as it is, write-ahead log and all. A statement writes at most
+        `group` rows.
         """
         self._path, self._group = path, group
-        if not path.exists():
-            raise StorageError(f"{path}: the file is gone, and with it what was promised")
+        self._is_durable = durability == "power"
         try:
+            with _copied(path) as copy:
+                self.found, content = _verified(path, copy, owner)  # as of now, before any commit
+            if self._is_durable:  # an earlier run may have been less careful
+                for file in (path, seal.path_of(path), path.parent):
+                    sync_path(file)
             self._db = sqlite3.connect(path, isolation_level=None)
             self._db.execute("pragma journal_mode=wal")
-            full = durability == "power"
-            self._db.execute(f"pragma synchronous={'full' if full else 'normal'}")
-            if full and sys.platform == "darwin":
+            self._db.execute("pragma wal_autocheckpoint=0")
+            self._db.execute(f"pragma synchronous={'full' if self._is_durable else 'normal'}")
+            if self._is_durable and sys.platform == "darwin":
                 self._db.execute("pragma fullfsync=on")
-            _check(self._db, path)
-        except sqlite3.Error as error:
-            raise StorageError(f"{path}: {error}") from error
-        self._truncated_upto = self.load().truncated_upto
+            self._seal = Seal(path)
+            self._begin_log(content)
+        except (sqlite3.Error, OSError, SealError, TypeError, ValueError) as error:
+            raise _refusal(path, error) from error
+        self._truncated_upto = self.found.truncated_upto
+
+    def _begin_log(self, content: bytes) -> None:
+        """Begin a new write-ahead log, whose salt the seal knows before anything is in it.
+
+        SQLite draws the salt of a log that begins from nothing, and counts it up when it empties
+        one. An empty one must not be emptied: then it would count from 1, in every process anew.
+        """
+        self._seal.seal_anew(content)
+        self._flush_seal()
+        frames = self._merge("passive")[1]
+        if frames:
+            self._db.execute("pragma busy_timeout=0")
+            if not self._merge("truncate")[0]:  # else another program reads, and the log goes on
+                frames = 0
+            self._db.execute(f"pragma busy_timeout={_BUSY_MS}")
+        if not frames:
+            self._seal.expect_new_log()
+        self._seal.watch(frames)
+        self._db.execute(f"pragma user_version={SCHEMA_VERSION}")  # writes the first page
+        self._seal.after_commit()
+        self._flush_seal()
+
+    def _merge(self, how: str) -> tuple[int, int, int]:
+        """Merge the write-ahead log into the file: 1 when that was blocked; its frames; merged."""
+        found: tuple[int, int, int] = self._db.execute(f"pragma wal_checkpoint({how})").fetchone()
+        return found
+
+    def _flush_seal(self) -> None:
+        """Before a write-ahead log is given up: pages that are in none must have their seal."""
+        if self._is_durable:
+            self._seal.flush()
 
     @staticmethod
-    def create(path: Path, balances: Mapping[str, int]) -> None:
+    def create(path: Path, balances: Mapping[str, int], owner: Owner) -> None:
         """Make a file of the current version in which nothing has happened; raises StorageError.
 
         Accounts begin with these balances: a checkpoint writes only what changed.
@@ -95,32 +149,46 @@ class Storage:
             with closing(sqlite3.connect(path, isolation_level=None)) as db:
                 db.execute(f"pragma page_size={PAGE_BYTES}")  # before the file has a page
                 db.execute("pragma journal_mode=wal")
+                db.execute("pragma synchronous=off")
                 script = f"begin; {_SCHEMA} pragma user_version={SCHEMA_VERSION}; commit;"
                 db.executescript(script)
                 db.execute("begin")
+                db.execute("insert into owner values (?,?)", owner)
                 db.executemany("insert into account values (?,?)", balances.items())
                 db.execute("commit")
-        except sqlite3.Error as error:
-            raise StorageError(f"{path}: {error}") from error
+            seal.create(path)
+        except (sqlite3.Error, OSError) as error:
+            raise _refusal(path, error) from error
 
     def load(self) -> Stored:
         """What the file says; an empty Stored when nothing was ever written."""
         try:
             return _load(self._db)
         except (sqlite3.Error, TypeError, ValueError) as error:
-            raise StorageError(f"{self._path}: {error}") from error
+            raise _refusal(self._path, error) from error
 
     def commit(self, persist: Persist) -> None:
-        """The writes of one turn, all or nothing; raises StorageError."""
+        """The writes of one turn, all or nothing, and their seal; raises StorageError."""
         try:
             if self._is_one_statement(persist):
                 self._write_run(persist.runs[0])
-                return
-            self._db.execute("begin")
-            self._write(persist)
-            self._db.execute("commit")
-        except sqlite3.Error as error:
-            raise StorageError(f"{self._path}: {error}") from error
+            else:
+                self._db.execute("begin")
+                self._write(persist)
+                self._db.execute("commit")
+            self._seal.after_commit()
+        except (sqlite3.Error, OSError, SealError) as error:
+            raise _refusal(self._path, error) from error
+
+    def tidy(self) -> None:
+        """Merge a long write-ahead log into the file; while nobody waits for this replica."""
+        if self._seal.frames < _LONG_LOG:
+            return
+        try:
+            self._flush_seal()
+            self._merge("passive")
+        except (sqlite3.Error, OSError) as error:
+            raise _refusal(self._path, error) from error
 
     def write_only(self, persist: Persist) -> None:
         """The writes of one turn without their commit: what a process that dies now leaves."""
@@ -189,49 +257,110 @@ class Storage:
 
     def close(self) -> None:
         """Close the file; what was not committed is gone."""
-        self._db.close()
+        self._flush_seal()
+        self._db.close()  # merges the write-ahead log into the file
+        self._seal.close()
 
 
-def create_all(paths: Iterable[Path], balances: Mapping[str, int]) -> None:
-    """Make equal files for several replicas; raises StorageError."""
-    first, *others = paths
-    Storage.create(first, balances)
-    for path in others:
-        try:
-            shutil.copyfile(first, path)
-        except OSError as error:
-            raise StorageError(f"{path}: {error}") from error
+def create_all(
+    files: Mapping[ReplicaId, Path], balances: Mapping[str, int], cluster: str, durability: str
+) -> None:
+    """Make the files of a cluster, in one folder, equal but for their owners.
+
+    Under `power` the disk has them, and their names, when this returns; raises StorageError.
+    """
+    (first, path), *others = files.items()
+    Storage.create(path, balances, Owner(replica_name(first), cluster))
+    try:
+        for replica, other in others:
+            shutil.copyfile(path, other)
+            with closing(sqlite3.connect(other, isolation_level=None)) as db:
+                db.execute("pragma synchronous=off")
+                db.execute("update owner set replica = ?", (replica_name(replica),))
+            seal.create(other)
+        if durability == "power":
+            for file in files.values():
+                sync_path(file)
+                sync_path(seal.path_of(file))
+            sync_path(path.parent)
+    except (sqlite3.Error, OSError) as error:
+        raise _refusal(path.parent, error) from error
 
 
 def read_copy(path: Path) -> Stored | None:
     """The state in the file of a stopped or dead replica; None when there is no file.
 
-    Read from a copy of the file and its write-ahead log: a stopped process may hold a lock.
-    Raises StorageError.
+    Read from a copy of the file and its write-ahead log: a stopped process may hold a lock. It is
+    for people and judges: no replica may start from what was not verified. Raises StorageError.
     """
+    if not path.exists():
+        return None
+    try:
+        with _copied(path) as copy, closing(sqlite3.connect(copy)) as db:
+            _check_version(db)
+            (answer,) = db.execute("pragma quick_check(1)").fetchone()
+            if answer != "ok":
+                raise ValueError(f"damaged: {answer}")
+            return _load(db)
+    except (sqlite3.Error, OSError, SealError, TypeError, ValueError) as error:
+        raise _refusal(path, error) from error
+
+
+def read_verified(path: Path, owner: Owner) -> Stored:
+    """What the owner of this file would start from; raises StorageError where it is refused."""
+    try:
+        with _copied(path) as copy:
+            return _verified(path, copy, owner)[0]
+    except (sqlite3.Error, OSError, SealError, TypeError, ValueError) as error:
+        raise _refusal(path, error) from error
+
+
+@contextmanager
+def _copied(path: Path) -> Iterator[Path]:
+    """A copy of a database and its write-ahead log, for a while."""
+    if not path.exists():
+        raise SealError(f"{path}: the file is gone, and with it what was promised")
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "copy.db")
-        try:
-            for suffix in ("", "-wal"):
-                source = path.with_name(path.name + suffix)
-                if source.exists():
-                    shutil.copyfile(source, copy.with_name(copy.name + suffix))
-            if not copy.exists():
-                return None
-            with closing(sqlite3.connect(copy)) as db:
-                _check(db, path)
-                return _load(db)
-        except (sqlite3.Error, TypeError, ValueError, OSError) as error:
-            raise StorageError(f"{path}: {error}") from error
+        for suffix in ("", "-wal"):
+            source = path.with_name(path.name + suffix)
+            if source.exists():
+                shutil.copyfile(source, copy.with_name(copy.name + suffix))
+        yield copy
 
 
-def _check(db: sqlite3.Connection, path: Path) -> None:
+def _verified(path: Path, copy: Path, owner: Owner) -> tuple[Stored, bytes]:
+    """What the file at `path` says, and its bytes, when `owner` may start from it."""
+    with open(copy, "rb") as stream:
+        first_page = stream.read(PAGE_BYTES)
+    with closing(sqlite3.connect(copy, isolation_level=None)) as db:
+        db.execute("pragma synchronous=off")
+        _check_version(db)
+        _, frames, _ = db.execute("pragma wal_checkpoint(passive)").fetchone()
+        content = seal.check(path, copy, first_page, frames)
+        found = Owner(*db.execute("select replica, cluster from owner").fetchone())
+        if found.cluster != owner.cluster:
+            raise ValueError(
+                f"belongs to {found.replica} of another cluster ({found.cluster}), "
+                f"expected {owner.replica} of {owner.cluster}"
+            )
+        if found.replica != owner.replica:
+            raise ValueError(f"belongs to {found.replica}, expected {owner.replica}'s own file")
+        stored = _load(db)
+        check_sound(stored)
+        return stored, content
+
+
+def _check_version(db: sqlite3.Connection) -> None:
     (version,) = db.execute("pragma user_version").fetchone()
     if version != SCHEMA_VERSION:
-        raise StorageError(f"{path}: schema version {version}, expected {SCHEMA_VERSION}")
-    (answer,) = db.execute("pragma quick_check(1)").fetchone()
-    if answer != "ok":
-        raise StorageError(f"{path}: damaged: {answer}")
+        raise ValueError(f"schema version {version}, expected {SCHEMA_VERSION}")
+
+
+def _refusal(path: Path, error: Exception) -> StorageError:
+    """The error with its file, which those of the seal name themselves."""
+    text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+    return StorageError(text if isinstance(error, SealError) else f"{path}: {text}")
 
 
 def _load(db: sqlite3.Connection) -> Stored:
@@ -248,6 +377,30 @@ def _load(db: sqlite3.Connection) -> Stored:
     promised = Ballot(number, replica) if number else NO_BALLOT
     entries = tuple(_entries(db))
     return Stored(promised, seen, entries, committed_upto, truncated_upto, checkpoint)
+
+
+def check_sound(stored: Stored | None) -> None:
+    """Raise ValueError for a state that no replica can have left; None is an empty one.
+
+    The seal proves what was written last; this, that it was written by a replica that worked.
+    """
+    if stored is None:
+        return
+    promised, truncated_upto = stored.promised, stored.truncated_upto
+    upto = stored.checkpoint.slot if stored.checkpoint is not None else 0
+    if truncated_upto > upto:
+        raise ValueError(f"truncated up to {truncated_upto}, above its checkpoint at {upto}")
+    upto = max(upto, stored.committed_upto)
+    held = {slot for slot, _, _ in stored.entries}
+    for slot in range(truncated_upto + 1, upto + 1):
+        if slot not in held:
+            raise ValueError(
+                f"slot {slot} is missing: it is truncated up to {truncated_upto} "
+                f"and committed up to {upto}"
+            )
+    for slot, ballot, _ in stored.entries:
+        if ballot > promised:
+            raise ValueError(f"slot {slot} was accepted in {ballot}, above the promise {promised}")
 
 
 def _entries(

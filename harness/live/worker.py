@@ -33,9 +33,10 @@ from harness.cluster import kill_points, links, nemesis, wire
 from harness.cluster.driver import Liveness
 from harness.cluster.tracing import Tracer, liveness_note
 from harness.live import gauges, protocol
+from harness.live.lock import FolderLock
 from harness.live.protocol import Progress
 from harness.live.queues import CLOSED, ControlEnd, Incoming, MalformedFrame, Outgoing, framed
-from harness.live.storage import Storage, StorageError
+from harness.live.storage import Owner, Storage, StorageError
 from harness.live.waiting import Waiter
 
 
@@ -51,6 +52,8 @@ class WorkerSpec:
     balances: dict[str, int]
     seed: int
     file: Path | None  # None keeps nothing
+    cluster: str  # the identifier that the file must bear
+    lock: FolderLock | None  # on the folder of the file: held as long as this process lives
     durability: str
     queue_limit: int  # bytes
     traced: bool
@@ -84,7 +87,12 @@ class Worker:
     def __init__(self, spec: WorkerSpec, control: ControlEnd) -> None:
         self._spec = spec
         self._control = control
-        self._storage = None if spec.file is None else Storage(spec.file, spec.durability)
+        if spec.lock is not None:
+            spec.lock.sign()
+        self._storage: Storage | None = None
+        if spec.file is not None:
+            owner = Owner(replica_name(spec.replica), spec.cluster)
+            self._storage = Storage(spec.file, spec.durability, owner)
         restarted = spec.resumed or spec.incarnation > 0
         self._replica = Replica(
             spec.replica,
@@ -92,7 +100,7 @@ class Worker:
             spec.settings,
             Random(f"{spec.seed}/{spec.replica}/{spec.incarnation}"),
             spec.balances,
-            self._storage.load() if restarted and self._storage is not None else None,
+            self._storage.found if restarted and self._storage is not None else None,
             now(),
         )
         self._waiter = Waiter()
@@ -190,6 +198,8 @@ class Worker:
             _die()
         if effects.durable:
             self._say(effects.durable)
+        if effects.persist is not None and self._storage is not None:
+            self._storage.tidy()
 
     def _passes(self, point: str, effects: Effects) -> bool:
         catching_up = any(isinstance(m, State | StatePiece) for _, m in self._inbox)

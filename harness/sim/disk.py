@@ -13,7 +13,7 @@ from bank.ballot import NO_BALLOT, Ballot, Slot
 from bank.checkpoint import Checkpoint
 from bank.effects import Persist, Stored
 from bank.sessions import Request
-from harness.live.storage import Storage
+from harness.live.storage import Owner, Storage
 
 FIELDS = tuple(Stored.__dataclass_fields__)
 
@@ -87,20 +87,20 @@ class FileDisk(Disk):
     What the class that real processes use says of it must be what the simulated disk says.
     """
 
-    def __init__(self, path: Path, storage_class: type[Storage], group: int) -> None:
-        """`path` is a file that was created; `storage_class` may be a broken one, for tests."""
+    def __init__(self, path: Path, owner: Owner, storage_class: type[Storage], group: int) -> None:
+        """`path` was created for `owner`; `storage_class` may be a broken one, for tests."""
         super().__init__()
-        self._path, self._class, self._group = path, storage_class, group
+        self._path, self._owner, self._class, self._group = path, owner, storage_class, group
         self._storage = self._opened()
 
     def _opened(self) -> Storage:
-        return self._class(self._path, "process", self._group)
+        return self._class(self._path, "process", self._owner, self._group)
 
     def stored(self) -> Stored:
         """What a replica that starts now finds in its file."""
         self._storage.close()
         self._storage = self._opened()
-        found = self._storage.load()
+        found = self._storage.found
         for what, value, right in zip(FIELDS, _plain(found), _plain(super().stored()), strict=True):
             assert value == right, f"{self._path.name} does not hold the {what} that was stored"
         return found

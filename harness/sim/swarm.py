@@ -28,7 +28,7 @@ from harness.check.replay import replay
 from harness.check.sessions import exactly_once
 from harness.check.verdict import Verdict
 from harness.cluster.history import Operation
-from harness.live.storage import Storage, create_all
+from harness.live.storage import Owner, Storage, create_all
 from harness.sim.columns import EVERYBODY, Event, Sink
 from harness.sim.disk import FileDisk
 from harness.sim.faults import Deed, Injector
@@ -36,6 +36,7 @@ from harness.sim.mix import MILLISECOND, Mix, SwarmOptions, draw
 from harness.sim.world import SimCluster
 
 _SEED = threading.Lock()  # executors may call from threads, and a seed sets what a process shares
+CLUSTER = "simulated"  # whose files are written, where seeds write them
 LIVENESS_BOUND = 10_000_000  # microseconds; after the faults, everything is answered in so long
 LAPSE = 20  # time-outs until nobody who was cut off for good stands in the way of others any more
 
@@ -97,8 +98,13 @@ def _files(mix: Mix, world: SimCluster, storage_class: type[Storage]) -> Iterato
         return
     with tempfile.TemporaryDirectory(prefix="paxbank-simulate-") as folder, ExitStack() as opened:
         paths = {replica: Path(folder, f"n{replica}.db") for replica in world.processes}
-        create_all(paths.values(), mix.config.balances())
-        disks = {r: FileDisk(path, storage_class, mix.file_rows) for r, path in paths.items()}
+        create_all(paths, mix.config.balances(), CLUSTER, "process")
+        disks = {
+            replica: FileDisk(
+                path, Owner(replica_name(replica), CLUSTER), storage_class, mix.file_rows
+            )
+            for replica, path in paths.items()
+        }
         for disk in disks.values():
             opened.callback(disk.close)
         world.put_on_disks(disks)
