@@ -16,7 +16,7 @@ from bank.effects import Stored
 from bank.ledger import NOOP
 from bank.messages import ClientRequest, Reply
 from bank.replica import Replica
-from bank.sessions import Machine, Request
+from bank.sessions import Request
 from bank.status import Role, SlotStatus
 from harness.cluster import wire
 from harness.cluster.client import Client, Clients, ClientSend
@@ -37,6 +37,7 @@ from harness.files.config import ClusterConfig
 from harness.live import protocol, worker
 from harness.live.fleet import Fleet, Handle
 from harness.live.folder import DataFolder
+from harness.live.resumed import committed_before
 from harness.live.storage import StorageError, read_copy
 
 
@@ -128,15 +129,16 @@ class LiveCluster:
     def _resume_clients(self) -> None:
         """Timestamps go on above every one ever used; what was pending is asked again first."""
         highest: dict[str, int] = {}
-        found: list[Stored] = []
+        found: dict[ReplicaId, Stored] = {}
         for replica in self.fleet.handles:
             with contextlib.suppress(StorageError):  # refused when its process starts
                 stored = read_copy(self._folder.file(replica))
-                found += [] if stored is None else [stored]
-        for stored in found:
+                if stored is not None:
+                    found[replica] = stored
+        for stored in found.values():
             for name, timestamp in _timestamps(stored):
                 highest[name] = max(timestamp, highest.get(name, 0))
-        self._resume_history(found)
+        self.committed = committed_before(found, self._config.balances())
         for name, client in self._clients.by_name.items():
             noted = self._folder.clients.get(name, {"timestamp": 0, "pending": None})
             client.timestamp = max(highest.get(name, 0), noted["timestamp"])
@@ -144,28 +146,6 @@ class LiveCluster:
                 _, timestamp, kind, sender, receiver, amount = noted["pending"]
                 request: Request = (name, timestamp, kind, sender, receiver, amount)
                 client.queue.append(Operation(request, set_number=0, invoked_at=self.now()))
-
-    def _resume_history(self, found: Sequence[Stored]) -> None:
-        """What earlier runs committed, from the newest checkpoint on: the judges go on from it."""
-        checkpoints = [s.checkpoint for s in found if s.checkpoint is not None]
-        base = max(checkpoints, key=lambda c: c.slot, default=None)
-        machine = (
-            Machine(self._config.balances())
-            if base is None
-            else Machine(base.balances, base.sessions)
-        )
-        slot = 0 if base is None else base.slot
-        rows = {
-            s: r for stored in found for s, _, r in stored.entries if s <= stored.committed_upto
-        }
-        self.committed.base = base
-        while (request := rows.get(slot + 1)) is not None:
-            slot += 1
-            (answer,) = machine.execute(slot, [request])
-            self.committed.slots[slot] = (request, answer[2])
-        # Everything on these disks was asked for earlier, known to be committed or not.
-        held = (slot for stored in found for slot, _, _ in stored.entries)
-        self.committed.known_before = max(slot, *held, 0)
 
     def _send(self, sends: Sequence[ClientSend]) -> None:
         """Put requests on the queues, those for one replica as one message."""
