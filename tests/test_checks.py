@@ -154,6 +154,11 @@ def test_a_state_in_a_slot_where_nobody_else_stands_is_held_against_the_log():
     assert_invalid(judged("agreement", log_of(PAY, PAY_BACK), views=views), "n2 after slot 1: A")
 
 
+def test_a_state_that_no_slot_changed_is_held_against_the_log():
+    views = [view(1, PAY), view(2, PAY), view(3, balances={"A": 9, "B": 11})]
+    assert_invalid(judged("agreement", log_of(PAY), views=views), "n3 after slot 0: A is 9, the")
+
+
 def test_a_no_op_that_paid_is_seen():
     views = [view(1, NOOP_REQUEST, balances={"A": 7, "B": 13})]
     assert_invalid(judged("agreement", log_of(NOOP_REQUEST), views=views), "n1 after slot 1: A is")
@@ -316,6 +321,20 @@ def test_an_accepted_slot_is_held():
     assert_valid(judged("agreement", log_of(PAY), views=views))
 
 
+def test_the_ballot_of_an_answer_was_promised_by_a_quorum():
+    def judged_in(ballot, views):
+        answer = dataclasses.replace(operation(PAY, 1, SUCCESS), ballot=ballot)
+        return judged("agreement", log_of(PAY), [answer], views)
+
+    assert_valid(judged_in(Ballot(1, 1), views_of(PAY)))
+    told = "follows (2, n3) answered, and of 3 replicas only {} may have promised it"
+    assert_invalid(judged_in(Ballot(2, 3), views_of(PAY)), told.format("nobody"))
+    views = [*views_of(PAY, replicas=2), view(3, PAY, promised=Ballot(2, 3))]
+    assert_invalid(judged_in(Ballot(2, 3), views), told.format("n3"))
+    views[0] = view(1, PAY, promised=Ballot(4, 1), liveness=Liveness.CRASHED)
+    assert_valid(judged_in(Ballot(2, 3), views))
+
+
 @pytest.mark.parametrize("liveness", [Liveness.PAUSED, Liveness.STOPPED])
 def test_who_was_not_looked_at_may_hold_a_slot(liveness):
     views = [view(1, PAY), view(2, liveness=liveness), view(3)]
@@ -343,6 +362,11 @@ LEAKS = {
 def test_money_made_or_owed_is_seen(balances, evidence, liveness):
     views = [view(1, PAY), view(2, PAY, liveness=liveness, balances=balances), view(3, PAY)]
     assert_invalid(judged("conservation", log_of(PAY), views=views), evidence)
+
+
+def test_money_that_all_replicas_made_is_seen():
+    views = [view(replica, balances={"A": 17, "B": 13}) for replica in (1, 2, 3)]
+    assert_invalid(judged("conservation", CommitLog(), views=views), "n1 holds 30 in all, expected")
 
 
 # ---- exactly once --------------------------------------------------------------------------------
@@ -443,9 +467,13 @@ def test_a_client_sends_the_next_request_in_the_microsecond_of_the_answer():
 
 def test_a_repeated_request_behind_the_clients_next_one_is_skipped():
     log = log_of(PAY, LOOK, PAY)
+    assert log.slots[3][1] == SKIPPED
     history = [operation(PAY, 1, SUCCESS), operation(LOOK, 2, 7, 20, 30)]
+    for check in CHECKS:
+        assert_valid(judged(check, log, history, views_of(PAY, LOOK, PAY)))
     log.slots[3] = (PAY, SUCCESS)
-    assert_valid(judged("exactly_once", log, history))
+    judgement = judged("exactly_once", log, history)
+    assert_invalid(judgement, "slot 3 gave 'success', executed once it gives 'skipped'")
 
 
 def test_an_older_request_than_the_clients_last_one_has_no_effect():
@@ -487,6 +515,8 @@ def test_what_a_checkpoint_says_of_a_request_is_held_against_its_answer():
 
 def test_a_request_below_a_checkpoint_that_is_repeated_gives_its_old_answer():
     log = resumed(PAY, PAY_BACK, at=2)
+    log.slots[3] = (PAY, SUCCESS)
+    assert_valid(judged("agreement", log, views=views_of(PAY, PAY_BACK, PAY)))
     log.slots[3] = (PAY, FAILED)
     judgement = judged("exactly_once", log)
     assert_invalid(judgement, "slot 3 gave 'failed', executed once it gives 'success'")

@@ -141,21 +141,26 @@ BROKEN = {
     "two values in a ballot": lambda s: s.proposed(FIRST, 1, [BACK]),
     "proposed by nobody": lambda s: s.proposed(SECOND, 1, [PAY]),
     "promise goes back": lambda s: (
-        s.stored(3, write(SECOND, 0)),
-        s.stored(3, write(FIRST, 0)),
+        s.stored(3, Persist(SECOND, 9, True, [], None, 0, None)),
+        s.stored(3, Persist(FIRST, 9, True, [], None, 0, None)),
     ),
     "what was seen goes back": lambda s: (
         s.stored(3, Persist(FIRST, 9, True, [], None, 0, None)),
         s.stored(3, Persist(FIRST, 8, True, [], None, 0, None)),
     ),
-    "held above the promise": lambda s: s.stored(3, write(SECOND, 2, BACK, promised=FIRST)),
+    "held above the promise": lambda s: (
+        s.leads(SECOND, 2),
+        s.proposed(SECOND, 2, [BACK]),
+        s.stored(3, write(SECOND, 2, BACK, promised=FIRST)),
+    ),
     "accepted below a promise": lambda s: (
         s.stored(3, write(SECOND, 0)),
+        s.proposed(FIRST, 2, [BACK]),
         s.stored(3, write(FIRST, 2, BACK, promised=SECOND)),
     ),
     "spoke before the write": lambda s: s.spoke(3, FIRST),
     "claimed before the write": lambda s: s.claimed(3, FIRST, 1, 1),
-    "promise lost": lambda s: s.restarted(2, stored(NO_BALLOT)),
+    "promise lost": lambda s: s.restarted(2, replace(stored(), promised=NO_BALLOT)),
     "what was seen lost": lambda s: s.restarted(2, replace(stored(), seen=0)),
     "claim lost": lambda s: (claims(s), s.restarted(2, stored(entries=()))),
     "another request on disk": lambda s: s.restarted(2, stored(entries=((1, FIRST, BACK),))),
@@ -179,6 +184,19 @@ BROKEN = {
 def test_what_is_not(breaks):
     with pytest.raises(Violation):
         breaks(safety())
+
+
+def test_requests_are_compared_as_well():
+    with pytest.raises(Violation, match="slot 1: n2 executed"):
+        other = ("A", 1, TRANSFER, "A", "B", 4)
+        safety().executed(2, Executed(1, [other], [("A", 1, "success", 1)]))
+
+
+def test_a_slot_that_nobody_executed_is_not_jumped_over():
+    looks_on = safety()
+    votes(looks_on, 3, BACK)
+    with pytest.raises(Violation, match="slot 3 is executed, yet nobody executed 2"):
+        looks_on.executed(1, executed(3, BACK))
 
 
 def status(replica=1, **changes):
@@ -244,6 +262,13 @@ def test_a_state_that_all_replicas_share_is_held_against_the_slots(changes):
         looks_on.compare([replace(at_end, replica=r, **changes) for r in (1, 2, 3)])
 
 
+def test_money_and_debts_are_seen_where_nothing_else_is_known():
+    for balances in ({"A": 11, "B": 10}, {"A": -1, "B": 21}):
+        looks_on, _ = executes(PAY, BACK)
+        with pytest.raises(Violation, match="n1 holds"):
+            looks_on.compare([status(1, executed_upto=1, balances=balances)])
+
+
 def test_a_state_is_held_against_one_of_long_before():
     looks_on, at_end = executes(PAY, BACK)
     looks_on.compare([status(2, executed_upto=1, digest="first")])
@@ -305,6 +330,16 @@ def test_a_claim_in_another_ballot_leaves_the_rest_as_it_was(order):
         for found in [missing] + [older] * (held[wrong - 1] == SECOND):
             with pytest.raises(Violation, match=f"in slot {wrong}, which it claimed in"):
                 looks_on.restarted(2, stored(SECOND, found))
+
+
+def test_what_was_truncated_is_forgotten():
+    looks_on = Safety(3, BALANCES, interval=10)
+    for number in range(1, 50):
+        ballot = Ballot(number, 1)
+        looks_on.leads(ballot, 1)
+        looks_on.stored(2, Persist(ballot, number, True, [], None, number - 1, number - 1))
+        looks_on.claimed(2, ballot, number, number + 3)
+    assert len(looks_on._known[2].claims) <= 4
 
 
 def test_what_was_truncated_need_not_be_shown():

@@ -148,6 +148,13 @@ def test_what_was_executed_and_voted_for_is_remembered_from_deed_to_deed():
         after(memory, LED[0], deed(5, 1, EXECUTES))
 
 
+def test_a_deed_is_judged_after_what_came_before():
+    memory, executes = ghosts(), deed(3, 1, EXECUTES)
+    after(memory, *LED, executes)
+    with pytest.raises(Violation, match="which no quorum"):
+        after(memory, LED[0], executes)
+
+
 def test_every_act_of_a_deed_is_judged():
     memory = ghosts(Accepted(SECOND, 1, 1, 0), Accepted(FIRST, 1, 1, 0))
     with pytest.raises(Violation, match=r"spoke of \(2, n2\) with"):

@@ -1,9 +1,9 @@
 """Do all replicas have the same history, and the state that this history gives?"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, pairwise
 
-from bank.ballot import replica_name
+from bank.ballot import NO_BALLOT, replica_name
 from bank.quorum import quorum_size
 from bank.sessions import Machine
 from bank.status import ReplicaStatus
@@ -121,23 +121,31 @@ def _first_difference(held: dict[str, int], expected: dict[str, int]) -> str:
 def _unheld(
     log: CommitLog, history: Sequence[Operation], views: Sequence[ReplicaView]
 ) -> Iterator[str]:
-    """A slot is chosen once a quorum has it on disk, and from then on that many hold it.
+    """What a quorum has to have on disk before it shows: chosen slots, and the leader's ballot.
 
-    Whose disk or memory was not looked at may hold it: a paused process, a failed machine.
+    Whose disk or memory was not looked at may have it: a paused process, a failed machine.
     """
+    if not views:
+        return
     claims = {slot: f"slot {slot} was executed" for slot in (max(log.slots, default=0),)}
     for operation in history:
         if operation.is_answered and operation.slot is not None:
             claims.setdefault(operation.slot, f"slot {operation.slot} was answered")
-    if not views or not (slot := max(claims)):
-        return
-    holding = [
-        view
+    slot = max(claims)
+    yield from _too_few(views, lambda s: s.last_slot >= slot, claims[slot], "hold it")
+    ballot = max((o.ballot for o in history if o.ballot is not None), default=NO_BALLOT)
+    told = f"a replica that follows {ballot} answered"
+    yield from _too_few(views, lambda s: s.promised >= ballot, told, "have promised it")
+
+
+def _too_few(
+    views: Sequence[ReplicaView], has: Callable[[ReplicaStatus], bool], told: str, what: str
+) -> Iterator[str]:
+    having = [
+        replica_name(view.replica)
         for view in views
-        if view.liveness is Liveness.PAUSED
-        or not own_word(view)
-        or max(view.status.last_slot, view.status.executed_upto) >= slot
+        if view.liveness is Liveness.PAUSED or not own_word(view) or has(view.status)
     ]
-    if len(holding) < quorum_size(len(views)):
-        names = ", ".join(replica_name(view.replica) for view in holding) or "nobody"
-        yield f"{claims[slot]}, and of {len(views)} replicas only {names} may hold it"
+    if len(having) < quorum_size(len(views)):
+        names = ", ".join(having) or "nobody"
+        yield f"{told}, and of {len(views)} replicas only {names} may {what}"

@@ -148,9 +148,9 @@ def _keep(state: Replay, stands: set[Slot], hashed: _Hashed | None) -> None:
 
 def _execute_slot(state: Replay, log: CommitLog, slot: Slot) -> Result:
     client, timestamp, kind, *command = log.slots[slot][0]
-    if (known := state.answers.get((client, timestamp))) is not None:
-        return known[1]
     last = state.sessions.get(client)
+    if last is not None and timestamp == last[1]:
+        return last[2]
     if kind not in (TRANSFER, READ) or (last is not None and timestamp < last[1]):
         return SKIPPED  # an older one than the client's last has no effect
     result = _execute(state.balances, kind, *command)  # type: ignore[arg-type]

@@ -345,9 +345,13 @@ class Torture:
         history_file.save(path, self._history, self._log, self._config.balances())
 
     def _judge_disks(self) -> tuple[Judgement, ...]:
-        """Promises across restarts, when somebody died twice: before, there is nothing to hold."""
+        """Promises across restarts, when somebody died twice: before, there is nothing to hold.
+
+        A disk that could not be read is told in any case.
+        """
         dead = [replica for replica, _ in self._disks]
-        return (promises(self._disks),) if len(dead) > len(set(dead)) else ()
+        unread = any(stored is None for _, stored in self._disks)
+        return (promises(self._disks),) if unread or len(dead) > len(set(dead)) else ()
 
     def counts(self) -> dict[str, int]:
         """How often each mode, and each named point, hit somebody."""
