@@ -68,7 +68,7 @@ def replay(
     """Execute `log` from its base; keep the state at each slot where one of `views` stands.
 
     `balances` is the state before slot 1; `interval` in slots, between noted hashes, None when
-    that is not known. A log without views was saved: it ends where its run ended.
+    that is not known.
     """
     base, seen = log.base, [view for view in views or () if own_word(view)]
     state = Replay(dict(balances if base is None else base.balances))
@@ -94,7 +94,7 @@ def replay(
             hashed.add(log, slot, state.results[slot])
         _keep(state, stands, hashed)
     answered = {o.slot for o in history if o.is_answered and o.slot is not None}
-    if max([*log.slots, *stands, *(answered if seen else ())], default=0) > state.upto:
+    if max([*log.slots, *stands, *answered], default=0) > state.upto:
         state.missing = state.upto + 1
     state.is_silent = not log.slots and not seen and (base is None or not answered)
     return state

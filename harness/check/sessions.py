@@ -50,7 +50,7 @@ def _of_answers(replayed: Replay, history: Sequence[Operation]) -> Iterator[str]
         slot = operation.slot
         first, right = replayed.answers.get((client, timestamp), (None, None))
         if first is None:
-            if slot is None or slot <= replayed.upto or replayed.missing is None:
+            if slot is None or slot <= replayed.upto:
                 yield f"{text} was answered {told} and is in no slot"
         elif first != slot:
             yield f"{text} was answered for slot {slot}, first executed in {first}"
