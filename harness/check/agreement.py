@@ -65,7 +65,8 @@ def _differences(log: CommitLog, replayed: Replay, views: Sequence[ReplicaView])
         slot = status.executed_upto
         if (expected := replayed.states.get(slot)) is not None:
             if slot not in digests:
-                machine = Machine(expected.balances, expected.sessions.values())
+                # Any digest will do to begin with, and saves computing it twice.
+                machine = Machine(expected.balances, expected.sessions.values(), digest="0")
                 digests[slot] = machine.digest()
             yield from (
                 f"{name} after slot {slot}: {problem}"
