@@ -1,4 +1,7 @@
-"""A replica's word on its disk: what may change from one snapshot to the next, and what may not."""
+"""A replica's word on its disk: what may change from one snapshot to the next, and what may not.
+
+judges_taken_out.txt names what each of these tests guards.
+"""
 
 from dataclasses import replace
 
@@ -24,7 +27,7 @@ KEPT = {
     "a higher promise": replace(HELD, promised=HIGH, seen=7),
     "more accepted, the gap filled": replace(HELD, entries=(*HELD.entries, (3, LOW, LOOK))),
     "accepted again in a higher ballot": replace(
-        HELD, promised=HIGH, entries=((1, HIGH, PAY), (2, HIGH, PAY), (4, HIGH, LOOK))
+        HELD, promised=HIGH, seen=4, entries=((1, HIGH, PAY), (2, HIGH, PAY), (4, HIGH, LOOK))
     ),
     "truncated, the rest above": replace(
         HELD, entries=HELD.entries[2:], committed_upto=3, truncated_upto=3
@@ -42,6 +45,25 @@ BROKEN = {
     ),
     "a new disk": (EMPTY, "n2 promised (3, n1), later its disk says (0, n0)"),
     "seen goes back": (replace(HELD, seen=2), "had seen ballot number 3, later its disk says 2"),
+    "seen less than promised": (
+        replace(HELD, promised=HIGH),
+        "n2 promised (4, n2) and has seen ballot number 3 at most",
+    ),
+    "a gap below the watermark": (
+        replace(HELD, committed_upto=4),
+        "n2 is committed up to 4 and lacks slot 3",
+    ),
+    "a gap above the checkpoint": (
+        replace(KEPT["all below an installed checkpoint"], committed_upto=6),
+        "n2 is committed up to 6 and lacks slot 5",
+    ),
+    "a checkpoint that was changed": (
+        replace(
+            KEPT["all below an installed checkpoint"],
+            checkpoint=replace(take(4, "", MACHINE), balances={"A": 9, "B": 11}),
+        ),
+        "n2 has a checkpoint at 4 that is not what its digest says",
+    ),
     "committed goes back": (replace(HELD, committed_upto=0), "was committed up to 1, later its"),
     "an entry is lost": (replace(HELD, entries=HELD.entries[:2]), "n2 lost slot 4, accepted in"),
     "an entry is lost beside the truncation": (
@@ -54,11 +76,11 @@ BROKEN = {
     ),
     "another request in the same ballot": (
         replace(HELD, entries=(*HELD.entries[:2], (4, LOW, LOOK))),
-        "n2 holds slot 4 in (3, n1) as ('B', 1, 'read', 'B', '', 0), before as",
+        "n2 has ('B', 1, 'read', 'B', '', 0) in slot 4 in (3, n1), n2 had ('A', 1, 'transfer'",
     ),
     "another request in a committed slot": (
-        replace(HELD, promised=HIGH, entries=((1, HIGH, LOOK), *HELD.entries[1:])),
-        "to be committed in slot 1, later holds ('B', 1, 'read'",
+        replace(HELD, promised=HIGH, seen=4, entries=((1, HIGH, LOOK), *HELD.entries[1:])),
+        "n2 has ('B', 1, 'read', 'B', '', 0) committed in slot 1, n2 had ('A', 1, 'transfer'",
     ),
     "accepted above the promise": (
         replace(HELD, entries=(*HELD.entries, (5, HIGH, PAY))),
@@ -69,7 +91,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("after", KEPT.values(), ids=KEPT)
 def test_what_a_replica_may_do(after):
-    others = [(1, replace(HELD, promised=Ballot(9, 1))), (3, EMPTY)]
+    others = [(1, replace(HELD, promised=Ballot(9, 1), seen=9)), (3, EMPTY)]
     judgement = promises([(2, EMPTY), *others, (2, HELD), (2, after)])
     assert judgement.verdict is Verdict.VALID, judgement.reason
 
@@ -91,6 +113,48 @@ def test_a_checkpoint_does_not_go_back(field, evidence):
     judgement = promises([(2, before), (2, after)])
     assert judgement.verdict is Verdict.INVALID
     assert evidence in judgement.reason
+
+
+THIEF = ("A", 1, "transfer", "A", "B", 9)
+ANOTHER = Machine({"A": 9, "B": 11})
+TWO_VALUES = {
+    "in one ballot": (
+        HELD,
+        replace(HELD, entries=((4, LOW, THIEF),), truncated_upto=1),
+        "in slot 4 in (3, n1), n2 had ('A', 1, 'transfer', 'A', 'B', 3)",
+    ),
+    "committed, in two ballots": (
+        HELD,
+        Stored(HIGH, 4, ((1, HIGH, THIEF),), 1, 0, None),
+        "committed in slot 1, n2 had ('A', 1, 'transfer', 'A', 'B', 3)",
+    ),
+    "checkpoints": (
+        replace(EMPTY, checkpoint=take(4, "", MACHINE)),
+        replace(EMPTY, checkpoint=take(4, "", ANOTHER)),
+        " as digest at slot 4, n2 had ",
+    ),
+    "hashes of a checkpoint": (
+        replace(EMPTY, checkpoint=take(4, "one", MACHINE)),
+        replace(EMPTY, checkpoint=take(4, "two", MACHINE)),
+        "n3 has two as running hash at slot 4, n2 had one",
+    ),
+}
+
+
+@pytest.mark.parametrize(("one", "other", "evidence"), TWO_VALUES.values(), ids=TWO_VALUES)
+def test_disks_of_two_replicas_have_one_value(one, other, evidence):
+    """Though the first one is gone from its own disk meanwhile, and nobody is between the two."""
+    later = Stored(HIGH, 4, (), 9, 9, take(9, "", MACHINE))
+    judgement = promises([(2, one), (2, later), (1, EMPTY), (3, EMPTY), (3, other)])
+    assert judgement.verdict is Verdict.INVALID
+    assert evidence in judgement.reason
+
+
+def test_what_is_only_accepted_may_differ_between_ballots():
+    other = Stored(HIGH, 4, ((1, HIGH, THIEF),), 0, 0, None)
+    uncommitted = replace(HELD, committed_upto=0)
+    judgement = promises([(2, uncommitted), (3, other), (3, other)])
+    assert judgement.verdict is Verdict.VALID, judgement.reason
 
 
 @pytest.mark.parametrize(

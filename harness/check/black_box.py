@@ -70,16 +70,19 @@ def black_box(
 ) -> Judgement:
     """Can one order explain every answer? `balances` is the state before the first operation.
 
-    Unknown when `budget` configurations were looked at without an answer.
+    Unknown when `budget` configurations were looked at without an answer, and when there is no
+    answer to explain.
     """
     ops: list[_Op] = []
     for operation in history:
-        if operation.invoked_at is None:
-            continue
         if (flaw := _impossible(operation, balances)) is not None:
             return Judgement(CHECK, Verdict.INVALID, f"{_text(operation)}: {flaw}")
+        if operation.invoked_at is None:
+            continue
         if (op := _arithmetic(operation, balances)) is not None:
             ops.append(op)
+    if not any(operation.is_answered for operation in history):
+        return Judgement(CHECK, Verdict.UNKNOWN, "nothing was answered")
     events = _events(ops)
     search = _Search(balances, budget)
     try:
@@ -102,9 +105,11 @@ def black_box(
 def _impossible(operation: Operation, balances: Mapping[str, int]) -> str | None:
     """What is wrong with this answer in every order; None when nothing is."""
     _, _, kind, sender, receiver, amount = operation.request
-    result = operation.result
+    result, invoked_at, answered_at = operation.result, operation.invoked_at, operation.answered_at
     if result is None:
         return None
+    if invoked_at is None or answered_at is None or answered_at < invoked_at:
+        return "answered before it was sent"
     if kind == READ:
         is_known = sender in balances
         return None if isinstance(result, int) == is_known else "no state gives this answer"

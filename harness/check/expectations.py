@@ -139,9 +139,9 @@ def _differences(what: Expectation, found: Found) -> list[str]:
             ]
         case Checks(names):
             return [
-                f"{name} {found.checks[name].value}"
+                f"{name} {found.checks[name].value if name in found.checks else 'not judged'}"
                 for name in names
-                if found.checks[name] is not Verdict.VALID
+                if found.checks.get(name) is not Verdict.VALID
             ]
         case _:
             assert_never(what)
@@ -155,10 +155,10 @@ def _balance_differences(
         return ["no replica that is live"]
     differences = []
     for account, amount in wanted.items():
-        wrong: dict[int, list[str]] = {}
+        wrong: dict[int | str, list[str]] = {}
         for replica, balances in found.items():
-            if balances[account] != amount:
-                wrong.setdefault(balances[account], []).append(replica_name(replica))
+            if (held := balances.get(account, "not there")) != amount:
+                wrong.setdefault(held, []).append(replica_name(replica))
         for other, names in wrong.items():
             where = "" if len(names) == len(found) else f" on {', '.join(names)}"
             differences.append(f"{account} {other}{where}")

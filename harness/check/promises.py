@@ -1,16 +1,16 @@
-"""Does every replica keep its word across restarts? Judged from its disk alone.
+"""Does every replica keep its word across restarts? Judged from disks alone.
 
 What a replica said of its disk, others built on: a promise that goes back lets two leaders decide
-one slot, an accepted entry that is lost takes a vote out of a quorum after it was counted.
+one slot, an accepted entry that is lost takes a vote out of a quorum after it was counted. And no
+two disks, of whatever replicas and moments, hold two values where there is only one.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from bank.ballot import Ballot, ReplicaId, Slot, replica_name
 from bank.effects import Stored
-from bank.sessions import Request
 from harness.check.verdict import Judgement, judge
 
 # A replica's disk at some moment; None when it could not be read. A replica without a file has
@@ -31,7 +31,8 @@ def promises(snapshots: Iterable[Snapshot]) -> Judgement:
 
     Promise, highest ballot seen and watermarks never go back. An accepted entry above the later
     truncation stays, or is replaced in a higher ballot, and with another request only while it
-    was not known to be committed. Unknown when a disk could not be read, or none was read twice.
+    was not known to be committed. A committed slot, a slot in one ballot and a checkpoint's slot
+    have one value each on all disks. Unknown when a disk could not be read, or none was read twice.
     """
     seen = _Seen()
     problem = next(_problems(snapshots, seen), None)
@@ -42,22 +43,50 @@ def promises(snapshots: Iterable[Snapshot]) -> Judgement:
 
 def _problems(snapshots: Iterable[Snapshot], seen: _Seen) -> Iterator[str]:
     latest: dict[ReplicaId, Stored] = {}
+    values: dict[Hashable, tuple[Hashable, str]] = {}  # with the first replica that had each
     for replica, stored in snapshots:
         name = replica_name(replica)
         if stored is None:
             seen.unread = seen.unread or f"the disk of {name} could not be read"
             continue
-        yield from (f"{name} {problem}" for problem in _above_promise(stored))
         if replica in latest:
             seen.compared += 1
             yield from (f"{name} {problem}" for problem in _went_back(latest[replica], stored))
         latest[replica] = stored
+        yield from (f"{name} {problem}" for problem in _flaws(stored))
+        for what, value in _single_values(stored):
+            known, other = values.setdefault(what, (value, name))
+            if known != value:
+                yield f"{name} has {value} {what}, {other} had {known}"
 
 
-def _above_promise(stored: Stored) -> Iterator[str]:
+def _flaws(stored: Stored) -> Iterator[str]:
+    """What cannot be on any disk, whatever was there before."""
     for slot, ballot, _ in stored.entries:
         if ballot > stored.promised:
             yield f"holds slot {slot} in {ballot}, above its promise {stored.promised}"
+    if stored.promised.number > stored.seen:
+        yield f"promised {stored.promised} and has seen ballot number {stored.seen} at most"
+    held = {slot for slot, _, _ in stored.entries}
+    covered = max(stored.truncated_upto, _checkpoint(stored))
+    for slot in range(covered + 1, stored.committed_upto + 1):
+        if slot not in held:
+            yield f"is committed up to {stored.committed_upto} and lacks slot {slot}"
+    checkpoint = stored.checkpoint
+    if checkpoint is not None and checkpoint.computed_digest() != checkpoint.digest:
+        yield f"has a checkpoint at {checkpoint.slot} that is not what its digest says"
+
+
+def _single_values(stored: Stored) -> Iterator[tuple[str, Hashable]]:
+    """What has one value on all disks at all times, and that value here."""
+    for slot, ballot, request in stored.entries:
+        yield f"in slot {slot} in {ballot}", request
+        if slot <= stored.committed_upto:
+            yield f"committed in slot {slot}", request
+    if stored.checkpoint is not None:
+        slot = stored.checkpoint.slot
+        yield f"as running hash at slot {slot}", stored.checkpoint.running_hash
+        yield f"as digest at slot {slot}", stored.checkpoint.digest
 
 
 def _went_back(before: Stored, after: Stored) -> Iterator[str]:
@@ -71,20 +100,14 @@ def _went_back(before: Stored, after: Stored) -> Iterator[str]:
     ):
         if new < old:
             yield f"{what} {old}, later its disk says {new}"
-    held: dict[Slot, tuple[Ballot, Request]] = {s: (b, r) for s, b, r in after.entries}
-    for slot, ballot, request in before.entries:
+    held: dict[Slot, Ballot] = {slot: ballot for slot, ballot, _ in after.entries}
+    for slot, ballot, _ in before.entries:
         if slot <= after.truncated_upto:
             continue
         if slot not in held:
             yield f"lost slot {slot}, accepted in {ballot}"
-            continue
-        new_ballot, new_request = held[slot]
-        if new_ballot < ballot:
-            yield f"accepted slot {slot} in {ballot}, later holds it in {new_ballot}"
-        elif new_request != request and new_ballot == ballot:
-            yield f"holds slot {slot} in {ballot} as {new_request}, before as {request}"
-        elif new_request != request and slot <= before.committed_upto:
-            yield f"knew {request} to be committed in slot {slot}, later holds {new_request}"
+        elif held[slot] < ballot:
+            yield f"accepted slot {slot} in {ballot}, later holds it in {held[slot]}"
 
 
 def _checkpoint(stored: Stored) -> Slot:

@@ -45,9 +45,9 @@ def judge(check: str, problems: Iterable[str], unknown: str = "") -> Judgement:
 
 
 def overall(judgements: Iterable[Judgement]) -> Verdict:
-    """INVALID if any is, else UNKNOWN if any is, else VALID."""
+    """INVALID if any is, else UNKNOWN if any is or nothing was judged, else VALID."""
     verdicts = {judgement.verdict for judgement in judgements}
     for verdict in (Verdict.INVALID, Verdict.UNKNOWN):
         if verdict in verdicts:
             return verdict
-    return Verdict.VALID
+    return Verdict.VALID if verdicts else Verdict.UNKNOWN

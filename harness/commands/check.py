@@ -12,11 +12,8 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.text import Text
 
-from harness.check.agreement import agreement
 from harness.check.black_box import BUDGET, CHECK, black_box
-from harness.check.linearizable import linearizable
-from harness.check.replay import replay
-from harness.check.sessions import exactly_once
+from harness.check.judges import judge_run
 from harness.check.verdict import Judgement, Verdict, overall
 from harness.cluster.driver import CommitLog
 from harness.errors import HarnessError, nearest
@@ -98,19 +95,14 @@ def _budget(word: str) -> int:
 
 
 def _judge(file: str, saved: SavedHistory, budget: int) -> _Judged:
-    operations, judgements = saved.operations, []
+    operations, judgements = saved.operations, list[Judgement]()
     known_before = 0
     if saved.log is not None:
         log = CommitLog(
             saved.log.slots, saved.log.base, saved.log.known_before, saved.log.contradictions
         )
         known_before = log.known_before
-        replayed = replay(log, saved.balances, set())
-        judgements = [
-            agreement(log, replayed, ()),
-            exactly_once(log, replayed, operations),
-            linearizable(log, replayed, operations),
-        ]
+        judgements += judge_run(saved.balances, log, operations, views=None)
     if known_before:
         reason = f"clients of earlier runs filled slots up to {known_before}: not in this file"
         judgements.append(Judgement(CHECK, Verdict.UNKNOWN, reason))

@@ -22,13 +22,9 @@ from bank.ballot import ReplicaId
 from bank.effects import Stored
 from bank.ledger import READ, TRANSFER
 from bank.quorum import quorum_size
-from harness.check.agreement import agreement
 from harness.check.black_box import black_box
-from harness.check.conservation import conservation
-from harness.check.linearizable import linearizable
+from harness.check.judges import judge_run
 from harness.check.promises import promises
-from harness.check.replay import replay
-from harness.check.sessions import exactly_once
 from harness.check.verdict import Judgement, Verdict, judge, overall
 from harness.cluster import nemesis
 from harness.cluster.driver import CommitLog, Liveness
@@ -331,16 +327,11 @@ class Torture:
 
     def _judge(self, cluster: LiveCluster) -> tuple[Judgement, ...]:
         views = cluster.views()
-        balances = self._config.balances()
-        log = self._log = cluster.committed
-        replayed = replay(log, balances, {view.status.executed_upto for view in views})
-        self._slots = replayed.upto
+        config, log = self._config, cluster.committed
+        self._log, self._slots = log, max(log.slots, default=0)
         troubles = [f"n{view.replica}: {view.trouble}" for view in views if view.trouble]
         return (
-            agreement(log, replayed, views),
-            conservation(balances, views),
-            exactly_once(log, replayed, self._history),
-            linearizable(log, replayed, self._history),
+            *judge_run(config.balances(), log, self._history, views, config.checkpoint_interval),
             *self._judge_disks(),
             judge("progress", self._stuck + troubles),
         )
@@ -354,9 +345,13 @@ class Torture:
         history_file.save(path, self._history, self._log, self._config.balances())
 
     def _judge_disks(self) -> tuple[Judgement, ...]:
-        """Promises across restarts, when somebody died twice: before, there is nothing to hold."""
+        """Promises across restarts, when somebody died twice: before, there is nothing to hold.
+
+        A disk that could not be read is told in any case.
+        """
         dead = [replica for replica, _ in self._disks]
-        return (promises(self._disks),) if len(dead) > len(set(dead)) else ()
+        unread = any(stored is None for _, stored in self._disks)
+        return (promises(self._disks),) if unread or len(dead) > len(set(dead)) else ()
 
     def counts(self) -> dict[str, int]:
         """How often each mode, and each named point, hit somebody."""

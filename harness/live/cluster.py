@@ -5,7 +5,7 @@ executed and handled, the data folder, and the states of those that cannot be as
 """
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -16,7 +16,7 @@ from bank.effects import Stored
 from bank.ledger import NOOP
 from bank.messages import ClientRequest, Reply
 from bank.replica import Replica
-from bank.sessions import Machine, Request
+from bank.sessions import Request
 from bank.status import Role, SlotStatus
 from harness.cluster import wire
 from harness.cluster.client import Client, Clients, ClientSend
@@ -37,6 +37,7 @@ from harness.files.config import ClusterConfig
 from harness.live import protocol, worker
 from harness.live.fleet import Disks, Fleet, Handle
 from harness.live.folder import DataFolder
+from harness.live.resumed import committed_before
 from harness.live.storage import Owner, StorageError, check_sound, read_copy, read_verified
 
 
@@ -137,7 +138,7 @@ class LiveCluster:
         for stored in found.values():
             for name, timestamp in _timestamps(stored):
                 highest[name] = max(timestamp, highest.get(name, 0))
-        self._resume_history(found)
+        self.committed = committed_before(found, self._config.balances())
         for name, client in self._clients.by_name.items():
             noted = self._folder.clients.get(name, {"timestamp": 0, "pending": None})
             client.timestamp = max(highest.get(name, 0), noted["timestamp"])
@@ -145,36 +146,6 @@ class LiveCluster:
                 _, timestamp, kind, sender, receiver, amount = noted["pending"]
                 request: Request = (name, timestamp, kind, sender, receiver, amount)
                 client.queue.append(Operation(request, set_number=0, invoked_at=self.now()))
-
-    def _resume_history(self, found: Mapping[ReplicaId, Stored]) -> None:
-        """What earlier runs committed, from the newest checkpoint on: the judges go on from it."""
-        checkpoints = [s.checkpoint for s in found.values() if s.checkpoint is not None]
-        base = max(checkpoints, key=lambda c: c.slot, default=None)
-        machine = (
-            Machine(self._config.balances())
-            if base is None
-            else Machine(base.balances, base.sessions)
-        )
-        slot = 0 if base is None else base.slot
-        rows: dict[Slot, tuple[Request, ReplicaId]] = {}
-        for replica, stored in found.items():
-            for held, _, request in stored.entries:
-                if held > stored.committed_upto:
-                    break
-                known, other = rows.setdefault(held, (request, replica))
-                if known != request:
-                    self.committed.contradictions.append(
-                        f"slot {held}: the file of {replica_name(replica)} holds {request}, "
-                        f"that of {replica_name(other)} {known}"
-                    )
-        self.committed.base = base
-        while (row := rows.get(slot + 1)) is not None:
-            slot += 1
-            (answer,) = machine.execute(slot, [row[0]])
-            self.committed.slots[slot] = (row[0], answer[2])
-        # Everything on these disks was asked for earlier, known to be committed or not.
-        on_disk = (slot for s in found.values() for slot, _, _ in s.entries)
-        self.committed.known_before = max(slot, *on_disk, 0)
 
     def _send(self, sends: Sequence[ClientSend]) -> None:
         """Put requests on the queues, those for one replica as one message."""

@@ -14,12 +14,8 @@ from bank.ballot import Ballot, ReplicaId, Slot
 from bank.ledger import READ, describe
 from bank.quorum import quorum_size
 from bank.status import Role
-from harness.check.agreement import agreement
-from harness.check.conservation import conservation
 from harness.check.expectations import Found, Met, meet
-from harness.check.linearizable import linearizable
-from harness.check.replay import replay
-from harness.check.sessions import exactly_once
+from harness.check.judges import judge_run
 from harness.check.verdict import Judgement, Verdict, judge, overall
 from harness.cluster.driver import Cluster, Liveness, ReplicaView
 from harness.cluster.history import Operation
@@ -506,16 +502,11 @@ class Runner:
         )
 
     def _judge(self, views: Sequence[ReplicaView]) -> tuple[Judgement, ...]:
-        log, history = self._cluster.committed, self.history
-        balances = self._config.balances()
-        replayed = replay(log, balances, {view.status.executed_upto for view in views})
-        return (
-            agreement(log, replayed, views),
-            conservation(balances, views),
-            exactly_once(log, replayed, history),
-            linearizable(log, replayed, history),
-            judge("progress", self._stuck),
+        log, config = self._cluster.committed, self._config
+        judgements = judge_run(
+            config.balances(), log, self.history, views, config.checkpoint_interval
         )
+        return *judgements, judge("progress", self._stuck)
 
     def _step_report(self, listed: _Listed) -> StepReport:
         operation = listed.operation

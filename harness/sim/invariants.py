@@ -8,14 +8,18 @@ A statement that does not hold raises `Violation`, with the values in its text.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import TypeAlias
 
 from bank.ballot import NO_BALLOT, Ballot, ReplicaId, Slot, replica_name
+from bank.checkpoint import Checkpoint
 from bank.effects import Executed, Persist, Stored
 from bank.ledger import FAILED, READ, SKIPPED, SUCCESS, TRANSFER, Result
 from bank.messages import CheckpointHash, Message, StatePiece
 from bank.quorum import quorum_size
 from bank.sessions import Request, Session
 from bank.status import ReplicaStatus
+
+Claim: TypeAlias = tuple[Slot, Slot, Ballot]
 
 
 class Violation(AssertionError):
@@ -64,14 +68,15 @@ class _Known:
     """The maxima kept of one replica."""
 
     __slots__ = (
+        "claims",
         "committed",
         "executed",
+        "kept",
         "promised",
         "seen",
         "taught",
         "told",
         "truncated",
-        "voted",
     )
 
     def __init__(self) -> None:
@@ -81,8 +86,36 @@ class _Known:
         self.told: dict[ReplicaId, Slot] = {}
         self.taught: Slot = 0
         self.promised, self.seen = NO_BALLOT, 0  # on its disk
-        # The highest ballot it claimed slots in, and the slots: from, to.
-        self.voted: tuple[Ballot, Slot, Slot] = (NO_BALLOT, 1, 0)
+        self.kept: tuple[Slot, Slot, Slot] = (0, 0, 0)  # likewise: committed, truncated, checkpoint
+        # Slots from, to, and the highest ballot in which it claimed them. In order, none twice.
+        self.claims: list[Claim] = []
+
+    def claim(self, first: Slot, last: Slot, ballot: Ballot) -> None:
+        """These slots were claimed in this ballot; what was claimed in a higher one stays so."""
+        if self.claims:
+            start, end, latest = self.claims[-1]
+            if latest == ballot and start <= first <= end + 1:
+                self.claims[-1] = start, max(last, end), ballot
+                return
+        pieces, left = list[Claim](), first  # `left`: of the new claim, not looked at yet
+        for start, end, other in self.claims:
+            if other > ballot and start <= last and end >= left:
+                pieces += [(left, start - 1, ballot), (start, end, other)]
+                left = end + 1
+            elif other > ballot:
+                pieces.append((start, end, other))
+            else:
+                pieces += [
+                    (start, min(end, first - 1), other),
+                    (max(start, last + 1), end, other),
+                ]
+        pieces.append((left, last, ballot))
+        self.claims = []
+        for start, end, held in sorted(piece for piece in pieces if piece[0] <= piece[1]):
+            if self.claims and self.claims[-1][1:] == (start - 1, held):
+                self.claims[-1] = self.claims[-1][0], end, held
+            else:
+                self.claims.append((start, end, held))
 
 
 class Safety:
@@ -149,12 +182,26 @@ class Safety:
                     f"then stored {persist.promised}"
                 )
             known.promised, known.seen = persist.promised, persist.seen
+        committed, truncated, checkpoint = known.kept
+        known.kept = (
+            max(committed, persist.committed_upto or 0),
+            max(truncated, persist.truncated_upto),
+            max(checkpoint, _slot_of(persist.checkpoint)),
+        )
+        while known.claims and known.claims[0][1] <= known.kept[1]:
+            del known.claims[0]  # truncated: no restart has to show them
 
     def _count(
         self, replica: ReplicaId, first_slot: Slot, ballot: Ballot, requests: Iterable[Request]
     ) -> None:
-        executed = len(self.slots)
+        executed, proposed = len(self.slots), self._proposed.get(ballot, {})
         for slot, request in enumerate(requests, first_slot):
+            known = proposed.get(slot)
+            if known is not request and known != request:
+                raise Violation(
+                    f"{replica_name(replica)} holds slot {slot} in {ballot} as {request}, "
+                    f"proposed was {known}"
+                )
             if slot > executed:
                 self._votes.setdefault(slot, {}).setdefault((ballot, request), set()).add(replica)
 
@@ -171,12 +218,14 @@ class Safety:
     ) -> None:
         """ACCEPTED left: these slots are to be found on the disk from now on."""
         self.spoke(replica, ballot)
-        known = self._known[replica]
-        voted, first, last = known.voted
-        if ballot == voted and first_slot <= last + 1 and last_slot >= first - 1:
-            known.voted = (ballot, min(first, first_slot), max(last, last_slot))
-        elif ballot >= voted and last_slot >= first_slot:
-            known.voted = (ballot, first_slot, last_slot)
+        if last_slot >= first_slot:
+            self._known[replica].claim(first_slot, last_slot, ballot)
+
+    def replied(self, replica: ReplicaId, answer: Session) -> None:
+        """A client is told what a slot gave: that slot was executed, and gave this."""
+        slot = answer[3]
+        if not 0 < slot <= len(self.slots) or self.slots[slot - 1][1] != answer:
+            raise Violation(f"{replica_name(replica)} answers {answer}, never executed")
 
     def executed(self, replica: ReplicaId, executed: Executed) -> None:
         """Agreement, quorum, results, money and exactly once, slot by slot."""
@@ -223,7 +272,7 @@ class Safety:
         """A message was read: of interest is what makes a truncation safe."""
         known = self._known[replica]
         if isinstance(message, CheckpointHash):
-            self._hold_hash(message.slot, message.running_hash, source)
+            self._same(self._hashes, message.slot, message.running_hash, source)
             for peer in message.holders:
                 if peer != replica:
                     known.told[peer] = max(message.slot, known.told.get(peer, 0))
@@ -273,16 +322,30 @@ class Safety:
                 f"{replica_name(replica)} restarts with {stored.promised} on disk "
                 f"after promising {known.promised}"
             )
-        covered = max(
-            stored.truncated_upto, stored.checkpoint.slot if stored.checkpoint is not None else 0
-        )
+        found = stored.committed_upto, stored.truncated_upto, _slot_of(stored.checkpoint)
+        for what, slot, kept in zip(
+            ("committed", "truncated", "in a checkpoint"), found, known.kept, strict=True
+        ):
+            _hold(
+                slot >= kept,
+                f"{replica_name(replica)} restarts with slots up to {slot} {what}, "
+                f"it had stored {kept}",
+            )
+        covered = max(found[1:])
         held = {slot: ballot for slot, ballot, _ in stored.entries}
-        ballot, first, last = known.voted
-        for slot in range(max(first, covered + 1), last + 1):
-            if held.get(slot, NO_BALLOT) < ballot:
+        for first, last, ballot in known.claims:
+            for slot in range(max(first, covered + 1), last + 1):
+                if held.get(slot, NO_BALLOT) < ballot:
+                    raise Violation(
+                        f"{replica_name(replica)} restarts with {held.get(slot)} in slot {slot}, "
+                        f"which it claimed in {ballot}"
+                    )
+        for slot, ballot, request in stored.entries:
+            proposed = self._proposed.get(ballot, {}).get(slot)
+            if proposed != request:
                 raise Violation(
-                    f"{replica_name(replica)} restarts with {held.get(slot)} in slot {slot}, "
-                    f"which it claimed in {ballot}"
+                    f"{replica_name(replica)} restarts with slot {slot} in {ballot} as {request}, "
+                    f"proposed was {proposed}"
                 )
         _hold(
             stored.committed_upto <= len(self.slots),
@@ -306,24 +369,42 @@ class Safety:
                 sum(balances.values()) == self.oracle.total and min(balances.values()) >= 0,
                 f"{replica_name(status.replica)} holds {balances}",
             )
-            boundary = status.executed_upto // self._interval * self._interval
-            self._hold_hash(boundary, status.running_hash, status.replica)
-            first, other = self._digests.setdefault(
-                status.executed_upto, (status.digest, status.replica)
+            slot = status.executed_upto
+            _hold(
+                slot <= len(self.slots),
+                f"{replica_name(status.replica)} stands at slot {slot}, "
+                f"{len(self.slots)} were ever executed",
             )
-            _hold_equal(status.executed_upto, status.replica, status.digest, other, first)
+            if slot == len(self.slots):
+                self._is_state(status)
+            self._same(self._digests, slot, status.digest, status.replica)
+            boundary = slot // self._interval * self._interval
+            self._same(self._hashes, boundary, status.running_hash, status.replica)
 
-    def _hold_hash(self, slot: Slot, running_hash: str, replica: ReplicaId) -> None:
-        first, other = self._hashes.setdefault(slot, (running_hash, replica))
-        _hold_equal(slot, replica, running_hash, other, first)
-
-
-def _hold_equal(slot: Slot, one: ReplicaId, value: str, other: ReplicaId, first: str) -> None:
-    if value != first:
-        raise Violation(
-            f"after slot {slot}, {replica_name(one)} has {value[:12]}, "
-            f"{replica_name(other)} had {first[:12]}"
+    def _is_state(self, status: ReplicaStatus) -> None:
+        """It executed everything that was ever executed: so its state is the oracle's."""
+        oracle, sessions = self.oracle, {session[0]: session for session in status.sessions}
+        _hold(
+            status.balances == oracle.balances and sessions == oracle.sessions,
+            f"{replica_name(status.replica)} after slot {status.executed_upto} holds "
+            f"{status.balances} and {status.sessions}, not {oracle.balances} and "
+            f"{tuple(oracle.sessions.values())}",
         )
+
+    @staticmethod
+    def _same(
+        known: dict[Slot, tuple[str, ReplicaId]], slot: Slot, value: str, replica: ReplicaId
+    ) -> None:
+        first, other = known.setdefault(slot, (value, replica))
+        if first != value:
+            raise Violation(
+                f"after slot {slot}, {replica_name(replica)} has {value[:12]}, "
+                f"{replica_name(other)} had {first[:12]}"
+            )
+
+
+def _slot_of(checkpoint: Checkpoint | None) -> Slot:
+    return 0 if checkpoint is None else checkpoint.slot
 
 
 def _hold(statement: bool, text: str) -> None:

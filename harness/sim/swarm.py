@@ -21,11 +21,7 @@ from bank import catch_up
 from bank.ballot import ReplicaId, replica_name
 from bank.ledger import READ, TRANSFER
 from bank.replica import Replica
-from harness.check.agreement import agreement
-from harness.check.conservation import conservation
-from harness.check.linearizable import linearizable
-from harness.check.replay import replay
-from harness.check.sessions import exactly_once
+from harness.check.judges import judge_run
 from harness.check.verdict import Verdict
 from harness.cluster.history import Operation
 from harness.live.storage import Owner, Storage, create_all
@@ -148,7 +144,7 @@ def _run(world: SimCluster, mix: Mix, outcome: Outcome) -> None:
     _demand(world, _all_answered(history), "not everything is answered")
     _demand(world, lambda: _is_equal(world, mix.outsiders), "replicas are not equal")
     world.compare()
-    _judge(world, history)
+    _judge(world, mix, history)
     _demand_peace(world, mix)
 
 
@@ -216,14 +212,10 @@ def _demand_peace(world: SimCluster, mix: Mix) -> None:
         raise AssertionError("a leader is replaced though all is well")
 
 
-def _judge(world: SimCluster, operations: Sequence[Operation]) -> None:
-    views, log, balances = world.views(), world.committed, world.balances
-    replayed = replay(log, balances, {view.status.executed_upto for view in views})
-    for judgement in (
-        agreement(log, replayed, views),
-        conservation(balances, views),
-        exactly_once(log, replayed, operations),
-        linearizable(log, replayed, operations),
+def _judge(world: SimCluster, mix: Mix, operations: Sequence[Operation]) -> None:
+    interval = mix.config.checkpoint_interval
+    for judgement in judge_run(
+        world.balances, world.committed, operations, world.views(), interval
     ):
         if judgement.verdict is not Verdict.VALID:
             raise AssertionError(f"{judgement.check}: {judgement.reason}")

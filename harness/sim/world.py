@@ -227,6 +227,8 @@ class SimCluster:
 
     def reply(self, process: Process, reply: Reply) -> None:
         """A REPLY leaves for the clients."""
+        for answer in reply.answers:
+            self.safety.replied(process.id, answer)
         data = wire.encode(reply)
         arrivals = self.network.arrivals(process.id, CLIENTS, self._now)
         for when in arrivals:

@@ -1,0 +1,35 @@
+"""What was seen of a run, given to every judge: the one place that calls them."""
+
+from collections.abc import Mapping, Sequence
+
+from harness.check.agreement import agreement
+from harness.check.conservation import conservation
+from harness.check.linearizable import linearizable
+from harness.check.replay import replay
+from harness.check.sessions import exactly_once
+from harness.check.verdict import Judgement
+from harness.cluster.driver import CommitLog, ReplicaView
+from harness.cluster.history import Operation
+
+
+def judge_run(
+    balances: Mapping[str, int],
+    log: CommitLog,
+    history: Sequence[Operation],
+    views: Sequence[ReplicaView] | None,
+    interval: int | None = None,
+) -> tuple[Judgement, ...]:
+    """Agreement, conservation, exactly-once and linearizability, in this order.
+
+    `balances` are those before slot 1, `log` what replicas reported, `history` every operation of
+    every client, `views` the states of all replicas in order, failed ones too, and `interval` the
+    slots between two noted hashes. A saved history has no views (None) and no interval: then what
+    was reported and answered is judged alone, and conservation, which is theirs, is left out.
+    """
+    replayed = replay(log, balances, history, views, interval)
+    return (
+        agreement(log, replayed, history, views),
+        *(() if views is None else (conservation(balances, views),)),
+        exactly_once(log, replayed, history),
+        linearizable(log, replayed, history),
+    )

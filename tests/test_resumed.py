@@ -1,0 +1,92 @@
+"""What a resumed run knows of earlier ones: from which slot on, and when disks contradict."""
+
+from dataclasses import replace
+
+import pytest
+
+from bank.ballot import Ballot
+from bank.checkpoint import take
+from bank.effects import Stored
+from bank.ledger import SUCCESS
+from bank.sessions import Machine
+from harness.live.resumed import committed_before
+
+BALANCES = {"A": 10, "B": 10}
+BALLOT = Ballot(1, 1)
+REQUESTS = [("A", slot, "transfer", "A", "B", 1) for slot in range(1, 9)]
+
+
+def checkpoint(slot):
+    machine = Machine(BALANCES)
+    machine.execute(1, REQUESTS[:slot])
+    return take(slot, "", machine)
+
+
+def disk(rows, committed, kept=None):
+    """Holds these slots, knows some to be committed, and perhaps has a checkpoint."""
+    entries = tuple((slot, BALLOT, REQUESTS[slot - 1]) for slot in rows)
+    truncated = min(rows, default=1) - 1
+    return Stored(BALLOT, 1, entries, committed, truncated, kept and checkpoint(kept))
+
+
+CASES = {
+    "nothing": ([], None, []),
+    "from the first slot on": ([disk(range(1, 5), 3)], None, [1, 2, 3]),
+    "all rows beside a checkpoint": ([disk(range(1, 7), 5, 4)], None, [1, 2, 3, 4, 5]),
+    "from a checkpoint on": ([disk(range(5, 7), 6, 4)], 4, [5, 6]),
+    "from the oldest that reaches": (
+        [disk(range(3, 7), 6, 4), disk([], 0, 2), disk(range(7, 8), 7, 6)],
+        2,
+        [3, 4, 5, 6, 7],
+    ),
+    "not from one below a gap": ([disk([3], 3, 2), disk(range(7, 9), 8, 6)], 6, [7, 8]),
+}
+
+
+@pytest.mark.parametrize(("disks", "base", "slots"), CASES.values(), ids=CASES)
+def test_the_log_begins_where_it_is_whole(disks, base, slots):
+    log = committed_before(dict(enumerate(disks, 1)), BALANCES)
+    assert (log.base and log.base.slot, sorted(log.slots)) == (base, slots)
+    assert log.contradictions == []
+    assert all(log.slots[slot] == (REQUESTS[slot - 1], SUCCESS) for slot in slots)
+
+
+def test_everything_held_was_asked_for_before():
+    log = committed_before({1: disk(range(1, 3), 1), 2: disk(range(1, 6), 0)}, BALANCES)
+    assert (sorted(log.slots), log.known_before) == ([1], 5)
+
+
+def test_a_slot_that_two_disks_have_committed_differently_is_told():
+    other = disk(range(1, 4), 3)
+    stolen = (2, BALLOT, ("A", 2, "transfer", "A", "B", 9))
+    other = replace(other, entries=(other.entries[0], stolen, other.entries[2]))
+    log = committed_before({1: disk(range(1, 3), 2), 2: other}, BALANCES)
+    assert len(log.contradictions) == 1
+    told = "slot 2: n2 has committed ('A', 2, 'transfer', 'A', 'B', 9), another"
+    assert log.contradictions[0].startswith(told)
+
+
+def test_an_entry_that_is_not_committed_contradicts_nobody():
+    other = disk(range(1, 3), 1)
+    other = replace(other, entries=(other.entries[0], (2, BALLOT, REQUESTS[7])))
+    assert committed_before({1: disk(range(1, 3), 2), 2: other}, BALANCES).contradictions == []
+
+
+@pytest.mark.parametrize("slot", [2, 4])
+@pytest.mark.parametrize(
+    "changes",
+    [{"balances": {"A": 9, "B": 11}}, {"sessions": (("A", 1, "failed", 1),)}],
+    ids=["balances", "sessions"],
+)
+def test_a_checkpoint_that_the_log_does_not_give_is_told(slot, changes):
+    wrong = replace(checkpoint(slot), **changes)
+    disks = {1: disk(range(1, 6), 5, 2), 2: replace(disk(range(5, 7), 5), checkpoint=wrong)}
+    told = [f"slot {slot}: the checkpoint of n2 is not what the log gives"]
+    assert committed_before(disks, BALANCES).contradictions == told
+
+
+def test_of_two_checkpoints_at_one_slot_both_are_looked_at():
+    wrong = replace(checkpoint(4), balances={"A": 9, "B": 11})
+    for order in ((wrong, checkpoint(4)), (checkpoint(4), wrong)):
+        disks = {r: replace(disk([], 4), checkpoint=c) for r, c in enumerate(order, 1)}
+        assert len(committed_before(disks, BALANCES).contradictions) == 1
