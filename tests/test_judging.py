@@ -15,7 +15,6 @@ from bank.messages import Accept, Accepted, Commit, NewView, Prepare, Promise, R
 from bank.replica import Replica
 from bank.sessions import Machine
 from bank.settings import Settings
-from bank.status import Role
 from harness.sim import judging
 from harness.sim.ghost import Ghosts
 from harness.sim.invariants import Violation
@@ -76,16 +75,14 @@ def test_what_a_message_says_of_its_senders_disk_is_told(message, told):
     assert checks.heard == [told] * (told is not None)
 
 
-@pytest.mark.parametrize("role", [Role.LEADER, Role.FOLLOWER])
 @pytest.mark.parametrize(
     ("executed", "halted", "is_compared"),
     [((), None, False), ((Executed(4, [PAY], [ANSWER]),), None, True), ((), "differs", True)],
     ids=["idle", "executed", "halted"],
 )
-def test_the_end_of_a_turn_is_told(role, executed, halted, is_compared):
+def test_the_end_of_a_turn_is_told(executed, halted, is_compared):
     replica = SimpleNamespace(
         replica=2,
-        role=role,
         halted=halted,
         log=SimpleNamespace(truncated_upto=3, executed_upto=4, committed_upto=5),
         status=lambda: "status",
@@ -93,7 +90,8 @@ def test_the_end_of_a_turn_is_told(role, executed, halted, is_compared):
     checks = Listening()
     judging.turned(checks, replica, Effects(executed=list(executed)))
     assert checks.heard == [
-        ("truncates", 2, 3, role is Role.LEADER),
+        ("truncates", 2, 3),
+        ("checkpoints", 2, None),
         ("watermarks", 2, 3, 4, 5),
         *[("compare", ["status"])] * is_compared,
     ]
