@@ -6,6 +6,7 @@ resumed client can neither use a timestamp twice nor forget what it asked for.
 """
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -15,11 +16,12 @@ from typing import Any
 
 from bank.ballot import ReplicaId, replica_name
 from bank.sessions import Request
-from harness.errors import EXIT_MACHINE, HarnessError
+from harness.errors import EXIT_MACHINE, EXIT_USAGE, HarnessError
 from harness.files.config import ClusterConfig
 from harness.live.storage import StorageError, create_all
 
 VERSION = 1
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # of the disk, whatever folder was asked for
 FILE = "cluster.json"
 
 
@@ -48,9 +50,9 @@ class DataFolder:
             else:
                 self._create(config)
         except OSError as error:
-            raise HarnessError(
-                f"{path or 'temporary folder'}: {error.strerror or error}"
-            ) from error
+            what = f"{path or 'temporary folder'}: {error.strerror or error}"
+            is_ours = path is None or error.errno in FULL
+            raise HarnessError(what, exit_code=EXIT_MACHINE if is_ours else EXIT_USAGE) from error
 
     def _create(self, config: ClusterConfig) -> None:
         strangers = sorted(p.name for p in self.path.iterdir())
@@ -64,8 +66,21 @@ class DataFolder:
             try:
                 create_all(files, config.balances())
             except StorageError as error:
+                self._remove_what_was_made()
                 raise HarnessError(str(error), exit_code=EXIT_MACHINE) from error
-        self.write()
+        try:
+            self.write()
+        except HarnessError:
+            self._remove_what_was_made()
+            raise
+
+    def _remove_what_was_made(self) -> None:
+        """It was empty before, and is again: a full disk has nothing of ours."""
+        self.remove_if_temporary()
+        if not self.is_temporary:
+            for path in self.path.iterdir():
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     def _resume(self) -> None:
         where = self.path / FILE

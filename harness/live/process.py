@@ -21,9 +21,12 @@ from typing import Any, Protocol
 
 from harness.errors import EXIT_MACHINE, HarnessError
 from harness.live import guardian
+from harness.live.protocol import WAKE
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["harness.live.worker", "harness.live.guardian"])
+CONTEXT.set_forkserver_preload(["harness.live.preload"])
+# What a shell, a person or the kernel sends; every other signal is a process's own fault.
+FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 KERNEL_SECONDS = 5.0  # how long the kernel may take to do what a signal asks for
 
 
@@ -75,12 +78,22 @@ def kill(process: ForkServerProcess) -> None:
         raise HarnessError(f"process {process.pid} survives SIGKILL", exit_code=EXIT_MACHINE)
 
 
+def is_killed_from_outside(code: int | None) -> bool:
+    """Whether an exit code is that of a process which somebody else ended."""
+    return code is not None and -code in FROM_OUTSIDE
+
+
+def end(code: int | None) -> str:
+    """ "exit code 1" or "SIGSEGV"."""
+    return f"exit code {code}" if code is None or code >= 0 else signal.Signals(-code).name
+
+
 def pause(process: ForkServerProcess) -> None:
     """SIGSTOP, and wait until the kernel reports the process as stopped."""
     assert process.pid is not None
     _signal(process, signal.SIGSTOP)
     deadline = time.monotonic() + KERNEL_SECONDS
-    while _kernel_state(process.pid) not in ("T", "t"):
+    while kernel_state(process.pid) not in ("T", "t"):
         if not process.is_alive():
             return  # killed from outside: its sentinel tells
         if time.monotonic() > deadline:
@@ -93,6 +106,11 @@ def resume(process: ForkServerProcess) -> None:
     _signal(process, signal.SIGCONT)
 
 
+def wake(process: ForkServerProcess) -> None:
+    """The signal at which a replica leaves a turn that does not end."""
+    _signal(process, WAKE)
+
+
 def _signal(process: ForkServerProcess, number: int) -> None:
     """Send a signal; a process that died meanwhile is noticed by its sentinel, not here."""
     assert process.pid is not None
@@ -100,7 +118,7 @@ def _signal(process: ForkServerProcess, number: int) -> None:
         os.kill(process.pid, number)
 
 
-def _kernel_state(pid: int) -> str:
+def kernel_state(pid: int) -> str:
     """The kernel's letter for a process: T when it is stopped."""
     try:
         with open(f"/proc/{pid}/stat") as stat:

@@ -62,6 +62,23 @@ class StorageError(Exception):
     """The file is damaged, of another version, or cannot be written."""
 
 
+class DiskError(StorageError):
+    """The machine does not read or write the file: its disk is full, or failing."""
+
+
+_OF_THE_MACHINE = {
+    sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY,
+}  # fmt: skip
+
+
+def _trouble(path: Path, error: Exception) -> StorageError:
+    """The machine's trouble, or the file's."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    of_machine = code & 0xFF in _OF_THE_MACHINE and code != sqlite3.SQLITE_IOERR_SHORT_READ
+    kind = DiskError if isinstance(error, OSError) or of_machine else StorageError
+    return kind(f"{path}: {getattr(error, 'strerror', None) or error}")
+
+
 class Storage:
     """A replica's file, open for writing. One transaction per `commit`."""
 
@@ -79,7 +96,7 @@ class Storage:
                 self._db.execute("pragma fullfsync=on")
             _check(self._db, path)
         except sqlite3.Error as error:
-            raise StorageError(f"{path}: {error}") from error
+            raise _trouble(path, error) from error
         self._truncated_upto = self.load().truncated_upto
 
     @staticmethod
@@ -98,14 +115,14 @@ class Storage:
                 db.executemany("insert into account values (?,?)", balances.items())
                 db.execute("commit")
         except sqlite3.Error as error:
-            raise StorageError(f"{path}: {error}") from error
+            raise _trouble(path, error) from error
 
     def load(self) -> Stored:
         """What the file says; an empty Stored when nothing was ever written."""
         try:
             return _load(self._db)
         except (sqlite3.Error, TypeError, ValueError) as error:
-            raise StorageError(f"{self._path}: {error}") from error
+            raise _trouble(self._path, error) from error
 
     def commit(self, persist: Persist) -> None:
         """The writes of one turn, all or nothing; raises StorageError."""
@@ -117,7 +134,7 @@ class Storage:
             self._write(persist)
             self._db.execute("commit")
         except sqlite3.Error as error:
-            raise StorageError(f"{self._path}: {error}") from error
+            raise _trouble(self._path, error) from error
 
     def write_only(self, persist: Persist) -> None:
         """The writes of one turn without their commit: what a process that dies now leaves."""
@@ -199,7 +216,7 @@ def create_all(paths: Iterable[Path], balances: Mapping[str, int]) -> None:
         try:
             shutil.copyfile(first, path)
         except OSError as error:
-            raise StorageError(f"{path}: {error}") from error
+            raise _trouble(path, error) from error
 
 
 def read_copy(path: Path) -> Stored | None:
@@ -208,9 +225,9 @@ def read_copy(path: Path) -> Stored | None:
     Read from a copy of the file and its write-ahead log: a stopped process may hold a lock.
     Raises StorageError.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder, "copy.db")
-        try:
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder, "copy.db")
             for suffix in ("", "-wal"):
                 source = path.with_name(path.name + suffix)
                 if source.exists():
@@ -220,8 +237,8 @@ def read_copy(path: Path) -> Stored | None:
             with closing(sqlite3.connect(copy)) as db:
                 _check(db, path)
                 return _load(db)
-        except (sqlite3.Error, TypeError, ValueError, OSError) as error:
-            raise StorageError(f"{path}: {error}") from error
+    except (sqlite3.Error, TypeError, ValueError, OSError) as error:
+        raise _trouble(path, error) from error
 
 
 def _check(db: sqlite3.Connection, path: Path) -> None:
