@@ -32,18 +32,6 @@ def place(error: BaseException) -> str:
     return f"{_shown(inside[-1][0])}:{inside[-1][1]}" if inside else ""
 
 
-def refused_import(error: BaseException) -> str | None:
-    """The same for a `bank` that cannot be imported; None for every other error."""
-    if isinstance(error, SyntaxError):
-        is_bank = _is_in_bank(error.filename or "")
-    else:
-        is_bank = isinstance(error, ImportError) and (error.name or "").split(".")[0] == "bank"
-    for frame, _ in _frames(error):
-        code = frame.f_code
-        is_bank |= code.co_name == _RUN_BY_IMPORTS and _is_in_bank(code.co_filename)
-    return told(error) if is_bank else None
-
-
 def _frames(error: BaseException) -> list[tuple[FrameType, int]]:
     return list(traceback.walk_tb(error.__traceback__))
 
