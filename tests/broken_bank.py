@@ -7,7 +7,7 @@ where. Nothing is copied or imported anew, so a start costs what it always does.
 from functools import partial
 
 from bank import replica
-from harness.live import worker
+from harness.live import storage, worker
 from harness.live.worker import main as worker_main
 
 # What a broken method does.
@@ -25,8 +25,14 @@ FAULTS = {
         except BaseException: pass
 """,
     "sleeps": "import time; time.sleep(3600)",
-    "does nothing": "return None",
+    "its disk is full": """
+    import sqlite3
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    raise error
+""",
 }
+OWNERS = {"_write_run": storage.Storage}  # of methods that are not the replica's
 LINE = 2  # of the file that the fault pretends to stand in
 
 
@@ -36,7 +42,7 @@ def main(spec, *, fault, method, replicas):
         found = {}
         source = f"def broken(*_):\n    {FAULTS[fault].strip()}\n"
         exec(compile(source, replica.__file__, "exec"), found)
-        setattr(replica.Replica, method, found["broken"])
+        setattr(OWNERS.get(method, replica.Replica), method, found["broken"])
     worker_main(spec)
 
 

@@ -198,7 +198,10 @@ def test_a_replica_without_its_file_is_refused_and_the_others_go_on(tmp_path, da
     ]  # fmt: skip
     assert "n2.db" in (report.views[1].trouble or "")
     assert report.steps[-1].outcome == "success"
-    assert runner.verdict() is Verdict.VALID
+    (against,) = [j for j in report.judgements if j.verdict is not Verdict.VALID]
+    assert against.check == "progress"
+    assert against.reason.startswith("n2 should be live, found stopped: ")
+    assert against.reason.endswith(report.views[1].trouble)
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="opens another process's queue")

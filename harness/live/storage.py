@@ -17,7 +17,7 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -66,6 +66,7 @@ class DiskError(StorageError):
     """The machine does not read or write the file: its disk is full, or failing."""
 
 
+FEW_BYTES = 1 << 20  # of free disk: worth a word
 _OF_THE_MACHINE = {
     sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY,
 }  # fmt: skip
@@ -75,8 +76,13 @@ def _trouble(path: Path, error: Exception) -> StorageError:
     """The machine's trouble, or the file's."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
     of_machine = code & 0xFF in _OF_THE_MACHINE and code != sqlite3.SQLITE_IOERR_SHORT_READ
-    kind = DiskError if isinstance(error, OSError) or of_machine else StorageError
-    return kind(f"{path}: {getattr(error, 'strerror', None) or error}")
+    what = f"{path}: {getattr(error, 'strerror', None) or error}"
+    if not (isinstance(error, OSError) or of_machine):
+        return StorageError(what)
+    with suppress(OSError):  # SQLite calls a full disk by several names
+        free = shutil.disk_usage(path.parent).free
+        what += f", {free // 1024} KiB free there" if free < FEW_BYTES else ""
+    return DiskError(what)
 
 
 class Storage:
