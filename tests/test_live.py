@@ -191,7 +191,7 @@ def test_a_replica_without_its_file_is_refused_and_the_others_go_on(tmp_path, da
         file.unlink()
     if damage == "damaged":
         (data / "n2.db").write_bytes(b"\x00not a database" * 500)
-    reports, runner, _ = run_file(write(tmp_path, '1,"(A, B, 3)","[n1, n2, n3]"\n'), config, data)
+    reports, _, _ = run_file(write(tmp_path, '1,"(A, B, 3)","[n1, n2, n3]"\n'), config, data)
     (report,) = reports
     assert [view.liveness for view in report.views] == [
         Liveness.LIVE, Liveness.STOPPED, Liveness.LIVE,
