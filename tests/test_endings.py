@@ -346,3 +346,43 @@ def test_a_mistake_outside_of_bank_is_told_with_its_own_line():
         json.loads("{")
     except ValueError as error:
         assert "decoder.py:" in blame.told(error)
+
+
+# ---- a run that does not come to its end --------------------------------------------------------
+
+
+def test_documents_of_a_run_that_ended_early_say_so_and_why(case, monkeypatch, capsys, tmp_path):
+    """The first set is fine; in the second a disk takes nothing."""
+    case.write_text('1,"(A, B, 2)","[n1, n2, n3]"\n2,"(A, B, 2)","[n1, n2, n3]"\n')
+    run_next, folder = Runner.run_next, tmp_path / "report"
+
+    def fail(runner):
+        if runner.reports:
+            raise HarnessError("n2: /data/n2.db: disk I/O error", exit_code=EXIT_MACHINE)
+        return run_next(runner)
+
+    monkeypatch.setattr(Runner, "run_next", fail)
+    words = ["--nodes", "3", "--no-step", "--sim", "--report", str(folder)]
+    assert cli.main([str(case), *words]) == EXIT_MACHINE
+    results = json.loads((folder / "results.json").read_text())
+    why = "n2: /data/n2.db: disk I/O error"
+    assert (results["verdict"], results["ended"], len(results["sets"])) == ("unknown", why, 1)
+    scored = json.loads((folder / "gradescope.json").read_text())
+    assert f"ended: {why}" in scored["output"] and why in scored["tests"][1]["output"]
+    junit = (folder / "junit.xml").read_text()
+    assert f'<error type="error" message="not run: {why}"' in junit
+    assert f"The run did not come to its end: {why}" in (folder / "report.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("mistake", "told"), [(ZeroDivisionError, "ZeroDivisionError"), (SystemExit, "SystemExit")]
+)
+def test_a_simulated_replica_that_raises_is_1_and_told(case, monkeypatch, capsys, mistake, told):
+    found = {}
+    source = f"def step(*_):\n    raise {mistake.__name__}\n"
+    exec(compile(source, Path(blame._folder(), "replica.py"), "exec"), found)
+    monkeypatch.setattr(Replica, "step", found["step"])
+    case.write_text(ONE)
+    assert cli.main([str(case), "--nodes", "3", "--sim", "--no-step"]) == 1
+    told = f"a replica raised in the simulation: bank/replica.py:2: {told}\n"
+    assert capsys.readouterr().err.endswith(told)

@@ -32,6 +32,11 @@ def place(error: BaseException) -> str:
     return f"{_shown(inside[-1][0])}:{inside[-1][1]}" if inside else ""
 
 
+def is_of_bank(error: BaseException) -> bool:
+    """Whether it was raised by `bank`, or by what `bank` called."""
+    return any(_is_in_bank(frame.f_code.co_filename) for frame, _ in _frames(error))
+
+
 def _frames(error: BaseException) -> list[tuple[FrameType, int]]:
     return list(traceback.walk_tb(error.__traceback__))
 

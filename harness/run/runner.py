@@ -163,9 +163,10 @@ class Runner:
         self._waiting = list(self.history)  # told as pending: the next report tells of them again
         self._listed: list[_Listed] = []
         self._links = Links()  # as this set's faults left them
-        self._stuck: list[str] = []  # barriers of this set that were not through in time
+        self._stuck: list[str] = []  # barriers that were not through in time, since the last set
         self._meant: set[ReplicaId] = set()  # to be live: by the file, and what was poked
-        self._missed: dict[ReplicaId, str] = {}  # of these, who was not in this set, and why
+        self._missed: dict[ReplicaId, str] = {}  # of these, who was not since then, and why
+        self._is_between = True  # two sets
         self._excused: frozenset[ReplicaId] = frozenset()  # the file says that they are stopped
         self._sets_begun = 0
         self._set_started = 0
@@ -206,6 +207,7 @@ class Runner:
         self._begin()
         self._cluster.apply(SetLive(case.live))
         self._meant, self._excused = set(case.live), self._file.stopped(case)
+        self._is_between = False
         self._cluster.set_clients_running(True)
         for index, step in enumerate(case.steps, 1):
             self._take_step(case, index, step)
@@ -215,7 +217,8 @@ class Runner:
         self._settle_kill_points()
         self._timing.enter(Phase.CHECKS)
         report = self._report(case)
-        self._meant -= self._missed.keys()  # told, once
+        self._meant -= self._missed.keys()
+        self._missed, self._stuck, self._is_between = {}, [], True  # told, once
         self._timing.enter(Phase.CHECKS)
         report = replace(report, spent=self._timing.since(before))
         self.reports.append(report)
@@ -227,13 +230,11 @@ class Runner:
 
     def _begin(self) -> None:
         cluster = self._cluster
-        self._missed = {}
         self._settle_kill_points()
-        self._note_missed(between=True)
+        self._note_missed()
         self._heal()
         self._set_started = cluster.now()
         cluster.new_set()
-        self._stuck = []
         self._listed = [
             _Listed(self._labels[id(o)], _text(o), o, carried_from=o.set_number)
             for o in sorted(self._waiting, key=lambda o: self.history.index(o))
@@ -298,14 +299,15 @@ class Runner:
                     self._meant.discard(listed.armed)
                 listed.armed, listed.outcome = None, outcome
 
-    def _note_missed(self, between: bool = False) -> None:
+    def _note_missed(self) -> None:
         """Who is to be live and is not, by no fault of the file or of the prompt.
 
         Between two sets somebody may kill a process from outside: it comes back with the next one.
         """
         for replica in sorted(self._meant - self._excused - self._missed.keys()):
             liveness = self._cluster.liveness(replica)
-            if liveness is not Liveness.LIVE and not (between and liveness is Liveness.CRASHED):
+            returns = self._is_between and liveness is Liveness.CRASHED
+            if liveness is not Liveness.LIVE and not returns:
                 why = self._cluster.trouble(replica)
                 self._missed[replica] = f"found {liveness.value}" + (f": {why}" if why else "")
 
