@@ -386,3 +386,9 @@ def test_a_simulated_replica_that_raises_is_1_and_told(case, monkeypatch, capsys
     assert cli.main([str(case), "--nodes", "3", "--sim", "--no-step"]) == 1
     told = f"a replica raised in the simulation: bank/replica.py:2: {told}\n"
     assert capsys.readouterr().err.endswith(told)
+
+
+def test_nothing_is_known_before_the_first_set(case):
+    case.write_text(ONE)
+    config = ClusterConfig(nodes=3, seed=1)
+    assert Runner(SimCluster(config), config, load(case, config)).verdict() is Verdict.UNKNOWN

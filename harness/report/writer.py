@@ -35,6 +35,7 @@ HISTORY, TRACE, PAGE = "history.jsonl", "trace.jsonl", "report.html"
 REPORT = "report"  # the folder, when none is named
 NAMES = (RESULTS, JUNIT, GRADESCOPE, HISTORY, TRACE, PAGE)
 
+NOT_OVER = "the run was not over when this was written"  # for whoever reads what a kill left
 MOST_LINES = 200_000  # of traces in the page; those of the first sets go first
 PAGE_SHARE = 0.1  # of the run's time, to draw pages in
 
@@ -114,8 +115,13 @@ class Writer:
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        """A run that ends before its end says so, and why, in what was written of it."""
-        if error is None or self._folder is None or self._last is None:
+        """What was written of a run that did not come to its end says why; nothing if it quit."""
+        if self._folder is None or self._last is None:
+            return
+        if error is None:
+            if self._ended:  # by what was written last: the rest of the file was not wanted
+                self._ended = ""
+                self._write(self._folder, *self._last, with_page=True)
             return
         is_told = isinstance(error, HarnessError)
         told = f"{type(error).__name__}: {error}"
@@ -133,6 +139,7 @@ class Writer:
         self._last = run, cluster
         if self._folder is not None:
             is_over = len(run.reports) == len(self._file.sets)
+            self._ended = "" if is_over else NOT_OVER
             spent = time.monotonic() - self._began
             self._write(self._folder, run, cluster, is_over or self._drawing <= PAGE_SHARE * spent)
 

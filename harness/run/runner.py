@@ -182,7 +182,9 @@ class Runner:
         return self._cluster.pending()
 
     def verdict(self) -> Verdict:
-        """Over all sets run so far."""
+        """Over all sets run so far; where nothing was looked at, nothing is known."""
+        if not self.reports:
+            return Verdict.UNKNOWN
         return overall(j for report in self.reports for j in report.judgements)
 
     def performance(self) -> Performance:
