@@ -21,7 +21,8 @@ FAULTS = {
     "loops and catches all": """
     while True:
         try:
-            while True: pass
+            nothing = None  # what is raised in the first line of a loop leaves a `try` before it
+            while True: nothing = None
         except BaseException: pass
 """,
     "sleeps": "import time; time.sleep(3600)",

@@ -5,8 +5,10 @@ Real processes where their death is the point, the simulator where it can show t
 
 import json
 import os
+import shutil
 import signal
 import subprocess
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,6 +33,7 @@ from harness.sim.world import SimCluster
 
 HASTY = ClusterConfig(nodes=3, seed=1, patience_ms=100)
 ONE = '1,"(A, B, 2); (B, C, 1)","[n1, n2, n3]"\n'
+ROOT = Path(__file__).parents[1]
 WHERE = f"bank/replica.py:{LINE}"
 
 
@@ -68,8 +71,12 @@ def progress(report):
 )
 def test_nothing_answered_where_a_majority_should_live_is_invalid(case, monkeypatch, fault, why):
     breaks(monkeypatch, fault)
+    started = []  # of its code, in this process, to show what its file holds
+    real = Replica.__init__
+    monkeypatch.setattr(Replica, "__init__", lambda *of: started.append(of) or real(*of))
     with running(case, ONE) as (_, runner):
         report = runner.run_next()
+    assert bool(started) is (fault == "raises"), "what ends its process might end this one"
     assert progress(report).verdict is Verdict.INVALID
     assert progress(report).reason == (
         f"n1, n2, n3 should be live, found stopped: {why}; the end of the set: no quorum is left "
@@ -152,7 +159,7 @@ def impatient(monkeypatch):
     ("fault", "why", "where"),
     [
         ("loops", "hangs: a turn took 0.", f", at {WHERE}"),
-        ("loops and catches all", "hangs: a turn took 0.", f", at bank/replica.py:{LINE + 2}"),
+        ("loops and catches all", "hangs: a turn took 0.", " s of processor time"),
         ("sleeps", "hangs: asleep for 0.", f", at {WHERE}"),
     ],
 )
@@ -392,3 +399,31 @@ def test_nothing_is_known_before_the_first_set(case):
     case.write_text(ONE)
     config = ClusterConfig(nodes=3, seed=1)
     assert Runner(SimCluster(config), config, load(case, config)).verdict() is Verdict.UNKNOWN
+
+
+# ---- a `bank` that is not the one ---------------------------------------------------------------
+
+
+def test_replicas_run_the_bank_of_the_program_and_not_one_that_lies_around(case, tmp_path):
+    """In the folder where it is started there is another one, which cannot even be imported."""
+    for package in ("bank", "harness"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("class Odd(:\n")
+    case.write_text(ONE)
+    words = [sys.executable, ROOT / "run.py", case, "--nodes", "3", "--no-step"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == "", done.stdout + done.stderr
+
+
+def test_a_grading_makes_its_runs_and_they_say_what_is_wrong_with_bank(case, tmp_path):
+    """The folder is a whole copy, and the current one: `grade` itself needs no replica."""
+    for package in ("bank", "harness"):
+        shutil.copytree(ROOT / package, tmp_path / package)
+    shutil.copy(ROOT / "run.py", tmp_path)
+    (tmp_path / "bank" / "replica.py").write_text("class Odd(:\n")
+    case.write_text(ONE)
+    words = [sys.executable, "run.py", "grade", str(case), "--runs", "1", "--report", "out"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    (test,) = json.loads((tmp_path / "out" / "gradescope.json").read_text())["tests"]
+    assert "replica.py" in test["output"] and "SyntaxError: " in test["output"]

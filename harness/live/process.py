@@ -49,12 +49,33 @@ def _ensure_forkserver() -> None:
     try:
         handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     except ValueError:  # not in the main thread: Ctrl-C does not come here
-        forkserver.ensure_running()
-        return
+        handler = None
     try:
-        forkserver.ensure_running()
+        with _own_path():
+            forkserver.ensure_running()
     finally:
-        signal.signal(signal.SIGINT, handler)
+        if handler is not None:
+            signal.signal(signal.SIGINT, handler)
+
+
+@contextlib.contextmanager
+def _own_path() -> Iterator[None]:
+    """A program started meanwhile imports what this one does.
+
+    The forkserver has the current folder first on its path, and a `bank` that happens to lie there
+    would be the one that replicas run.
+    """
+    own = {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)), "PYTHONSAFEPATH": "1"}
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update(own)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def start(target: Callable[..., None], *arguments: Any) -> ForkServerProcess:
