@@ -16,6 +16,7 @@ FAULTS = {
     "SystemExit": "raise SystemExit(0)",
     "raises": "raise ZeroDivisionError('division by zero')",
     "SIGSEGV": "import os; os.kill(os.getpid(), 11)",
+    "SIGBUS": "import os, signal; os.kill(os.getpid(), signal.SIGBUS)",
     "SIGKILL": "import os; os.kill(os.getpid(), 9)",
     "loops": "while True: pass",
     "loops and catches all": """

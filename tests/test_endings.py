@@ -144,6 +144,15 @@ def test_its_last_line_is_on_the_screen_and_in_every_document(case, monkeypatch,
         assert reason in (folder / name).read_text("utf-8"), name
 
 
+def test_a_benchmark_without_a_majority_is_1_and_says_who_is_gone(monkeypatch, capsys):
+    breaks(monkeypatch, "raises", [1, 2])
+    words = ["--nodes", "3", "--clients", "1", "--seconds", "0.1", "--no-floor"]
+    assert cli.main(["bench", *words]) == 1
+    told = f"{WHERE}: ZeroDivisionError: division by zero"
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["no majority of the replicas is left", f"n1: {told}", f"n2: {told}"]
+
+
 # ---- one that hangs -----------------------------------------------------------------------------
 
 
@@ -292,6 +301,13 @@ def test_a_disk_that_takes_nothing_is_4_and_named(case, monkeypatch, capsys, tem
     err = capsys.readouterr().err
     assert any(f"n{r}: {temporary}/paxbank-" in err for r in replicas)
     assert ".db: database or disk is full" in err and left_in(temporary) == []
+
+
+def test_a_mapped_file_that_its_disk_cannot_hold_is_4(case, monkeypatch):
+    breaks(monkeypatch, "SIGBUS", [2])
+    with running(case, ONE) as (_, runner), pytest.raises(HarnessError, match="n2: .* SIGBUS") as e:
+        runner.run_next()
+    assert e.value.exit_code == EXIT_MACHINE
 
 
 @pytest.fixture(params=[60, 140, 260])

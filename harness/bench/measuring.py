@@ -344,15 +344,17 @@ class LoadedFleet:
         deadline = worker.now() + int(ANSWER_SECONDS * 1e6)
         while not condition():
             if worker.now() > deadline:
-                raise self._waited_in_vain(what)
+                raise self._in_vain(f"waited {ANSWER_SECONDS:.0f} s {what}")
+            stopped = [h for h in self.fleet.handles.values() if h.liveness is Liveness.STOPPED]
+            if self._config.nodes - len(stopped) < quorum_size(self._config.nodes):
+                raise self._in_vain("no majority of the replicas is left")
             self.fleet.pump(min(deadline, look := worker.now() + LOOK_US))
             if worker.now() >= look:
                 self.fleet.look_after()
 
-    def _waited_in_vain(self, what: str) -> HarnessError:
+    def _in_vain(self, told: str) -> HarnessError:
         """The fault of the replicas that are gone, or else of the machine."""
         gone = [f"n{h.replica}: {h.trouble}" for h in self.fleet.handles.values() if h.trouble]
-        told = f"waited {ANSWER_SECONDS:.0f} s {what}"
         return HarnessError(told, *gone, exit_code=EXIT_INVALID if gone else EXIT_MACHINE)
 
 

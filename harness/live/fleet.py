@@ -348,6 +348,11 @@ class Fleet:
         code = handle.process.exitcode
         self._bury(handle)
         handle.was_leader = handle.progress.role == Role.LEADER.value
+        if code == -signal.SIGBUS:  # a file in memory that its disk cannot hold
+            name = replica_name(handle.replica)
+            self._failed = (
+                self._failed or f"{name}: its process got SIGBUS: a disk is full or fails"
+            )
         if handle.trouble is None and process.is_killed_from_outside(code):
             handle.liveness = Liveness.CRASHED  # it may come back like any crashed one
             if handle.armed is None or code != -signal.SIGKILL:
