@@ -305,7 +305,10 @@ def test_a_disk_that_takes_nothing_is_4_and_named(case, monkeypatch, capsys, tem
 
 def test_a_mapped_file_that_its_disk_cannot_hold_is_4(case, monkeypatch):
     breaks(monkeypatch, "SIGBUS", [2])
-    with running(case, ONE) as (_, runner), pytest.raises(HarnessError, match="n2: .* SIGBUS") as e:
+    with (
+        running(case, ONE) as (_, runner),
+        pytest.raises(HarnessError, match=r"n2: .* SIGBUS") as e,
+    ):
         runner.run_next()
     assert e.value.exit_code == EXIT_MACHINE
 
