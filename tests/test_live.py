@@ -26,8 +26,10 @@ def run_file(path, config, data=None):
     sets = load(path, config)
     cluster = LiveCluster(config, data)
     try:
+        runner = Runner(
+            cluster, config, sets
+        )  # as `cli` does: what is pending may be answered soon
         cluster.start()
-        runner = Runner(cluster, config, sets)
         reports = [runner.run_next() for _ in sets.sets]
         marks = {
             replica: "".join(s.mark.value for s in cluster.slots(replica, range(1, 12)))
