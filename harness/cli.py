@@ -288,7 +288,7 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     progress = ProgressLine(speaking, may_redraw(speaking))
     view = _view(options, speaking)
     writer = Writer(options.report, file, settings, _repeat(arguments, settings))
-    with launch.cluster(settings, options.sim, options.data) as cluster:
+    with writer, launch.cluster(settings, options.sim, options.data) as cluster:
         speaking.print(_opening(options, settings, file))
 
         runs_on = options.format == "json" or options.no_step or options.watch

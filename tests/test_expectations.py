@@ -18,6 +18,7 @@ from harness.files.cases import (
     Slots,
     Statuses,
     Step,
+    Stopped,
 )
 from harness.files.config import ClusterConfig
 from harness.run.runner import Runner
@@ -29,6 +30,7 @@ FOUND = Found(
     outcomes={"1": "success", "2": 7, "3": "pending"},
     pending=["(A, J, 3)"],
     leader=2,
+    stopped=frozenset({1, 3}),
     marks=lambda slots: dict.fromkeys(slots, "EEC"),
     checks={"agreement": Verdict.VALID, "progress": Verdict.UNKNOWN},
 )
@@ -50,6 +52,9 @@ FOUND = Found(
         (Leader(frozenset({1, 2})), ""),
         (Leader(frozenset({1})), "expected leader n1, found n2"),
         (Leader(frozenset()), "expected leader none, found n2"),
+        (Stopped(frozenset({1, 3})), ""),
+        (Stopped(frozenset({3})), "expected n3 stopped, found n1 and n3"),
+        (Stopped(frozenset()), "expected none stopped, found n1 and n3"),
         (Slots(3, 4), ""),
         (Slots(4, 4), "expected 4 slots, found 3 on n2"),
         (Statuses({1: "EE-"}), ""),
@@ -74,7 +79,7 @@ def test_each_kind_says_what_differs(what, reason):
 
 
 def test_nobody_live_is_no_proof_of_a_balance():
-    nobody = Found({}, {}, {}, [], None, lambda slots: {}, {})
+    nobody = Found({}, {}, {}, [], None, frozenset(), lambda slots: {}, {})
     for what in (Balances({"A": 7}), Slots(0, 9)):
         assert "no replica" in meet(Expected("x.yaml:3", "key", what), nobody).reason
 

@@ -113,7 +113,7 @@ def test_a_real_run_that_fails_keeps_its_data_and_report(case, capsys):
     assert grade("one.csv", *flags, "--keep", "kept") == 1
     out = capsys.readouterr().out
     kept = Path("kept/one-disconnect-5")
-    assert f"kept: {kept}" in out and ": not through after 1 ms" in out
+    assert f"kept: {kept}" in out and ": waited 1 ms for an answer" in out
     names = {str(path.relative_to(kept)) for path in kept.rglob("*")}
     assert names >= {"data/cluster.json", "data/n3.db", "report/results.json", "output.txt"}
     assert left_in(case) == []
@@ -362,7 +362,7 @@ def test_the_autograder_of_the_document(case, tmp_path):
 
 @pytest.mark.parametrize(
     ("module", "told"),
-    [("replica", "crashed\nSyntaxError: "), ("ballot", "The folder bank could not be run.")],
+    [("replica", "crashed\n"), ("ballot", "The folder bank could not be run.\n")],
 )
 def test_the_autograder_with_what_does_not_even_run(case, tmp_path, module, told):
     """The replica is loaded by the runs; without ballots even `grade` cannot start."""
@@ -370,4 +370,5 @@ def test_the_autograder_with_what_does_not_even_run(case, tmp_path, module, told
     (broken / f"{module}.py").write_text("class Odd(:\n")
     found, _ = autograder(tmp_path / "bad", broken)
     assert found["score"] == 0
-    assert told in "\n".join([found["output"], *(t["output"] for t in found.get("tests", ()))])
+    said = "\n".join([found["output"], *(t["output"] for t in found.get("tests", ()))])
+    assert told in said and f"{module}.py" in said and "SyntaxError: " in said

@@ -26,8 +26,10 @@ def run_file(path, config, data=None):
     sets = load(path, config)
     cluster = LiveCluster(config, data)
     try:
+        runner = Runner(
+            cluster, config, sets
+        )  # as `cli` does: what is pending may be answered soon
         cluster.start()
-        runner = Runner(cluster, config, sets)
         reports = [runner.run_next() for _ in sets.sets]
         marks = {
             replica: "".join(s.mark.value for s in cluster.slots(replica, range(1, 12)))
@@ -207,6 +209,9 @@ def test_replicas_whose_files_are_not_theirs_are_refused_and_the_others_go_on(tm
     assert troubles[7].startswith(f"{data}/n7.db: the file is gone")
     assert bytes(log) == (data / "n3.db-wal").read_bytes(), "a refused file is left as it is"
     assert report.steps[-1].outcome == "success"
+    (against,) = [j for j in report.judgements if j.verdict is not Verdict.VALID]
+    assert against.check == "progress"
+    assert against.reason.startswith(f"n1 should be live, found stopped: {troubles[1]}")
     assert all(v.status.balances["B"] == 14 for v in report.views if v.replica in (4, 5, 6, 8, 9))
 
 

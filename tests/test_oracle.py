@@ -1,6 +1,7 @@
 """The oracle: what it says of files, and that no run of any kind ever contradicts it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,16 @@ from bank.ledger import READ, TRANSFER
 from harness.check.verdict import Verdict
 from harness.cluster.nemesis import Fail, FailLeader, Recover
 from harness.files import testset
-from harness.files.cases import CaseFile, CaseSet, Command, Step, Wait, action_text
+from harness.files.cases import (
+    CaseFile,
+    CaseSet,
+    Command,
+    Expected,
+    Step,
+    Stopped,
+    Wait,
+    action_text,
+)
 from harness.files.config import FAILURES, ClusterConfig
 from harness.files.forecast.oracle import forecast
 from harness.files.steps import Names, parse_step
@@ -49,6 +59,17 @@ def outcomes(of_set):
             words = [read if word == "success" else word for word in words]
         found[step.label] = "|".join(words) + ("" if step.listed else "?")
     return found
+
+
+def test_who_is_expected_to_be_stopped_counts_as_not_live():
+    """Four of five are stopped in the first set, one in the second, nobody is in the third."""
+    sets = [case(number, EVERYBODY, "(A, B, 3)") for number in (1, 2, 3)]
+    for index, stopped in enumerate([{2, 3, 4, 5}, {2}]):
+        expected = (Expected("x.yaml:3", "stopped", Stopped(frozenset(stopped))),)
+        sets[index] = replace(sets[index], expected=expected)
+    found = forecast(CaseFile("x.yaml", tuple(sets)), CONFIG).sets
+    assert [of_set.leaders for of_set in found] == [set(), {1, 3, 4, 5}, {1, 2, 3, 4, 5}]
+    assert outcomes(found[0]) == {"1": "pending"}
 
 
 # ---- against a file that was worked out by other means -----------------------------------------

@@ -242,3 +242,27 @@ def test_every_package_is_listed_in_the_setup():
     renamed = {FOLDER.replace("/", "."): PLUGIN}
     listed = SETUP["options"]["packages"].split()
     assert sorted(listed) == sorted(renamed.get(name, name) for name in found)
+
+
+INTERRUPTS = """
+from harness.run.runner import Runner
+
+barrier = Runner._barrier
+
+
+def too_long(self, *_):
+    Runner._barrier = barrier
+    raise TimeoutError("took too long")
+
+
+Runner._barrier = too_long
+"""
+
+
+def test_a_set_after_one_that_was_interrupted_says_so_and_is_not_judged(project):
+    (project / "two.yaml").write_text(GRADED % (7, 4))
+    (project / "conftest.py").write_text(INTERRUPTS)
+    code, out = run(project, "--paxbank-sim")
+    assert code == 1 and "2 failed" in out
+    assert "FAILED two.yaml::set-1 - TimeoutError: took too long" in out
+    assert "FAILED two.yaml::set-2 - Failed: set 1 was interrupted before it was judged" in out

@@ -29,7 +29,7 @@ from harness.files.cases import (
     Step,
 )
 from harness.files.config import ClusterConfig
-from harness.report import gradescope, junit
+from harness.report import gradescope, junit, writer
 from harness.report.writer import NAMES, Writer
 from harness.run import points
 from harness.run.runner import Runner
@@ -433,7 +433,10 @@ def test_a_run_that_is_killed_leaves_what_it_had(tmp_path, number, done):
     document = json.loads((report / "gradescope.json").read_text())
     score, tests = scores(document)
     assert score == done and tests[-1] == (str(len(tests)), 0, 1, "failed")
-    assert document["tests"][-1]["output"] == gradescope.NOT_RUN
+    why = "interrupted" if number == signal.SIGINT else writer.NOT_OVER
+    assert document["tests"][-1]["output"] == f"{gradescope.NOT_RUN}\n{why}"
+    results = json.loads((report / "results.json").read_text())
+    assert (results["verdict"], results["ended"]) == ("unknown", why)
     read_back(report / "junit.xml")
     history_file.load(report / "history.jsonl")
 

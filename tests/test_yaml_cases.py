@@ -203,8 +203,8 @@ WORDS = st.sampled_from(
      "1-3", "4-6", "cut n1->*", "wait 5 ms", "lose n1->n2 3 %", "A", "x", "crash", "A..C"]
 )  # fmt: skip
 KEYS = st.sampled_from(
-    [*yaml_cases.KEYS, *yaml_cases.SET_KEYS, "balances", "outcomes", "pending", "leader", "slots",
-     "statuses", "checks", *config.KEYS]
+    [*yaml_cases.KEYS, *yaml_cases.SET_KEYS, "balances", "outcomes", "pending", "leader", "stopped",
+     "slots", "statuses", "checks", *config.KEYS]
 ) | WORDS  # fmt: skip
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 12) | st.floats(0, 9) | WORDS,

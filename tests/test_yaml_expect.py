@@ -99,7 +99,7 @@ def test_after_the_last_set_steps_have_their_set():
 REFUSED = {
     "5": "expect: found 5, expected keys such as balances: and leader:",
     "balancs: {A: 7}": "expect: balancs: unknown key, expected one of balances, outcomes, "
-    "pending, leader, slots, statuses, checks (did you mean balances?)",
+    "pending, leader, stopped, slots, statuses, checks (did you mean balances?)",
     "balances: 7": "balances: found 7, expected entries such as {A: 7, J: 13}",
     "balances: {}": "balances: found nothing, expected entries such as {A: 7, J: 13}",
     "balances: {K: 7}": 'balances: K: unknown account "K", expected A..J',

@@ -21,14 +21,16 @@ from harness.bench import load
 from harness.bench.outage import FirstAnswer, Outage, Turn, outage
 from harness.check.verdict import Judgement, judge
 from harness.cluster.driver import Liveness
-from harness.errors import EXIT_MACHINE, HarnessError
+from harness.errors import EXIT_INVALID, EXIT_MACHINE, HarnessError
 from harness.files.config import ClusterConfig
 from harness.live import protocol, worker
-from harness.live.fleet import ANSWER_SECONDS, Disks, Fleet, LoadHandle
+from harness.live.fleet import Disks, Fleet, LoadHandle
+from harness.live.silence import LOOK_US
 from harness.live.storage import StorageError, create_all
 from harness.live.usage import Usage, bytes_on_disk, usage_of
 
 LARGEST_AMOUNT = 5
+ANSWER_SECONDS = 20.0  # for what a running cluster does at once
 SETTLE_US = 20_000_000  # for replicas to become equal at the end
 
 
@@ -344,8 +346,18 @@ class LoadedFleet:
         deadline = worker.now() + int(ANSWER_SECONDS * 1e6)
         while not condition():
             if worker.now() > deadline:
-                raise HarnessError(f"waited {ANSWER_SECONDS:.0f} s {what}", exit_code=EXIT_MACHINE)
-            self.fleet.pump(deadline)
+                raise self._in_vain(f"waited {ANSWER_SECONDS:.0f} s {what}")
+            stopped = [h for h in self.fleet.handles.values() if h.liveness is Liveness.STOPPED]
+            if self._config.nodes - len(stopped) < quorum_size(self._config.nodes):
+                raise self._in_vain("no majority of the replicas is left")
+            self.fleet.pump(min(deadline, look := worker.now() + LOOK_US))
+            if worker.now() >= look:
+                self.fleet.look_after()
+
+    def _in_vain(self, told: str) -> HarnessError:
+        """The fault of the replicas that are gone, or else of the machine."""
+        gone = [f"n{h.replica}: {h.trouble}" for h in self.fleet.handles.values() if h.trouble]
+        return HarnessError(told, *gone, exit_code=EXIT_INVALID if gone else EXIT_MACHINE)
 
 
 def _disk_bytes(before: dict[str, Usage], after: dict[str, Usage], queued: int) -> int | None:

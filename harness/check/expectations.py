@@ -20,6 +20,7 @@ from harness.files.cases import (
     Pending,
     Slots,
     Statuses,
+    Stopped,
 )
 
 MOST_SHOWN = 5  # differences of one expectation; more are counted
@@ -34,6 +35,7 @@ class Found:
     outcomes: Mapping[str, str | int]  # by label; a read that was answered has its balance
     pending: Sequence[str]
     leader: ReplicaId | None
+    stopped: frozenset[ReplicaId]
     marks: Callable[[Sequence[Slot]], Mapping[Slot, str]]  # of every replica in order
     checks: Mapping[str, Verdict]
 
@@ -92,6 +94,8 @@ def describe(what: Expectation) -> str:
             return f"{count} pending" + (f": {', '.join(steps)}" if steps else "")
         case Leader(leaders):
             return f"leader {_names(leaders)}"
+        case Stopped(replicas):
+            return f"{_names(replicas, 'and')} stopped"
         case Slots(least, most):
             return f"{least} slots" if least == most else f"{least} to {most} slots"
         case Statuses(marks):
@@ -102,8 +106,8 @@ def describe(what: Expectation) -> str:
             assert_never(what)
 
 
-def _names(replicas: frozenset[ReplicaId]) -> str:
-    return " or ".join(map(replica_name, sorted(replicas))) or "none"
+def _names(replicas: frozenset[ReplicaId], joint: str = "or") -> str:
+    return f" {joint} ".join(map(replica_name, sorted(replicas))) or "none"
 
 
 def _differences(what: Expectation, found: Found) -> list[str]:
@@ -124,6 +128,8 @@ def _differences(what: Expectation, found: Found) -> list[str]:
         case Leader(leaders):
             is_led = found.leader in leaders if leaders else found.leader is None
             return [] if is_led else [_names(frozenset([found.leader] if found.leader else []))]
+        case Stopped(replicas):
+            return [] if found.stopped == replicas else [_names(found.stopped, "and")]
         case Slots(least, most):
             return [
                 f"{executed} on {replica_name(replica)}"

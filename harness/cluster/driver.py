@@ -196,6 +196,10 @@ class Cluster(Protocol):
         """Whether this replica takes part."""
         ...
 
+    def trouble(self, replica: ReplicaId) -> str | None:
+        """Why this replica is not live although no fault was done to it; None otherwise."""
+        ...
+
     def leader(self) -> ReplicaId | None:
         """The live replica in role leader with the highest ballot that a quorum answers."""
         ...

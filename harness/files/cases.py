@@ -137,6 +137,13 @@ class Leader:
 
 
 @dataclass(frozen=True, slots=True)
+class Stopped:
+    """Who stopped by itself or because of its file: these replicas, and nobody else."""
+
+    replicas: frozenset[ReplicaId]
+
+
+@dataclass(frozen=True, slots=True)
 class Slots:
     """How many slots every replica that is live and not cut off has executed."""
 
@@ -158,7 +165,9 @@ class Checks:
     names: tuple[str, ...]
 
 
-Expectation: TypeAlias = Balances | Outcomes | Pending | Leader | Slots | Statuses | Checks
+Expectation: TypeAlias = (
+    Balances | Outcomes | Pending | Leader | Stopped | Slots | Statuses | Checks
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +175,7 @@ class Expected:
     """One key of an `expect:`."""
 
     where: str  # "x.yaml:14"
-    key: str  # balances, outcomes, pending, leader, slots, statuses, checks
+    key: str  # balances, outcomes, pending, leader, stopped, slots, statuses, checks
     what: Expectation
     points: float | None = None  # for meeting it
 
@@ -196,3 +205,9 @@ class CaseFile:
     description: str = ""
     at_end: tuple[Expected, ...] = ()  # after the last set
     key: str = ""  # the answer key that it is checked with, as it was given
+
+    def stopped(self, case: CaseSet) -> frozenset[ReplicaId]:
+        """Whom it expects to be stopped at the end of this set: they count as not live in it."""
+        expected = case.expected + (self.at_end if case is self.sets[-1] else ())
+        named = (e.what.replicas for e in expected if isinstance(e.what, Stopped))
+        return frozenset().union(*named)

@@ -24,6 +24,7 @@ from harness.files.cases import (
     Pending,
     Slots,
     Statuses,
+    Stopped,
     action_text,
 )
 from harness.files.config import integer, is_integer
@@ -117,6 +118,7 @@ class _Reading:
             "outcomes": self._outcomes,
             "pending": self._pending,
             "leader": self._leader,
+            "stopped": self._stopped,
             "slots": self._slots,
             "statuses": self._statuses,
             "checks": self._checks,
@@ -197,6 +199,18 @@ class _Reading:
         if isinstance(value, Items) and not value:
             raise ValueError("found an empty list, expected n2, a list, none or any")
         return Leader(frozenset(self._items("leader", value, line, read)))
+
+    def _stopped(self, value: object, line: int) -> Stopped:
+        def read(item: object) -> int:
+            if not isinstance(item, str):
+                raise ValueError(f"found {shown_value(item)}, expected n2, a list or none")
+            return self.names.replica(item)
+
+        if isinstance(value, str) and value.lower() == "none":
+            return Stopped(frozenset())
+        if isinstance(value, Items) and not value:
+            raise ValueError("found an empty list, expected n2, a list or none")
+        return Stopped(frozenset(self._items("stopped", value, line, read)))
 
     def _slots(self, value: object, _: int) -> Slots:
         least, most = _extent(value, "4 or 4-6")

@@ -5,20 +5,20 @@ executed and handled, the data folder, and the states of those that cannot be as
 """
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import Any, assert_never
+from typing import Any, TypeVar, assert_never
 
-from bank.ballot import ReplicaId, Slot, replica_name
+from bank.ballot import NO_BALLOT, ReplicaId, Slot, replica_name
 from bank.effects import Stored
 from bank.ledger import NOOP
 from bank.messages import ClientRequest, Reply
 from bank.replica import Replica
 from bank.sessions import Request
-from bank.status import Role, SlotStatus
-from harness.cluster import wire
+from bank.status import ReplicaStatus, Role, SlotMark, SlotStatus
+from harness.cluster import blame, wire
 from harness.cluster.client import Client, Clients, ClientSend
 from harness.cluster.driver import CommitLog, Liveness, ReplicaView, TraceLine, Traces
 from harness.cluster.history import Operation
@@ -32,13 +32,22 @@ from harness.cluster.nemesis import (
     Recover,
     SetLive,
 )
-from harness.errors import HarnessError
+from harness.errors import EXIT_MACHINE, HarnessError
 from harness.files.config import ClusterConfig
 from harness.live import protocol, worker
 from harness.live.fleet import Disks, Fleet, Handle
 from harness.live.folder import DataFolder
 from harness.live.resumed import committed_before
-from harness.live.storage import Owner, StorageError, check_sound, read_copy, read_verified
+from harness.live.storage import (
+    DiskError,
+    Owner,
+    StorageError,
+    check_sound,
+    read_copy,
+    read_verified,
+)
+
+Answer = TypeVar("Answer")
 
 
 class LiveCluster:
@@ -132,9 +141,13 @@ class LiveCluster:
         highest: dict[str, int] = {}
         found: dict[ReplicaId, Stored] = {}
         for replica in self.fleet.handles:
-            with contextlib.suppress(StorageError):  # refused when its process starts
-                owner = Owner(replica_name(replica), self._folder.cluster)
+            owner = Owner(replica_name(replica), self._folder.cluster)
+            try:
                 found[replica] = read_verified(self._folder.file(replica), owner)
+            except DiskError as error:
+                raise _of_machine(replica, error) from error
+            except StorageError:
+                continue  # refused when its process starts
         for stored in found.values():
             for name, timestamp in _timestamps(stored):
                 highest[name] = max(timestamp, highest.get(name, 0))
@@ -167,6 +180,7 @@ class LiveCluster:
             if condition():
                 return True
             if self.now() >= deadline:
+                self.fleet.look_after()
                 return False
             due = self._clients.deadline()
             self.fleet.pump(deadline if due is None else min(deadline, due))
@@ -210,6 +224,10 @@ class LiveCluster:
         """Whether this replica takes part."""
         return self.fleet.handles[replica].liveness
 
+    def trouble(self, replica: ReplicaId) -> str | None:
+        """Why this replica is not live although no fault was done to it."""
+        return self.fleet.handles[replica].trouble
+
     def leader(self) -> ReplicaId | None:
         """The live replica in role leader with the highest ballot that a quorum answers."""
         leaders = [
@@ -238,7 +256,10 @@ class LiveCluster:
         if plain is not None:
             status = protocol.status_from_plain(plain)
         else:
-            status = self._left_behind(handle).status()
+            stored = self._stored(handle)
+            status = self._left_behind(handle, stored, Replica.status) or _bare(
+                handle.replica, stored, self._config.balances()
+            )
             if handle.halted:
                 status = replace(status, halted=handle.trouble)
         return ReplicaView(
@@ -250,7 +271,10 @@ class LiveCluster:
         asked = self.fleet.ask(protocol.SLOTS, list(slots), only=replica)
         if replica in asked:
             return protocol.slots_from_plain(asked[replica])
-        return self._left_behind(self.fleet.handles[replica]).slots(slots)
+        handle = self.fleet.handles[replica]
+        stored = self._stored(handle)
+        found = self._left_behind(handle, stored, lambda replica: replica.slots(slots))
+        return found or tuple(SlotStatus(slot, SlotMark.NONE, None, None) for slot in slots)
 
     def on_disk(self, replica: ReplicaId) -> Stored | None:
         """What a dead or stopped replica's file says; None when it cannot be read."""
@@ -259,23 +283,43 @@ class LiveCluster:
         except StorageError:
             return None
 
-    def _left_behind(self, handle: Handle) -> Replica:
-        """A replica that cannot be asked, as its file says it is."""
-        stored: Stored | None = None
-        if self._config.durability != "memory":
-            try:
-                stored = read_copy(self._folder.file(handle.replica))
-                check_sound(stored)
-            except (StorageError, ValueError) as error:
-                handle.trouble, stored = handle.trouble or str(error), None
-        return Replica(
-            handle.replica,
-            self.replicas,
-            self._config.settings(),
-            Random(0),
-            self._config.balances(),
-            stored,
-        )
+    def _stored(self, handle: Handle) -> Stored | None:
+        """What the file of a replica that cannot be asked says."""
+        if self._config.durability == "memory":
+            return None
+        try:
+            stored = read_copy(self._folder.file(handle.replica))
+            check_sound(stored)
+        except DiskError as error:
+            raise _of_machine(handle.replica, error) from error
+        except (StorageError, ValueError) as error:
+            handle.trouble = handle.trouble or str(error)
+            return None
+        return stored
+
+    def _left_behind(
+        self, handle: Handle, stored: Stored | None, question: Callable[[Replica], Answer]
+    ) -> Answer | None:
+        """What a replica that cannot be asked would answer, by its file.
+
+        None when its code cannot even do that: it raises, or ended or held up its own process.
+        """
+        if handle.ended_silently:
+            return None
+        try:
+            return question(
+                Replica(
+                    handle.replica,
+                    self.replicas,
+                    self._config.settings(),
+                    Random(0),
+                    self._config.balances(),
+                    stored,
+                )
+            )
+        except (Exception, SystemExit) as error:
+            handle.trouble = handle.trouble or blame.told(error)
+            return None
 
     def trace(self, replica: ReplicaId) -> tuple[Sequence[TraceLine], int]:
         """Messages of this set at one replica, and how many older ones were dropped."""
@@ -289,6 +333,34 @@ class LiveCluster:
         """Traces start afresh; what replicas told since the last one is taken first."""
         self.fleet.pump(self.now())
         self._traces.new_set(self.now())
+
+
+def _of_machine(replica: ReplicaId, error: DiskError) -> HarnessError:
+    return HarnessError(f"{replica_name(replica)}: {error}", exit_code=EXIT_MACHINE)
+
+
+def _bare(replica: ReplicaId, stored: Stored | None, balances: Mapping[str, int]) -> ReplicaStatus:
+    """A replica as its file says, with none of its code: the state is that of its checkpoint."""
+    held = stored or Stored(NO_BALLOT, 0, (), 0, 0, None)
+    checkpoint = held.checkpoint
+    slot = 0 if checkpoint is None else checkpoint.slot
+    return ReplicaStatus(
+        replica=replica,
+        role=Role.FOLLOWER,
+        promised=held.promised,
+        following=NO_BALLOT,
+        answered=False,
+        committed_upto=max(slot, held.committed_upto),
+        executed_upto=slot,
+        truncated_upto=held.truncated_upto,
+        last_slot=max((entry[0] for entry in held.entries), default=slot),
+        checkpoint=slot,
+        digest="" if checkpoint is None else checkpoint.digest,
+        running_hash="" if checkpoint is None else checkpoint.running_hash,
+        balances=dict(balances if checkpoint is None else checkpoint.balances),
+        sessions=() if checkpoint is None else checkpoint.sessions,
+        halted=None,
+    )
 
 
 def _timestamps(stored: Stored) -> list[tuple[str, int]]:

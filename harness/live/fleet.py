@@ -6,6 +6,7 @@ queue, the kernel's notice of a death) and tells the listener.
 """
 
 import selectors
+import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, Protocol
 
-from bank.ballot import ReplicaId
+from bank.ballot import ReplicaId, replica_name
 from bank.status import Role
 from harness.cluster.driver import Liveness
 from harness.cluster.links import Links
@@ -26,8 +27,9 @@ from harness.live import process, protocol, worker
 from harness.live.lock import FolderLock
 from harness.live.protocol import Gauges, Progress
 from harness.live.queues import ControlEnd, Incoming, MalformedFrame, Outgoing, framed
+from harness.live.silence import BUSY_SECONDS, LOOK_US, START_SECONDS, Silence
 
-ANSWER_SECONDS = 20.0  # a live process that says nothing for so long is the machine's trouble
+WAKE_SECONDS = 1.0  # for a process that hangs to say where
 STOP_SECONDS = 1.0  # to end in good order, before SIGKILL
 NEVER_LED = Progress(Role.FOLLOWER.value, (0, 0), False, 0)
 CAN_ANSWER = (Liveness.LIVE, Liveness.DISCONNECTED)
@@ -61,11 +63,14 @@ class Handle:
     told_at: int = 0  # when that was so, by the clock of all processes
     gauges: Gauges | None = None  # that this incarnation told last; only when asked
     was_leader: bool = False
-    trouble: str | None = None
+    trouble: str | None = None  # why it is not live although nobody failed it
     halted: bool = False  # by itself, because of a contradiction
+    ended_silently: bool = False  # its code ended or held up the process: run none of it here
     armed: str | None = None  # the kill point at which it is to die
     is_ready: bool = False
     confirmed: bool = False  # did what it was told last
+    silence: Silence | None = None  # since it was asked something, until it is heard
+    heard_at: int = 0
     answers: dict[int, Any] = field(default_factory=dict)  # by ticket
 
 
@@ -121,6 +126,7 @@ class Fleet:
         self._selector = selectors.DefaultSelector()
         self._guard: process.Guard | None = None
         self._ticket = 0
+        self._failed = ""  # why a replica cannot write its file
 
     def start(self, temporary_folder: str | None) -> None:
         """Start every replica and wait until all have recovered from their files."""
@@ -250,7 +256,8 @@ class Fleet:
         handle.incoming = Incoming(replies_in)
         handle.outgoing = Outgoing(requests_out, self._config.queue_buffer_kib * 1024)
         handle.is_ready, handle.trouble, handle.was_leader = False, None, False
-        handle.armed = None
+        handle.armed = handle.silence = None
+        handle.halted = handle.ended_silently = False
         handle.confirmed = True  # a start is confirmed by READY
         handle.progress, handle.gauges = NEVER_LED, None
         handle.liveness = Liveness.LIVE
@@ -266,18 +273,61 @@ class Fleet:
     def _await_ready(self, handles: Iterable[Handle]) -> None:
         """Wait until each is ready or refused; a refused one is left out, the others go on."""
         waiting = [h for h in handles if h.process is not None]
-        self.await_true(lambda: all(h.is_ready or h.process is None for h in waiting), "to start")
+        self._await_each(waiting, lambda handle: handle.is_ready)
 
-    def await_true(self, condition: Callable[[], bool], what: str) -> None:
-        """Wait for what a working machine does at once, else it is the machine's trouble."""
-        deadline = worker.now() + int(ANSWER_SECONDS * 1e6)
-        while not condition():
-            if worker.now() > deadline:
-                raise HarnessError(
-                    f"a replica takes more than {ANSWER_SECONDS:.0f} s {what}",
-                    exit_code=EXIT_MACHINE,
-                )
+    def _await_each(self, handles: Sequence[Handle], is_done: Callable[[Handle], bool]) -> None:
+        """Wait for what each does at once on a working machine; who hangs or dies is left out."""
+        while waiting := [h for h in handles if h.process is not None and not is_done(h)]:
+            for handle in waiting:
+                self._listen_for(handle)
+            self.pump(worker.now() + LOOK_US)
+            self._end_who_hangs()
+
+    # ---- who hangs -----------------------------------------------------------------------------
+
+    def look_after(self) -> None:
+        """Ask every replica for a word, unless it owes one, and end those that hang."""
+        for handle in self.handles.values():
+            if handle.silence is None and self.ask_gauges(handle.replica):
+                self._listen_for(handle)
+        self._end_who_hangs()
+
+    def _listen_for(self, handle: Handle) -> None:
+        """It was asked something: from now on it counts whether it is heard."""
+        if handle.silence is None and handle.process is not None:
+            most = BUSY_SECONDS if handle.is_ready else START_SECONDS
+            handle.silence = Silence(worker.now(), handle.process.pid, most)
+
+    def _end_who_hangs(self) -> None:
+        """End the processes whose own fault it is that nothing is heard of them.
+
+        HarnessError with EXIT_MACHINE for one that is silent for too long by no fault of its own.
+        """
+        at = worker.now()
+        for handle in self.handles.values():
+            silence = handle.silence
+            if silence is None or handle.process is None or handle.liveness not in CAN_ANSWER:
+                handle.silence = None
+                continue
+            others_answer = any(h.heard_at > silence.since for h in self.handles.values())
+            found = silence.look(at, others_answer)
+            if found.is_its_fault:
+                self._end_hanging(handle, found.text)
+            elif found.is_over:
+                told = f"{replica_name(handle.replica)}: {found.text}"
+                raise HarnessError(told, exit_code=EXIT_MACHINE)
+
+    def _end_hanging(self, handle: Handle, why: str) -> None:
+        """Have the process say where it is and end; one that does not is killed."""
+        assert handle.process is not None
+        handle.silence, handle.trouble, handle.ended_silently = None, why, True
+        process.wake(handle.process)
+        deadline = worker.now() + int(WAKE_SECONDS * 1e6)
+        while handle.process is not None and worker.now() < deadline:
             self.pump(deadline)
+        if handle.process is not None:
+            process.kill(handle.process)
+            self._on_death(handle)
 
     def _bury(self, handle: Handle) -> None:
         """A process is dead: read what it left, then give its queues back."""
@@ -299,6 +349,7 @@ class Fleet:
             self._guard.remove(handle.process)
         handle.process.close()
         handle.process = handle.control = handle.incoming = handle.outgoing = None
+        handle.silence = None
 
     def _on_death(self, handle: Handle) -> None:
         """A process ended that nobody killed."""
@@ -308,22 +359,35 @@ class Fleet:
         code = handle.process.exitcode
         self._bury(handle)
         handle.was_leader = handle.progress.role == Role.LEADER.value
-        if handle.trouble is None and self._disks.files[handle.replica] is None:
-            handle.trouble = f"its process ended by itself (exit code {code}), and with it what "
-            handle.trouble += "it promised, which durability memory keeps nowhere: it stays down"
-        if handle.trouble is None:  # killed from outside: it may come back like any crashed one
-            handle.liveness = Liveness.CRASHED
-            if handle.armed is None:
-                handle.trouble = f"its process ended by itself (exit code {code})"
+        if code == -signal.SIGBUS:  # a file in memory that its disk cannot hold
+            name = replica_name(handle.replica)
+            self._failed = (
+                self._failed or f"{name}: its process got SIGBUS: a disk is full or fails"
+            )
+        is_killed = process.is_killed_from_outside(code)
+        if handle.trouble is None and is_killed and self._disks.files[handle.replica] is None:
+            handle.trouble = f"its process was killed from outside ({process.end(code)}), and with "
+            handle.trouble += "it what it promised, which durability memory keeps nowhere: "
+            handle.trouble += "it stays down"
+        if handle.trouble is None and is_killed:
+            handle.liveness = Liveness.CRASHED  # it may come back like any crashed one
+            if handle.armed is None or code != -signal.SIGKILL:
+                handle.trouble = f"its process was killed from outside ({process.end(code)})"
         else:
             handle.liveness = Liveness.STOPPED
+            if handle.trouble is None:
+                handle.trouble = f"its process ended by itself ({process.end(code)})"
+                handle.ended_silently = True
         self._note_liveness(handle)
         self._listener.on_lost(handle.replica)
 
     # ---- the loop ------------------------------------------------------------------------------
 
     def pump(self, until: int) -> None:
-        """Wait for the next thing to happen, at most until that time, and take all that did."""
+        """Wait for the next thing to happen, at most until that time, and take all that did.
+
+        HarnessError with EXIT_MACHINE when a replica's disk does not take what it writes.
+        """
         if self.watch is not None:
             until = self.watch(until)
         timeout = max(0.0, (until - worker.now()) / 1e6)
@@ -332,6 +396,8 @@ class Fleet:
                 key.data()
             if events & selectors.EVENT_WRITE and key.fd in self._selector.get_map():
                 self._resume_writing(key.fd)
+        if self._failed:
+            raise HarnessError(self._failed, exit_code=EXIT_MACHINE)
 
     def send(self, replica: ReplicaId, data: bytes) -> None:
         """Put an encoded request on a replica's queue, if its process runs."""
@@ -391,6 +457,7 @@ class Fleet:
     def _hear(self, handle: Handle, value: Any) -> None:
         """One value from a replica's control queue."""
         word, *rest = value
+        handle.silence, handle.heard_at = None, worker.now()
         match word:
             case protocol.TURN:
                 handle.progress, handle.told_at = Progress(*rest[0]), rest[3]
@@ -405,8 +472,13 @@ class Fleet:
                 handle.gauges = Gauges(*rest[0])
             case protocol.DAMAGED:
                 self._replace_queue(handle, *rest)
-            case protocol.HALTED | protocol.FAILED:
+            case protocol.HALTED | protocol.RAISED | protocol.REFUSED:
                 handle.trouble, handle.halted = rest[0], word == protocol.HALTED
+            case protocol.HUNG:
+                handle.trouble = f"{handle.trouble}, at {rest[0]}"
+            case protocol.FAILED:
+                handle.trouble = rest[0]
+                self._failed = self._failed or f"{replica_name(handle.replica)}: {rest[0]}"
 
     def _replace_queue(self, reader: Handle, writer: ReplicaId, incarnation: int) -> None:
         """A new queue for a damaged one; to a writer that died, it ends at once, as it should."""
@@ -439,6 +511,7 @@ class Fleet:
     def _fail(self, handle: Handle, mode: str) -> None:
         assert handle.process is not None and handle.control is not None
         handle.was_leader = handle.progress.role == Role.LEADER.value
+        handle.silence = None
         handle.confirmed = True  # by the kernel, unless the replica itself has to
         match mode:
             case "crash":
@@ -487,7 +560,7 @@ class Fleet:
     def _await_confirmed(self, replicas: Sequence[ReplicaId]) -> None:
         """Until each of these said that it did what it was told last."""
         handles = [self.handles[r] for r in replicas]
-        self.await_true(lambda: all(h.confirmed or h.process is None for h in handles), "to obey")
+        self._await_each(handles, lambda handle: handle.confirmed)
 
     def put_on_links(self, fault: LinkFault | Heal) -> None:
         """Have every replica that can hear it obey; a stopped one is told when it goes on."""
@@ -527,7 +600,5 @@ class Fleet:
             assert handle.control is not None
             handle.control.send((word, ticket, *arguments))
             self._watch_writing(handle.control)
-        self.await_true(
-            lambda: all(ticket in h.answers or h.process is None for h in asked), "to answer"
-        )
+        self._await_each(asked, lambda handle: ticket in handle.answers)
         return {h.replica: h.answers.pop(ticket) for h in asked if ticket in h.answers}

@@ -9,6 +9,7 @@ forget what it asked for.
 """
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -19,7 +20,7 @@ from typing import Any
 
 from bank.ballot import ReplicaId, replica_name
 from bank.sessions import Request
-from harness.errors import EXIT_MACHINE, HarnessError
+from harness.errors import EXIT_MACHINE, EXIT_USAGE, HarnessError
 from harness.files.config import ClusterConfig
 from harness.live import lock
 from harness.live.durable import sync, sync_path
@@ -27,6 +28,7 @@ from harness.live.lock import FolderLock
 from harness.live.storage import StorageError, create_all
 
 VERSION = 2  # of cluster.json and of the databases beside it
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # of the disk, whatever folder was asked for
 FILE = "cluster.json"
 
 
@@ -50,6 +52,9 @@ class DataFolder:
             raise HarnessError(f"{path}: is a file, expected a folder for the data")
         try:
             self.path = Path(tempfile.mkdtemp(prefix="paxbank-")) if path is None else path
+        except OSError as error:
+            raise _failed(path, error) from error
+        try:
             self.path.mkdir(parents=True, exist_ok=True)
             if not self.is_temporary:
                 if not (self.path / lock.FILE).exists():
@@ -62,9 +67,7 @@ class DataFolder:
                 self._create(config)
         except OSError as error:
             self.close()
-            raise HarnessError(
-                f"{path or 'temporary folder'}: {error.strerror or error}"
-            ) from error
+            raise _failed(path, error) from error
         except HarnessError:
             self.close()
             raise
@@ -86,8 +89,20 @@ class DataFolder:
                 if config.durability == "power":
                     sync_path(self.path.parent)
             except StorageError as error:
+                self._remove_what_was_made()
                 raise HarnessError(str(error), exit_code=EXIT_MACHINE) from error
-        self.write()
+        try:
+            self.write()
+        except HarnessError:
+            self._remove_what_was_made()
+            raise
+
+    def _remove_what_was_made(self) -> None:
+        """It was empty before, and is again but for the lock: a full disk has nothing of ours."""
+        for path in self.path.iterdir():
+            if path.name != lock.FILE:
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     def _resume(self) -> None:
         where = self.path / FILE
@@ -144,6 +159,12 @@ class DataFolder:
         if self.is_temporary:
             with contextlib.suppress(OSError):
                 shutil.rmtree(self.path)
+
+
+def _failed(path: Path | None, error: OSError) -> HarnessError:
+    what = f"{path or 'temporary folder'}: {error.strerror or error}"
+    is_ours = path is None or error.errno in FULL
+    return HarnessError(what, exit_code=EXIT_MACHINE if is_ours else EXIT_USAGE)
 
 
 def _short(value: object) -> str:

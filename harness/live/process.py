@@ -21,9 +21,12 @@ from typing import Any, Protocol
 
 from harness.errors import EXIT_MACHINE, HarnessError
 from harness.live import guardian
+from harness.live.protocol import WAKE
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["harness.live.worker", "harness.live.guardian"])
+CONTEXT.set_forkserver_preload(["harness.live.preload"])
+# What a shell, a person or the kernel sends; every other signal is a process's own fault.
+FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 KERNEL_SECONDS = 5.0  # how long the kernel may take to do what a signal asks for
 
 
@@ -46,12 +49,33 @@ def _ensure_forkserver() -> None:
     try:
         handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     except ValueError:  # not in the main thread: Ctrl-C does not come here
-        forkserver.ensure_running()
-        return
+        handler = None
     try:
-        forkserver.ensure_running()
+        with _own_path():
+            forkserver.ensure_running()
     finally:
-        signal.signal(signal.SIGINT, handler)
+        if handler is not None:
+            signal.signal(signal.SIGINT, handler)
+
+
+@contextlib.contextmanager
+def _own_path() -> Iterator[None]:
+    """A program started meanwhile imports what this one does.
+
+    The forkserver has the current folder first on its path, and a `bank` that happens to lie there
+    would be the one that replicas run.
+    """
+    own = {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)), "PYTHONSAFEPATH": "1"}
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update(own)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def start(target: Callable[..., None], *arguments: Any) -> ForkServerProcess:
@@ -75,12 +99,22 @@ def kill(process: ForkServerProcess) -> None:
         raise HarnessError(f"process {process.pid} survives SIGKILL", exit_code=EXIT_MACHINE)
 
 
+def is_killed_from_outside(code: int | None) -> bool:
+    """Whether an exit code is that of a process which somebody else ended."""
+    return code is not None and -code in FROM_OUTSIDE
+
+
+def end(code: int | None) -> str:
+    """ "exit code 1" or "SIGSEGV"."""
+    return f"exit code {code}" if code is None or code >= 0 else signal.Signals(-code).name
+
+
 def pause(process: ForkServerProcess) -> None:
     """SIGSTOP, and wait until the kernel reports the process as stopped."""
     assert process.pid is not None
     _signal(process, signal.SIGSTOP)
     deadline = time.monotonic() + KERNEL_SECONDS
-    while _kernel_state(process.pid) not in ("T", "t"):
+    while kernel_state(process.pid) not in ("T", "t"):
         if not process.is_alive():
             return  # killed from outside: its sentinel tells
         if time.monotonic() > deadline:
@@ -93,6 +127,11 @@ def resume(process: ForkServerProcess) -> None:
     _signal(process, signal.SIGCONT)
 
 
+def wake(process: ForkServerProcess) -> None:
+    """The signal at which a replica leaves a turn that does not end."""
+    _signal(process, WAKE)
+
+
 def _signal(process: ForkServerProcess, number: int) -> None:
     """Send a signal; a process that died meanwhile is noticed by its sentinel, not here."""
     assert process.pid is not None
@@ -100,7 +139,7 @@ def _signal(process: ForkServerProcess, number: int) -> None:
         os.kill(process.pid, number)
 
 
-def _kernel_state(pid: int) -> str:
+def kernel_state(pid: int) -> str:
     """The kernel's letter for a process: T when it is stopped."""
     try:
         with open(f"/proc/{pid}/stat") as stat:

@@ -23,9 +23,17 @@ To the harness:
     (TURN, progress, executed, lines, at)   something happened in this turn, which ended then
     (GAUGES, gauges)                    an answer, as of now
     (DAMAGED, replica, incarnation)     the queue from this replica held a malformed frame and ended
-    (HALTED, reason) / (FAILED, reason) the replica, or its machine, gave up; the process ends
+
+The process ends after one of these:
+
+    (HALTED, reason)               the replica saw a contradiction
+    (RAISED, reason)               the replica raised an exception: file, line and what
+    (HUNG, place)                  the same, at WAKE: the line where a turn did not end
+    (REFUSED, reason)              its file is damaged, gone, or not its own
+    (FAILED, reason)               its disk does not take what it writes: the machine's trouble
 """
 
+import signal
 from typing import Any, NamedTuple
 
 from bank.ballot import Ballot
@@ -37,7 +45,9 @@ DISCONNECT, RECONNECT, RESUMED = "disconnect", "reconnect", "resumed"
 STATUS, SLOTS, WRITTEN, STOP = "status", "slots", "written", "stop"
 GAUGES = "gauges"
 READY, TURN, CONFIRMED, ANSWER = "ready", "turn", "confirmed", "answer"
-HALTED, FAILED = "halted", "failed"
+WAKE = signal.SIGUSR1  # to a process that takes no turn: it says where it hangs, and ends
+HALTED, RAISED, HUNG = "halted", "raised", "hung"
+REFUSED, FAILED = "refused", "failed"
 
 
 class Progress(NamedTuple):

@@ -18,7 +18,7 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -77,6 +77,31 @@ class Owner(NamedTuple):
 
     replica: str  # its name
     cluster: str  # an identifier, drawn when the cluster's files were made
+
+
+class DiskError(StorageError):
+    """The machine does not read or write the file: its disk is full, or failing."""
+
+
+FEW_BYTES = 1 << 20  # of free disk: worth a word
+_OF_THE_MACHINE = {
+    sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY,
+}  # fmt: skip
+
+
+def _refusal(path: Path, error: Exception) -> StorageError:
+    """The file's trouble, or the machine's; errors of the seal name their file themselves."""
+    if isinstance(error, SealError):
+        return StorageError(str(error))
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    of_machine = code & 0xFF in _OF_THE_MACHINE and code != sqlite3.SQLITE_IOERR_SHORT_READ
+    what = f"{path}: {getattr(error, 'strerror', None) or error}"
+    if not (isinstance(error, OSError) or of_machine):
+        return StorageError(what)
+    with suppress(OSError):  # SQLite calls a full disk by several names
+        free = shutil.disk_usage(path.parent).free
+        what += f", {free // 1024} KiB free there" if free < FEW_BYTES else ""
+    return DiskError(what)
 
 
 class Storage:
@@ -271,20 +296,21 @@ def create_all(
     """
     (first, path), *others = files.items()
     Storage.create(path, balances, Owner(replica_name(first), cluster))
+    at = path
     try:
-        for replica, other in others:
-            shutil.copyfile(path, other)
-            with closing(sqlite3.connect(other, isolation_level=None)) as db:
+        for replica, at in others:
+            shutil.copyfile(path, at)
+            with closing(sqlite3.connect(at, isolation_level=None)) as db:
                 db.execute("pragma synchronous=off")
                 db.execute("update owner set replica = ?", (replica_name(replica),))
-            seal.create(other)
+            seal.create(at)
         if durability == "power":
-            for file in files.values():
-                sync_path(file)
-                sync_path(seal.path_of(file))
+            for at in files.values():
+                sync_path(at)
+                sync_path(seal.path_of(at))
             sync_path(path.parent)
     except (sqlite3.Error, OSError) as error:
-        raise _refusal(path.parent, error) from error
+        raise _refusal(at, error) from error
 
 
 def read_copy(path: Path) -> Stored | None:
@@ -355,12 +381,6 @@ def _check_version(db: sqlite3.Connection) -> None:
     (version,) = db.execute("pragma user_version").fetchone()
     if version != SCHEMA_VERSION:
         raise ValueError(f"schema version {version}, expected {SCHEMA_VERSION}")
-
-
-def _refusal(path: Path, error: Exception) -> StorageError:
-    """The error with its file, which those of the seal name themselves."""
-    text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-    return StorageError(text if isinstance(error, SealError) else f"{path}: {text}")
 
 
 def _load(db: sqlite3.Connection) -> Stored:

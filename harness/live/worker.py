@@ -20,6 +20,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
+from types import FrameType
 from typing import Any, NoReturn
 
 from bank.ballot import Ballot, ReplicaId, replica_name
@@ -29,14 +30,14 @@ from bank.replica import CLIENT, Replica
 from bank.sessions import Session
 from bank.settings import Settings
 from bank.status import Role
-from harness.cluster import kill_points, links, nemesis, wire
+from harness.cluster import blame, kill_points, links, nemesis, wire
 from harness.cluster.driver import Liveness
 from harness.cluster.tracing import Tracer, liveness_note
 from harness.live import gauges, protocol
 from harness.live.lock import FolderLock
 from harness.live.protocol import Progress
 from harness.live.queues import CLOSED, ControlEnd, Incoming, MalformedFrame, Outgoing, framed
-from harness.live.storage import Owner, Storage, StorageError
+from harness.live.storage import DiskError, Owner, Storage, StorageError
 from harness.live.waiting import Waiter
 
 
@@ -66,11 +67,12 @@ class WorkerSpec:
 def main(spec: WorkerSpec) -> None:
     """The process's target."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the harness's to handle
+    signal.signal(protocol.WAKE, _wake)
     control = ControlEnd(spec.control)
     try:
         worker = Worker(spec, control)
-    except StorageError as error:
-        control.send((protocol.FAILED, str(error)))
+    except BaseException as error:  # whatever it is, a traceback on the terminal helps nobody
+        control.send(_last_words(error))
         return
     gc.collect()
     gc.freeze()  # what was imported stays: a collection looks at the log's newcomers only
@@ -142,10 +144,8 @@ class Worker:
                     self._turn()
                 self._inbox.clear()
             self._end()
-        except StorageError as error:
-            self._give_up(protocol.FAILED, str(error))
-        except Exception as error:  # our bug, whatever it is: said once, where people look
-            self._give_up(protocol.HALTED, f"internal error: {type(error).__name__}: {error}")
+        except BaseException as error:  # SystemExit too: the harness is told, whatever it is
+            self._give_up(*_last_words(error))
 
     def _wait(self) -> None:
         transit = self._transit
@@ -494,6 +494,29 @@ class Worker:
     def _answer(self, value: tuple[Any, ...]) -> None:
         self._control.send(value)
         self._watch_writing(self._control)
+
+
+class HungTurn(BaseException):
+    """Raised where a turn is that takes too long: no handler of `Exception` holds it up."""
+
+
+def _wake(_: int, frame: FrameType | None) -> None:
+    """The harness waits in vain for this process: end the turn, if it is one of `bank`."""
+    if blame.is_at_work(frame):
+        raise HungTurn
+
+
+def _last_words(error: BaseException) -> tuple[str, str]:
+    """What the harness is told of the exception that ends this process."""
+    match error:
+        case DiskError():
+            return protocol.FAILED, str(error)
+        case StorageError():
+            return protocol.REFUSED, str(error)
+        case HungTurn():
+            return protocol.HUNG, blame.place(error)
+        case _:
+            return protocol.RAISED, blame.told(error)
 
 
 def now() -> int:

@@ -19,13 +19,16 @@ from harness.screen.cells import counted
 NOT_RUN = "not run: the run ended before this set, which counts nothing"
 
 
-def run(file: CaseFile, config: ClusterConfig, reports: Sequence[SetReport]) -> dict[str, Any]:
-    """A run of a test set, or as much of it as there is."""
+def run(
+    file: CaseFile, config: ClusterConfig, reports: Sequence[SetReport], ended: str = ""
+) -> dict[str, Any]:
+    """A run of a test set, or as much of it as there is; `ended` is why there is no more."""
     scored = points.items(file, reports)
     said = [file.name or file.path, f"{len(reports)} of {counted(len(file.sets), 'set')} run"]
     said += [f"failure {config.failure}", f"seed {config.seed}"]
     seconds = sum(report.seconds for report in reports)
-    return document(list(_tests(scored, config, reports)), ", ".join(said), seconds)
+    output = ", ".join(said) + (f"\nended: {ended}" if ended else "")
+    return document(list(_tests(scored, config, reports, ended)), output, seconds)
 
 
 def document(tests: Sequence[dict[str, Any]], output: str, seconds: float) -> dict[str, Any]:
@@ -53,14 +56,17 @@ def test(number: str, name: str, holds: bool, output: str) -> dict[str, Any]:
 
 
 def _tests(
-    scored: Sequence[points.Item], config: ClusterConfig, reports: Sequence[SetReport]
+    scored: Sequence[points.Item],
+    config: ClusterConfig,
+    reports: Sequence[SetReport],
+    ended: str,
 ) -> Iterator[dict[str, Any]]:
     for position, together in groupby(scored, key=lambda item: item.set_position):
         place = ""
         for index, item in enumerate(together):  # the set itself, then its expectations
             place = place or item.where
             number = f"{position}.{index}" if index else str(position)
-            output = NOT_RUN if item.holds is None else ""
+            output = "\n".join(filter(None, (NOT_RUN, ended))) if item.holds is None else ""
             if item.holds is False:
                 told = [*problems(reports[position - 1], place), ""]
                 output = "\n".join([*told, screen(reports, position, config)])

@@ -62,11 +62,12 @@ def page(
     events: Sequence[Event],
     command: str = "",
     written: str = "",
+    ended: str = "",
 ) -> str:
     """The whole run, or as much of it as there is.
 
     `traces` are as many as `reports`, `events` those of `story.timeline`; `command` repeats the
-    run, `written` says when it was.
+    run, `written` says when it was, `ended` why it did not come to its end.
     """
     stories = flows.tell(reports, traces, events)
     curves = list(charts.curves(reports))
@@ -79,7 +80,7 @@ def page(
         ),
         "style": style,
         "script": script,
-        "head": _head(file, config, reports, pending, command, written),
+        "head": _head(file, config, reports, pending, command, written, ended),
         "links": _links(reports),
         "overview": _overview(reports, stories, events, curves),
         "sets": join(*_sets(config, reports, stories, curves)),
@@ -111,6 +112,7 @@ def _head(
     pending: Sequence[Operation],
     command: str,
     written: str,
+    ended: str,
 ) -> Safe:
     facts = {
         "file": file.path,
@@ -133,6 +135,7 @@ def _head(
     return join(
         element("h1", _title(file)),
         element("p", file.description, class_="about") if file.description else None,
+        element("p", f"✗ The run did not come to its end: {ended}") if ended else None,
         told,
         element("dl", *terms, class_="facts"),
         element("p", "Run it again: ", element("code", command)) if command else None,

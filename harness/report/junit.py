@@ -104,8 +104,13 @@ def class_name(path: str) -> str:
 # ---- one run -----------------------------------------------------------------------------------
 
 
-def run(file: CaseFile, config: ClusterConfig, reports: Sequence[SetReport]) -> bytes:
-    """A run of a test set, or as much of it as there is: sets not run are skipped."""
+def run(
+    file: CaseFile, config: ClusterConfig, reports: Sequence[SetReport], ended: str = ""
+) -> bytes:
+    """A run of a test set, or as much of it as there is: sets not run are skipped.
+
+    They are errors where the run `ended` before them for a reason.
+    """
     suites = []
     for position, case in enumerate(file.sets, 1):
         report = reports[position - 1] if position <= len(reports) else None
@@ -116,7 +121,8 @@ def run(file: CaseFile, config: ClusterConfig, reports: Sequence[SetReport]) -> 
             "nodes": config.nodes,
             "line": case.line,
         }
-        cases = [Case("set", 0.0, "skipped", "not run")]
+        told = f"not run: {ended}" if ended else "not run"
+        cases = [Case("set", 0.0, "error" if ended else "skipped", told)]
         if report is not None:
             properties |= {"leaderless_ms": report.leaderless_us / 1000}
             cases = list(_cases(file, case, report, screen(reports, position, config)))

@@ -27,8 +27,12 @@ def document(
     pending: Sequence[Operation],
     verdict: Verdict,
     spent: Mapping[Phase, int] | None = None,
+    ended: str = "",
 ) -> dict[str, Any]:
-    """The whole run, or as much of it as there is; `spent` in µs, once it is over."""
+    """The whole run, or as much of it as there is; `spent` in µs, once it is over.
+
+    `ended` is why it did not come to its end.
+    """
     scored, most = points.total(points.items(file, reports))
     return {
         "file": file.path,
@@ -49,6 +53,7 @@ def document(
             for operation in pending
         ],
         "verdict": verdict.value,
+        "ended": ended or None,
         "points": scored,
         "points_of": most,
         "seconds": round(sum(report.seconds for report in reports), 3),

@@ -12,6 +12,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,6 +35,7 @@ HISTORY, TRACE, PAGE = "history.jsonl", "trace.jsonl", "report.html"
 REPORT = "report"  # the folder, when none is named
 NAMES = (RESULTS, JUNIT, GRADESCOPE, HISTORY, TRACE, PAGE)
 
+NOT_OVER = "the run was not over when this was written"  # for whoever reads what a kill left
 MOST_LINES = 200_000  # of traces in the page; those of the first sets go first
 PAGE_SHARE = 0.1  # of the run's time, to draw pages in
 
@@ -106,6 +108,27 @@ class Writer:
         self._traces: list[Trace] = []  # of each set, and below the same as lines of JSON
         self._lines: list[bytes] = []
         self._began, self._drawing = time.monotonic(), 0.0  # seconds
+        self._last: tuple[Run, Cluster] | None = None  # that was written
+        self._ended = ""  # why the run did not come to its end
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """What was written of a run that did not come to its end says why; nothing if it quit."""
+        if self._folder is None or self._last is None:
+            return
+        if error is None:
+            if self._ended:  # by what was written last: the rest of the file was not wanted
+                self._ended = ""
+                self._write(self._folder, *self._last, with_page=True)
+            return
+        is_told = isinstance(error, HarnessError)
+        told = f"{type(error).__name__}: {error}"
+        self._ended = "interrupted" if isinstance(error, KeyboardInterrupt) else told
+        self._ended = str(error) if is_told else self._ended
+        with suppress(HarnessError):
+            self._write(self._folder, *self._last, with_page=is_told)
 
     def update(self, run: Run, cluster: Cluster) -> None:
         """Call it before the first set, and whenever something happened.
@@ -113,8 +136,10 @@ class Writer:
         HarnessError with EXIT_MACHINE when the disk does not take it.
         """
         self._take_traces(run.reports, cluster)
+        self._last = run, cluster
         if self._folder is not None:
             is_over = len(run.reports) == len(self._file.sets)
+            self._ended = "" if is_over else NOT_OVER
             spent = time.monotonic() - self._began
             self._write(self._folder, run, cluster, is_over or self._drawing <= PAGE_SHARE * spent)
 
@@ -133,11 +158,14 @@ class Writer:
     def _write(self, folder: Folder, run: Run, cluster: Cluster, with_page: bool) -> None:
         file, config, reports = self._file, self._config, run.reports
         verdict = run.verdict() if reports else Verdict.UNKNOWN
-        document = results.document(file, config, reports, run.pending(), verdict)
+        if self._ended and verdict is Verdict.VALID:
+            verdict = Verdict.UNKNOWN
+        ended = self._ended
+        document = results.document(file, config, reports, run.pending(), verdict, ended=ended)
         try:
             folder.write_json(RESULTS, document)
-            folder.write(JUNIT, junit.run(file, config, reports))
-            folder.write_json(GRADESCOPE, gradescope.run(file, config, reports))
+            folder.write(JUNIT, junit.run(file, config, reports, ended))
+            folder.write_json(GRADESCOPE, gradescope.run(file, config, reports, ended))
             unfinished = folder.path / _unfinished(HISTORY)
             history_file.save(unfinished, run.history, cluster.committed, config.balances())
             os.replace(unfinished, folder.path / HISTORY)
@@ -160,6 +188,7 @@ class Writer:
             traces=self._traces,
             events=story.timeline(notes, done, cluster.replicas),
             command=self._command,
+            ended=self._ended,
             written=time.strftime("%Y-%m-%d %H:%M"),
         )
 

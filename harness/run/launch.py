@@ -6,13 +6,14 @@ Live and simulated clusters are imported only when they are wanted, and always s
 import secrets
 import signal
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.cluster import blame
 from harness.cluster.driver import Cluster
-from harness.errors import HarnessError
+from harness.errors import EXIT_INVALID, HarnessError
 from harness.files import config
 from harness.files.config import ClusterConfig, Overrides
 
@@ -58,9 +59,27 @@ def cluster(
         raise HarnessError("--data: a simulated cluster keeps nothing, leave out --data or --sim")
     opened = _simulated(settings) if simulated else _live(settings, data)
     try:
-        yield opened
+        with _told() if simulated else nullcontext():
+            yield opened
     finally:
         _stop(opened)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """A simulated replica raises in this process: told like that of a process of its own."""
+    from harness.sim.invariants import Violation
+
+    try:
+        yield
+    except Violation as violation:
+        told = f"safety violated in the simulation: {violation}"
+        raise HarnessError(told, exit_code=EXIT_INVALID) from violation
+    except (Exception, SystemExit) as error:
+        if isinstance(error, HarnessError) or not blame.is_of_bank(error):
+            raise
+        told = f"a replica raised in the simulation: {blame.told(error)}"
+        raise HarnessError(told, exit_code=EXIT_INVALID) from error
 
 
 def _simulated(settings: ClusterConfig) -> Cluster:

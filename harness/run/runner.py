@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import fsum
 
-from bank.ballot import Ballot, ReplicaId, Slot
+from bank.ballot import Ballot, ReplicaId, Slot, replica_name
 from bank.ledger import READ, describe
 from bank.quorum import quorum_size
 from bank.status import Role
@@ -30,6 +30,7 @@ from harness.cluster.nemesis import (
     Recover,
     SetLive,
 )
+from harness.errors import HarnessError
 from harness.files.cases import Action, CaseFile, CaseSet, Command, Leader, Step, Wait, action_text
 from harness.files.config import ClusterConfig
 from harness.run.timing import Phase, Timing
@@ -158,7 +159,12 @@ class Runner:
         self._waiting = list(self.history)  # told as pending: the next report tells of them again
         self._listed: list[_Listed] = []
         self._links = Links()  # as this set's faults left them
-        self._stuck: list[str] = []  # barriers of this set that were not through in time
+        self._stuck: list[str] = []  # barriers that were not through in time, since the last set
+        self._meant: set[ReplicaId] = set()  # to be live: by the file, and what was poked
+        self._missed: dict[ReplicaId, str] = {}  # of these, who was not since then, and why
+        self._is_between = True  # two sets
+        self._excused: frozenset[ReplicaId] = frozenset()  # the file says that they are stopped
+        self._sets_begun = 0
         self._set_started = 0
         self._waiting_for = ""
 
@@ -172,7 +178,9 @@ class Runner:
         return self._cluster.pending()
 
     def verdict(self) -> Verdict:
-        """Over all sets run so far."""
+        """Over all sets run so far; where nothing was looked at, nothing is known."""
+        if not self.reports:
+            return Verdict.UNKNOWN
         return overall(j for report in self.reports for j in report.judgements)
 
     def performance(self) -> Performance:
@@ -182,11 +190,22 @@ class Runner:
     # ---- sets ----------------------------------------------------------------------------------
 
     def run_next(self) -> SetReport:
-        """Run the next set to its last barrier, and judge it."""
+        """Run the next set to its last barrier, and judge it.
+
+        HarnessError after a set that an exception ended: what it left is the start of no other.
+        """
         case, before = self._sets[len(self.reports)], dict(self._timing.spent)
+        if self._sets_begun > len(self.reports):
+            what = f"set {case.number} was interrupted before it was judged"
+            raise HarnessError(
+                f"{what}: nothing is known of it, nor of any set that goes on from it"
+            )
+        self._sets_begun += 1
         self._timing.enter(Phase.FAULTS)
         self._begin()
         self._cluster.apply(SetLive(case.live))
+        self._meant, self._excused = set(case.live), self._file.stopped(case)
+        self._is_between = False
         self._cluster.set_clients_running(True)
         for index, step in enumerate(case.steps, 1):
             self._take_step(case, index, step)
@@ -196,6 +215,8 @@ class Runner:
         self._settle_kill_points()
         self._timing.enter(Phase.CHECKS)
         report = self._report(case)
+        self._meant -= self._missed.keys()
+        self._missed, self._stuck, self._is_between = {}, [], True  # told, once
         self._timing.enter(Phase.CHECKS)
         report = replace(report, spent=self._timing.since(before))
         self.reports.append(report)
@@ -208,10 +229,10 @@ class Runner:
     def _begin(self) -> None:
         cluster = self._cluster
         self._settle_kill_points()
+        self._note_missed()
         self._heal()
         self._set_started = cluster.now()
         cluster.new_set()
-        self._stuck = []
         self._listed = [
             _Listed(self._labels[id(o)], _text(o), o, carried_from=o.set_number)
             for o in sorted(self._waiting, key=lambda o: self.history.index(o))
@@ -249,10 +270,15 @@ class Runner:
         if isinstance(fault, LinkFault | Heal):
             self._links.apply(fault)
         self._note_deaths("done")
+        self._note_missed()
         listed.begun_at = self._cluster.now()
         self._timing.enter(Phase.FAULTS)
         changed = self._cluster.apply(fault)
         self._note_deaths("not-reached")
+        if isinstance(fault, Recover):
+            self._meant.add(fault.replica)
+        elif isinstance(fault, Fail | FailLeader):
+            self._meant.difference_update(changed)
         if isinstance(fault, KillAt):
             listed.node, listed.armed = fault.replica, fault.replica if changed else None
             listed.outcome = "done" if changed else "not-reached"
@@ -267,7 +293,21 @@ class Runner:
         """Who was to die at a point and is dead now: by itself, or by the fault done just now."""
         for listed in self._listed:
             if listed.armed and self._cluster.liveness(listed.armed) is Liveness.CRASHED:
+                if self._cluster.trouble(listed.armed) is None:
+                    self._meant.discard(listed.armed)
                 listed.armed, listed.outcome = None, outcome
+
+    def _note_missed(self) -> None:
+        """Who is to be live and is not, by no fault of the file or of the prompt.
+
+        Between two sets somebody may kill a process from outside: it comes back with the next one.
+        """
+        for replica in sorted(self._meant - self._excused - self._missed.keys()):
+            liveness = self._cluster.liveness(replica)
+            returns = self._is_between and liveness is Liveness.CRASHED
+            if liveness is not Liveness.LIVE and not returns:
+                why = self._cluster.trouble(replica)
+                self._missed[replica] = f"found {liveness.value}" + (f": {why}" if why else "")
 
     def _settle_kill_points(self) -> None:
         """Who did not pass its point in this set is spared."""
@@ -329,14 +369,15 @@ class Runner:
     def _barrier(self, what: str, for_leader: bool = False) -> None:
         """Wait until all is answered and executed; with `for_leader`, also until one leads.
 
-        Patience ends it while no quorum is live and can talk; while one can, taking too long is a
-        failure.
+        Patience ends it while no quorum is live and can talk. It is a failure where one should by
+        the file, and while one can, taking too long since the last answer.
         """
         cluster, started = self._cluster, self._cluster.now()
         self._waiting_for = what
         if for_leader and cluster.leader() is None:
             cluster.seek_leader()
         can_talk = self._quorum_can_talk()
+        waiting, last_answer = self._unanswered(), started
 
         def is_through() -> bool:
             self._timing.enter(self._waits_for(can_talk))
@@ -346,14 +387,31 @@ class Runner:
 
         while not cluster.run_until(is_through, SLICE_US):
             self._show()
-            waited, can_talk = cluster.now() - started, self._quorum_can_talk()
-            if not can_talk:
-                if waited >= self._config.patience_ms * 1000:
-                    return
-            elif waited >= self._config.progress_ms * 1000:
-                self._stuck.append(f"{what}: not through after {self._config.progress_ms} ms")
+            now, left, can_talk = cluster.now(), self._unanswered(), self._quorum_can_talk()
+            if left < waiting:
+                waiting, last_answer = left, now
+            if not can_talk and now - started >= self._config.patience_ms * 1000:
+                self._note_deaths("done")
+                if self._should_talk():
+                    self._note_stuck(what, "no quorum is left of those that should be live")
+                return
+            if can_talk and now - last_answer >= self._config.progress_ms * 1000:
+                since = "since the last answer" if last_answer > started else "for an answer"
+                self._note_stuck(what, f"waited {self._config.progress_ms} ms {since}")
                 return
         self._show()
+
+    def _note_stuck(self, what: str, why: str) -> None:
+        """A barrier that ended without what it waited for."""
+        highest = self._highest()
+        behind = [r for r in self._connected() if self._cluster.executed_upto(r) < highest]
+        if left := self._unanswered():
+            found = f"{left} request{'' if left == 1 else 's'} without one"
+        elif behind:
+            found = f"{', '.join(map(replica_name, behind))} did not execute slot {highest}"
+        else:
+            found = "no replica leads"
+        self._stuck.append(f"{what}: {why}, {found}")
 
     def _waits_for(self, can_talk: bool) -> Phase:
         """What the time that passes now is spent on."""
@@ -368,11 +426,17 @@ class Runner:
         return Phase.ANSWERS if asked else Phase.SETTLING
 
     def _is_answered_and_executed(self) -> bool:
-        cluster = self._cluster
-        if any(not o.is_answered for o in cluster.pending()):
+        if self._unanswered():
             return False
-        highest = max((o.slot for o in self.history if o.slot is not None), default=0)
-        return all(cluster.executed_upto(r) >= highest for r in self._connected())
+        highest = self._highest()
+        return all(self._cluster.executed_upto(r) >= highest for r in self._connected())
+
+    def _unanswered(self) -> int:
+        return sum(not operation.is_answered for operation in self._cluster.pending())
+
+    def _highest(self) -> Slot:
+        """The highest slot that an answer speaks of."""
+        return max((o.slot for o in self.history if o.slot is not None), default=0)
 
     def _await_leader(self, case: CaseSet) -> None:
         """An election is no request: it may be under way when all is answered."""
@@ -404,6 +468,11 @@ class Runner:
 
     def _quorum_can_talk(self) -> bool:
         return len(self._groups()[0]) >= quorum_size(self._cluster.replicas)
+
+    def _should_talk(self) -> bool:
+        """The same of those that are to be live."""
+        group = self._links.largest_groups(sorted(self._meant - self._excused))[0]
+        return len(group) >= quorum_size(self._cluster.replicas)
 
     def _show(self) -> None:
         if self._on_progress is None:
@@ -497,6 +566,7 @@ class Runner:
             outcomes=outcomes,
             pending=[_text(operation) for operation in cluster.pending()],
             leader=cluster.leader(),
+            stopped=frozenset(v.replica for v in views if v.liveness is Liveness.STOPPED),
             marks=marks,
             checks=checks,
         )
@@ -506,7 +576,19 @@ class Runner:
         judgements = judge_run(
             config.balances(), log, self.history, views, config.checkpoint_interval
         )
-        return *judgements, judge("progress", self._stuck)
+        return *judgements, judge("progress", self._standstills())
+
+    def _standstills(self) -> list[str]:
+        """Who is not there that should be, then what did not come to its end."""
+        self._note_missed()
+        by_reason: dict[str, list[ReplicaId]] = {}
+        for replica, why in self._missed.items():
+            by_reason.setdefault(why, []).append(replica)
+        found = [
+            f"{', '.join(map(replica_name, replicas))} should be live, {why}"
+            for why, replicas in by_reason.items()
+        ]
+        return ["; ".join(found + self._stuck[:1])] if found else self._stuck
 
     def _step_report(self, listed: _Listed) -> StepReport:
         operation = listed.operation

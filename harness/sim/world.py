@@ -467,6 +467,10 @@ class SimCluster:
             return Liveness.PAUSED
         return Liveness.DISCONNECTED if process.disconnected else Liveness.LIVE
 
+    def trouble(self, replica: ReplicaId) -> str | None:
+        """A simulated replica that goes wrong ends the whole run."""
+        return None
+
     def leader(self) -> ReplicaId | None:
         """The live replica in role leader with the highest ballot that a quorum answers."""
         leaders = [

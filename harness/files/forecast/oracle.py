@@ -192,6 +192,7 @@ class _Model:
     def __init__(self, file: CaseFile, config: ClusterConfig) -> None:
         self.requests: list[_Request] = []  # of the whole file so far, in order
         self.budget = Budget()
+        self._file = file
         self._is_patient = config.patience_ms > 2 * config.election_timeout_ms[1]
         named = {name for c in _commands(file) for name in (c.sender, c.receiver)}
         start: Box = {a: (b, b) for a, b in config.balances().items() if a in named}
@@ -210,7 +211,7 @@ class _Model:
         self._set = taken = _Taken(case)
         for request in self._under_way():
             taken.listed.append((request.label, request.step, request))
-        self._stand.set_live(case.live)
+        self._stand.set_live(case.live - self._file.stopped(case))
         for index, step in enumerate(case.steps, 1):
             taken.listed.append((str(index), step, self._take(step, index)))
         through = self._barrier()
