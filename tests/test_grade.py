@@ -362,7 +362,7 @@ def test_the_autograder_of_the_document(case, tmp_path):
 
 @pytest.mark.parametrize(
     ("module", "told"),
-    [("replica", "crashed\nSyntaxError: "), ("ballot", "The folder bank could not be run.")],
+    [("replica", "replica.py:1: SyntaxError: "), ("ballot", "The folder bank could not be run.")],
 )
 def test_the_autograder_with_what_does_not_even_run(case, tmp_path, module, told):
     """The replica is loaded by the runs; without ballots even `grade` cannot start."""

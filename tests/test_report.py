@@ -30,7 +30,8 @@ from harness.files.cases import (
 )
 from harness.files.config import ClusterConfig
 from harness.report import gradescope, junit
-from harness.report.writer import NAMES, Writer
+from harness.report.documents import NAMES
+from harness.report.writer import Writer
 from harness.run import points
 from harness.run.runner import Runner
 from harness.sim.world import SimCluster

@@ -36,7 +36,7 @@ from harness.cluster.history import Operation
 from harness.cluster.links import Links
 from harness.cluster.nemesis import LINK_FAULTS, Fail, Heal, KillAt, Link, LinkFault, Recover
 from harness.errors import HarnessError
-from harness.files import history_file
+from harness.files import history_file, outputs
 from harness.files.config import FAILURES, NODES, ClusterConfig
 from harness.live.cluster import LiveCluster
 from harness.screen.watching import View, Watched
@@ -82,8 +82,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
             raise HarnessError(f"--modes: {mode!r}: expected some of {', '.join(MODES)}")
     if options.kills < 0:
         raise HarnessError(f"--kills: {options.kills}: expected a number from 0 on")
-    if options.history is not None and not options.history.parent.is_dir():
-        raise HarnessError(f"--history: {options.history.parent}: expected a folder that exists")
+    if options.checkpoint_interval < 1:
+        found = f"--checkpoint-interval: {options.checkpoint_interval}"
+        raise HarnessError(f"{found}: expected a number from 1 on")
+    outputs.check_file("--history", options.history)
     view = View(console, options.watch)
     seed = Random().randrange(2**31) if options.seed is None else options.seed
     console.print(f"torture: seed {seed}, {options.kills} faults of {', '.join(modes)}")
@@ -104,8 +106,6 @@ def run(options: argparse.Namespace, console: Console) -> int:
             view.over(progress),
         )
     console.print(torture.table())
-    if options.history is not None:
-        torture.save_history(options.history)
     judged_blind = torture.judge_clients()
     for judgement in (*judgements, judged_blind):
         sign, name = judgement.verdict.sign, judgement.check
@@ -116,6 +116,11 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if verdict.exit_code:
         command = f"torture --kills {options.kills} --seed {seed} --modes {options.modes}"
         console.print(Text(f"repeat with: {command} (processes do not repeat byte for byte)"))
+    if options.history is not None:
+        try:
+            torture.save_history(options.history)
+        except HarnessError as error:
+            raise error.beside(verdict.exit_code) from None
     return verdict.exit_code
 
 

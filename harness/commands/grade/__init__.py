@@ -25,7 +25,7 @@ from harness.errors import EXIT_INTERRUPTED, HarnessError, nearest
 from harness.files import answer_key, testset
 from harness.files.cases import CaseFile, Command, Wait
 from harness.files.config import DURABILITIES, FAILURES, NODES, ClusterConfig
-from harness.report.writer import GRADESCOPE, JUNIT, RESULTS, Folder
+from harness.report.documents import GRADESCOPE, JUNIT, RESULTS, Folder
 from harness.run import launch, points
 from harness.screen.cells import BAD, GOOD, QUIET, Column, Grid, Parts, cell, counted, duration
 

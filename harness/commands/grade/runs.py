@@ -33,7 +33,7 @@ from harness.commands.grade.grades import (
 )
 from harness.errors import EXIT_INVALID, EXIT_MACHINE, EXIT_UNKNOWN, EXIT_VALID
 from harness.live.process import Guard
-from harness.report.writer import RESULTS
+from harness.report.documents import RESULTS
 
 POLL_SECONDS = 0.02
 END_SECONDS = 3.0  # to end in good order, before SIGKILL
