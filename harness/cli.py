@@ -306,29 +306,27 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     progress = ProgressLine(speaking, may_redraw(speaking))
     view = _view(options, speaking)
     writer = Writer(options.report, file, settings, _repeat(arguments, settings))
-    unwritten: HarnessError | None = None  # why the report is not what it should be
-    with launch.cluster(settings, options.sim, options.data) as cluster:
+    after = _AfterVerdict()
+    with after, launch.cluster(settings, options.sim, options.data) as cluster:
         speaking.print(_opening(options, settings, file))
 
         runs_on = options.format == "json" or options.no_step or options.watch
         steps = not runs_on and sys.stdin is not None
 
-        def update_report() -> None:
+        def update_report(ended: bool = False) -> None:
             """A disk that is full meanwhile does not end the run before its verdict."""
-            nonlocal unwritten
+            after.error = None
             try:
                 if steps or options.report is not None:
-                    writer.update(runner, cluster)
-                unwritten = None
+                    writer.update(runner, cluster, ended)
             except HarnessError as error:
-                unwritten = error
+                after.error = error
 
         before = None if options.sim else launch.program_us()
         timing = Timing(cluster.now, before)
         runner = Runner(cluster, settings, file, progress.show, update_report, timing)
         update_report()
-        if unwritten is not None:
-            raise unwritten
+        after.raise_beside(EXIT_VALID)  # nothing was started yet
         timing.enter(Phase.START)
         cluster.start()
         timing.enter(Phase.DISPLAY)
@@ -357,6 +355,9 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         else:
             prompt.run_rest()
         verdict, pending, reports = runner.verdict(), runner.pending(), runner.reports
+        if runner.remaining:
+            update_report(ended=True)
+        after.is_reached = True
         timing.enter(Phase.STOP)
     timing.enter(Phase.DISPLAY)
     if options.format == "json":
@@ -369,9 +370,30 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         speaking.print(time_spent.timing_table(timing.spent, reports))
     if verdict.exit_code:
         speaking.print(Text(f" repeat: {_repeat(arguments, settings)}"), soft_wrap=True)
-    if unwritten is not None:
-        raise unwritten.beside(verdict.exit_code)
+    after.raise_beside(verdict.exit_code)
     return verdict.exit_code
+
+
+class _AfterVerdict:
+    """A context: what fails beside a run, or while it is ended, is told after its verdict."""
+
+    def __init__(self) -> None:
+        self.error: HarnessError | None = None
+        self.is_reached = False
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        if self.is_reached and isinstance(error, HarnessError):
+            self.error = error
+            return True
+        return False
+
+    def raise_beside(self, verdict_code: int) -> None:
+        """Now, if anything failed."""
+        if self.error is not None:
+            raise self.error.beside(verdict_code)
 
 
 def _view(options: argparse.Namespace, console: Console) -> "View | None":
