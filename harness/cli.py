@@ -313,12 +313,12 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         runs_on = options.format == "json" or options.no_step or options.watch
         steps = not runs_on and sys.stdin is not None
 
-        def update_report(ended: bool = False) -> None:
+        def update_report() -> None:
             """A disk that is full meanwhile does not end the run before its verdict."""
             after.error = None
             try:
                 if steps or options.report is not None:
-                    writer.update(runner, cluster, ended)
+                    writer.update(runner, cluster)
             except HarnessError as error:
                 after.error = error
 
@@ -355,8 +355,6 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         else:
             prompt.run_rest()
         verdict, pending, reports = runner.verdict(), runner.pending(), runner.reports
-        if runner.remaining:
-            update_report(ended=True)
         after.is_reached = True
         timing.enter(Phase.STOP)
     timing.enter(Phase.DISPLAY)

@@ -76,18 +76,16 @@ class Writer:
         self._lines: list[bytes] = []
         self._began, self._drawing = time.monotonic(), 0.0  # seconds
 
-    def update(self, run: Run, cluster: Cluster, ended: bool = False) -> None:
-        """Call it before the first set, whenever something happened, and at the end.
+    def update(self, run: Run, cluster: Cluster) -> None:
+        """Call it before the first set, and whenever something happened.
 
-        A run that is killed has not `ended`, nor run all its sets: nothing calls it valid then.
         HarnessError with EXIT_MACHINE when the disk does not take it.
         """
         self._take_traces(run.reports, cluster)
         if self._folder is not None:
-            is_over = ended or len(run.reports) == len(self._file.sets)
+            is_over = len(run.reports) == len(self._file.sets)
             spent = time.monotonic() - self._began
-            with_page = is_over or self._drawing <= PAGE_SHARE * spent
-            self._write(self._folder, run, cluster, is_over, with_page)
+            self._write(self._folder, run, cluster, is_over or self._drawing <= PAGE_SHARE * spent)
 
     def write_now(self, path: Path | None, run: Run, cluster: Cluster) -> Path:
         """All that is known now, the page included; returns its folder.
@@ -98,20 +96,16 @@ class Writer:
         if path is not None or folder is None:
             folder = Folder(path or Path(REPORT), NAMES)
         self._take_traces(run.reports, cluster)
-        self._write(folder, run, cluster, is_over=True, with_page=True)
+        self._write(folder, run, cluster, with_page=True)
         return folder.path
 
-    def _write(
-        self, folder: Folder, run: Run, cluster: Cluster, is_over: bool, with_page: bool
-    ) -> None:
+    def _write(self, folder: Folder, run: Run, cluster: Cluster, with_page: bool) -> None:
         file, config, reports = self._file, self._config, run.reports
         verdict = run.verdict() if reports else Verdict.UNKNOWN
-        if verdict is Verdict.VALID and not is_over:
-            verdict = Verdict.UNKNOWN
         document = results.document(file, config, reports, run.pending(), verdict)
         try:
             folder.write_json(RESULTS, document)
-            folder.write(JUNIT, junit.run(file, config, reports, is_over))
+            folder.write(JUNIT, junit.run(file, config, reports))
             folder.write_json(GRADESCOPE, gradescope.run(file, config, reports))
             new = folder.path / unfinished(HISTORY)
             history_file.save(new, run.history, cluster.committed, config.balances())
