@@ -43,8 +43,8 @@ not hold).
 
 A run that ends before it has begun (2, 4, 70, 130, 141) replaces the documents of an earlier one in
 its `--report` folder by `refused` and the reason: in `results.json` as `verdict` and `problems`, as
-an error in `junit.xml`, as a score of 0 in `gradescope.json`. Nothing else in the folder is touched,
-and nothing at all in a folder that holds no report of ours."""
+an error in `junit.xml`, as a score of 0 in `gradescope.json`. Nothing else in the folder is
+touched, and nothing at all in a folder that holds no report of ours."""
 
 
 def page() -> str:
