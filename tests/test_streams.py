@@ -109,6 +109,33 @@ def test_nobody_else_ends_the_program(monkeypatch, capsys, code):
     assert what == f"SystemExit: {code}"
 
 
+LEAVING = """
+import os, sys, harness.__main__ as entry, bank.replica
+bank.replica.Replica.step = lambda *_: os._exit(0)
+raise SystemExit(entry.main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        ("x.csv --sim --no-step", 70, "SystemExit: 0"),
+        ("simulate --seeds 0", 1, "violations: 1"),
+        ("explore --requests 1", 70, "SystemExit: 0"),
+    ],
+)
+def test_a_simulated_replica_that_leaves_takes_nobody_along(tmp_path, words, code, told):
+    (tmp_path / "x.csv").write_text('1,(A),"[n1, n2, n3]"\n')
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", LEAVING, *words.split()],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == code and told in done.stdout + done.stderr
+
+
 # ---- a program that cannot be loaded -----------------------------------------------------------
 
 

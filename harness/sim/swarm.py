@@ -75,7 +75,7 @@ def run_mix(mix: Mix, world: SimCluster) -> Outcome:
             _run(world, mix, outcome)
     except AssertionError as error:
         outcome.violation = str(error) or _where(error)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # no replica ends the campaign
         outcome.violation = f"{type(error).__name__}: {error}; {_where(error)}"
     outcome.events, outcome.at = world.events, world.now()
     outcome.coverage["request executed again without effect"] = world.safety.oracle.repeats
