@@ -36,7 +36,7 @@ from harness.sim.swarm import Tally, run_seed, run_seeds
 
 CHUNK = 10  # seeds that a worker takes at a time
 QUIET_SECONDS = 300.0  # without a result, after which nobody is there any more
-LATE_SECONDS = 60.0  # that chunks may still take once --seconds are over
+LATE_SECONDS = 20.0  # that chunks may still take once --seconds are over
 MOST_VIOLATIONS = 10  # shown in full; more are counted
 EXAMPLES = (
     ("--seeds 0:1000", "a thousand seeds, each with its own faults"),

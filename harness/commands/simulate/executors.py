@@ -69,7 +69,8 @@ def _dask(address: str, name: str) -> Iterator[tuple[Executor, int]]:
         raise HarnessError(
             "--executor: dask is not installed, expected: pip install 'paxbank[cluster]'"
         ) from None
-    logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)  # it prints tracebacks
+    for logger in [word for word in logging.root.manager.loggerDict if "distributed" in word]:
+        logging.getLogger(logger).disabled = True  # they print tracebacks
     try:
         client = distributed.Client(address, timeout=DASK_SECONDS, set_as_default=False)
     except (OSError, TimeoutError) as error:
