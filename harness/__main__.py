@@ -1,6 +1,8 @@
 """The `paxbank` command. Imports nothing heavy: a starting replica may import this file."""
 
+import os
 import sys
+from typing import NoReturn
 
 NEEDED = ("rich", "yaml")  # what whoever forgot the environment lacks
 EXIT_MACHINE = 4  # as in `harness.errors`, which an old Python may not be able to read
@@ -8,29 +10,83 @@ EXIT_MACHINE = 4  # as in `harness.errors`, which an old Python may not be able 
 
 def main() -> int:
     """Run the command line; returns the exit code, also for Ctrl-C while it is being imported."""
+    _open_streams()
+    _let_nobody_leave()
     if sys.version_info < (3, 11):  # noqa: UP036 - nobody installed it yet
         found = ".".join(map(str, sys.version_info[:2]))
         return _unfit(f"this is Python {found}, expected 3.11 or newer")
     try:
         from harness.cli import main as run
-
-        return run()
     except KeyboardInterrupt:
         return 130
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package not in NEEDED:
-            raise
-        return _unfit(f"the package {package} is not installed for {sys.executable}")
+    except BaseException as error:  # `bank` is somebody else's, and may raise anything
+        if isinstance(error, ModuleNotFoundError) and _package(error) in NEEDED:
+            return _unfit(f"the package {_package(error)} is not installed for {sys.executable}")
+        return _cannot_be_loaded(error)
+    return run()
+
+
+def _open_streams() -> None:
+    """A standard stream that was closed leads nowhere; else the next file gets its number."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+
+
+def _let_nobody_leave() -> None:
+    """A simulated replica runs in this process: its `os._exit(0)` must not be taken for a verdict.
+
+    It becomes a SystemExit, which `harness.cli` takes for a fault. Children end as they like.
+    """
+    own, leave = os.getpid(), os._exit
+
+    def stay(status: int) -> NoReturn:
+        if os.getpid() != own:
+            leave(status)
+        raise SystemExit(status)
+
+    os._exit = stay
+
+
+def _package(error: ModuleNotFoundError) -> str:
+    return (error.name or "").partition(".")[0]
 
 
 def _unfit(problem: str) -> int:
     """One line instead of a traceback: rich is not there to print anything better."""
-    sys.stderr.write(
+    _say(
         f"{problem}: use the environment of README.md, .venv/bin/python run.py, "
-        "after .venv/bin/pip install -e .\n"
+        "after .venv/bin/pip install -e ."
     )
     return EXIT_MACHINE
+
+
+def _cannot_be_loaded(error: BaseException) -> int:
+    """A module of this program is missing or broken: where and why, an earlier report included."""
+    from harness.errors import EXIT_BUG, loading_fault
+    from harness.report.refused import EarlierReport
+
+    fault = loading_fault(error) or f"{type(error).__name__}: {error}"
+    problem = f"{fault}, expected a program that can be loaded"
+    arguments = sys.argv[1:]
+    for line in (problem, *EarlierReport(arguments).refuse([problem], EXIT_BUG)):
+        _say(line)
+    return EXIT_BUG
+
+
+def _say(line: str) -> None:
+    """On standard error, if anything can be written there."""
+    try:
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what is left must not fail at exit
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ standard error then. Exit codes are those of `errors`, and 141 when nobody reads
 """
 
 import argparse
-import codecs
 import configparser
 import os
 import shlex
@@ -28,20 +27,24 @@ from harness.commands import Command
 from harness.errors import (
     EXIT_BUG,
     EXIT_INTERRUPTED,
+    EXIT_INVALID,
     EXIT_MACHINE,
+    EXIT_UNKNOWN,
     EXIT_VALID,
     HarnessError,
+    loading_fault,
     nearest,
 )
 from harness.files import answer_key, testset
 from harness.files.cases import CaseFile
 from harness.files.config import DURABILITIES, FAILURES, NODES, ClusterConfig, Overrides
 from harness.report import results
+from harness.report.refused import EarlierReport
 from harness.report.writer import Writer
 from harness.run import launch, points
 from harness.run.runner import Runner
 from harness.run.timing import Phase, Timing
-from harness.screen import time_spent, verdicts, watch
+from harness.screen import streams, time_spent, verdicts, watch
 from harness.screen.answers import SIGNS
 from harness.screen.cells import Parts, counted
 from harness.screen.lines import PipedLines, TerminalLines, complete
@@ -67,52 +70,62 @@ EXAMPLES = (
     ("./simulate", "a file that is named like a command"),
 )
 FLAGS = ("nodes", "failure", "durability", "seed")  # keys of the configuration
-_PLAIN_SIGNS = {"✓": "+", "✗": "x", "●": "@", "○": "o", "─": "-", "·": "-", "–": "-", "…": "~"}
-_PLAIN_SIGNS |= {"µ": "u", "×": "x", "╵": "|", **dict(zip("▁▂▃▄▅▆▇█", "._-=+*%#", strict=True))}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    errors = _console("auto", sys.stderr)
-    for stream in (sys.stdout, sys.stderr):
-        _degrade_signs(stream)
+    earlier = EarlierReport(arguments)
+    with streams.guarded() as output:
+        code, problems = _outcome(arguments, output)
+        if code not in (EXIT_VALID, EXIT_INVALID, EXIT_UNKNOWN):
+            reasons = [problem.strip() for problem in problems] or ["nobody read standard output"]
+            problems = [*problems, *earlier.refuse(reasons, code)]
+        errors = _console("auto", sys.stderr)
+        for problem in problems[:MOST_PROBLEMS]:
+            errors.print(Text(problem), soft_wrap=True)
+        if (more := len(problems) - MOST_PROBLEMS) > 0:
+            errors.print(f"… and {counted(more, 'more problem')}")
+    return code
+
+
+def _outcome(arguments: list[str], output: streams.Output) -> tuple[int, Sequence[str]]:
+    """The exit code, and what kept the command line from its end."""
     try:
         code = _dispatch(arguments)
-        sys.stdout.flush()
-        return code
+        output.flush()
+        lost = output.failure and code in (EXIT_VALID, EXIT_UNKNOWN)
+        return EXIT_MACHINE if lost else code, []
     except HarnessError as error:
-        for problem in error.problems[:MOST_PROBLEMS]:
-            errors.print(Text(problem), soft_wrap=True)
-        if (more := len(error.problems) - MOST_PROBLEMS) > 0:
-            errors.print(f"… and {counted(more, 'more problem')}")
-        return error.exit_code
+        return error.exit_code, error.problems
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough: no traceback at the end
-        errors.print("\ninterrupted" if sys.stderr.isatty() else "interrupted")
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        _discard_output()
-        return EXIT_UNREAD
+        return EXIT_INTERRUPTED, ["\ninterrupted" if sys.stderr.isatty() else "interrupted"]
+    except streams.Unread:
+        return EXIT_UNREAD, []
     except OSError as error:
-        errors.print(Text(f"the machine failed: {error}"), soft_wrap=True)
-        return EXIT_MACHINE
-    except Exception as error:
-        errors.print(Text(_bug(error, arguments)), soft_wrap=True)
-        return EXIT_BUG
+        return EXIT_MACHINE, [f"the machine failed: {error}"]
+    except (Exception, SystemExit) as error:  # nobody but `main` says that the program is over
+        return EXIT_BUG, _bug(error, arguments)
 
 
-def _bug(error: Exception, arguments: Sequence[str]) -> str:
+def _bug(error: BaseException, arguments: Sequence[str]) -> list[str]:
     """What should not have happened, told last; the traceback goes to a file, for who mends it."""
+    if (fault := loading_fault(error)) is not None:
+        return [f"{fault}, expected a program that can be loaded"]
     what = f"{type(error).__name__}: {error}"
     details = f"paxbank {shlex.join(arguments)}\n\n{''.join(traceback.format_exception(error))}"
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", prefix="paxbank-bug-", suffix=".txt", delete=False
-    ) as file:
-        file.write(details)
-    return (
-        f"a bug in paxbank, or in a copy of it: what is needed to mend it is in {file.name}\n{what}"
-    )
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", errors="replace", prefix="paxbank-bug-", suffix=".txt",
+            delete=False,
+        ) as file:  # fmt: skip
+            file.write(details)
+    except OSError:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        return [f"a bug in paxbank, or in a copy of it: {last.filename}:{last.lineno}", what]
+    told = f"a bug in paxbank, or in a copy of it: what is needed to mend it is in {file.name}"
+    return [told, what]
 
 
 def version() -> str:
@@ -164,6 +177,10 @@ class _Parser(argparse.ArgumentParser):
             self.error("; ".join(_unknown_argument(word, known) for word in unknown))
         return options
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Unlike argparse's own, which drops what cannot be written."""
+        (file or sys.stderr).write(message)
+
     def error(self, message: str) -> NoReturn:
         raise HarnessError(f"{message}\nTry: {self.prog} --help")
 
@@ -182,7 +199,8 @@ class _FileParser(_Parser):
             "signs in the tables": list(SIGNS),
             "exit codes": [
                 ("0 1 3", "every check holds; one does not; one could not decide"),
-                ("2 4 130", "a bad option or file; the machine failed; Ctrl-C"),
+                ("2 4 70", "a bad option or file; the machine failed; a bug, or a broken copy"),
+                ("130 141", "Ctrl-C; nobody reads the output"),
             ],
         }
         ending = "".join(_section(title, rows) for title, rows in sections.items() if rows)
@@ -288,20 +306,27 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     progress = ProgressLine(speaking, may_redraw(speaking))
     view = _view(options, speaking)
     writer = Writer(options.report, file, settings, _repeat(arguments, settings))
-    with writer, launch.cluster(settings, options.sim, options.data) as cluster:
+    after = _AfterVerdict()
+    with after, writer, launch.cluster(settings, options.sim, options.data) as cluster:
         speaking.print(_opening(options, settings, file))
 
         runs_on = options.format == "json" or options.no_step or options.watch
         steps = not runs_on and sys.stdin is not None
 
         def update_report() -> None:
-            if steps or options.report is not None:
-                writer.update(runner, cluster)
+            """A disk that is full meanwhile does not end the run before its verdict."""
+            after.error = None
+            try:
+                if steps or options.report is not None:
+                    writer.update(runner, cluster)
+            except HarnessError as error:
+                after.error = error
 
         before = None if options.sim else launch.program_us()
         timing = Timing(cluster.now, before)
         runner = Runner(cluster, settings, file, progress.show, update_report, timing)
         update_report()
+        after.raise_beside(EXIT_VALID)  # nothing was started yet
         timing.enter(Phase.START)
         cluster.start()
         timing.enter(Phase.DISPLAY)
@@ -330,6 +355,7 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         else:
             prompt.run_rest()
         verdict, pending, reports = runner.verdict(), runner.pending(), runner.reports
+        after.is_reached = True
         timing.enter(Phase.STOP)
     timing.enter(Phase.DISPLAY)
     if options.format == "json":
@@ -342,7 +368,30 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         speaking.print(time_spent.timing_table(timing.spent, reports))
     if verdict.exit_code:
         speaking.print(Text(f" repeat: {_repeat(arguments, settings)}"), soft_wrap=True)
+    after.raise_beside(verdict.exit_code)
     return verdict.exit_code
+
+
+class _AfterVerdict:
+    """A context: what fails beside a run, or while it is ended, is told after its verdict."""
+
+    def __init__(self) -> None:
+        self.error: HarnessError | None = None
+        self.is_reached = False
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        if self.is_reached and isinstance(error, HarnessError):
+            self.error = error
+            return True
+        return False
+
+    def raise_beside(self, verdict_code: int) -> None:
+        """Now, if anything failed."""
+        if self.error is not None:
+            raise self.error.beside(verdict_code)
 
 
 def _view(options: argparse.Namespace, console: Console) -> "View | None":
@@ -419,7 +468,7 @@ def _again(path: Path, options: argparse.Namespace, settings: ClusterConfig, own
 
 def _lines(console: Console, settings: ClusterConfig) -> PipedLines | TerminalLines:
     if not sys.stdin.isatty():
-        _replace_undecodable(sys.stdin)
+        streams.replace_undecodable(sys.stdin)
         return PipedLines(sys.stdin, console)
 
     def offer(before: str, word: str) -> list[str]:
@@ -430,13 +479,6 @@ def _lines(console: Console, settings: ClusterConfig) -> PipedLines | TerminalLi
 
 
 # ---- streams -----------------------------------------------------------------------------------
-
-
-class _Console(Console):
-    """A console that leaves a closed pipe to `main`."""
-
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError
 
 
 def _console(color: str, stream: TextIO) -> Console:
@@ -450,34 +492,6 @@ def _console(color: str, stream: TextIO) -> Console:
         "always": {"force_terminal": True, "color_system": "standard", "no_color": False},
         "never": {"color_system": None, "no_color": True},
     }
-    return _Console(
+    return Console(
         file=stream, width=width, highlight=False, markup=False, emoji=False, **switches[color]
     )
-
-
-def _degrade_signs(stream: TextIO | Any) -> None:
-    """On a stream that is not Unicode, signs become plain ones instead of a traceback or "?"."""
-
-    def plain(error: UnicodeError) -> tuple[str, int]:
-        if not isinstance(error, UnicodeEncodeError):
-            raise error
-        wrong = error.object[error.start : error.end]
-        return "".join(_PLAIN_SIGNS.get(sign, "?") for sign in wrong), error.end
-
-    codecs.register_error("paxbank-signs", plain)
-    if hasattr(stream, "reconfigure"):
-        stream.reconfigure(errors="paxbank-signs")
-
-
-def _replace_undecodable(stream: TextIO | Any) -> None:
-    if hasattr(stream, "reconfigure"):
-        stream.reconfigure(errors="replace")
-
-
-def _discard_output() -> None:
-    """Nobody reads any more: what is still buffered must not raise at exit."""
-    try:
-        silent = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silent, sys.stdout.fileno())
-    except (OSError, ValueError):
-        pass

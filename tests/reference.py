@@ -26,10 +26,25 @@ EXIT_CODES = (
     (errors.EXIT_USAGE, "a bad option or file; nothing was started"),
     (errors.EXIT_UNKNOWN, "a check could not decide"),
     (errors.EXIT_MACHINE, "the machine failed: disk full, a process cannot start"),
-    (errors.EXIT_BUG, "a bug in paxbank itself: it says where the details are"),
+    (
+        errors.EXIT_BUG,
+        "a bug in paxbank itself: it says where the details are; or it cannot be loaded, its "
+        "`bank` for instance: it says file, line and reason",
+    ),
     (errors.EXIT_INTERRUPTED, "Ctrl-C"),
     (cli.EXIT_UNREAD, "nobody reads the output any more"),
 )
+ENDING = """
+Where the words of a program go changes none of them. A closed standard output or standard error is
+as `/dev/null`. When standard output cannot be written, as on a full disk, the rest goes to standard
+error, and 0 and 3 become 4. What an option names to be written is tried before anything starts (2);
+when it fails later, the verdict is printed all the same, then the reason (4, or 1 when a check does
+not hold).
+
+A run that ends before it has begun (2, 4, 70, 130, 141) replaces the documents of an earlier one in
+its `--report` folder by `refused` and the reason: in `results.json` as `verdict` and `problems`, as
+an error in `junit.xml`, as a score of 0 in `gradescope.json`. Nothing else in the folder is
+touched, and nothing at all in a folder that holds no report of ours."""
 
 
 def page() -> str:
@@ -56,6 +71,7 @@ def _lines() -> Iterator[str]:
     yield f"```yaml\n{(ROOT / 'testsets' / 'cluster.yaml').read_text('utf-8').strip()}\n```"
     yield "\n## Exit codes\n"
     yield from _table(("code", "means"), ((str(code), says) for code, says in EXIT_CODES))
+    yield ENDING
 
 
 def _options(parser: argparse.ArgumentParser) -> Iterator[str]:

@@ -9,7 +9,7 @@ from test_oracle import GIVEN, case, files
 
 from harness import cli
 from harness.check.verdict import Verdict
-from harness.errors import HarnessError
+from harness.errors import EXIT_MACHINE, HarnessError
 from harness.files import answer_key, testset, yaml_reader
 from harness.files.cases import Balances, CaseFile, Leader, Outcomes, Pending
 from harness.files.config import FAILURES, ClusterConfig
@@ -145,6 +145,22 @@ def test_where_nothing_can_be_written(racy, tmp_path):
     for path in (tmp_path, tmp_path / "none" / "x.yaml"):
         with pytest.raises(HarnessError, match="cannot be written"):
             answer_key.write(path, load(racy), CONFIG)
+
+
+def test_a_disk_that_is_full_leaves_the_key_that_was_there(racy, tmp_path, monkeypatch):
+    path = tmp_path / "racy.expected.yaml"
+    answer_key.write(path, load(racy), CONFIG)
+    before = path.read_bytes()
+
+    def full(self, text, _):
+        self.write_bytes(text.encode()[:40])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(HarnessError, match="cannot be written") as told:
+        answer_key.write(path, load(racy), CONFIG)
+    assert told.value.exit_code == EXIT_MACHINE
+    assert path.read_bytes() == before and list(tmp_path.glob(".*")) == []
 
 
 # ---- reading -----------------------------------------------------------------------------------

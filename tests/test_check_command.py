@@ -101,6 +101,13 @@ def test_a_violation_is_1(write, capsys, operations, log, line):
     assert line in out and out.endswith("\ninvalid\n")
 
 
+@pytest.mark.parametrize("operations", [[], [Operation(PAY, 1, 5)]])
+def test_a_history_without_an_answer_is_3(write, capsys, operations):
+    """Every check holds of nothing."""
+    code, out, _ = check(capsys, write("none.jsonl", operations))
+    assert code == 3 and "? answers no operation was answered, there is nothing to judge\n" in out
+
+
 def test_out_of_budget_is_3(write, capsys):
     file = write("hard.jsonl", HARD)
     code, out, _ = check(capsys, file, "--budget", "4")

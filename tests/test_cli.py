@@ -25,6 +25,7 @@ from harness import __main__ as entry
 from harness import cli, commands
 from harness.check.verdict import Judgement, Verdict
 from harness.run import launch
+from harness.screen import streams
 
 CSV = '1,"(A, J, 3)","[n1, n2, n3, n4, n5]"\n2,"(A, J, 3)","[n1, n2, n3]"\n'
 UNKNOWN = Judgement("linearizable", Verdict.UNKNOWN, "the log is from an earlier run")
@@ -315,8 +316,11 @@ def test_a_reader_that_left_is_quiet(bench, capsys, monkeypatch):
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
 def test_a_full_disk_is_4(bench, capsys, monkeypatch):
     stream = stdout_on(monkeypatch, os.open("/dev/full", os.O_WRONLY))
-    assert bench.run("--format", "json") == 4
-    assert "the machine failed" in capsys.readouterr().err
+    assert bench.run("--no-step") == 4
+    err = capsys.readouterr().err
+    assert err.startswith("standard output cannot be written (No space left on device), what it ")
+    assert "valid: every check holds over 2 sets" in err  # a verdict is never swallowed
+    assert bench.cluster.calls == ["start", "stop"]
     stream.close()
 
 
@@ -370,7 +374,7 @@ def test_width_of_a_pipe(bench, capsys, monkeypatch, columns, width):
 def test_streams_that_are_not_unicode_get_plain_signs():
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
-    cli._degrade_signs(stream)
+    streams.degrade_signs(stream)
     stream.write("✓ ✗ ? ● ○ … – ·─é")
     stream.flush()
     assert raw.getvalue() == b"+ x ? @ o ~ - --?"

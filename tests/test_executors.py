@@ -1,17 +1,22 @@
 """A campaign gives the same whatever executor runs its seeds, and says what is wrong with one."""
 
 import argparse
+import asyncio
 import io
+import os
 import subprocess
 import sys
-from concurrent.futures import Future, ThreadPoolExecutor
+import time
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 from rich.console import Console
 
 from harness.commands import find
+from harness.commands import simulate as simulating
 from harness.commands.simulate import _parts, executors
-from harness.errors import EXIT_MACHINE, EXIT_USAGE, HarnessError
+from harness.errors import EXIT_INVALID, EXIT_MACHINE, EXIT_UNKNOWN, EXIT_USAGE, HarnessError
 from harness.sim.mix import SwarmOptions
 from harness.sim.swarm import Tally, run_seeds
 
@@ -27,11 +32,11 @@ asyncio.run(main())
 """
 
 
-def simulate(*words):
+def simulate(*words, console=None):
     command = find("simulate")
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
-    console = Console(width=120, record=True, file=io.StringIO())
+    console = console or Console(width=120, record=True, file=io.StringIO())
     return command.run(parser.parse_args(words), console), console.export_text()
 
 
@@ -79,6 +84,85 @@ def test_a_scheduler_that_is_not_there_is_told(monkeypatch):
     with pytest.raises(HarnessError, match="no dask scheduler answers at dask://127") as error:
         simulate("--executor", "dask://127.0.0.1:1")
     assert error.value.exit_code == EXIT_MACHINE
+
+
+class Dying(ThreadPoolExecutor):
+    """Does so many calls; what comes then fails as told, or never comes back."""
+
+    def __init__(self, calls, error=None):
+        super().__init__(1)
+        self.calls, self.error = calls, error
+
+    def submit(self, call, *arguments):
+        self.calls -= 1
+        future = Future()
+        if self.calls >= 0:
+            future.set_result(call(*arguments))
+        elif self.error is not None:
+            future.set_exception(self.error)
+        return future
+
+
+def wrong_seed(seeds, allowed):
+    return Tally(seeds=len(seeds), violations=[(seeds.start, "slot 7 has two values")])
+
+
+@pytest.mark.parametrize("error", [CancelledError(), asyncio.CancelledError(), None])
+@pytest.mark.parametrize(("runs", "code"), [(run_seeds, EXIT_MACHINE), (wrong_seed, EXIT_INVALID)])
+def test_what_was_found_before_an_executor_died_is_told(monkeypatch, error, runs, code):
+    @contextmanager
+    def opened(*_):
+        yield Dying(2, error), 1
+
+    monkeypatch.setattr(executors, "opened", opened)
+    monkeypatch.setattr(simulating, "run_seeds", runs)
+    monkeypatch.setattr(simulating, "QUIET_SECONDS", 0.05)
+    console = Console(width=120, record=True, file=io.StringIO())
+    with pytest.raises(HarnessError, match="--executor: ") as told:
+        simulate("--seeds", "0:60", console=console)
+    text = console.export_text()
+    assert "20 of 60 seeds, " in text and told.value.exit_code == code
+    assert text.count("slot 7 has two values") == (2 if code == EXIT_INVALID else 0)
+
+
+def test_the_seconds_end_a_campaign_whose_workers_are_gone(monkeypatch):
+    monkeypatch.setattr(simulating, "LATE_SECONDS", 0.01)
+    until = time.monotonic() + 0.05
+    with pytest.raises(HarnessError, match="no worker gave a result within 0 s") as told:
+        list(_parts(FEW, SwarmOptions(), Dying(0), 1, until))
+    assert told.value.exit_code == EXIT_MACHINE
+
+
+def test_a_process_that_is_killed_is_told(monkeypatch):
+    monkeypatch.setattr(simulating, "run_seeds", killed)
+    with pytest.raises(HarnessError, match="BrokenProcessPool") as told:
+        simulate("--seeds", "0:60", "--jobs", "2")
+    assert told.value.exit_code == EXIT_MACHINE
+
+
+def killed(*_):
+    os.kill(os.getpid(), 9)
+
+
+def test_a_campaign_of_no_seed_is_no_campaign_that_holds():
+    code, text = simulate("--seeds", "0:9", "--seconds", "1e-9")
+    assert code == EXIT_UNKNOWN and "0 of 9 seeds, " in text
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--seconds", "0"], "--seconds: 0: expected a number above 0"),
+        (["--seconds", "nan"], "--seconds: nan: expected a number above 0"),
+        (["--trace", "--shrink", "x"], "--shrink: --trace makes nothing small, expected one of"),
+        (["--shrink", "/dev/null"], "--shrink: /dev/null: cannot be written (File exists), expec"),
+        (["--shrink", "/dev/null/x"], "--shrink: /dev/null/x: cannot be written (Not a directory"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_any_seed(words, told):
+    with pytest.raises(HarnessError) as error:
+        simulate("--seeds", "0", *words)
+    assert str(error.value).startswith(told) and error.value.exit_code == EXIT_USAGE
 
 
 def test_a_worker_that_fails_is_told():

@@ -18,6 +18,7 @@ from test_report import GRADESCOPE, read_back
 from harness import cli
 from harness.commands.grade import grades, runs
 from harness.commands.grade.grades import Graded, Result
+from harness.report.documents import Folder
 
 ROOT = Path(__file__).parents[1]
 CSV = '1,"(A, B, 1); LF; (B, A, 1)","[n1, n2, n3]"\n2,"(A, B, 1)",[n1]\n'
@@ -161,6 +162,76 @@ def test_every_outcome_is_told_with_its_reason(scripted, capsys):
     assert left_in(scripted) == []
 
 
+def test_files_of_one_name_keep_their_folders_apart(scripted, capsys):
+    """The third failure of test.csv found its folder taken, and everybody after it had nothing."""
+    names = [f"class/{who}/test.csv" for who in ("anna", "ben", "cem")]
+    for name in names:
+        Path(name).parent.mkdir(parents=True)
+        Path(name).write_text(CSV)
+    flags = ["--runs", "2", "--seed", "1", "--nodes", "3", "--keep", "kept", "--format", "json"]
+    assert grade(*names, *flags) == 1
+    found = json.loads(capsys.readouterr().out)["graded"]
+    folders = [result["folder"] for one in found for result in one["results"]]
+    people = ("anna", "ben", "cem")
+    assert folders == [f"kept/class-{who}-test-disconnect-{s}" for who in people for s in (1, 2)]
+    assert all(Path(folder, "report", "results.json").is_file() for folder in folders)
+    # Two paths that are one word, too.
+    assert runs._folder_name("a/b-c.csv") == runs._folder_name("a-b/c.csv") == "a-b-c"
+    taken = Path("kept", "a-b-c")
+    taken.mkdir()
+    assert runs._free(taken) == Path("kept/a-b-c-2")
+    Path("kept", "a-b-c-2").mkdir()
+    assert runs._free(taken) == Path("kept/a-b-c-3")
+
+
+def test_the_trouble_of_one_run_is_its_own(scripted, capsys, monkeypatch):
+    start, move = runs.Runs._start, shutil.move
+
+    def starts(self, plan):
+        if plan.graded.file == "bad.csv":
+            raise OSError(12, "Cannot allocate memory")
+        start(self, plan)
+
+    def moves(source, target):
+        if "ugly" in source.name:
+            raise OSError(28, "No space left on device")
+        return move(source, target)
+
+    monkeypatch.setattr(runs.Runs, "_start", starts)
+    monkeypatch.setattr(runs.shutil, "move", moves)
+    for name in ("bad.csv", "ugly.csv", "last.csv"):
+        Path(name).write_text(CSV)
+    flags = ["--runs", "1", "--seed", "10", "--nodes", "3", "--format", "json"]
+    fails = runs._PROGRAM.replace("% 10", "% 10 + ('ugly' in sys.argv[1])")
+    monkeypatch.setattr(runs, "_PROGRAM", fails)
+    assert grade("bad.csv", "ugly.csv", "last.csv", *flags) == 1
+    bad, ugly, last = (one["results"][0] for one in json.loads(capsys.readouterr().out)["graded"])
+    assert (bad["outcome"], bad["reasons"]) == ("machine", ["[Errno 12] Cannot allocate memory"])
+    assert (ugly["outcome"], ugly["folder"]) == ("failed", None)
+    kept = "its data and report could not be kept: [Errno 28] No space left on device"
+    assert ugly["reasons"][-1] == kept
+    assert last["outcome"] == "passed"
+
+
+def test_a_report_that_cannot_be_written_does_not_swallow_the_grades(scripted, capsys, monkeypatch):
+    write, writes = Folder.write, []
+
+    def fill(self, name, data):
+        writes.append(name)
+        if len(writes) > 3:
+            raise OSError(28, "No space left on device")
+        write(self, name, data)
+
+    monkeypatch.setattr(Folder, "write", fill)
+    flags = ["--runs", "1", "--nodes", "3", "--report", "out"]
+    for seed, code in (("10", 4), ("11", 1)):
+        writes.clear()
+        assert grade("one.csv", *flags, "--seed", seed) == code
+    out, err = capsys.readouterr()
+    assert "✓ 1/1" in out and "✗ 0/1" in out
+    assert err == "out: the report cannot be written (No space left on device)\n" * 2
+
+
 def test_what_passed_is_removed_at_once(scripted):
     graded = Graded("one.csv", "crash", 3, 1, False)
     plans = [runs.Plan(graded, run, 10 * run, ["--seed", f"{run}0"], True, 60) for run in (1, 2)]
@@ -229,7 +300,7 @@ def test_other_programs_read_as_much_as_there_is(tmp_path):
         "run 1": [],
         "run 2": [junitparser.Failure],
         "run 3": [junitparser.Error],
-        "run 4": [junitparser.Skipped],
+        "run 4": [junitparser.Error],
     }
 
 
@@ -362,7 +433,7 @@ def test_the_autograder_of_the_document(case, tmp_path):
 
 @pytest.mark.parametrize(
     ("module", "told"),
-    [("replica", "crashed\n"), ("ballot", "The folder bank could not be run.\n")],
+    [("replica", "replica.py:1: SyntaxError: "), ("ballot", "The folder bank could not be run.")],
 )
 def test_the_autograder_with_what_does_not_even_run(case, tmp_path, module, told):
     """The replica is loaded by the runs; without ballots even `grade` cannot start."""

@@ -20,9 +20,9 @@ from harness.files.cases import CaseFile
 from harness.files.config import ClusterConfig
 from harness.files.testset import load
 from harness.report import charts, html, writer
+from harness.report.documents import PAGE
 from harness.report.markup import element, embedded_json, join
 from harness.report.screen import shown, words
-from harness.report.writer import PAGE
 from harness.run import story
 from harness.run.runner import Runner
 from harness.screen import tables

@@ -8,7 +8,11 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 from harness import cli
+
+pytestmark = pytest.mark.slow
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 ROW = re.compile(r"^\| process \| ([\d,]+) \| (\d\.\d+) ", re.MULTILINE)

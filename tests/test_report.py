@@ -14,6 +14,7 @@ import junitparser
 import pytest
 from screen_fakes import CONFIG, TRACE, FakeCluster, FakeRunner, set_six, troubled
 
+from harness import cli
 from harness.check.verdict import Judgement, Verdict
 from harness.cluster.nemesis import FailLeader
 from harness.errors import EXIT_MACHINE, HarnessError
@@ -29,8 +30,9 @@ from harness.files.cases import (
     Step,
 )
 from harness.files.config import ClusterConfig
-from harness.report import gradescope, junit, writer
-from harness.report.writer import NAMES, Writer
+from harness.report import gradescope, junit
+from harness.report.documents import NAMES, Folder
+from harness.report.writer import NOT_OVER, Writer
 from harness.run import points
 from harness.run.runner import Runner
 from harness.sim.world import SimCluster
@@ -400,6 +402,42 @@ def test_reports_of_simulated_runs(tmp_path, flags, typed, sets):
     assert "3 operations" in judged.stdout  # stepping: two, and one that was typed
 
 
+def test_a_disk_that_is_full_during_the_run_does_not_swallow_its_verdict(
+    tmp_path, monkeypatch, capsys
+):
+    """It is the machine's trouble, unless a check does not hold."""
+    text, codes = '1,"(A, B, 1)","[n1, n2, n3]"\n2,(A),"[n1, n2, n3]"\n', []
+    write = Folder.write
+    for key in ("", "expected: {2: {balances: {A: 8}}}\n"):
+        (line, report), writes = command(tmp_path, "--sim", "--no-step", text=text), []
+
+        def fill(self, name, data, writes=writes):
+            writes.append(name)
+            if len(writes) > len(NAMES):
+                raise OSError(28, "No space left on device")
+            write(self, name, data)
+
+        monkeypatch.setattr(Folder, "write", fill)
+        if key:
+            (tmp_path / "three.expected.yaml").write_text(key)
+        codes.append(cli.main(line[2:]))
+        out, err = capsys.readouterr()
+        assert ("invalid: " if key else "valid: every check holds over 2 sets") in out
+        assert err == f"{report}: the report cannot be written (No space left on device)\n"
+    assert codes == [4, 1]
+
+
+def test_a_cluster_that_does_not_end_does_not_swallow_its_verdict(tmp_path, monkeypatch, capsys):
+    def survive(_):
+        raise HarnessError("process 7 survives SIGKILL", exit_code=EXIT_MACHINE)
+
+    monkeypatch.setattr(SimCluster, "stop", survive)
+    line, _ = command(tmp_path, "--sim", "--no-step", text='1,(A),"[n1, n2, n3]"\n')
+    assert cli.main(line[2:]) == 4
+    out, err = capsys.readouterr()
+    assert "valid: every check holds" in out and err == "process 7 survives SIGKILL\n"
+
+
 def test_a_bad_folder_starts_nothing(tmp_path):
     line, report = command(tmp_path, "--no-step")
     report.write_text("")
@@ -427,13 +465,13 @@ def test_a_run_that_is_killed_leaves_what_it_had(tmp_path, number, done):
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.01)
         os.kill(process.pid, number)
-        process.wait(10)
+        process.wait(30)
     finally:
         process.kill()
     document = json.loads((report / "gradescope.json").read_text())
     score, tests = scores(document)
     assert score == done and tests[-1] == (str(len(tests)), 0, 1, "failed")
-    why = "interrupted" if number == signal.SIGINT else writer.NOT_OVER
+    why = "interrupted" if number == signal.SIGINT else NOT_OVER
     assert document["tests"][-1]["output"] == f"{gradescope.NOT_RUN}\n{why}"
     results = json.loads((report / "results.json").read_text())
     assert (results["verdict"], results["ended"]) == ("unknown", why)

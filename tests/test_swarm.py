@@ -277,9 +277,9 @@ def test_a_campaign_gives_the_same_in_two_processes():
 
 
 def test_a_campaign_ends_when_its_time_is_up():
-    code, text = simulate("--seeds", "0:1000000", "--seconds", "0")
+    code, text = simulate("--seeds", "0:1000000", "--seconds", "0.01")
     assert code == 0
-    assert "0 seeds" in text
+    assert " of 1000000 seeds, " in text
 
 
 def test_a_failing_seed_is_printed_with_the_command_that_repeats_it(monkeypatch):

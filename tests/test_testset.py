@@ -265,6 +265,20 @@ def parses_or_refuses(data: bytes) -> None:
         assert len({case.number for case in sets}) == len(sets)
 
 
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        ('L"F"', 'unknown step "L"F"'),
+        ('(A, J""B, 3)', 'unknown account "J""B"'),
+        ('(A, J, 3"0")', 'amount "3"0" is not'),
+    ],
+)
+def test_a_quote_inside_a_word_is_no_mark_around_it(step: str, told: str) -> None:
+    with pytest.raises(HarnessError) as error:
+        parse(f"1,{step},[n1]\n".encode())
+    assert told in str(error.value)
+
+
 SIGNS = st.sampled_from([*"\",;\t\n\r ()[]0123'.-", "LF", "F(n1)", "(A)", "n1", "A", "\ufeff", "é"])
 
 

@@ -275,6 +275,8 @@ def test_what_is_read_is_valid_by_the_schema(value):
     )
 )
 @settings(max_examples=300)
+@example([(WHOLE.index(b"wait") + 1, 0, '"')])
+@example([(WHOLE.index(b"LF"), 2, 'F"(n3)')])
 def test_random_mutations_of_a_good_file(changes):
     data = WHOLE
     for place, length, sign in changes:

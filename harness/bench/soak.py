@@ -26,6 +26,9 @@ PARTS = 12
 MOST_MB = 50.0  # resident, and on disk, of each replica
 MOST_SLOPE = 1.0  # MB per million transfers
 LEAST_RISE = 2.0  # MB from the first half's most to the second's; less is how full a log is
+# Transfers of the second half. With fewer, what a run needs to get going is read as growth.
+LEAST_TRANSFERS = 500_000
+TOO_SHORT = f"too short to tell, expected {LEAST_TRANSFERS:,} transfers in the second half"
 MOST_SLOWER = 2.0  # median latency of the second half, as a multiple of the first's
 LEAST_SECONDS = 0.2  # of a part
 _UNITS = {"": 1, "k": 10**3, "m": 10**6}
@@ -74,12 +77,20 @@ class Trend:
     slope: float
     most_slope: float
     problem: str  # empty when it stays flat
+    is_sure: bool  # False for what may be no more than how such a run begins
     values: Sequence[float] = field(repr=False)
 
     @property
     def judgement(self) -> Judgement:
         """Flat, or not."""
-        return judge(f"flat {self.name}", filter(None, [self.problem]))
+        if self.is_sure:
+            return judge(f"flat {self.name}", filter(None, [self.problem]))
+        return judge(f"flat {self.name}", [], f"{self.problem}; {TOO_SHORT}")
+
+    @property
+    def word(self) -> str:
+        """What is said of it."""
+        return "flat" if not self.problem else "not flat" if self.is_sure else "too short"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +162,11 @@ def trends(rows: Sequence[SoakRow]) -> list[Trend]:
     """Of memory, disk and latency, over all parts."""
     memory = _sizes("memory", rows, [r.resident_mb for r in rows], [r.largest_mb for r in rows])
     disk = [r.disk_mb for r in rows]
-    return [memory, _sizes("disk", rows, disk, disk), _latency([r.p50_ms for r in rows])]
+    return [memory, _sizes("disk", rows, disk, disk), _latency(rows)]
+
+
+def _is_long(rows: Sequence[SoakRow]) -> bool:
+    return rows[-1].answered - rows[len(rows) // 2].answered >= LEAST_TRANSFERS
 
 
 def _sizes(
@@ -163,22 +178,33 @@ def _sizes(
     # What comes and goes, as a log does between two checkpoints, is as high at first as later.
     higher = max(values[half:]) - max(values[:half] or values)
     largest = max(highest)
-    problem = ""
+    problem, is_sure = "", True
     if largest > MOST_MB:
         problem = f"{largest:.1f} MB, expected at most {MOST_MB:.0f}"
     elif rise > MOST_SLOPE and higher > LEAST_RISE:
         problem = f"grows by {rise:.2f} MB per million transfers, expected at most {MOST_SLOPE:.0f}"
-    return Trend(name, values[0], values[-1], largest, rise, MOST_SLOPE, problem, values)
+        is_sure = _is_long(rows)
+    return Trend(name, values[0], values[-1], largest, rise, MOST_SLOPE, problem, is_sure, values)
 
 
-def _latency(values: Sequence[float]) -> Trend:
-    half = len(values) // 2
+def _latency(rows: Sequence[SoakRow]) -> Trend:
+    values, half = [row.p50_ms for row in rows], len(rows) // 2
     first, second = median(values[:half] or values), median(values[half:])
     times = second / first if first else 1.0
     problem = ""
     if times > MOST_SLOWER:
         problem = f"p50 {second:.2f} ms after {first:.2f} ms, expected at most {MOST_SLOWER:.0f} ×"
-    return Trend("latency", values[0], values[-1], max(values), times, MOST_SLOWER, problem, values)
+    return Trend(
+        "latency",
+        values[0],
+        values[-1],
+        max(values),
+        times,
+        MOST_SLOWER,
+        problem,
+        not problem or _is_long(rows),
+        values,
+    )
 
 
 def slope(xs: Sequence[float], ys: Sequence[float]) -> float:
@@ -227,7 +253,7 @@ def trend_tables(rows: Sequence[SoakRow], found: Sequence[Trend]) -> Iterator[Re
                 cell(f"{trend.largest:.2f} ms" if is_latency else f"{trend.largest:.1f} MB"),
                 cell(told),
                 cell(
-                    f"{sign} {'not flat' if trend.problem else 'flat'}",
+                    f"{sign} {trend.word}",
                     BAD if trend.problem else GOOD,
                 ),
             ]

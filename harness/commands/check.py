@@ -109,5 +109,8 @@ def _judge(file: str, saved: SavedHistory, budget: int) -> _Judged:
     else:
         judgements.append(black_box(saved.balances, operations, budget))
     answered = sum(1 for operation in operations if operation.is_answered)
+    if not answered:
+        reason = "no operation was answered, there is nothing to judge"
+        judgements.append(Judgement("answers", Verdict.UNKNOWN, reason))
     slots = None if saved.log is None else len(saved.log.slots)
     return _Judged(file, len(operations), answered, slots, tuple(judgements))

@@ -18,7 +18,7 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from bank.ballot import ReplicaId
+from bank.ballot import ReplicaId, replica_name
 from bank.effects import Stored
 from bank.ledger import READ, TRANSFER
 from bank.quorum import quorum_size
@@ -32,7 +32,7 @@ from harness.cluster.history import Operation
 from harness.cluster.links import Links
 from harness.cluster.nemesis import LINK_FAULTS, Fail, Heal, KillAt, Link, LinkFault, Recover
 from harness.errors import HarnessError
-from harness.files import history_file
+from harness.files import history_file, outputs
 from harness.files.config import FAILURES, NODES, ClusterConfig
 from harness.live.cluster import LiveCluster
 from harness.screen.watching import View, Watched
@@ -40,6 +40,7 @@ from harness.screen.watching import View, Watched
 READS = 0.1  # of all operations
 MODES = (*FAILURES, "links", "points")
 CLIENTS_BUDGET = 200_000  # configurations; some seconds when nothing comes of it
+INTERVAL = 20  # slots between checkpoints: so few that many returning replicas need one
 POINT_PATIENCE_US = 300_000  # how long an armed replica may take to reach its point
 SETTLED_US = 400_000  # longer than any time-out
 EXAMPLES = (
@@ -63,7 +64,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "kills a replica at a named point of its turn [crash,pause,disconnect,links,points]",
     )
     parser.add_argument("--durability", default="process", choices=("process", "power"))
-    parser.add_argument("--checkpoint-interval", type=int, default=100, help="slots [100]")
+    parser.add_argument(
+        "--checkpoint-interval",
+        type=int,
+        default=INTERVAL,
+        metavar="SLOTS",
+        help="between checkpoints, and how many are kept below one [20]",
+    )
     parser.add_argument(
         "--history", type=Path, metavar="FILE", help="save what clients saw, for `check`"
     )
@@ -76,10 +83,12 @@ def run(options: argparse.Namespace, console: Console) -> int:
     for mode in modes:
         if mode not in MODES:
             raise HarnessError(f"--modes: {mode!r}: expected some of {', '.join(MODES)}")
-    if options.kills < 0:
-        raise HarnessError(f"--kills: {options.kills}: expected a number from 0 on")
-    if options.history is not None and not options.history.parent.is_dir():
-        raise HarnessError(f"--history: {options.history.parent}: expected a folder that exists")
+    if options.kills < 1:
+        raise HarnessError(f"--kills: {options.kills}: expected a number from 1 on")
+    if options.checkpoint_interval < 1:
+        found = f"--checkpoint-interval: {options.checkpoint_interval}"
+        raise HarnessError(f"{found}: expected a number from 1 on")
+    outputs.check_file("--history", options.history)
     view = View(console, options.watch)
     seed = Random().randrange(2**31) if options.seed is None else options.seed
     console.print(f"torture: seed {seed}, {options.kills} faults of {', '.join(modes)}")
@@ -91,17 +100,16 @@ def run(options: argparse.Namespace, console: Console) -> int:
         keep_slots=options.checkpoint_interval,
         seed=seed,
     )
-    torture = Torture(config, modes, options.kills)
+    torture, trouble = Torture(config, modes, options.kills), None
     columns = (TextColumn("{task.description}"), TextColumn("{task.completed}/{task.total}"))
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
         task = progress.add_task("faults", total=options.kills)
-        judgements = torture.run(
-            lambda done: progress.update(task, completed=done),
-            view.over(progress),
-        )
+        try:
+            torture.run(lambda done: progress.update(task, completed=done), view.over(progress))
+        except HarnessError as error:
+            trouble = error
+    judgements = torture.judgements
     console.print(torture.table())
-    if options.history is not None:
-        torture.save_history(options.history)
     judged_blind = torture.judge_clients()
     for judgement in (*judgements, judged_blind):
         sign, name = judgement.verdict.sign, judgement.check
@@ -111,8 +119,22 @@ def run(options: argparse.Namespace, console: Console) -> int:
     verdict = overall(judgements)
     if verdict.exit_code:
         command = f"torture --kills {options.kills} --seed {seed} --modes {options.modes}"
-        console.print(Text(f"repeat with: {command} (processes do not repeat byte for byte)"))
+        command += f" --nodes {options.nodes} --durability {options.durability}"
+        command += f" --checkpoint-interval {options.checkpoint_interval}"
+        told = f"repeat with: {command} (processes do not repeat byte for byte)"
+        console.print(Text(told), soft_wrap=True)
+    try:
+        if options.history is not None:
+            torture.save_history(options.history)
+    except HarnessError as error:
+        trouble = trouble or error
+    if trouble is not None:
+        raise trouble.beside(verdict.exit_code)
     return verdict.exit_code
+
+
+class _Broken(Exception):
+    """A replica ended by itself, or does not come back: that is the end of the torture."""
 
 
 class Torture:
@@ -136,7 +158,9 @@ class Torture:
         self._leaders_hit = 0
         self._seconds = 0.0
         self._slots = 0
+        self._truncated = 0  # slots, of the replica that keeps fewest
         self._log = CommitLog()
+        self.judgements: tuple[Judgement, ...] = ()  # none when the machine ended the run
 
     def run(
         self, on_fault: Callable[[int], None], watched: Watched = lambda fleet: nullcontext()
@@ -146,20 +170,29 @@ class Torture:
         It is under load inside `watched`.
         """
         cluster = LiveCluster(self._config)
+        self._log = cluster.committed
         started = time.monotonic()
         try:
             cluster.start()
             cluster.set_clients_running(True)
             with watched(cluster.fleet):
-                for count in range(self._faults):
-                    self._one_fault(cluster)
-                    on_fault(count + 1)
-                self._settle(cluster)
-            judgements = self._judge(cluster)
+                self._torture(cluster, on_fault)
+            cluster.set_clients_running(False)
+            self.judgements = self._judge(cluster)
         finally:
+            self._seconds = time.monotonic() - started
             cluster.stop()
-        self._seconds = time.monotonic() - started
-        return judgements
+        return self.judgements
+
+    def _torture(self, cluster: LiveCluster, on_fault: Callable[[int], None]) -> None:
+        """All faults and the end, or as many as there were when a replica broke."""
+        try:
+            for count in range(self._faults):
+                self._one_fault(cluster)
+                on_fault(count + 1)
+            self._settle(cluster)
+        except _Broken as broken:
+            self._stuck.append(str(broken))
 
     def _load(self, cluster: LiveCluster) -> None:
         """Give every idle client its next operation."""
@@ -172,7 +205,7 @@ class Torture:
 
     def _draw(self, client: str) -> tuple[str, str, str, int]:
         if self._random.random() < READS:
-            return READ, client, "", 0
+            return READ, self._random.choice(self._config.accounts), "", 0
         amount = self._random.randint(1, 30)
         return TRANSFER, client, self._random.choice(self._config.accounts), amount
 
@@ -184,6 +217,13 @@ class Torture:
             return False
 
         cluster.run_until(never, microseconds)
+        self._look(cluster)
+
+    def _look(self, cluster: LiveCluster) -> None:
+        """_Broken when a replica is down for which no fault of ours is the reason."""
+        for replica in self._replicas(cluster):
+            if trouble := cluster.fleet.handles[replica].trouble:
+                raise _Broken(f"{replica_name(replica)}: {trouble}")
 
     def _one_fault(self, cluster: LiveCluster) -> None:
         """After a random while fail somebody, and before or after that bring somebody back."""
@@ -251,6 +291,7 @@ class Torture:
         if cluster.liveness(replica) is Liveness.CRASHED:
             self._disks.append((replica, cluster.on_disk(replica)))
         cluster.apply(Recover(replica))
+        self._look(cluster)
 
     def _kill_at_point(self, cluster: LiveCluster, victim: ReplicaId) -> None:
         """Arm a replica and wait until it died there; most points need its help to be reached."""
@@ -318,18 +359,21 @@ class Torture:
 
         if not cluster.run_until(is_quiet, self._config.progress_ms * 1000):
             waiting = len(cluster.pending())
+            self._look(cluster)
             self._stuck.append(
                 f"{self._config.progress_ms} ms after the last fault {waiting} requests wait and "
                 f"replicas are at slots "
                 f"{[cluster.executed_upto(r) for r in range(1, cluster.replicas + 1)]}"
             )
-        cluster.set_clients_running(False)
 
     def _judge(self, cluster: LiveCluster) -> tuple[Judgement, ...]:
         views = cluster.views()
         config, log = self._config, cluster.committed
         self._log, self._slots = log, max(log.slots, default=0)
+        self._truncated = min(view.status.truncated_upto for view in views)
         troubles = [f"n{view.replica}: {view.trouble}" for view in views if view.trouble]
+        if not any(operation.is_answered for operation in self._history):
+            troubles.append("nothing at all was answered")
         return (
             *judge_run(config.balances(), log, self._history, views, config.checkpoint_interval),
             *self._judge_disks(),
@@ -367,6 +411,7 @@ class Torture:
             "points not reached in time": self._missed,
             "operations answered": sum(1 for o in self._history if o.is_answered),
             "slots": self._slots,
+            "of these, truncated": self._truncated,
             "seconds": round(self._seconds, 1),
         }
         for name, value in rows.items():

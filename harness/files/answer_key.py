@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import wrap
 
-from harness.errors import HarnessError, nearest
-from harness.files import text_file, yaml_reader
+from harness.errors import EXIT_MACHINE, HarnessError, nearest
+from harness.files import outputs, text_file, yaml_reader
 from harness.files.cases import CaseFile, Expected
 from harness.files.config import ClusterConfig
 from harness.files.forecast.oracle import (
@@ -130,8 +130,11 @@ def _no_such_set(word: str, numbers: Mapping[str, int]) -> str:
 def write(path: Path, file: CaseFile, config: ClusterConfig) -> int:
     """Write the key of this file; how many places it leaves open.
 
-    HarnessError when what stands there was not written like this, or was changed since.
+    HarnessError when what stands there was not written like this, or was changed since. The file
+    is the old one or the new one at any time.
     """
+    outputs.check_file("--write-expected", path)
+    new = path.with_name(f".{path.name}.new")
     try:
         if path.exists() and not _is_sealed(text_file.decode(path.read_bytes(), str(path))):
             raise HarnessError(
@@ -139,10 +142,13 @@ def write(path: Path, file: CaseFile, config: ClusterConfig) -> int:
                 "there, or one as --write-expected left it (--key FILE writes elsewhere)"
             )
         found = forecast(file, config)
-        path.write_text(text(file, config, found), "utf-8")
+        new.write_text(text(file, config, found), "utf-8")
+        new.replace(path)
     except OSError as error:
+        new.unlink(missing_ok=True)
         reason = error.strerror or str(error)
-        raise HarnessError(f"{path}: cannot be written ({reason})") from None
+        what = f"{path}: cannot be written ({reason})"
+        raise HarnessError(what, exit_code=EXIT_MACHINE) from None
     return sum(_open_places(of_set) for of_set in found.sets)
 
 

@@ -15,6 +15,7 @@ NUMBER, STEPS, NODES = HEADER = ("Set Number", "Transactions", "Live Nodes")
 SEPARATORS = ",;\t"
 
 _SPECIAL = re.compile(r'["()\[\],;\t]')
+_QUOTES = re.compile(r'(?<![\w"])"++|"++(?!\w)')
 _CLOSER = {"(": ")", "[": "]"}
 _STEP = re.compile(r"lf\b|[a-z]*\s*\(", re.IGNORECASE)  # how a cell of steps begins
 _DATA = re.compile(r"[0-9(\[]")  # what no header contains
@@ -55,12 +56,13 @@ def read_rows(text: str) -> list[Row]:
 def split(text: str, separators: str) -> list[str]:
     """Cut at each of the separators that no quotes, parentheses or brackets protect.
 
-    The parts come without quotes and outer spaces; a text without separator is one part.
+    The parts come without quotes and outer spaces; a text without separator is one part. A quote
+    in the middle of a word stays there, since no word that is known holds one.
     """
     cuts = _cuts(text, separators)
     starts = [0, *(cut + 1 for cut in cuts)]
     parts = [text[start:end] for start, end in zip(starts, [*cuts, len(text)], strict=True)]
-    return [part.replace('"', "").strip() for part in parts]
+    return [_QUOTES.sub("", part).strip() for part in parts]
 
 
 def _cuts(text: str, separators: str) -> list[int]:

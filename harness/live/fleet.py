@@ -569,8 +569,11 @@ class Fleet:
 
     def arm(self, replica: ReplicaId, point: str | None) -> bool:
         """Have a replica die at this kill point; False when it cannot be told."""
-        self.handles[replica].armed = point
-        return bool(self.ask(protocol.ARM, point, only=replica))
+        handle = self.handles[replica]
+        handle.armed = point or handle.armed  # until it has heard that it is not to die
+        told = bool(self.ask(protocol.ARM, point, only=replica))
+        handle.armed = point
+        return told
 
     def tell(self, replica: ReplicaId, value: tuple[Any, ...]) -> None:
         """Put a word on the control queue of a replica, if it is live."""

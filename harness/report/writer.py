@@ -11,7 +11,7 @@ time; after the last set it always is.
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,17 +24,23 @@ from harness.errors import EXIT_MACHINE, HarnessError
 from harness.files import history_file
 from harness.files.cases import CaseFile
 from harness.files.config import ClusterConfig
-from harness.files.text_file import shown
 from harness.report import gradescope, html, junit, results
+from harness.report.documents import (
+    GRADESCOPE,
+    HISTORY,
+    JUNIT,
+    NAMES,
+    PAGE,
+    RESULTS,
+    TRACE,
+    Folder,
+    unfinished,
+)
 from harness.run import story
 from harness.run.flows import Trace
 from harness.run.runner import SetReport
 
-RESULTS, JUNIT, GRADESCOPE = "results.json", "junit.xml", "gradescope.json"
-HISTORY, TRACE, PAGE = "history.jsonl", "trace.jsonl", "report.html"
 REPORT = "report"  # the folder, when none is named
-NAMES = (RESULTS, JUNIT, GRADESCOPE, HISTORY, TRACE, PAGE)
-
 NOT_OVER = "the run was not over when this was written"  # for whoever reads what a kill left
 MOST_LINES = 200_000  # of traces in the page; those of the first sets go first
 PAGE_SHARE = 0.1  # of the run's time, to draw pages in
@@ -53,44 +59,6 @@ class Run(Protocol):
     def verdict(self) -> Verdict:
         """Over all sets run so far."""
         ...
-
-
-class Folder:
-    """A folder whose files are replaced in one step."""
-
-    def __init__(self, path: Path, names: Sequence[str], purpose: str = "the report") -> None:
-        """Create it; HarnessError when something else stands there, or in it but these names."""
-        self.path = path
-        expected = f"expected a folder for {purpose}"
-        try:
-            if path.exists() and not path.is_dir():
-                raise HarnessError(f"{path}: is a file, {expected}")
-            path.mkdir(parents=True, exist_ok=True)
-            known = {*names, *map(_unfinished, (*names, "probe"))}
-            if strangers := sorted({file.name for file in path.iterdir()} - known):
-                earlier = ", or one with an earlier report" if names else ""
-                held = f'{path}: holds "{shown(strangers[0])}"'
-                raise HarnessError(f"{held}, {expected} that is empty{earlier}")
-            probe = path / _unfinished("probe")
-            probe.write_bytes(b"")
-            probe.unlink()
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise HarnessError(f"{path}: {reason}, {expected}") from None
-
-    def write(self, name: str, data: bytes) -> None:
-        """Replace a file. OSError when that cannot be."""
-        new = self.path / _unfinished(name)
-        new.write_bytes(data)
-        os.replace(new, self.path / name)
-
-    def write_json(self, name: str, document: Mapping[str, Any]) -> None:
-        """Replace a file by a document."""
-        self.write(name, (json.dumps(document, indent=1) + "\n").encode())
-
-
-def _unfinished(name: str) -> str:
-    return f".{name}.new"
 
 
 class Writer:
@@ -166,9 +134,9 @@ class Writer:
             folder.write_json(RESULTS, document)
             folder.write(JUNIT, junit.run(file, config, reports, ended))
             folder.write_json(GRADESCOPE, gradescope.run(file, config, reports, ended))
-            unfinished = folder.path / _unfinished(HISTORY)
-            history_file.save(unfinished, run.history, cluster.committed, config.balances())
-            os.replace(unfinished, folder.path / HISTORY)
+            new = folder.path / unfinished(HISTORY)
+            history_file.save(new, run.history, cluster.committed, config.balances())
+            os.replace(new, folder.path / HISTORY)
             folder.write(TRACE, b"".join(self._lines))
             if with_page:
                 began = time.monotonic()

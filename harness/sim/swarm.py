@@ -78,7 +78,7 @@ def run_mix(mix: Mix, world: SimCluster, storage_class: type[Storage] = Storage)
             _run(world, mix, outcome)
     except AssertionError as error:
         outcome.violation = str(error) or _where(error)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # no replica ends the campaign
         outcome.violation = f"{type(error).__name__}: {error}; {_where(error)}"
     outcome.events, outcome.at = world.events, world.now()
     outcome.coverage["request executed again without effect"] = world.safety.oracle.repeats
@@ -150,13 +150,13 @@ def _run(world: SimCluster, mix: Mix, outcome: Outcome) -> None:
 
 def load(mix: Mix) -> list[tuple[int, Operation]]:
     """Operations, and when each is handed to its client."""
-    random = Random(f"{mix.config.seed}/load")
+    random, reads = Random(f"{mix.config.seed}/load"), Random(f"{mix.config.seed}/reads")
     accounts = mix.config.accounts
     load: list[tuple[int, Operation]] = []
     for _ in range(mix.operations):
         sender = random.choice(accounts)
         if random.random() < 0.2:
-            request = (sender, 0, READ, sender, "", 0)
+            request = (sender, 0, READ, reads.choice(accounts), "", 0)
         else:
             request = (sender, 0, TRANSFER, sender, random.choice(accounts), random.randint(1, 8))
         if mix.bursts:

@@ -21,11 +21,11 @@ from rich.text import Text
 from harness.commands.grade import grades
 from harness.commands.grade.grades import Graded
 from harness.commands.grade.runs import Plan, Runs
-from harness.errors import EXIT_INTERRUPTED, HarnessError, nearest
+from harness.errors import EXIT_INTERRUPTED, EXIT_MACHINE, HarnessError, nearest
 from harness.files import answer_key, testset
 from harness.files.cases import CaseFile, Command, Wait
 from harness.files.config import DURABILITIES, FAILURES, NODES, ClusterConfig
-from harness.report.writer import GRADESCOPE, JUNIT, RESULTS, Folder
+from harness.report.documents import GRADESCOPE, JUNIT, RESULTS, Folder
 from harness.run import launch, points
 from harness.screen.cells import BAD, GOOD, QUIET, Column, Grid, Parts, cell, counted, duration
 
@@ -71,10 +71,11 @@ def run(options: argparse.Namespace, console: Console) -> int:
     report = None
     if options.report is not None:
         report = Folder(options.report, (RESULTS, JUNIT, GRADESCOPE))
-        _write(report, graded, first)
+        if (unwritten := _write(report, graded, first)) is not None:
+            raise unwritten
     speaking = console if options.format == "rich" else Console(stderr=True)
     speaking.print(_opening(options, graded, first))
-    interrupted = False
+    interrupted, unwritten = False, None
     try:
         with Runs(options.jobs, keep) as runs, _progress(speaking) as progress:
             task = progress.add_task("", total=len(plans), wrong="")
@@ -83,7 +84,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
                 wrong = sum(len(one.results) - one.passed for one in graded)
                 progress.update(task, advance=1, wrong=f"{wrong} did not pass" if wrong else "")
                 if report is not None:
-                    _write(report, graded, first)
+                    unwritten = _write(report, graded, first)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # what there is is still printed
         interrupted = True
@@ -93,9 +94,12 @@ def run(options: argparse.Namespace, console: Console) -> int:
         console.print(_table(graded))
         for line in _failures(graded):
             console.print(line, soft_wrap=True)
+    code = grades.exit_code(graded)
+    if unwritten is not None:
+        raise unwritten.beside(code)
     if interrupted:
         speaking.print("interrupted")
-    return EXIT_INTERRUPTED if interrupted else grades.exit_code(graded)
+    return EXIT_INTERRUPTED if interrupted else code
 
 
 # ---- what is asked for -------------------------------------------------------------------------
@@ -212,10 +216,16 @@ def _progress(console: Console) -> Progress:
     return Progress(*columns, wrong, console=console, transient=True)
 
 
-def _write(report: Folder, graded: Sequence[Graded], seed: int) -> None:
-    report.write_json(RESULTS, grades.document(graded, seed))
-    report.write(JUNIT, grades.as_junit(graded))
-    report.write_json(GRADESCOPE, grades.as_gradescope(graded))
+def _write(report: Folder, graded: Sequence[Graded], seed: int) -> HarnessError | None:
+    """What kept the documents from being written: it is told once the grades were."""
+    try:
+        report.write_json(RESULTS, grades.document(graded, seed))
+        report.write(JUNIT, grades.as_junit(graded))
+        report.write_json(GRADESCOPE, grades.as_gradescope(graded))
+    except OSError as error:
+        what = f"{report.path}: the report cannot be written ({error.strerror or error})"
+        return HarnessError(what, exit_code=EXIT_MACHINE)
+    return None
 
 
 def _table(graded: Sequence[Graded]) -> RenderableType:

@@ -122,7 +122,7 @@ def as_junit(graded: Sequence[Graded]) -> bytes:
     suites = []
     for one in graded:
         cases = [_case(result) for result in one.results]
-        cases += [junit.Case(f"run {run}", 0.0, "skipped", "not run") for run in _not_run(one)]
+        cases += [junit.Case(f"run {run}", 0.0, "error", "not run") for run in _not_run(one)]
         properties: Mapping[str, object] = {
             "failure": one.failure, "passed": one.passed, "flaky": one.is_flaky,
         }  # fmt: skip

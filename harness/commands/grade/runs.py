@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,12 @@ from harness.commands.grade.grades import (
 )
 from harness.errors import EXIT_INVALID, EXIT_MACHINE, EXIT_UNKNOWN, EXIT_VALID
 from harness.live.process import Guard
-from harness.report.writer import RESULTS
+from harness.report.documents import RESULTS
 
 POLL_SECONDS = 0.02
 END_SECONDS = 3.0  # to end in good order, before SIGKILL
 MOST_REASONS = 20
+LONGEST_NAME = 100  # of a folder's name, what comes after it apart
 _PROGRAM = "from harness.__main__ import main; raise SystemExit(main())"
 _REPORT, _DATA, _OUTPUT = "report", "data", "output.txt"
 
@@ -95,25 +97,31 @@ class Runs:
             signal.signal(signal.SIGINT, before)
 
     def results(self, plans: Iterable[Plan]) -> Iterator[tuple[Plan, Result]]:
-        """The runs as they end."""
+        """The runs as they end. What goes wrong with one is its own result, and nobody else's."""
         waiting = deque(plans)
         while waiting or self._running:
             while waiting and len(self._running) < self._jobs:
-                self._start(waiting.popleft())
+                plan = waiting.popleft()
+                try:
+                    self._start(plan)
+                except Exception as error:
+                    yield plan, _troubled(plan, error)
             over = [one for one in self._running if self._is_over(one)]
             for one in over:
                 self._running.remove(one)
                 self._guard.remove(one.process)
-                yield one.plan, self._result(one)
+                try:
+                    result = self._result(one)
+                except Exception as error:
+                    result = _troubled(one.plan, error)
+                yield one.plan, result
             if not over:
                 time.sleep(POLL_SECONDS)
 
     def _start(self, plan: Plan) -> None:
-        folder = self._work / f"{Path(plan.graded.file).stem}-{plan.graded.failure}-{plan.seed}"
-        while folder.exists():  # another file of that name
-            folder = folder.with_name(f"{folder.name}-2")
-        folder.mkdir()
         file = plan.graded.file
+        folder = _free(self._work / f"{_folder_name(file)}-{plan.graded.failure}-{plan.seed}")
+        folder.mkdir()
         words = [f"./{file}" if file in commands.names() else file, *plan.flags]
         words += ["--format", "json", "--report", str(folder / _REPORT)]
         words += ["--data", str(folder / _DATA)] if plan.keeps_data else []
@@ -154,7 +162,10 @@ class Runs:
         if outcome == PASSED:
             shutil.rmtree(one.folder, ignore_errors=True)
         else:
-            kept = str(shutil.move(one.folder, self._keep() / one.folder.name))
+            try:
+                kept = str(shutil.move(one.folder, _free(self._keep() / one.folder.name)))
+            except OSError as error:  # a verdict is one without its evidence, too
+                reasons.append(f"its data and report could not be kept: {error}")
         return Result(
             plan.run,
             plan.seed,
@@ -166,6 +177,24 @@ class Runs:
             plan.command,
             kept,
         )
+
+
+def _troubled(plan: Plan, error: Exception) -> Result:
+    """A run that could not be started, or about which nothing can be said."""
+    reason = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+    return Result(plan.run, plan.seed, MACHINE, 0.0, 0, (), (reason,), plan.command, None)
+
+
+def _folder_name(file: str) -> str:
+    """Its path in one word, so that class/anna/x.csv and class/ben/x.csv are told apart."""
+    parts = [part for part in Path(file).with_suffix("").parts if part.strip("./")]
+    return "-".join(parts)[-LONGEST_NAME:].lstrip("-")
+
+
+def _free(path: Path) -> Path:
+    """That path, or the first with a number at its end where nothing stands yet."""
+    numbered = (path.with_name(f"{path.name}-{number}") for number in count(2))
+    return next(found for found in chain([path], numbered) if not found.exists())
 
 
 def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -19,7 +19,15 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.commands.simulate import executors, shrunk
-from harness.errors import EXIT_INVALID, EXIT_MACHINE, EXIT_VALID, HarnessError, nearest
+from harness.errors import (
+    EXIT_INVALID,
+    EXIT_MACHINE,
+    EXIT_UNKNOWN,
+    EXIT_VALID,
+    HarnessError,
+    nearest,
+)
+from harness.files import outputs
 from harness.files.config import NODES
 from harness.sim import coverage
 from harness.sim.columns import LEGEND, Columns, Event
@@ -27,6 +35,8 @@ from harness.sim.mix import KINDS, SwarmOptions, draw
 from harness.sim.swarm import Tally, run_seed, run_seeds
 
 CHUNK = 10  # seeds that a worker takes at a time
+QUIET_SECONDS = 300.0  # without a result, after which nobody is there any more
+LATE_SECONDS = 20.0  # that chunks may still take once --seconds are over
 MOST_VIOLATIONS = 10  # shown in full; more are counted
 EXAMPLES = (
     ("--seeds 0:1000", "a thousand seeds, each with its own faults"),
@@ -48,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--nodes", default="3,5,7", help="numbers of replicas to draw from [3,5,7]")
     add("--faults", default="all", help=f"kinds to draw from: {', '.join(KINDS)}; none; [all]")
     add("--seconds", type=float, default=None, help="start no more seeds after so long")
-    add("--shrink", metavar="DIR",
+    add("--shrink", metavar="DIR", type=Path,
         help="make the first failure of each kind small and write it into DIR: as a script, and as "
         "a test set where one can say it")  # fmt: skip
     add("--trace", action="store_true", help="print every event of each seed, one line each")
@@ -60,7 +70,12 @@ def run(options: argparse.Namespace, console: Console) -> int:
     allowed = SwarmOptions(_nodes(options.nodes), _faults(options.faults))
     if options.jobs < 1:
         raise HarnessError(f"--jobs: {options.jobs}: expected a number from 1 on")
+    if options.seconds is not None and not options.seconds > 0:
+        raise HarnessError(f"--seconds: {options.seconds:g}: expected a number above 0")
     executors.check(options.executor)
+    if options.trace and options.shrink is not None:
+        raise HarnessError("--shrink: --trace makes nothing small, expected one of them")
+    outputs.check_folder("--shrink", options.shrink)
     if options.trace:
         return _trace(seeds, allowed, console)
     until = None if options.seconds is None else time.monotonic() + options.seconds
@@ -69,23 +84,34 @@ def run(options: argparse.Namespace, console: Console) -> int:
         f"simulate: seeds {seeds.start}:{seeds.stop}, "
         f"replicas {','.join(map(str, allowed.nodes))}, faults {options.faults}"
     )
-    tally = Tally()
+    tally, trouble = Tally(), None
     columns = (BarColumn(), TextColumn("{task.completed}/{task.total} seeds"), TimeElapsedColumn())
     rates = TextColumn("{task.fields[rate]}")
-    with (
-        executors.opened(options.executor, options.jobs) as (pool, room),
-        Progress(*columns, rates, console=console, transient=True) as progress,
-    ):
-        task = progress.add_task("seeds", total=len(seeds), rate="")
-        for part in _parts(seeds, allowed, pool, room, until):
-            tally.merge(part)
-            rate = tally.seeds / (time.monotonic() - started)
-            wrong = f", {len(tally.violations)} violations" if tally.violations else ""
-            progress.update(task, completed=tally.seeds, rate=f"{rate:.0f}/s{wrong}")
-    _print_result(tally, allowed, time.monotonic() - started, console)
-    if options.shrink is not None and tally.violations:
-        shrunk.write(tally.violations, allowed, Path(options.shrink), console)
-    return EXIT_INVALID if tally.violations else EXIT_VALID
+    try:
+        with (
+            executors.opened(options.executor, options.jobs) as (pool, room),
+            Progress(*columns, rates, console=console, transient=True) as progress,
+        ):
+            task = progress.add_task("seeds", total=len(seeds), rate="")
+            for part in _parts(seeds, allowed, pool, room, until):
+                tally.merge(part)
+                rate = tally.seeds / (time.monotonic() - started)
+                wrong = f", {len(tally.violations)} violations" if tally.violations else ""
+                progress.update(task, completed=tally.seeds, rate=f"{rate:.0f}/s{wrong}")
+    except HarnessError as error:
+        if not tally.seeds:
+            raise
+        trouble = error
+    _print_result(tally, len(seeds), allowed, time.monotonic() - started, console)
+    code = EXIT_INVALID if tally.violations else EXIT_VALID if tally.seeds else EXIT_UNKNOWN
+    try:
+        if options.shrink is not None and tally.violations:
+            shrunk.write(tally.violations, allowed, options.shrink, console)
+    except HarnessError as error:
+        trouble = trouble or error
+    if trouble is not None:
+        raise trouble.beside(code)
+    return code
 
 
 # ---- arguments ---------------------------------------------------------------------------------
@@ -155,7 +181,8 @@ def _parts(
 ) -> Iterator[Tally]:
     """Tallies of chunks as they come; no chunk begins after `until`.
 
-    `pool` does `room` of them at once, and any executor will do; None: they are run here.
+    `pool` does `room` of them at once, and any executor will do; None: they are run here. A worker
+    that died may never be missed by its executor: HarnessError when nothing comes any more.
     """
     chunks = (seeds[at : at + CHUNK] for at in range(0, len(seeds), CHUNK))
 
@@ -171,18 +198,43 @@ def _parts(
     running: set[Future[Tally]] = set()
     while True:
         free = 0 if is_over() else 2 * room - len(running)
-        running |= {pool.submit(run_seeds, chunk, allowed) for chunk in islice(chunks, free)}
+        running |= {_submitted(pool, chunk, allowed) for chunk in islice(chunks, free)}
         if not running:
             return
-        done, running = wait(running, return_when=FIRST_COMPLETED)
-        yield from map(_result, done)
+        patience = QUIET_SECONDS
+        if until is not None:
+            patience = min(patience, max(0.0, until - time.monotonic()) + LATE_SECONDS)
+        done, running = wait(running, patience, return_when=FIRST_COMPLETED)
+        if not done:
+            seconds = f"no worker gave a result within {patience:.0f} s"
+            raise HarnessError(f"--executor: {seconds}, expected some", exit_code=EXIT_MACHINE)
+        failed = None
+        for future in done:  # what is known comes first
+            try:
+                yield _result(future)
+            except HarnessError as error:
+                failed = error
+        if failed is not None:
+            raise failed
+
+
+def _submitted(pool: Executor, chunk: range, allowed: SwarmOptions) -> Future[Tally]:
+    """A call of `run_seeds`; one that an executor does not even take has failed like any other."""
+    try:
+        return pool.submit(run_seeds, chunk, allowed)
+    except Exception as error:
+        refused: Future[Tally] = Future()
+        refused.set_exception(error)
+        return refused
 
 
 def _result(future: Future[Tally]) -> Tally:
     """What a worker found. A seed never raises, so an error is the worker's."""
     try:
         return future.result()
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # asyncio's CancelledError, of a scheduler that died, is one
         raise HarnessError(
             f"--executor: a worker failed, expected one that lives and has this paxbank installed: "
             f"{type(error).__name__}: {error}",
@@ -193,12 +245,14 @@ def _result(future: Future[Tally]) -> Tally:
 # ---- showing -----------------------------------------------------------------------------------
 
 
-def _print_result(tally: Tally, allowed: SwarmOptions, seconds: float, console: Console) -> None:
+def _print_result(
+    tally: Tally, wanted: int, allowed: SwarmOptions, seconds: float, console: Console
+) -> None:
     console.print(_table(tally))
     longest, seed = tally.longest_recovery
     console.print(f"longest recovery: {longest / 1000:.0f} ms after the faults, seed {seed}")
     console.print(
-        f"{tally.seeds} seeds, {tally.events} events in {seconds:.1f} s: "
+        f"{_seeds_run(tally.seeds, wanted)}, {tally.events} events in {seconds:.1f} s: "
         f"{tally.seeds / seconds:.1f} seeds/s, {tally.events / seconds:.0f} events/s"
     )
     for seed, violation in tally.violations[:MOST_VIOLATIONS]:
@@ -207,6 +261,10 @@ def _print_result(tally: Tally, allowed: SwarmOptions, seconds: float, console: 
     if (more := len(tally.violations) - MOST_VIOLATIONS) > 0:
         console.print(f"… and {more} more seeds that failed")
     console.print(f"violations: {len(tally.violations)}")
+
+
+def _seeds_run(seeds: int, wanted: int) -> str:
+    return f"{seeds} seeds" if seeds == wanted else f"{seeds} of {wanted} seeds"
 
 
 def _table(tally: Tally) -> Table:

@@ -4,11 +4,12 @@ All that is asked for is a `concurrent.futures.Executor` and how many calls it c
 seed's run depends on nothing but the seed, so the results are the same everywhere.
 """
 
+import logging
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -37,6 +38,10 @@ def opened(name: str, jobs: int) -> Iterator[tuple[Executor | None, int]]:
         pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
         try:
             yield pool, jobs
+        except BaseException:  # one that loops would be waited for
+            for worker in active_children():
+                worker.kill()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -64,6 +69,8 @@ def _dask(address: str, name: str) -> Iterator[tuple[Executor, int]]:
         raise HarnessError(
             "--executor: dask is not installed, expected: pip install 'paxbank[cluster]'"
         ) from None
+    for logger in [word for word in logging.root.manager.loggerDict if "distributed" in word]:
+        logging.getLogger(logger).disabled = True  # they print tracebacks
     try:
         client = distributed.Client(address, timeout=DASK_SECONDS, set_as_default=False)
     except (OSError, TimeoutError) as error:
@@ -71,7 +78,7 @@ def _dask(address: str, name: str) -> Iterator[tuple[Executor, int]]:
             f"--executor: no dask scheduler answers at {name} within {DASK_SECONDS:g} s: {error}",
             exit_code=EXIT_MACHINE,
         ) from None
-    with client:
+    with _closing(client):
         try:
             client.wait_for_workers(1, timeout=DASK_SECONDS)
         except TimeoutError:
@@ -84,4 +91,15 @@ def _dask(address: str, name: str) -> Iterator[tuple[Executor, int]]:
         try:
             yield pool, threads
         finally:
-            pool.shutdown(wait=False)
+            with suppress(Exception):  # its scheduler may be gone
+                pool.shutdown(wait=False)
+
+
+@contextmanager
+def _closing(client: Any) -> Iterator[None]:
+    """Close it at the end; a scheduler that is gone is no error then, and nobody waits for it."""
+    try:
+        yield
+    finally:
+        with suppress(Exception):
+            client.close(timeout=DASK_SECONDS)

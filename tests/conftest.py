@@ -1,0 +1,12 @@
+"""Tests with drawn inputs draw the same ones every time, and no clock decides about them.
+
+A default run that fails has a fault that the commit before did not have. To look for new ones:
+`pytest --hypothesis-profile search`; what that finds is mended, and becomes a case of its own.
+"""
+
+from hypothesis import HealthCheck, settings
+
+TIMELESS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("repeatable", TIMELESS, derandomize=True)
+settings.register_profile("search", TIMELESS, max_examples=2000)
+settings.load_profile("repeatable")
