@@ -379,7 +379,7 @@ def test_a_long_run_and_a_growing_file_stay_sealed(tmp_path, monkeypatch):
 
 
 def test_a_kill_after_a_commit_longer_than_the_log_is_kept_loses_nothing(tmp_path, monkeypatch):
-    """It is merged into the file only once it is sealed."""
+    """And only `tidy` lets the log begin anew: under `power` the seal has to be flushed before."""
     replica = Replica(tmp_path, Random(1))
     replica.turn()
     monkeypatch.setattr(seal.Seal, "after_commit", lambda self: None)
@@ -390,6 +390,10 @@ def test_a_kill_after_a_commit_longer_than_the_log_is_kept_loses_nothing(tmp_pat
     assert (killed / "n1.db-wal").stat().st_size > storage._LONG_LOG * seal.PAGE_BYTES
     found = read(killed)
     assert found is not None and len(found.entries) == 1_100
+    monkeypatch.undo()
+    replica.turn()
+    replica.storage._seal.after_commit()
+    assert replica.storage._seal.frames > storage._LONG_LOG
 
 
 def test_the_log_is_merged_before_it_is_long(tmp_path, monkeypatch):
