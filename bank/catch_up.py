@@ -59,9 +59,8 @@ class Fetch:
 def left_out_of_ack(log: Log, most: int) -> Slot:
     """Slots up to here are committed, and a candidate that lacks them has to ask for them first.
 
-    Of committed ones an ACK reports the last `most`.
-
-    An ACK that reported all committed slots would grow with the log, beyond any frame.
+    Of committed slots an ACK reports the last `most`: with all it would grow with the log, beyond
+    any frame.
     """
     return max(log.truncated_upto, log.committed_upto - most)
 
