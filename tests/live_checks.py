@@ -26,7 +26,7 @@ from bank.messages import Accept, Accepted, Heartbeat, Message, PeerDown, Prepar
 from bank.sessions import Machine
 from bank.settings import Settings
 from bank.status import Role
-from harness import wire
+from harness.cluster import wire
 from harness.live import protocol, waiting
 from harness.live import worker as workers
 from harness.live.queues import ControlEnd, FrameReader, Incoming, Outgoing, framed

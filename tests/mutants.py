@@ -42,7 +42,7 @@ MEMORY = 3 << 30  # bytes of address space
 LEAST_SECONDS = 20.0  # of processor time, however quick the sound replica is
 # A test file is a unit test of `bank` when it imports that and of the harness only what drives it,
 # neither a stage below nor another test, and speaks of no golden files.
-DRIVERS = ("harness.sim", "harness.client")
+DRIVERS = ("harness.sim",)
 ELSEWHERE = ("harness", "test_", "zoo", "subprocess")
 OTHER_STAGES = ("harness.sim.swarm", "harness.sim.explore")
 GOLDEN = ("golden", "scripts")
