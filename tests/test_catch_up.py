@@ -46,25 +46,22 @@ def names(accounts):
 @pytest.mark.parametrize(
     ("first_slot", "slots"),
     [
-        pytest.param(1, (1, Sizes().piece_slots), id="no more than one run"),
-        pytest.param(
-            Sizes().piece_slots + 1,
-            (Sizes().piece_slots + 1, Sizes().piece_slots + 5),
-            id="up to the watermark",
-        ),
-        pytest.param(Sizes().piece_slots + 6, None, id="nothing beyond it"),
+        pytest.param(1, (1, PIECE_SLOTS), id="no more than one run"),
+        pytest.param(PIECE_SLOTS + 1, (PIECE_SLOTS + 1, PIECE_SLOTS + 5), id="up to the watermark"),
+        pytest.param(PIECE_SLOTS + 5, (PIECE_SLOTS + 5, PIECE_SLOTS + 5), id="a single one"),
+        pytest.param(PIECE_SLOTS + 6, None, id="nothing beyond it"),
     ],
 )
 def test_library_gives_committed_slots(first_slot, slots):
-    log = full_log(Sizes().piece_slots + 5)
-    log.accept(Sizes().piece_slots + 6, FIRST, [transfer("A", "B", 1, 1)])  # accepted only
+    log = full_log(PIECE_SLOTS + 5)
+    log.accept(PIECE_SLOTS + 6, FIRST, [transfer("A", "B", 1, 1)])  # accepted only
     answer = Library(()).answer(2, CatchUp(first_slot), log, None)
     if slots is None:
         assert answer is None
     else:
         assert (answer.first_slot, answer.first_slot + len(answer.requests) - 1) == slots
         assert len(answer.ballots) == len(answer.requests)
-        assert answer.committed_upto == Sizes().piece_slots + 5
+        assert answer.committed_upto == PIECE_SLOTS + 5
 
 
 def test_library_gives_a_checkpoint_below_its_truncation_piece_by_piece():
