@@ -23,8 +23,8 @@ from harness.sim.world import SimCluster
 # ---- the replica ---------------------------------------------------------------------------------
 
 
-def test_thirty_seeds():
-    assert not run_seeds(range(30), SwarmOptions()).violations
+def test_twelve_seeds():
+    assert not run_seeds(range(12), SwarmOptions()).violations
 
 
 @pytest.mark.slow
@@ -47,7 +47,7 @@ def test_one_kind_of_fault_alone(kind):
 
 
 def test_a_cluster_without_faults_elects_once():
-    tally = run_seeds(range(20), SwarmOptions(faults=()))
+    tally = run_seeds(range(12), SwarmOptions(faults=()))
     assert not tally.violations
     assert not any(tally.coverage[f"fault {what}"] for what in ("kill", "paused", "disconnect"))
 
