@@ -10,7 +10,7 @@ import os
 import platform
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import count
 from multiprocessing import Pipe
@@ -30,12 +30,13 @@ from harness.cluster import wire
 from harness.live import protocol, waiting
 from harness.live import worker as workers
 from harness.live.queues import ControlEnd, FrameReader, Incoming, Outgoing, framed
-from harness.live.storage import Storage, StorageError, read_copy
+from harness.live.storage import Owner, Storage, StorageError, read_copy
 from harness.sim.disk import Disk
 from harness.sim.mix import SwarmOptions, draw
 from harness.sim.swarm import run_seed
 
 BALANCES = {"A": 10, "B": 10}
+OWNER = Owner("n1", "test")
 TRANSFER = ("A", 1, "transfer", "A", "B", 3)
 SYNCS = {"x86_64": (74, 75), "aarch64": (82, 83)}  # fsync and fdatasync among the system calls
 CAN_REFUSE_SYNCS = os.uname().sysname == "Linux" and platform.machine() in SYNCS
@@ -55,7 +56,7 @@ class Held:
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "n1.db"
-        Storage.create(self.file, BALANCES)
+        Storage.create(self.file, BALANCES, OWNER)
         peers: dict[int, Any] = {}
         self.from_worker: dict[int, Incoming] = {}
         self.to_worker: dict[int, Outgoing] = {}
@@ -76,6 +77,8 @@ class Held:
             balances=BALANCES,
             seed=0,
             file=self.file,
+            cluster=OWNER.cluster,
+            lock=None,
             durability="process",
             queue_limit=1 << 20,
             traced=False,
@@ -106,7 +109,8 @@ class Held:
         ends = (*self.from_worker.values(), *self.to_worker.values(), self.harness, self._control)
         for end in (*ends, *self.worker._readers.values(), *self.worker._writers.values()):
             end.close()
-        self.worker._storage.close()
+        with suppress(OSError):
+            self.worker._storage.close()  # unless the worker did
 
 
 @contextmanager
@@ -282,12 +286,12 @@ def refuse_syncs() -> None:
 def _commits_without_syncs(folder: Path, durability: str) -> bool:
     """Whether a commit succeeds in a process whose syncs all fail."""
     file = folder / f"{durability}.db"
-    Storage.create(file, BALANCES)
+    Storage.create(file, BALANCES, OWNER)
     pid = os.fork()
     if pid == 0:
         code = 2
         try:
-            storage = Storage(file, durability)
+            storage = Storage(file, durability, OWNER)
             storage.commit(persist())  # the first write into a new write-ahead log is always synced
             refuse_syncs()
             try:
@@ -337,8 +341,8 @@ def the_file_holds_what_the_simulated_disk_holds(folder: Path) -> None:
             assert run_seed(seed, options).violation is None
         for number, persists in enumerate(written.values()):
             file, disk = folder / f"{seed}-{number}.db", Disk()
-            Storage.create(file, draw(seed, options).config.balances())
-            storage = Storage(file, "process")
+            Storage.create(file, draw(seed, options).config.balances(), OWNER)
+            storage = Storage(file, "process", OWNER)
             for one in persists:
                 storage.commit(one)
                 disk.commit(one)
@@ -366,8 +370,8 @@ def a_checkpoint_is_written_with_all_of_its_turn_or_not_at_all(folder: Path) -> 
     runs = [Run(1, Ballot(3, 2), (TRANSFER, TRANSFER))]
     for dies in (False, True):
         file = folder / f"{dies}.db"
-        Storage.create(file, BALANCES)
-        storage = Storage(file, "process")
+        Storage.create(file, BALANCES, OWNER)
+        storage = Storage(file, "process", OWNER)
         storage.commit(persist(runs=runs, checkpoint=first, committed_upto=1))
         before = storage.load()
         if dies:  # in the middle of the transaction
