@@ -1,8 +1,9 @@
 """How a replica gets committed slots that it missed: asking (Fetch) and giving (Library).
 
-Log entries come in runs of PIECE_SLOTS; what the giver has truncated comes as its checkpoint in
-pieces of PIECE_BYTES. Each piece is asked for, so a transfer never floods a queue, and a giver
-that dies leaves nothing half installed: a checkpoint counts only when whole and verified.
+Log entries come in runs of `Sizes.piece_slots`; what the giver has truncated comes as its
+checkpoint in pieces of `Sizes.piece_bytes`. Each piece is asked for, so a transfer never floods a
+queue, and a giver that dies leaves nothing half installed: a checkpoint counts only when whole and
+verified.
 """
 
 from collections.abc import Iterable
@@ -11,7 +12,8 @@ from dataclasses import dataclass, field
 from bank.ballot import ReplicaId, Slot
 from bank.checkpoint import Checkpoint, Encoding
 from bank.log import Log
-from bank.messages import PIECE_BYTES, PIECE_SLOTS, CatchUp, State, StatePiece
+from bank.messages import CatchUp, State, StatePiece
+from bank.settings import USUAL, Sizes
 
 
 @dataclass(slots=True)
@@ -54,21 +56,23 @@ class Fetch:
         self.checkpoint_slot, self.pieces = 0, []
 
 
-def left_out_of_ack(log: Log) -> Slot:
+def left_out_of_ack(log: Log, most: int) -> Slot:
     """Slots up to here are committed, and a candidate that lacks them has to ask for them first.
 
-    An ACK that reported all committed slots would grow with the log, beyond any frame.
+    Of committed slots an ACK reports the last `most`: with all it would grow with the log, beyond
+    any frame.
     """
-    return max(log.truncated_upto, log.committed_upto - PIECE_SLOTS)
+    return max(log.truncated_upto, log.committed_upto - most)
 
 
 class Library:
     """Answers to CATCH-UP. Keeps the encoding of a checkpoint while somebody is reading it."""
 
-    __slots__ = ("_accounts", "_lent")
+    __slots__ = ("_accounts", "_lent", "_sizes")
 
-    def __init__(self, accounts: Iterable[str]) -> None:
+    def __init__(self, accounts: Iterable[str], sizes: Sizes = USUAL) -> None:
         """`accounts` of every checkpoint: sorted here, once for all."""
+        self._sizes = sizes
         self._accounts = tuple(sorted(accounts))
         self._lent: dict[ReplicaId, Encoding] = {}  # by reader
 
@@ -76,17 +80,18 @@ class Library:
         self, reader: ReplicaId, question: CatchUp, log: Log, checkpoint: Checkpoint | None
     ) -> State | StatePiece | None:
         """What `reader` gets; None when there is nothing to give."""
+        piece_bytes = self._sizes.piece_bytes
         if question.piece > 0:
             lent = self._lent.get(reader)
             if lent is not None and lent.slot == question.checkpoint_slot:
-                return _piece(lent, question.piece, log.committed_upto)
+                return _piece(lent, question.piece, piece_bytes, log.committed_upto)
         if question.first_slot <= log.truncated_upto:
             assert checkpoint is not None, "truncated without a checkpoint"
-            encoding = self._lent[reader] = Encoding(checkpoint, self._accounts, PIECE_BYTES)
+            encoding = self._lent[reader] = Encoding(checkpoint, self._accounts, piece_bytes)
             piece = question.piece if question.checkpoint_slot == checkpoint.slot else 0
-            return _piece(encoding, piece, log.committed_upto)
+            return _piece(encoding, piece, piece_bytes, log.committed_upto)
         self._lent.pop(reader, None)
-        last_slot = min(log.committed_upto, question.first_slot + PIECE_SLOTS - 1)
+        last_slot = min(log.committed_upto, question.first_slot + self._sizes.piece_slots - 1)
         if last_slot < question.first_slot:
             return None
         return State(
@@ -97,8 +102,10 @@ class Library:
         )
 
 
-def _piece(encoding: Encoding, piece: int, committed_upto: Slot) -> StatePiece | None:
+def _piece(
+    encoding: Encoding, piece: int, piece_bytes: int, committed_upto: Slot
+) -> StatePiece | None:
     if not 0 <= piece < encoding.pieces:
         return None
-    part = encoding.piece(piece, PIECE_BYTES)
+    part = encoding.piece(piece, piece_bytes)
     return StatePiece(encoding.slot, piece, encoding.pieces, part, committed_upto)

@@ -227,7 +227,8 @@ class Elector(Learner):
         self._awaited = prepare.ballot
         if self._repeats <= MOST_RENEWALS:
             self._expiry = self._now + self._next_pause_at_most() + self._draw_timeout()
-        log, left_out = self.log, left_out_of_ack(self.log)
+        log = self.log
+        left_out = left_out_of_ack(log, self.settings.sizes.piece_slots)
         accept_log = log.entries_above(max(prepare.committed_upto, left_out))
         self._durable(source, Promise(prepare.ballot, log.committed_upto, left_out, accept_log))
 

@@ -14,10 +14,7 @@ from bank.ballot import ReplicaId, Slot, replica_name
 from bank.checkpoint import GENESIS_HASH, extend_hash
 from bank.messages import CheckpointHash
 from bank.sessions import Request, Session
-
-PIECE_SLOTS = 100  # are hashed at a time, from each multiple of the interval on
-NOTED_HASHES = 256  # how many are kept to compare; an older question is simply not answered
-COMPARED_SLOTS = 128  # slots that somebody asked about are kept for longer, so many at the most
+from bank.settings import USUAL, Sizes
 
 
 @dataclass(slots=True)
@@ -41,6 +38,7 @@ class HistoryHash:
         "_quorum",
         "_replica",
         "_requests",
+        "_sizes",
         "confirmed_upto",
         "current",
         "differs",
@@ -49,10 +47,15 @@ class HistoryHash:
     )
 
     def __init__(
-        self, replica: ReplicaId, quorum: int, slot: Slot = 0, current: str = GENESIS_HASH
+        self,
+        replica: ReplicaId,
+        quorum: int,
+        slot: Slot = 0,
+        current: str = GENESIS_HASH,
+        sizes: Sizes = USUAL,
     ) -> None:
         """`quorum` replicas are a majority of all; `current` is the hash after `slot`."""
-        self._replica, self._quorum = replica, quorum
+        self._replica, self._quorum, self._sizes = replica, quorum, sizes
         self.slot = slot  # the last multiple of the interval that was executed
         self.current = current  # the running hash there
         self._noted: dict[Slot, str] = {slot: current}
@@ -69,8 +72,9 @@ class HistoryHash:
         """Slots were executed, in order, none beyond the next multiple of the interval."""
         self._requests += requests
         self._answers += answers
-        while len(self._requests) >= PIECE_SLOTS:
-            self._extend(PIECE_SLOTS)
+        piece = self._sizes.hash_slots
+        while len(self._requests) >= piece:
+            self._extend(piece)
 
     def _extend(self, count: int) -> None:
         """Hash the next so many slots; which slots make a piece is the same at every replica."""
@@ -88,7 +92,7 @@ class HistoryHash:
         if self._requests:
             self._extend(len(self._requests))
         self._set(slot, self._chain)
-        if len(self._noted) > NOTED_HASHES:
+        if len(self._noted) > self._sizes.noted_hashes:
             del self._noted[min(self._noted)]
         if not self._asking:
             return []
@@ -155,7 +159,7 @@ class HistoryHash:
         return None if message.answer else self.word(slot, compared.mine, answer=True)
 
     def _compare_at(self, slot: Slot, mine: str | None) -> _Compared:
-        if len(self._compared) >= COMPARED_SLOTS:
+        if len(self._compared) >= self._sizes.compared_slots:
             del self._compared[min(self._compared)]
         compared = self._compared[slot] = _Compared(mine)
         return compared

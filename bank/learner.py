@@ -50,9 +50,9 @@ class Learner:
         )
         self._taken: Checkpoint | None = None  # the next one, while its hash is in question
         self._checkpoint_at = now - settings.checkpoint_pause
-        self._history = HistoryHash(replica, self.quorum)
+        self._history = HistoryHash(replica, self.quorum, sizes=settings.sizes)
         self._fetch = Fetch()
-        self._library = Library(balances)
+        self._library = Library(balances, settings.sizes)
         self._read_at: dict[ReplicaId, int] = {}  # when peers asked for a further piece
         self.halted: str | None = None  # why it does nothing any more
         self._effects = Effects()
@@ -288,7 +288,11 @@ class Learner:
                 checkpoint.balances, checkpoint.sessions, digest=checkpoint.digest
             )
             self._history = HistoryHash(
-                self.replica, self.quorum, checkpoint.slot, checkpoint.running_hash
+                self.replica,
+                self.quorum,
+                checkpoint.slot,
+                checkpoint.running_hash,
+                self.settings.sizes,
             )
         # Rows between the truncation and the checkpoint are there but executed already.
         log.truncated_upto = stored.truncated_upto

@@ -168,7 +168,7 @@ class StatePiece:
     checkpoint_slot: Slot
     piece: int  # from 0
     pieces: int
-    data: bytes  # at most PIECE_BYTES
+    data: bytes  # at most `Sizes.piece_bytes`
     committed_upto: Slot
 
 
@@ -205,9 +205,6 @@ class PeerDown:
     peer: ReplicaId
     incarnation: int
 
-
-PIECE_BYTES = 256 * 1024  # the most that one STATE carries
-PIECE_SLOTS = 1000  # entries in one STATE; names of at most 32 characters keep it below the above
 
 Message: TypeAlias = (
     ClientRequest

@@ -8,12 +8,8 @@ from bank.ballot import Ballot, ReplicaId, Slot, replica_name
 from bank.effects import Run, Send
 from bank.elector import Elector
 from bank.leadership import Leadership
-from bank.messages import PIECE_SLOTS, Accept, Accepted, Commit, Heartbeat
+from bank.messages import Accept, Accepted, Commit, Heartbeat
 from bank.sessions import Request
-
-FULL_SLOTS = 16  # so many in one turn go to all at once: putting some off would save nothing
-TRIAL_HEARTBEATS = 25  # after so many a busy leader tries anew who is quick
-SPARE_SLOTS = 256  # so many at the most are put off for the spare backups
 
 
 class Proposer(Elector):
@@ -43,10 +39,10 @@ class Proposer(Elector):
             lead.commit_due, lead.busy_slots = None, 0
 
     def _propose_batch(self, lead: Leadership) -> None:
-        first_slot, requests = lead.next_slot, tuple(lead.batch)
+        first_slot, requests, sizes = lead.next_slot, tuple(lead.batch), self.settings.sizes
         lead.batch.clear()
         is_calm = lead.busy_slots < self.settings.spare_after
-        to_all = not lead.spare or is_calm or len(requests) >= FULL_SLOTS
+        to_all = not lead.spare or is_calm or len(requests) >= sizes.full_slots
         if to_all:
             self._tell_spare(lead)  # of what comes before it
         self._accept_run(first_slot, lead.ballot, requests)
@@ -61,7 +57,7 @@ class Proposer(Elector):
                 self._choose_spare(lead)  # all had the same chance: who is behind is slow
             return
         self._effects.early.append(Send(lead.prompt, accept))
-        if lead.next_slot - 1 - lead.spare_upto >= SPARE_SLOTS:
+        if lead.next_slot - 1 - lead.spare_upto >= sizes.spare_slots:
             self._tell_spare(lead)
         elif lead.spare_due is None:
             lead.spare_due = self._now + self.settings.spare_pause
@@ -93,7 +89,7 @@ class Proposer(Elector):
             lead.heartbeat_due = self._now + self.settings.heartbeat
             self._tell_spare(lead)  # else their answers would show something missing
             lead.heartbeats += 1
-            if lead.heartbeats % TRIAL_HEARTBEATS == 0:
+            if lead.heartbeats % self.settings.sizes.trial_heartbeats == 0:
                 lead.busy_slots = 0  # for some slots all are asked again, and who is quick shows
             self._early_all(
                 Heartbeat(lead.ballot, lead.first_slot, lead.next_slot - 1, self.log.committed_upto)
@@ -114,7 +110,8 @@ class Proposer(Elector):
         if not message.asked_upto:
             return
         first_slot = max(lead.accepted_upto[source], self.log.committed_upto) + 1
-        last_slot = min(message.asked_upto, lead.next_slot - 1, first_slot + PIECE_SLOTS - 1)
+        most = first_slot + self.settings.sizes.piece_slots - 1
+        last_slot = min(message.asked_upto, lead.next_slot - 1, most)
         if first_slot <= last_slot:
             requests = tuple(self.log.requests(first_slot, last_slot))
             self._early(source, Accept(lead.ballot, first_slot, requests, self.log.committed_upto))

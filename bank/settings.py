@@ -6,6 +6,28 @@ MILLISECOND = 1000
 
 
 @dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much goes at a time. No configuration has a say in these; the simulator makes them small.
+
+    All replicas of a cluster have the same `hash_slots`, else their running hashes differ.
+    """
+
+    piece_bytes: int = 256 * 1024  # the most that one STATE carries of a checkpoint
+    # Entries in one STATE, or in an ACCEPT sent again: names of at most 32 characters keep them
+    # below the above.
+    piece_slots: int = 1000
+    full_slots: int = 16  # so many in one turn go to all at once: putting some off saves nothing
+    spare_slots: int = 256  # so many at the most are put off for the spare backups
+    trial_heartbeats: int = 25  # after so many a busy leader tries anew who is quick
+    hash_slots: int = 100  # are hashed at a time, from each multiple of the interval on
+    noted_hashes: int = 256  # are kept to compare; an older question is simply not answered
+    compared_slots: int = 128  # that somebody asked about are kept for longer
+
+
+USUAL = Sizes()
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Defaults are those of the configuration; see testsets/cluster.yaml for what each does."""
 
@@ -23,3 +45,4 @@ class Settings:
     checkpoint_interval: int = 1000  # slots between two running hashes
     checkpoint_pause: int = 200 * MILLISECOND  # least time between two checkpoints
     keep_slots: int = 1000  # slots kept below the checkpoint
+    sizes: Sizes = USUAL

@@ -1,22 +1,25 @@
 """Catching up: what is asked for, what is given, and that half a checkpoint installs nothing."""
 
+from dataclasses import replace
+
 import pytest
 
-from bank import catch_up as catch_up_module
 from bank import checkpoint as checkpoints
 from bank.ballot import Ballot
 from bank.catch_up import Fetch, Library
 from bank.checkpoint import GENESIS_HASH
 from bank.log import Log
-from bank.messages import PIECE_SLOTS, CatchUp, Heartbeat, Promise, State, StatePiece
+from bank.messages import CatchUp, Heartbeat, Promise, State, StatePiece
 from bank.sessions import Machine
-from bank.settings import Settings
+from bank.settings import USUAL, Settings, Sizes
 from bank.status import Role
 from harness.sim.conductor import Conductor, transfer
 
 FIRST = Ballot(1, 1)
 SHORT = Settings(checkpoint_interval=4, checkpoint_pause=0, keep_slots=0)
 WITHOUT_CHECKPOINTS = Settings(checkpoint_interval=1_000_000)
+SMALL = Sizes(piece_bytes=300)
+PIECE_SLOTS = USUAL.piece_slots
 
 
 def full_log(upto, truncated=0):
@@ -37,11 +40,6 @@ def names(accounts):
     return [f"account{number}" for number in range(accounts)]
 
 
-@pytest.fixture
-def small_pieces(monkeypatch):
-    monkeypatch.setattr(catch_up_module, "PIECE_BYTES", 300)
-
-
 # ---- giving ----------------------------------------------------------------------------------
 
 
@@ -50,6 +48,7 @@ def small_pieces(monkeypatch):
     [
         pytest.param(1, (1, PIECE_SLOTS), id="no more than one run"),
         pytest.param(PIECE_SLOTS + 1, (PIECE_SLOTS + 1, PIECE_SLOTS + 5), id="up to the watermark"),
+        pytest.param(PIECE_SLOTS + 5, (PIECE_SLOTS + 5, PIECE_SLOTS + 5), id="a single one"),
         pytest.param(PIECE_SLOTS + 6, None, id="nothing beyond it"),
     ],
 )
@@ -65,9 +64,12 @@ def test_library_gives_committed_slots(first_slot, slots):
         assert answer.committed_upto == PIECE_SLOTS + 5
 
 
-@pytest.mark.usefixtures("small_pieces")
 def test_library_gives_a_checkpoint_below_its_truncation_piece_by_piece():
-    log, checkpoint, library = full_log(10, truncated=8), checkpoint_at(8, 20), Library(names(20))
+    log, checkpoint, library = (
+        full_log(10, truncated=8),
+        checkpoint_at(8, 20),
+        Library(names(20), SMALL),
+    )
     fetch, question = Fetch(target=10, source=1), CatchUp(1)
     for _ in range(20):
         piece = library.answer(2, question, log, checkpoint)
@@ -81,9 +83,8 @@ def test_library_gives_a_checkpoint_below_its_truncation_piece_by_piece():
     assert isinstance(library.answer(2, CatchUp(9), log, checkpoint), State)
 
 
-@pytest.mark.usefixtures("small_pieces")
 def test_library_keeps_lending_a_checkpoint_that_was_replaced_meanwhile():
-    library, old = Library(names(20)), checkpoint_at(8, 20)
+    library, old = Library(names(20), SMALL), checkpoint_at(8, 20)
     log = full_log(20, truncated=8)
     first = library.answer(2, CatchUp(1), log, old)
     second = library.answer(2, CatchUp(1, 8, 1), log, checkpoint_at(16, 20))
@@ -93,11 +94,10 @@ def test_library_keeps_lending_a_checkpoint_that_was_replaced_meanwhile():
     assert (other.checkpoint_slot, other.piece) == (16, 0), "who never borrowed gets the new one"
 
 
-@pytest.mark.usefixtures("small_pieces")
 def test_pieces_are_the_same_in_whatever_order_a_replica_knows_the_accounts():
     log, checkpoint = full_log(10, truncated=8), checkpoint_at(8, 20)
     for order in (names(20), names(20)[::-1]):
-        library, question = Library(order), CatchUp(1)
+        library, question = Library(order, SMALL), CatchUp(1)
         pieces = [library.answer(2, question, log, checkpoint).data]
         pieces += [library.answer(2, CatchUp(1, 8, n), log, checkpoint).data for n in range(1, 20)]
         assert b"".join(pieces) == checkpoints.encode(checkpoint)
@@ -147,9 +147,9 @@ def test_unfinished_checkpoint_that_the_log_overtook_is_not_asked_for():
 # ---- in a cluster ----------------------------------------------------------------------------
 
 
-def long_gone(slots=10):
+def long_gone(slots=10, sizes=SMALL):
     """n3 misses `slots` slots of which the others have truncated eight."""
-    c = Conductor(3, SHORT)
+    c = Conductor(3, replace(SHORT, sizes=sizes))
     c.elect(1)
     c.disconnect(3)
     for timestamp in range(1, slots + 1):
@@ -160,7 +160,6 @@ def long_gone(slots=10):
     return c
 
 
-@pytest.mark.usefixtures("small_pieces")
 def test_returning_replica_installs_a_checkpoint_and_the_slots_above_it():
     c = long_gone()
     c.reconnect(3)
@@ -181,7 +180,6 @@ def test_running_hash_goes_on_from_an_installed_checkpoint():
     assert c.status(3).running_hash == c.status(1).running_hash
 
 
-@pytest.mark.usefixtures("small_pieces")
 def test_giver_that_dies_in_the_middle_leaves_nothing_half_installed():
     c = long_gone()
     c.disconnect(2)
@@ -214,9 +212,8 @@ def test_checkpoint_below_what_is_committed_is_ignored():
     assert c.status(2) == before
 
 
-def test_replica_with_more_slots_than_one_piece_behind_asks_until_it_has_all(monkeypatch):
-    monkeypatch.setattr(catch_up_module, "PIECE_SLOTS", 3)
-    c = Conductor(3)
+def test_replica_with_more_slots_than_one_piece_behind_asks_until_it_has_all():
+    c = Conductor(3, Settings(sizes=Sizes(piece_slots=3)))
     c.elect(1)
     c.disconnect(3)
     for timestamp in range(1, 11):

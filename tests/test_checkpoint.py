@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from bank import checkpoint as checkpoints
 from bank.checkpoint import GENESIS_HASH, extend_hash
-from bank.history_hash import COMPARED_SLOTS, NOTED_HASHES, HistoryHash
+from bank.history_hash import HistoryHash
 from bank.messages import CheckpointHash
 from bank.sessions import Machine
-from bank.settings import Settings
+from bank.settings import USUAL, Settings
 from bank.status import Role
 from harness.sim.conductor import TEN_EACH, Conductor, read, transfer
 
@@ -212,7 +212,7 @@ def test_question_about_a_slot_not_executed_yet_is_answered_later():
 
 
 def test_question_about_a_slot_long_gone_is_not_answered():
-    two = history(2 * (NOTED_HASHES + 5))
+    two = history(2 * (USUAL.noted_hashes + 5))
     assert two.hear(1, asks(2, OTHER, 1)) is None
     assert two.confirmed_upto == {} and two.differs is None
 
@@ -221,7 +221,7 @@ def test_answers_are_compared_however_long_they_take():
     one = history(4)
     one.word(4, one.current, answer=False)
     asked = one.current
-    for slot in range(6, 2 * NOTED_HASHES + 12, 2):
+    for slot in range(6, 2 * USUAL.noted_hashes + 12, 2):
         one.note(slot)
     one.hear(2, has(4, asked, 2))
     assert one.confirmed_upto == {2: 4}
@@ -231,7 +231,7 @@ def test_what_is_compared_stays_bounded():
     one = history(4)
     for slot in range(6, 2000, 2):
         one.hear(2, asks(slot, OTHER, 2))
-    assert len(one._compared) <= COMPARED_SLOTS
+    assert len(one._compared) <= USUAL.compared_slots
     assert one.word(4, one.current, answer=False).slot == 4
 
 
@@ -422,10 +422,10 @@ def under_load(replicas, turns, requests, **settings):
 
 
 def test_more_slots_in_a_turn_than_hashes_are_noted():
-    c = under_load(3, turns=20, requests=NOTED_HASHES + 50)
+    c = under_load(3, turns=20, requests=USUAL.noted_hashes + 50)
     for replica in c.everyone:
         behind = c.status(replica).executed_upto - c.status(replica).truncated_upto
-        assert behind <= 9 * (NOTED_HASHES + 50), f"n{replica} keeps {behind} slots"
+        assert behind <= 9 * (USUAL.noted_hashes + 50), f"n{replica} keeps {behind} slots"
 
 
 def test_spare_backups_that_are_as_far_behind_as_hashes_are_noted():

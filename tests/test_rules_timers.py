@@ -3,9 +3,6 @@
 Each test fails when its rule is taken out: `test_rules_bite.py` does that.
 """
 
-import pytest
-
-from bank import catch_up
 from bank.ballot import Ballot
 from bank.effects import Send
 from bank.messages import (
@@ -18,7 +15,7 @@ from bank.messages import (
     Promise,
     StatePiece,
 )
-from bank.settings import Settings
+from bank.settings import Settings, Sizes
 from bank.status import Role
 from harness.sim.conductor import Conductor, follower, transfer
 
@@ -280,13 +277,8 @@ def test_replica_that_wakes_from_a_pause_reads_its_queues_before_its_clock():
 
 def test_a_candidate_that_takes_a_checkpoint_is_not_given_another():
     """It stands because it does not hear the leader; with each PREPARE it would begin anew."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(catch_up, "PIECE_BYTES", 400)
-        _take_a_checkpoint()
-
-
-def _take_a_checkpoint():
-    c = Conductor(3, Settings(checkpoint_interval=4, checkpoint_pause=0, keep_slots=0))
+    small = Sizes(piece_bytes=400)
+    c = Conductor(3, Settings(checkpoint_interval=4, checkpoint_pause=0, keep_slots=0, sizes=small))
     c.elect(1)
     c.away = {3}
     for timestamp in range(1, 10):

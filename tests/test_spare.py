@@ -5,11 +5,11 @@ Each test fails when what it tests is taken out: `test_rules_bite.py` does that.
 
 from bank.ballot import Ballot
 from bank.messages import Accept, CatchUp, Commit, Heartbeat, Nack
-from bank.proposer import FULL_SLOTS, SPARE_SLOTS, TRIAL_HEARTBEATS
-from bank.settings import MILLISECOND, Settings
+from bank.settings import MILLISECOND, Settings, Sizes
 from harness.sim.conductor import Conductor, transfer
 
 FIRST = Ballot(1, 1)
+SIZES = Sizes()
 PAUSE = 2  # milliseconds
 THRIFTY = Settings(spare_pause=PAUSE * MILLISECOND)
 LAZY = Settings(learn_slots=3)
@@ -90,7 +90,7 @@ def test_one_that_dies_is_replaced_at_once():
 
 def test_progress_without_the_spare_ones_puts_them_off_until_slots_add_up():
     c = led()
-    for timestamp in range(1, SPARE_SLOTS):
+    for timestamp in range(1, SIZES.spare_slots):
         ask(c, 1, timestamp)
         c.deliver_all()
         c.skip(PAUSE / 2)
@@ -98,8 +98,8 @@ def test_progress_without_the_spare_ones_puts_them_off_until_slots_add_up():
             c[1]._leadership.heartbeat_due = c.now + 40 * MILLISECOND
         c.tick(1)
     assert told(c, 4) == []
-    ask(c, 1, SPARE_SLOTS)
-    assert told(c, 4) == told(c, 5) == [(1, SPARE_SLOTS)]
+    ask(c, 1, SIZES.spare_slots)
+    assert told(c, 4) == told(c, 5) == [(1, SIZES.spare_slots)]
 
 
 def test_spare_backups_are_told_before_a_heartbeat_asks_them():
@@ -116,11 +116,11 @@ def test_a_full_turn_goes_to_all_at_once_and_after_what_was_put_off():
     c = led()
     ask(c)
     c.request(1, *(transfer(a, "J", 1) for a in "ABCDEFGHI"), *(
-        (f"d{n}", 1, "transfer", "A", "J", 1) for n in range(FULL_SLOTS)
+        (f"d{n}", 1, "transfer", "A", "J", 1) for n in range(SIZES.full_slots)
     ))  # fmt: skip
-    assert told(c, 4) == told(c, 5) == [(1, 1), (2, FULL_SLOTS + 9)]
+    assert told(c, 4) == told(c, 5) == [(1, 1), (2, SIZES.full_slots + 9)]
     c.deliver_all()
-    assert not c.said(4, Nack) and c[4].log.last_slot == FULL_SLOTS + 10
+    assert not c.said(4, Nack) and c[4].log.last_slot == SIZES.full_slots + 10
 
 
 def test_a_leader_that_is_not_busy_puts_nothing_off():
@@ -158,7 +158,7 @@ def test_who_becomes_slow_is_found_out_at_the_next_trial():
         c.deliver_all()
     lead = c[1]._leadership
     assert lead.prompt == (2, 3)
-    for _ in range(TRIAL_HEARTBEATS):
+    for _ in range(SIZES.trial_heartbeats):
         lead.heartbeat_due = c.now
         c.tick(1)
         c.deliver_all()

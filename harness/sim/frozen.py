@@ -16,7 +16,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from bank.replica import Replica
-from bank.settings import Settings
+from bank.settings import Settings, Sizes
 
 FAR = 1_000_000  # later than anything that happens; all happens at time 0
 QUIET = Settings(
@@ -58,7 +58,7 @@ class Frozen(NamedTuple):
     parts: tuple[Any, ...]
 
 
-_PLAIN = frozenset({int, bool, str, bytes, float, type(None), Still, Settings})
+_PLAIN = frozenset({int, bool, str, bytes, float, type(None), Still, Settings, Sizes})
 _fields: dict[type, tuple[str, ...]] = {}
 
 

@@ -5,10 +5,11 @@ Testing", Groce et al., ISSTA 2012). Everything is drawn whatever the options al
 stays much the same when a kind of fault is taken from it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from bank.ballot import ReplicaId
+from bank.settings import Sizes
 from harness.files.config import ClusterConfig
 from harness.sim.network import LinkRules
 from harness.sim.process import ProcessRules
@@ -16,6 +17,9 @@ from harness.sim.world import WorldRules
 
 MILLISECOND = 1000
 CLIENT_NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+LONG = 0.02  # of the seeds have many clients and get far beyond what is sent in one piece
+LONG_CLIENTS = tuple(a + b for a in CLIENT_NAMES[:8] for b in CLIENT_NAMES)
+LONG_OPERATIONS = (1_500, 3_000, 5_000)
 KINDS = (
     "loss",
     "duplication",
@@ -60,8 +64,6 @@ class Mix:
     fault_pause: int  # mean time between two actions
     bursts: tuple[int, ...]  # when many clients ask at once; empty: they ask evenly
     distances: dict[tuple[ReplicaId, ReplicaId], LinkRules]  # links with rules of their own
-    piece_bytes: int  # of a checkpoint in one STATE
-    piece_slots: int  # of the log in one STATE
     # Rows in a statement, where disks are real files of the class that processes use; 0: they are
     # simulated.
     file_rows: int = 0
@@ -87,7 +89,7 @@ def draw(seed: int, options: SwarmOptions) -> Mix:
     config = _cluster(random, seed, options.nodes, low, "power" in kinds)
     distances = _distances(random, config.nodes, low)
     outsiders, lasting = _lasting(apart, config.nodes) if "lasting-cut" in kinds else ((), ())
-    return Mix(
+    mix = Mix(
         config,
         _rules(random, kinds, low),
         kinds,
@@ -96,12 +98,46 @@ def draw(seed: int, options: SwarmOptions) -> Mix:
         bursts=tuple(sorted(random.sample(range(phase), random.choice((0, 3, 10))))),
         fault_pause=random.choice((low // 2, low, 4 * low)) * MILLISECOND,
         distances=distances if "distance" in kinds else {},
-        piece_bytes=random.choice((150, 1_000, 256 * 1024)),
-        piece_slots=random.choice((1, 10, 1000)),
         file_rows=_file_rows(Random(f"{seed}/files")),
         outsiders=tuple(outsiders),
         lasting=frozenset(lasting),
     )
+    sizes = _sizes(random, Random(f"{seed}/sizes"))
+    mix = replace(mix, rules=replace(mix.rules, sizes=sizes))
+    far = Random(f"{seed}/long")
+    return _long(far, mix) if far.random() < LONG else mix
+
+
+def _sizes(pieces: Random, others: Random) -> Sizes:
+    """How much goes at a time: now and then so little that a short run takes many times."""
+    return Sizes(
+        piece_bytes=pieces.choice((150, 1_000, 256 * 1024)),
+        piece_slots=pieces.choice((1, 10, 1000)),
+        full_slots=others.choice((2, 4, 16)),
+        spare_slots=others.choice((3, 20, 256)),
+        trial_heartbeats=others.choice((1, 3, 25)),
+        hash_slots=others.choice((1, 3, 100)),
+        noted_hashes=others.choice((4, 30, 256)),
+        compared_slots=others.choice((16, 40, 128)),
+    )
+
+
+def _long(random: Random, mix: Mix) -> Mix:
+    """The same with thousands of slots, which cost little when many clients ask at once."""
+    sizes = replace(
+        mix.rules.sizes,
+        piece_bytes=random.choice((1_000, 256 * 1024)),
+        piece_slots=random.choice((30, 1000)),
+    )
+    interval = random.choice((7, 100, 1000))
+    config = replace(
+        mix.config,
+        accounts=LONG_CLIENTS,
+        checkpoint_interval=interval,
+        keep_slots=random.choice((0, interval, 1000)),
+    )
+    operations = random.choice(LONG_OPERATIONS)
+    return replace(mix, config=config, rules=replace(mix.rules, sizes=sizes), operations=operations)
 
 
 def _file_rows(random: Random) -> int:
@@ -119,6 +155,7 @@ def _cluster(
         accounts=tuple(CLIENT_NAMES[: random.choice((1, 5, 26, 26))]),
         election_timeout_ms=(low, low * 2),
         prepare_quiet_ms=low // 2,
+        prepare_pause_ms=low * 13,
         heartbeat_ms=low // random.choice((3, 4, 8)),
         stagger_ms=random.choice((1, 5)),
         client_timeout_ms=random.choice((low, low * 2, low * 4, low * 4)),

@@ -14,9 +14,8 @@ from itertools import chain
 from typing import TypeVar
 
 from bank.ballot import replica_name
-from bank.messages import PIECE_BYTES, PIECE_SLOTS
 from bank.replica import Replica
-from bank.settings import MILLISECOND
+from bank.settings import MILLISECOND, Sizes
 from harness.files.config import NODES
 from harness.sim.invariants import Violation
 from harness.sim.mix import Mix, SwarmOptions, draw
@@ -71,7 +70,7 @@ class Plan:
     operations: int | None = None
     phase: int | None = None  # microseconds of faults
     deeds: tuple[int, ...] | None = None
-    whole: bool = False  # checkpoints and logs are sent in pieces of the usual size
+    whole: bool = False  # all goes in pieces of the usual sizes
     roll: int = 0  # of the dice
 
     def mix(self) -> Mix:
@@ -83,7 +82,7 @@ class Plan:
         phase = min(mix.fault_phase, self.phase or mix.fault_phase)
         asked = mix.operations if self.operations is None else self.operations
         if self.whole:
-            mix = replace(mix, piece_bytes=PIECE_BYTES, piece_slots=PIECE_SLOTS)
+            mix = replace(mix, rules=replace(mix.rules, sizes=Sizes()))
         return replace(
             mix,
             config=config,

@@ -1,13 +1,13 @@
 """The swarm: one seed from its first event to its verdict.
 
 First faults, with safety judged after every event. Then all faults stop, those still to come too,
-and the cluster has to be as if nothing had happened: within a bounded time everything pending is
-answered and all replicas are equal. Some seeds keep links of a minority cut for good: then the
+and the cluster has to be as if nothing had happened: within some time-outs what waited is answered,
+within a bounded time everything is and all replicas are equal, and with nothing left to do it says
+hardly more than heartbeats. Some seeds keep links of a minority cut for good: then the
 quorum whose links are all whole has to do, and its replicas have to be equal.
 """
 
 import tempfile
-import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,11 +15,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any
 
-from bank import catch_up
 from bank.ballot import ReplicaId, replica_name
 from bank.ledger import READ, TRANSFER
+from bank.messages import CheckpointHash
 from bank.replica import Replica
 from harness.check.judges import judge_run
 from harness.check.verdict import Verdict
@@ -31,10 +30,13 @@ from harness.sim.faults import Deed, Injector
 from harness.sim.mix import MILLISECOND, Mix, SwarmOptions, draw
 from harness.sim.world import SimCluster
 
-_SEED = threading.Lock()  # executors may call from threads, and a seed sets what a process shares
 CLUSTER = "simulated"  # whose files are written, where seeds write them
 LIVENESS_BOUND = 10_000_000  # microseconds; after the faults, everything is answered in so long
 LAPSE = 20  # time-outs until nobody who was cut off for good stands in the way of others any more
+IDLE = 5  # time-outs, for which a cluster is watched that has nothing to do
+# Of the longest election time-outs, and one of the clients: what waited is answered in so many.
+# Who is cut off for good may stand in the way once more.
+RECOVERY, RECOVERY_BESIDE_OUTSIDERS = 10, LAPSE
 
 
 @dataclass(slots=True)
@@ -74,7 +76,7 @@ def run_mix(mix: Mix, world: SimCluster, storage_class: type[Storage] = Storage)
     assert seed is not None
     outcome = Outcome(seed, mix.config.nodes, mix.kinds, coverage=world.coverage)
     try:
-        with _pieces(mix), _files(mix, world, storage_class):
+        with _files(mix, world, storage_class):
             _run(world, mix, outcome)
     except AssertionError as error:
         outcome.violation = str(error) or _where(error)
@@ -108,19 +110,6 @@ def _files(mix: Mix, world: SimCluster, storage_class: type[Storage]) -> Iterato
         yield
 
 
-@contextmanager
-def _pieces(mix: Mix) -> Iterator[None]:
-    """Small pieces, so that a small state takes many. No configuration has a say in their size."""
-    constants: Any = catch_up
-    with _SEED:
-        before = constants.PIECE_BYTES, constants.PIECE_SLOTS
-        constants.PIECE_BYTES, constants.PIECE_SLOTS = mix.piece_bytes, mix.piece_slots
-        try:
-            yield
-        finally:
-            constants.PIECE_BYTES, constants.PIECE_SLOTS = before
-
-
 def _where(error: BaseException) -> str:
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"{last.filename}:{last.lineno}: {last.line}"
@@ -138,7 +127,8 @@ def _run(world: SimCluster, mix: Mix, outcome: Outcome) -> None:
     injector.heal()
     healed = world.now()
     waiting = [operation for operation in world.pending() if operation.invoked_at is not None]
-    _demand(world, _all_answered(waiting), "not everything is answered")
+    bound = _recovery_bound(mix)
+    _demand(world, _all_answered(waiting), "what waited is not answered", bound)
     outcome.recovery = world.now() - healed
     history = [operation for _, operation in operations]
     _demand(world, _all_answered(history), "not everything is answered")
@@ -184,15 +174,27 @@ def _is_equal(world: SimCluster, outsiders: Sequence[ReplicaId]) -> bool:
     return len({world.executed_upto(replica) for replica in whole}) == 1
 
 
-def _demand(world: SimCluster, condition: Callable[[], bool], complaint: str) -> None:
-    if world.run_until(condition, LIVENESS_BOUND):
+def _recovery_bound(mix: Mix) -> int:
+    """Microseconds in which what waited when the faults stopped has to be answered."""
+    config = mix.config
+    times = RECOVERY_BESIDE_OUTSIDERS if mix.outsiders else RECOVERY
+    return (times * config.election_timeout_ms[1] + config.client_timeout_ms) * MILLISECOND
+
+
+def _demand(
+    world: SimCluster,
+    condition: Callable[[], bool],
+    complaint: str,
+    bound: int = LIVENESS_BOUND,
+) -> None:
+    if world.run_until(condition, bound):
         return
     shown = ", ".join(
         f"{replica_name(r)} {p.replica.role.value} {p.replica.promised} "
         f"executed {p.replica.log.executed_upto}"
         for r, p in world.processes.items()
     )
-    seconds = LIVENESS_BOUND / 1e6
+    seconds = bound / 1e6
     raise AssertionError(
         f"{complaint} {seconds:g} s after all faults stopped; "
         f"{len(world.pending())} pending; {shown}"
@@ -207,9 +209,35 @@ def _demand_peace(world: SimCluster, mix: Mix) -> None:
     # heard by those it does not hear: that has to be over after some time-outs.
     world.run_until(lambda: False, (LAPSE if mix.outsiders else 3) * timeout)
     before = world.coverage["leads"]
-    world.run_until(lambda: False, 5 * timeout)
+    sent = world.messages.copy()
+    world.run_until(lambda: False, IDLE * timeout)
     if before != world.coverage["leads"]:
         raise AssertionError("a leader is replaced though all is well")
+    _hold_to_budget(world.messages - sent, mix)
+
+
+def _hold_to_budget(sent: Counter[str], mix: Mix) -> None:
+    """What an idle cluster says in IDLE time-outs: heartbeats and their answers, hardly more.
+
+    While a checkpoint is not confirmed, it is asked for with each heartbeat, both ways. Replicas
+    that are cut off stand now and then, which may be answered.
+    """
+    config, peers = mix.config, mix.config.nodes - 1
+    shortest, longest = config.election_timeout_ms
+    watched = IDLE * longest * (1_000_000 + mix.rules.drift_ppm) // 1_000_000  # on a fast clock
+    beats = watched // config.heartbeat_ms + 2
+    stands = len(mix.outsiders) * (watched // shortest + 1)
+    checkpoints = sent.pop(CheckpointHash.LABEL, 0)
+    for count, most, what in (
+        (sent.total(), 2 * peers * (beats + stands), "messages"),
+        (checkpoints, 4 * peers * beats, CheckpointHash.LABEL),
+    ):
+        if count > most:
+            words = ", ".join(f"{label} {often}" for label, often in sorted(sent.items()))
+            raise AssertionError(
+                f"an idle cluster sent {count} {what} in {IDLE} time-outs, expected at most "
+                f"{most}: {words}"
+            )
 
 
 def _judge(world: SimCluster, mix: Mix, operations: Sequence[Operation]) -> None:

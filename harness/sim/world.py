@@ -9,7 +9,7 @@ raised from wherever the world is being driven.
 import heapq
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import assert_never
 
@@ -30,6 +30,7 @@ from bank.messages import (
 )
 from bank.replica import CLIENT, Replica
 from bank.sessions import NOOP_REQUEST, Request
+from bank.settings import USUAL, Sizes
 from bank.status import Role, SlotStatus
 from harness.cluster import wire
 from harness.cluster.client import Clients, ClientSend
@@ -73,6 +74,7 @@ class WorldRules:
     links: LinkRules = LinkRules()  # noqa: RUF009 — frozen
     processes: ProcessRules = ProcessRules()  # noqa: RUF009 — frozen
     drift_ppm: int = 0  # how far clocks may run apart, either way
+    sizes: Sizes = USUAL
 
 
 class SimCluster:
@@ -90,6 +92,7 @@ class SimCluster:
         self.committed = CommitLog()
         self.coverage: Counter[str] = Counter()
         self.events = 0
+        self.messages: Counter[str] = Counter()  # by label, each as often as replicas get it
         self.replica_class = replica_class
         self.random = Random(f"{config.seed}/world")
         self.network = Network(self.random, rules.links, self.coverage)
@@ -99,7 +102,8 @@ class SimCluster:
         self.on_lead: Callable[[Process], None] = lambda process: None
         self.on_commit: Callable[[Process], None] = lambda process: None
         self._config = config
-        self._settings, self.balances = config.settings(), config.balances()
+        self._settings = replace(config.settings(), sizes=rules.sizes)
+        self.balances = config.balances()
         self._sink = sink
         self._now = 0
         self._sequence = 0
@@ -210,6 +214,7 @@ class SimCluster:
                 self.coverage["checkpoint sent in several pieces"] += 1
             case ClientRequest():
                 self.coverage["request relayed"] += 1
+        self.messages[message.LABEL] += len(send.to)
         data, now, lost = wire.encode(message), self._now, []
         for to in send.to:
             target = self.processes[to]

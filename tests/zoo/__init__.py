@@ -4,13 +4,14 @@ A check that never failed has shown nothing. Every animal is a mistake that impl
 replicated logs make; docs/zoo.md says how fast each is found, and `python -m tests.zoo` writes it.
 """
 
-from . import commits, elections, files, quorums, service, storage
+from . import budgets, commits, elections, files, quorums, service, storage
 from .hunt import hunt, seeds_in
 from .kit import ANIMALS, Animal
 
 __all__ = [
     "ANIMALS",
     "Animal",
+    "budgets",
     "commits",
     "elections",
     "files",

@@ -31,6 +31,17 @@ class OwnLogReadFirst(Replica):
 
 
 @animal(
+    "A candidate asks a quorum and forgets itself: its own log is in no merge.",
+    "Promises are what comes over the network; the own vote is counted by a number.",
+)
+class OwnLogLeftOut(Replica):
+    def _lead_if_elected(self):
+        merge = election.merge
+        with patched(election, "merge", lambda logs, above: merge([*logs[:-1], ()], above)):
+            super()._lead_if_elected()
+
+
+@animal(
     "A candidate counts a NACK as a vote.",
     "One handler for “the answer to my PREPARE” that counts answers before it looks into them.",
 )

@@ -7,6 +7,7 @@ from harness.sim.mix import KINDS, SwarmOptions
 from harness.sim.swarm import run_seed
 
 from .kit import ANIMALS, Animal
+from .processes import PROCESSES
 
 PATIENCE = 6_000  # seeds; an animal that lives longer is one that nothing catches
 WIDEST = 120  # characters of a violation that the table shows
@@ -16,11 +17,18 @@ Replicas that are broken on purpose, each in one way and by a few lines over the
 (`tests/zoo/`). A check that never failed has shown nothing; each of these makes one fail.
 
 All are caught by the campaign of `python run.py simulate`, from seed 0 on; a seed counts only when
-the sound replica passes it. *Seeds* are how many that takes, the one that finds it included; faults
-or numbers of replicas in brackets are all that they may draw from.
+the sound replica passes it. *Seeds* are how many that took when it was hunted last, the one that
+finds it included; faults or numbers of replicas in brackets are all that they may draw from.
 
 This file is written by `python -m tests.zoo`, from the root of a checkout. `tests/test_zoo.py` runs
 the seeds that it names, also with the sound replica, which passes them all.
+"""
+BROKEN = """
+## Broken processes and files
+
+The simulator has a process and a disk of its own, so mistakes in the real ones are not found by it.
+Each of these fails the check that it names, in `tests/live_checks.py`, on a real worker and a real
+file; `tests/test_live_checks.py` runs them, and the sound ones pass all.
 """
 
 
@@ -59,6 +67,14 @@ def page(catches: list[Catch]) -> str:
         seeds = f"{catch.seed + 1}{_limits(found.options)}"
         cells = (found.species, found.wrong, found.comes_from, seeds, _short(catch.violation))
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    lines += [
+        BROKEN,
+        "| broken | what is wrong | where it comes from | check |",
+        "|---|---|---|---|",
+    ]
+    for one in PROCESSES:
+        cells = (one.name, one.wrong, one.comes_from, one.check.replace("_", " "))
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([*lines, ""])
 
 
