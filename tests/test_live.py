@@ -26,9 +26,8 @@ def run_file(path, config, data=None):
     sets = load(path, config)
     cluster = LiveCluster(config, data)
     try:
-        runner = Runner(
-            cluster, config, sets
-        )  # as `cli` does: what is pending may be answered soon
+        # As `cli` does: a pending request may be answered as soon as replicas run.
+        runner = Runner(cluster, config, sets)
         cluster.start()
         reports = [runner.run_next() for _ in sets.sets]
         marks = {

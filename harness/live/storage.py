@@ -12,6 +12,7 @@ its promises is unsafe.
     memory    nothing is kept
 """
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -93,15 +94,20 @@ def _refusal(path: Path, error: Exception) -> StorageError:
     """The file's trouble, or the machine's; errors of the seal name their file themselves."""
     if isinstance(error, SealError):
         return StorageError(str(error))
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
-    of_machine = code & 0xFF in _OF_THE_MACHINE and code != sqlite3.SQLITE_IOERR_SHORT_READ
     what = f"{path}: {getattr(error, 'strerror', None) or error}"
-    if not (isinstance(error, OSError) or of_machine):
+    if not _is_of_machine(error):
         return StorageError(what)
     with suppress(OSError):  # SQLite calls a full disk by several names
         free = shutil.disk_usage(path.parent).free
         what += f", {free // 1024} KiB free there" if free < FEW_BYTES else ""
     return DiskError(what)
+
+
+def _is_of_machine(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno not in (errno.ENOENT, errno.EISDIR, errno.ENOTDIR)
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    return code & 0xFF in _OF_THE_MACHINE and code != sqlite3.SQLITE_IOERR_SHORT_READ
 
 
 class Storage:
