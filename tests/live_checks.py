@@ -30,7 +30,7 @@ from harness.cluster import wire
 from harness.live import protocol, waiting
 from harness.live import worker as workers
 from harness.live.queues import ControlEnd, FrameReader, Incoming, Outgoing, framed
-from harness.live.storage import Owner, Storage, StorageError, read_copy
+from harness.live.storage import DiskError, Owner, Storage, StorageError, read_copy
 from harness.sim.disk import Disk
 from harness.sim.mix import SwarmOptions, draw
 from harness.sim.swarm import run_seed
@@ -164,7 +164,7 @@ def what_speaks_of_the_disk_leaves_after_the_commit(folder: Path) -> None:
 @check
 def nothing_durable_leaves_when_the_write_fails(folder: Path) -> None:
     def fails(self: Storage, persist: Persist) -> None:
-        raise StorageError(f"{self._path}: database or disk is full")
+        raise DiskError(f"{self._path}: database or disk is full")
 
     with held(folder) as n1, patched(Storage, "commit", fails):
         n1.send(2, Prepare(Ballot(5, 2), 0))

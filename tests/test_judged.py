@@ -24,6 +24,7 @@ from test_promises import EMPTY, HELD
 
 from bank.ledger import FAILED, SUCCESS
 from bank.sessions import NOOP_REQUEST
+from bank.settings import USUAL
 from harness.check.verdict import Judgement, Verdict
 from harness.cluster.driver import CommitLog, Liveness
 from harness.commands import check
@@ -56,7 +57,8 @@ def by_swarm(log, history, views):
     """It stops at the first one that does not hold."""
     world = SimpleNamespace(committed=log, views=lambda: views, balances=BALANCES)
     try:
-        swarm._judge(world, SimpleNamespace(config=CONFIG), history)
+        mix = SimpleNamespace(config=CONFIG, rules=SimpleNamespace(sizes=USUAL))
+        swarm._judge(world, mix, history)
     except AssertionError as error:
         check, _, reason = str(error).partition(": ")
         return (Judgement(check, Verdict.INVALID, reason),)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from bank.settings import USUAL, Sizes
 from harness.check.agreement import agreement
 from harness.check.conservation import conservation
 from harness.check.linearizable import linearizable
@@ -18,15 +19,17 @@ def judge_run(
     history: Sequence[Operation],
     views: Sequence[ReplicaView] | None,
     interval: int | None = None,
+    sizes: Sizes = USUAL,
 ) -> tuple[Judgement, ...]:
     """Agreement, conservation, exactly-once and linearizability, in this order.
 
     `balances` are those before slot 1, `log` what replicas reported, `history` every operation of
     every client, `views` the states of all replicas in order, failed ones too, and `interval` the
-    slots between two noted hashes. A saved history has no views (None) and no interval: then what
-    was reported and answered is judged alone, and conservation, which is theirs, is left out.
+    slots between two noted hashes; `sizes` are those of the replicas. A saved history
+    has no views (None) and no interval: then what was reported and answered is judged alone, and
+    conservation, which is theirs, is left out.
     """
-    replayed = replay(log, balances, history, views, interval)
+    replayed = replay(log, balances, history, views, interval, sizes)
     return (
         agreement(log, replayed, history, views),
         *(() if views is None else (conservation(balances, views),)),

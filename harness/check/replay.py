@@ -14,6 +14,7 @@ from bank.checkpoint import GENESIS_HASH, Checkpoint
 from bank.history_hash import HistoryHash
 from bank.ledger import FAILED, READ, SKIPPED, SUCCESS, TRANSFER, Result
 from bank.sessions import Session
+from bank.settings import USUAL, Sizes
 from harness.cluster.driver import CommitLog, Liveness, ReplicaView
 from harness.cluster.history import Operation
 
@@ -64,6 +65,7 @@ def replay(
     history: Sequence[Operation],
     views: Sequence[ReplicaView] | None,
     interval: int | None,
+    sizes: Sizes = USUAL,
 ) -> Replay:
     """Execute `log` from its base; keep the state at each slot where one of `views` stands.
 
@@ -81,7 +83,7 @@ def replay(
     state.flaws += [
         f"slot {slot} was reported, the first one is 1" for slot in log.slots if slot < 1
     ]
-    hashed = None if interval is None else _Hashed(interval, base)
+    hashed = None if interval is None else _Hashed(interval, base, sizes)
     _keep(state, stands, hashed)
     for slot in sorted(log.slots):
         if slot <= state.upto:
@@ -122,10 +124,10 @@ def _base_flaws(base: Checkpoint, balances: Mapping[str, int], log: CommitLog) -
 class _Hashed:
     """The running hash, as far as it was noted."""
 
-    def __init__(self, interval: int, base: Checkpoint | None) -> None:
+    def __init__(self, interval: int, base: Checkpoint | None, sizes: Sizes) -> None:
         self._interval = interval
         slot, current = (0, GENESIS_HASH) if base is None else (base.slot, base.running_hash)
-        self._hash = HistoryHash(1, 1, slot, current)  # nobody is compared with
+        self._hash = HistoryHash(1, 1, slot, current, sizes)  # nobody is compared with
 
     def add(self, log: CommitLog, slot: Slot, result: Result) -> None:
         self._hash.add([log.slots[slot][0]], [("", 0, result, slot)])

@@ -370,7 +370,7 @@ class Torture:
         views = cluster.views()
         config, log = self._config, cluster.committed
         self._log, self._slots = log, max(log.slots, default=0)
-        self._truncated = min(view.status.truncated_upto for view in views)
+        self._truncated = min((view.status.truncated_upto for view in views), default=0)
         troubles = [f"n{view.replica}: {view.trouble}" for view in views if view.trouble]
         if not any(operation.is_answered for operation in self._history):
             troubles.append("nothing at all was answered")

@@ -241,9 +241,9 @@ def _hold_to_budget(sent: Counter[str], mix: Mix) -> None:
 
 
 def _judge(world: SimCluster, mix: Mix, operations: Sequence[Operation]) -> None:
-    interval = mix.config.checkpoint_interval
+    interval, sizes = mix.config.checkpoint_interval, mix.rules.sizes
     for judgement in judge_run(
-        world.balances, world.committed, operations, world.views(), interval
+        world.balances, world.committed, operations, world.views(), interval, sizes
     ):
         if judgement.verdict is not Verdict.VALID:
             raise AssertionError(f"{judgement.check}: {judgement.reason}")
