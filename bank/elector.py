@@ -19,7 +19,7 @@ from bank.settings import Settings
 from bank.status import Role
 
 MOST_DOUBLINGS = 5  # of a candidate's pause, before its upper bound
-MOST_RENEWALS = 2  # after the first PREPARE; further ones are no reason to go on waiting
+MOST_RENEWALS = 1  # after the first PREPARE; further ones are no reason to go on waiting
 
 
 class Elector(Learner):

@@ -260,7 +260,7 @@ def test_leader_that_steps_down_stands_without_asking():
 
 def test_who_waited_for_a_candidate_in_vain_asks_before_it_stands():
     c = Conductor(5)
-    for _ in range(3):
+    for _ in range(2):
         c.step(2, Prepare(THIRD, 0), source=3)
     c.skip(c.wait(2) - 50)
     c.step(2, Prepare(THIRD, 0), source=3)  # just now, and no reason to keep quiet any more
