@@ -474,6 +474,7 @@ class Fleet:
                 self._replace_queue(handle, *rest)
             case protocol.HALTED | protocol.RAISED | protocol.REFUSED:
                 handle.trouble, handle.halted = rest[0], word == protocol.HALTED
+                handle.liveness = Liveness.STOPPED  # its process ends now, and answers nothing
             case protocol.HUNG:
                 handle.trouble = f"{handle.trouble}, at {rest[0]}"
             case protocol.FAILED:
