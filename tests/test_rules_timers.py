@@ -313,6 +313,18 @@ def test_answered_leader_that_gets_a_nack_prepares_above_it_at_once():
     assert c.leaders() == [1] and c.status(1).following == Ballot(7, 1)
 
 
+def test_leader_is_answered_by_those_that_elected_it():
+    """Before any of them answers its NEW-VIEW: it need not give way meanwhile."""
+    c = Conductor(3)
+    c[1].seek_leader(c.now)
+    c.expire(1)
+    c.deliver(1, 2)
+    c.deliver(2, 1)
+    assert c.leaders() == [1] and c.status(1).answered
+    c.step(1, Prepare(Ballot(2, 3), 0), source=3)
+    assert c.leaders() == [1]
+
+
 def test_unanswered_leader_that_gets_a_nack_steps_down():
     c = Conductor(5)
     c.elect(1)
