@@ -7,10 +7,11 @@ from random import Random
 
 import pytest
 
+from bank.messages import Accept
 from bank.quorum import quorum_size
 from harness.check.verdict import Verdict
-from harness.cluster.driver import Liveness
 from harness.cluster.history import Operation
+from harness.cluster.journal import Liveness, Passed, Way
 from harness.cluster.links import Links
 from harness.cluster.nemesis import Fail, Heal, LinkFault, Recover
 from harness.files.cases import CaseFile, CaseSet, Command, Step, Wait, action_text
@@ -225,8 +226,15 @@ def test_a_replica_that_was_away_when_links_were_cut_is_cut_off_when_it_returns(
     assert report.views[away - 1].liveness is Liveness.LIVE
     assert len(executed(report, EVERYONE - {away})) == 1
     assert max(executed(report, {away})) < min(executed(report, EVERYONE - {away}))
-    accepts = [line for line in field.trace(away) if line.label == "ACCEPT"]
-    assert {line.direction for line in accepts if "(B, J, 1)" in line.text} == {"lost"}
+    accepts = [
+        event
+        for _, event in field.trace(away)
+        if isinstance(event, Passed) and isinstance(event.message, Accept)
+    ]
+    of_b = [
+        e for e in accepts if any(request[2:] == transfer("B") for request in e.message.requests)
+    ]
+    assert {event.way for event in of_b} == {Way.LOST}
     report = field.run(
         apart(frozenset((away,))), Fail(away, mode), Heal(), transfer("A"), Recover(away)
     )

@@ -24,7 +24,7 @@ from harness.check.judges import judge_run
 from harness.check.verdict import Verdict
 from harness.cluster.history import Operation
 from harness.live.storage import Owner, Storage, create_all
-from harness.sim.columns import EVERYBODY, Event, Sink
+from harness.sim.columns import EVERYBODY, Happening, Sink
 from harness.sim.disk import FileDisk
 from harness.sim.faults import Deed, Injector
 from harness.sim.mix import MILLISECOND, Mix, SwarmOptions, draw
@@ -66,7 +66,7 @@ def run_seed(
     world = SimCluster(mix.config, mix.rules, replica_class, sink)
     outcome = run_mix(mix, world, storage_class)
     if outcome.violation is not None and sink is not None:
-        sink(Event(outcome.at, EVERYBODY, f"✗ {outcome.violation}"))
+        sink(Happening(outcome.at, EVERYBODY, f"✗ {outcome.violation}"))
     return outcome
 
 
@@ -208,10 +208,10 @@ def _demand_peace(world: SimCluster, mix: Mix) -> None:
     # One that was just cut off for good may still believe that it leads, or stand once more and be
     # heard by those it does not hear: that has to be over after some time-outs.
     world.run_until(lambda: False, (LAPSE if mix.outsiders else 3) * timeout)
-    before = world.coverage["leads"]
+    before = world.coverage["Leads"]
     sent = world.messages.copy()
     world.run_until(lambda: False, IDLE * timeout)
-    if before != world.coverage["leads"]:
+    if before != world.coverage["Leads"]:
         raise AssertionError("a leader is replaced though all is well")
     _hold_to_budget(world.messages - sent, mix)
 
