@@ -153,10 +153,6 @@ def passed(
     return Passed(way, peers, wire.to_plain(message), slots, left_out, unreached)
 
 
-def _run(message: Any) -> Slots:
-    return message.first_slot, message.first_slot + len(message.requests) - 1
-
-
 _LONG = {  # what may be long in a message, and how much of it is kept
     **dict.fromkeys((ClientRequest, Accept, State), ("requests", KEPT_REQUESTS)),
     NewView: ("requests", KEPT_IN_VIEW),
@@ -165,13 +161,15 @@ _LONG = {  # what may be long in a message, and how much of it is kept
     StatePiece: ("data", 0),
 }
 _SLOTS: dict[type, Callable[[Any], Slots]] = {
-    **dict.fromkeys((Accept, NewView, State), _run),
-    Accepted: lambda message: (message.first_slot, message.last_slot),
-    Reply: lambda message: _extent([answer[3] for answer in message.answers]),
-    Promise: lambda message: _extent([entry.slot for entry in message.accept_log]),
-    StatePiece: lambda message: (message.checkpoint_slot, message.checkpoint_slot),
-    CheckpointHash: lambda message: (message.slot, message.slot),
-    CatchUp: lambda message: (message.first_slot, message.first_slot),
+    **dict.fromkeys(
+        (Accept, NewView, State), lambda m: (m.first_slot, m.first_slot + len(m.requests) - 1)
+    ),
+    Accepted: lambda m: (m.first_slot, m.last_slot),
+    Reply: lambda m: _extent([answer[3] for answer in m.answers]),
+    Promise: lambda m: _extent([entry.slot for entry in m.accept_log]),
+    StatePiece: lambda m: (m.checkpoint_slot, m.checkpoint_slot),
+    CheckpointHash: lambda m: (m.slot, m.slot),
+    CatchUp: lambda m: (m.first_slot, m.first_slot),
 }
 
 
@@ -199,7 +197,7 @@ _KINDS = get_args(Event)
 _CODES = {kind: code for code, kind in enumerate(_KINDS)}
 _WAYS = {way.value: way for way in Way}
 _BACK: dict[Any, Callable[[Any], Any]] = {
-    Ballot: lambda plain: Ballot(*plain),
+    Ballot: Ballot._make,
     **{enum: enum for enum in (Way, Liveness, Reason)},
 }
 

@@ -76,19 +76,15 @@ def timeline(moments: Sequence[Moment], replicas: int) -> RenderableType:
     return Group(Parts(legend, separator="   ", indent=1), *remarks, table)
 
 
+_IN_SHORT = {Leads: "leads", BecameCandidate: "stands", SteppedDown: "gives way"}
+
+
 def moment_text(moment: Moment) -> Text:
     """ "n2 leads (3, n2) after 301 ms without a leader"."""
-    match moment.what:
-        case Leads():
-            what, style = "leads", STRONG
-        case BecameCandidate():
-            what, style = "stands", ""
-        case SteppedDown() if not moment.was_leader:
-            what, style = "gives way", ""
-        case other:
-            what, style = line(other).text, ""
-    text = Text(f"{replica_name(moment.replica)} {what}")
-    text.stylize(style)
+    kind = type(moment.what)
+    what = _IN_SHORT.get(kind) if not moment.was_leader else None
+    text = Text(f"{replica_name(moment.replica)} {what or line(moment.what).text}")
+    text.stylize(STRONG if kind is Leads else "")
     text.append(f" {moment.ballot}" if moment.ballot is not None else "")
     text.append(f" ({moment.cause})" if moment.cause else "")
     if moment.led is not None:
