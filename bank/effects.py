@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from bank.ballot import Ballot, ReplicaId, Slot
 from bank.checkpoint import Checkpoint
+from bank.events import Event
 from bank.messages import Message, Reply
 from bank.sessions import Request, Session
 
@@ -57,7 +58,7 @@ class Effects:
     durable: list[Send] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)  # each client in it gets its own answer
     executed: list[Executed] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)  # protocol events worth a line in a trace
+    events: list[Event] = field(default_factory=list)  # of the protocol, worth a line in a trace
     halted: str | None = None  # why the replica refuses to go on; it does nothing ever after
 
 

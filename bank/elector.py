@@ -12,6 +12,7 @@ from bank.ballot import NO_BALLOT, Ballot, ClientId, ReplicaId
 from bank.catch_up import left_out_of_ack
 from bank.effects import Send
 from bank.election import Candidacy
+from bank.events import AskedWhoIsFree, BecameCandidate, Reason, SteppedDown
 from bank.leadership import Leadership
 from bank.learner import Learner
 from bank.messages import CatchUp, Nack, PeerDown, Prepare, Promise
@@ -63,9 +64,9 @@ class Elector(Learner):
         """True for a leader that a quorum, itself included, answered within its time-out."""
         return self._leadership is not None and self._leadership.is_answered(self._now)
 
-    def _step_down(self, why: str) -> None:
+    def _step_down(self, reason: Reason) -> None:
         """Lead or stand no longer. The ballot is never led again: the next one has a new number."""
-        self._note(why)
+        self._tell(SteppedDown(reason))
         if (lead := self._leadership) is not None:
             # What it proposed may be lost with its ballot: the next leader is asked as well.
             proposed = self.log.requests(self.log.committed_upto + 1, lead.next_slot - 1)
@@ -155,7 +156,7 @@ class Elector(Learner):
         answers with a NACK. So ballots rest where nobody can lead, and where somebody does.
         """
         if self._stood or self._in_vain > MOST_RENEWALS:
-            self._note("asks who is without a leader")
+            self._tell(AskedWhoIsFree())
             self.role = Role.CANDIDATE
             self._candidacy = Candidacy(Ballot(0, self.replica), outbid=True)
             self._send_prepare(self._candidacy)
@@ -167,7 +168,7 @@ class Elector(Learner):
         ballot = Ballot(self.seen + 1, self.replica)
         self._stood = True
         self._raise_promise(ballot)
-        self._note(f"candidate in {ballot}")
+        self._tell(BecameCandidate(ballot))
         self.role = Role.CANDIDATE
         self._settled = self._awaiting = False
         self._kept = None
@@ -233,7 +234,7 @@ class Elector(Learner):
         if prepare.ballot > self.promised:
             self._raise_promise(prepare.ballot)
             if self.role is not Role.FOLLOWER:
-                self._step_down("deposed")
+                self._step_down(Reason.DEPOSED)
         self._settled, self._awaiting = False, True
         self._repeats = self._repeats + 1 if prepare.ballot == self._awaited else 0
         self._awaited = prepare.ballot

@@ -12,6 +12,7 @@ from bank.ballot import NO_BALLOT, Ballot, ReplicaId, Slot
 from bank.catch_up import Fetch, Library
 from bank.checkpoint import Checkpoint
 from bank.effects import Effects, Executed, Run, Send, Stored
+from bank.events import Event, InstalledCheckpoint, RefusedCheckpoint
 from bank.history_hash import HistoryHash
 from bank.ledger import SKIPPED
 from bank.log import Log
@@ -73,8 +74,8 @@ class Learner:
     def _durable(self, to: ReplicaId, message: Message) -> None:
         self._effects.durable.append(Send((to,), message))
 
-    def _note(self, text: str) -> None:
-        self._effects.notes.append(text)
+    def _tell(self, event: Event) -> None:
+        self._effects.events.append(event)
 
     # ---- executing -----------------------------------------------------------------------------
 
@@ -165,7 +166,7 @@ class Learner:
         if whole is not None:
             checkpoint = checkpoints.decode(whole)
             if checkpoint is None or checkpoint.slot != message.checkpoint_slot:
-                self._note(f"damaged checkpoint from n{source} thrown away")
+                self._tell(RefusedCheckpoint(source))
                 return
             self._install_checkpoint(checkpoint)
         elif asked_for == (self._fetch.checkpoint_slot, len(self._fetch.pieces)):
@@ -182,7 +183,7 @@ class Learner:
                 self._ask(source)
 
     def _install_checkpoint(self, checkpoint: Checkpoint) -> None:
-        self._note(f"installs the checkpoint at {checkpoint.slot}")
+        self._tell(InstalledCheckpoint(checkpoint.slot))
         self.log.restart_at(checkpoint.slot)
         self._machine = Machine(checkpoint.balances, checkpoint.sessions, digest=checkpoint.digest)
         self._history.restart_at(checkpoint.slot, checkpoint.running_hash)

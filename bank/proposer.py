@@ -4,9 +4,10 @@ Rules 3, 4, 7 and 13 of docs/protocol.md, from the leader's side. How it came to
 `elector.Elector`'s, what backups do on its word `replica.Replica`'s.
 """
 
-from bank.ballot import Ballot, ReplicaId, Slot, replica_name
+from bank.ballot import Ballot, ReplicaId, Slot
 from bank.effects import Run, Send
 from bank.elector import Elector
+from bank.events import AskedSpare, ChosePrompt, Reason
 from bank.leadership import Leadership
 from bank.messages import Accept, Accepted, Commit, Heartbeat
 from bank.sessions import Request
@@ -28,7 +29,7 @@ class Proposer(Elector):
         now = self._now
         if lead.spare_due is not None and lead.spare_due <= now:
             if self.log.committed_upto < lead.next_slot - 1:
-                self._note("asks the spare backups as well")
+                self._tell(AskedSpare())
             self._tell_spare(lead)
             self._choose_spare(lead)
         if lead.batch:
@@ -64,7 +65,7 @@ class Proposer(Elector):
 
     def _choose_spare(self, lead: Leadership) -> None:
         if lead.choose_spare():
-            self._note(f"asks first from now on: {', '.join(map(replica_name, lead.prompt))}")
+            self._tell(ChosePrompt(lead.prompt))
 
     def _tell_spare(self, lead: Leadership) -> None:
         """The spare backups get what was proposed since they were told last, as one ACCEPT."""
@@ -83,7 +84,7 @@ class Proposer(Elector):
 
     def _tick_leader(self, lead: Leadership) -> None:
         if lead.is_given_up(self._now):
-            self._step_down("steps down: no quorum answers")
+            self._step_down(Reason.UNANSWERED)
             return
         if self._now >= lead.heartbeat_due:
             lead.heartbeat_due = self._now + self.settings.heartbeat

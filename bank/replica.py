@@ -22,6 +22,7 @@ from typing import assert_never
 from bank import election
 from bank.ballot import Ballot, ReplicaId, Slot
 from bank.effects import Effects, Persist, Stored
+from bank.events import Follows, Leads, Reason
 from bank.leadership import Leadership
 from bank.messages import (
     Accept,
@@ -106,7 +107,7 @@ class Replica(Proposer):
             case Promise():
                 self._on_promise(source, message)
             case NewView():
-                self._note(f"follows {message.ballot}")
+                self._tell(Follows(message.ballot))
                 self._accept_run(message.first_slot, message.ballot, message.requests)
                 self._owe(message.ballot, message.committed_upto, 0)
                 self._learn(message.ballot, message.committed_upto)
@@ -228,9 +229,9 @@ class Replica(Proposer):
     def _halt(self, why: str) -> Effects:
         """A majority has another history: nothing of this turn leaves, nor anything ever after."""
         if self.role is not Role.FOLLOWER:
-            self._step_down("steps down: a majority has another history")
+            self._step_down(Reason.OUTVOTED)
         self.halted = why
-        return Effects(notes=self._effects.notes, halted=why)
+        return Effects(events=self._effects.events, halted=why)
 
     def stored(self) -> None:
         """The writes of the last flush are committed: this replica's own votes in it count now."""
@@ -317,7 +318,7 @@ class Replica(Proposer):
         if ballot > self.promised:
             self._raise_promise(ballot)
         if self.role is not Role.FOLLOWER:
-            self._step_down("deposed")
+            self._step_down(Reason.DEPOSED)
         if ballot != self.following:
             assert ballot > self.following, f"{ballot} after {self.following}"
             self.following = ballot
@@ -342,7 +343,7 @@ class Replica(Proposer):
         if highest > self.promised:
             self._raise_promise(highest)
             if self.role is not Role.FOLLOWER:
-                self._step_down("deposed")
+                self._step_down(Reason.DEPOSED)
         super()._install(first_slot, ballots, requests)
 
     def _owe(self, ballot: Ballot, leader_committed: Slot, asked_upto: Slot) -> None:
@@ -382,10 +383,10 @@ class Replica(Proposer):
         if lead is None or message.promised <= lead.ballot:
             return
         if lead.is_answered(self._now):
-            self._step_down("prepares above a higher promise")
+            self._step_down(Reason.PREPARES_ABOVE)
             self._campaign()
         else:
-            self._step_down("steps down: a higher promise exists")
+            self._step_down(Reason.OUTBID)
 
     def _on_promise(self, source: ReplicaId, promise: Promise) -> None:
         candidacy = self._candidacy
@@ -419,7 +420,7 @@ class Replica(Proposer):
         requests = election.fill(
             {slot: entry for slot, entry in merged.items() if slot >= first_slot}, first_slot
         )
-        self._note(f"leads {candidacy.ballot}")
+        self._tell(Leads(candidacy.ballot))
         self._candidacy = None
         self.role, self.following = Role.LEADER, candidacy.ballot
         self._expiry, self._kept = None, None

@@ -7,15 +7,31 @@ from dataclasses import replace
 from rich.console import Console, RenderableType
 
 from bank.ballot import NO_BALLOT, Ballot
+from bank.events import Leads
+from bank.ledger import TRANSFER
+from bank.messages import Accept, ClientRequest, Message, NewView, Prepare
+from bank.replica import CLIENT
+from bank.sessions import NOOP_REQUEST, Request
 from bank.status import ReplicaStatus, Role, SlotMark, SlotStatus
 from harness.check.expectations import Met, describe
 from harness.check.verdict import Judgement, Verdict, judge, overall
-from harness.cluster.driver import CommitLog, Liveness, ReplicaView, TraceLine, Traces
+from harness.cluster.driver import CommitLog, ReplicaView
 from harness.cluster.history import Operation
+from harness.cluster.journal import (
+    Entry,
+    Heartbeats,
+    Liveness,
+    LivenessChanged,
+    PeerDied,
+    Traces,
+    Way,
+    passed,
+)
 from harness.cluster.nemesis import Fail, FailLeader, Recover
 from harness.errors import EXIT_MACHINE, HarnessError
 from harness.files.cases import Balances, CaseSet, Expected, Leader, Outcomes
 from harness.files.config import ClusterConfig
+from harness.files.steps import Names, parse_step
 from harness.run.runner import Performance, Progress, SetReport, StepReport
 from harness.screen.snapshot import Event, ReplicaNow, Snapshot
 
@@ -23,6 +39,14 @@ CHECKS = ("agreement", "conservation", "exactly_once", "linearizable", "progress
 LIVE, GONE, DEAD = Liveness.LIVE, Liveness.DISCONNECTED, Liveness.CRASHED
 BEFORE = dict(zip("ABCDEFGHIJ", (6, 1, 11, 11, 14, 11, 12, 11, 14, 9), strict=True))
 AFTER = dict(zip("ABCDEFGHIJ", (2, 6, 10, 11, 12, 13, 12, 11, 12, 11), strict=True))
+
+
+NAMES = Names(5, [*"ABCDEFGHIJ", "account1", "account2"])
+
+
+def reported(label: str, text: str, *arguments, **more) -> StepReport:
+    """A step as the runner reports it: `text` says what it asks for."""
+    return StepReport(label, text, *arguments, action=parse_step(text, NAMES)[1], **more)
 
 
 def view(
@@ -75,12 +99,12 @@ def set_six() -> SetReport:
         leader=2,
         ballot=second,
         steps=(
-            StepReport("5.1", "(C, B, 1)", "success", None, 12, first, 1_100, 5),
-            StepReport("5.2", "(D, F, 2)", "success", None, 13, first, 1_200, 5),
-            StepReport("1", "(A, B, 4)", "success", None, 14, first, 600),
-            StepReport("2", "LF", "done", node=1, begun_us=100),
-            StepReport("3", "(I, D, 2)", "success", None, 15, second, 402_000),
-            StepReport("4", "(E, J, 2)", "success", None, 16, second, 403_000),
+            reported("5.1", "(C, B, 1)", "success", None, 12, first, 1_100, 5),
+            reported("5.2", "(D, F, 2)", "success", None, 13, first, 1_200, 5),
+            reported("1", "(A, B, 4)", "success", None, 14, first, 600),
+            reported("2", "LF", "done", node=1, begun_us=100),
+            reported("3", "(I, D, 2)", "success", None, 15, second, 402_000),
+            reported("4", "(E, J, 2)", "success", None, 16, second, 403_000),
         ),
         views=(
             view(1, stale, GONE, Role.LEADER, 14, first, "9f31c2", was_leader=True),
@@ -107,14 +131,14 @@ def troubled() -> SetReport:
         leader=None,
         ballot=None,
         steps=(
-            StepReport("6.7", "(F, A, 2)", "pending", carried_from=6),
-            StepReport("0.1", "(G, A, 2)", "pending", carried_from=0),
-            StepReport("1", "(B, F, 30)", "failed", None, 17, Ballot(2, 2), 90_000),
-            StepReport("2", "(A)", "success", 2, 18, Ballot(2, 2), 60),
-            StepReport("3", "LF", "no-leader"),
-            StepReport("4", "F(n2)", "done", node=2),
-            StepReport("5", "R(n2)", "done", node=2),
-            StepReport("6", "(J, I, 1)", "pending"),
+            reported("6.7", "(F, A, 2)", "pending", carried_from=6),
+            reported("0.1", "(G, A, 2)", "pending", carried_from=0),
+            reported("1", "(B, F, 30)", "failed", None, 17, Ballot(2, 2), 90_000),
+            reported("2", "(A)", "success", 2, 18, Ballot(2, 2), 60),
+            reported("3", "LF", "no-leader"),
+            reported("4", "F(n2)", "done", node=2),
+            reported("5", "R(n2)", "done", node=2),
+            reported("6", "(J, I, 1)", "pending"),
         ),
         views=(
             view(1, AFTER, role=Role.LEADER, upto=18, answered=False, checkpoint=10),
@@ -139,12 +163,12 @@ def long_set(failing: Sequence[int] = (7, 31), pending: Sequence[int] = (50,)) -
     for index in range(1, 51):
         ballot = ballots[index > 20]
         if index == 20:
-            steps.append(StepReport("20", "LF", "done", node=1))
+            steps.append(reported("20", "LF", "done", node=1))
         elif index in pending:
-            steps.append(StepReport(str(index), "(C, D, 1)", "pending"))
+            steps.append(reported(str(index), "(C, D, 1)", "pending"))
         else:
             outcome = "failed" if index in failing else "success"
-            step = StepReport(
+            step = reported(
                 str(index), "(C, D, 1)", outcome, None, index, ballot, 900 + 100 * index
             )
             steps.append(step)
@@ -169,17 +193,17 @@ def graded() -> SetReport:
     return replace(
         base,
         steps=(
-            StepReport("1", "(A, B, 4)", "success", None, 14, first, 600),
-            StepReport("2", "cut n1,n2<->n3,n4,n5", "done"),
-            StepReport("3", "delay n3->* 20-50 ms", "done"),
-            StepReport("4", "lose n3->n4 30 %", "done"),
-            StepReport("5", "duplicate *->* 5 %", "done"),
-            StepReport("6", "reorder *->* 5 %", "done"),
-            StepReport("7", "wait 200 ms", "done"),
-            StepReport("8", "heal", "done"),
-            StepReport("9", "fail leader before COMMIT", "done", node=1),
-            StepReport("10", "fail n3 in mid-checkpoint", "not-reached", node=3),
-            StepReport("11", "(I, D, 2)", "success", None, 15, second, 402_000),
+            reported("1", "(A, B, 4)", "success", None, 14, first, 600),
+            reported("2", "cut n1,n2<->n3,n4,n5", "done"),
+            reported("3", "delay n3->* 20-50 ms", "done"),
+            reported("4", "lose n3->n4 30 %", "done"),
+            reported("5", "duplicate *->* 5 %", "done"),
+            reported("6", "reorder *->* 5 %", "done"),
+            reported("7", "wait 200 ms", "done"),
+            reported("8", "heal", "done"),
+            reported("9", "fail leader before COMMIT", "done", node=1),
+            reported("10", "fail n3 in mid-checkpoint", "not-reached", node=3),
+            reported("11", "(I, D, 2)", "success", None, 15, second, 402_000),
         ),
         judgements=(
             *base.judgements,
@@ -226,22 +250,31 @@ def many_accounts(accounts: int = 100, changed: int = 12) -> SetReport:
     after = {a: b + (n + 1 if n < changed else 0) for n, (a, b) in enumerate(before.items())}
     base = set_six()
     views = (view(1, before, GONE, upto=3), *(view(r, after) for r in (2, 3, 4, 5)))
-    steps = (StepReport("1", "(account1, account2, 100)", "success", None, 3, base.ballot, 900),)
+    steps = (reported("1", "(account1, account2, 100)", "success", None, 3, base.ballot, 900),)
     return SetReport(1, 1, 1, (2, 3, 4, 5), 2, base.ballot, steps, views, judgements(), 0.01, 0)
 
 
+def asked(client: str, receiver: str, amount: int) -> Request:
+    return (client, 1, TRANSFER, client, receiver, amount)
+
+
+def sent(way: Way, peers: tuple[int, ...], message: Message, at: int) -> Entry:
+    return Entry(at, passed(way, peers, message))
+
+
+SECOND = Ballot(2, 2)
+VIEW = NewView(SECOND, 13, (NOOP_REQUEST, asked("A", "B", 4), NOOP_REQUEST), 12)
+BOTH = (asked("I", "D", 2), asked("E", "J", 2))
 TRACE = (
-    TraceLine(5_000_000, "in", "n1", "HEARTBEAT", "(1, n1)", "", "7 heartbeats and their answers"),
-    TraceLine(5_000_200, "in", "n1", "DOWN", "", "", "the process of n1 died"),
-    TraceLine(5_000_300, "out", "all", "PREPARE", "(2, n2)", "", "committed up to 14"),
-    TraceLine(5_001_000, "note", "", "", "", "", "leads (2, n2)"),
-    TraceLine(5_001_100, "out", "all", "NEW-VIEW", "(2, n2)", "13-15", "no-op, (A, B, 4), no-op"),
-    TraceLine(5_002_500, "in", "client", "REQUEST", "", "", "(I, D, 2), (E, J, 2)"),
-    TraceLine(5_012_500, "out", "all", "ACCEPT", "(2, n2)", "16-17", "(I, D, 2), (E, J, 2)"),
+    Entry(5_000_000, Heartbeats(Way.READ, Ballot(1, 1), 7)),
+    Entry(5_000_200, PeerDied(1)),
+    sent(Way.SENT, (), Prepare(SECOND, 14), 5_000_300),
+    Entry(5_001_000, Leads(SECOND)),
+    sent(Way.SENT, (), VIEW, 5_001_100),
+    sent(Way.READ, (CLIENT,), ClientRequest(BOTH), 5_002_500),
+    sent(Way.SENT, (), Accept(SECOND, 16, BOTH, 15), 5_012_500),
 )
-READ = (
-    TraceLine(5_001_400, "in", "n2", "NEW-VIEW", "(2, n2)", "13-15", "no-op, (A, B, 4), no-op"),
-)
+READ = (sent(Way.READ, (2,), VIEW, 5_001_400),)
 
 
 class FakeCluster:
@@ -254,7 +287,7 @@ class FakeCluster:
             request = ("A", slot, "transfer", "A", "B", 1)
             self.committed.slots[slot] = (request, "success")
         self.reports = reports
-        failed = TraceLine(5_000_150, "note", "", "", "", "", "disconnected")
+        failed = Entry(5_000_150, LivenessChanged(GONE))
         self.lines = {1: (failed, *READ), 2: TRACE, 3: READ}
         self.dropped = 0
         self.calls: list[str] = []
@@ -277,7 +310,7 @@ class FakeCluster:
     def liveness(self, replica: int) -> Liveness:
         return self.views()[replica - 1].liveness
 
-    def trace(self, replica: int) -> tuple[Sequence[TraceLine], int]:
+    def trace(self, replica: int) -> tuple[Sequence[Entry], int]:
         return self.lines.get(replica, ()), self.dropped
 
     def traces(self) -> Traces:
@@ -333,12 +366,12 @@ class FakeRunner:
         self.poked.append(action)
         match action:
             case Fail(replica):
-                return (StepReport("+", f"F(n{replica})", "done", node=replica),)
+                return (reported("+", f"F(n{replica})", "done", node=replica),)
             case Recover(replica):
-                return (StepReport("+", f"R(n{replica})", "done", node=replica),)
+                return (reported("+", f"R(n{replica})", "done", node=replica),)
             case FailLeader():
-                return (StepReport("+", "LF", "no-leader"),)
-        return (StepReport("+", "(A, B, 3)", "success", None, 17, Ballot(2, 2), 800),)
+                return (reported("+", "LF", "no-leader"),)
+        return (reported("+", "(A, B, 3)", "success", None, 17, Ballot(2, 2), 800),)
 
     def pending(self) -> list[Operation]:
         return self.waiting

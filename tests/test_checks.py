@@ -15,8 +15,9 @@ from bank.sessions import NOOP_REQUEST, Machine
 from bank.status import ReplicaStatus, Role
 from harness.check.judges import judge_run
 from harness.check.verdict import Judgement, Verdict, judge, overall
-from harness.cluster.driver import CommitLog, Liveness, ReplicaView
+from harness.cluster.driver import CommitLog, ReplicaView
 from harness.cluster.history import Operation
+from harness.cluster.journal import Liveness
 
 BALANCES = {"A": 10, "B": 10}
 INTERVAL = 2

@@ -2,11 +2,11 @@
 
 import pytest
 
-from harness.sim.columns import EVERYBODY, HEAD_EVERY, Columns, Event
+from harness.sim.columns import EVERYBODY, HEAD_EVERY, Columns, Happening
 from harness.sim.network import CLIENTS
 
-SEND = Event(1_500, 2, "→all ✗n3 ACCEPT (1, n2) 4-6 (A, B, 3), (C)")
-TOLD = Event(12_345_678, CLIENTS, "A: success, slot 4")
+SEND = Happening(1_500, 2, "→all ✗n3 ACCEPT (1, n2) 4-6 (A, B, 3), (C)")
+TOLD = Happening(12_345_678, CLIENTS, "A: success, slot 4")
 
 
 def last_line(columns, event):
@@ -24,7 +24,7 @@ def test_an_event_stands_in_its_column_and_runs_on_to_the_right():
 
 
 def test_what_befalls_everybody_has_no_column():
-    event = Event(1_000, EVERYBODY, "all faults stop")
+    event = Happening(1_000, EVERYBODY, "all faults stop")
     assert last_line(Columns(7, 100), event) == "     1.000 ── all faults stop"
 
 
@@ -33,7 +33,7 @@ def test_what_befalls_everybody_has_no_column():
 def test_nothing_is_wider_than_the_console(replicas, width):
     columns = Columns(replicas, width)
     for who in (EVERYBODY, CLIENTS, *range(1, replicas + 1)):
-        event = Event(5, who, "x" * 300)
+        event = Happening(5, who, "x" * 300)
         line = last_line(columns, event)
         assert len(line) == width
         assert line.endswith("…")
@@ -45,13 +45,13 @@ def test_nothing_is_wider_than_the_console(replicas, width):
 @pytest.mark.parametrize("width", [100, 140])
 def test_peer_message_ballot_and_slots_can_be_read(replicas, width):
     for replica in range(1, replicas + 1):
-        event = Event(5, replica, "→n2 ACCEPT (1, n1) 4-6")
+        event = Happening(5, replica, "→n2 ACCEPT (1, n1) 4-6")
         assert event.text in last_line(Columns(replicas, width), event)
     assert TOLD.text in last_line(Columns(replicas, width), TOLD)
 
 
 def test_in_a_pipe_nothing_is_cut():
-    event = Event(5, 7, "x" * 300)
+    event = Happening(5, 7, "x" * 300)
     assert last_line(Columns(7, None), event).endswith("│" + "x" * 300)
 
 

@@ -21,8 +21,9 @@ from bank.sessions import NOOP_REQUEST, Machine
 from harness.check.judges import judge_run
 from harness.check.promises import promises
 from harness.check.verdict import Verdict, overall
-from harness.cluster.driver import CommitLog, Liveness, ReplicaView
+from harness.cluster.driver import CommitLog, ReplicaView
 from harness.cluster.history import Operation
+from harness.cluster.journal import Liveness
 from harness.cluster.nemesis import Fail, FailLeader, Recover
 from harness.files.cases import CaseFile, CaseSet, Command, Step
 from harness.files.config import ClusterConfig

@@ -14,7 +14,8 @@ from bank.settings import Settings
 from bank.status import Role
 from harness.check.judges import judge_run
 from harness.check.verdict import Verdict
-from harness.cluster.driver import CommitLog, Liveness, ReplicaView
+from harness.cluster.driver import CommitLog, ReplicaView
+from harness.cluster.journal import Liveness
 from harness.files.config import ClusterConfig
 from harness.files.testset import load
 from harness.live.cluster import LiveCluster

@@ -19,7 +19,7 @@ from bank.replica import Replica
 from harness import cli
 from harness.check.verdict import Verdict
 from harness.cluster import blame
-from harness.cluster.driver import Liveness
+from harness.cluster.journal import Liveness
 from harness.errors import EXIT_MACHINE, HarnessError
 from harness.files.config import ClusterConfig
 from harness.files.testset import load

@@ -5,36 +5,76 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from screen_fakes import set_six, view
+from screen_fakes import DEAD, GONE, LIVE, reported, set_six, view
 
-from harness.cluster.driver import TraceLine, Traces
+from bank.ballot import Ballot
+from bank.events import BecameCandidate, Leads, Reason, SteppedDown
+from bank.messages import Accept, ClientRequest, Commit, Reply
+from harness.cluster import journal
+from harness.cluster.journal import (
+    Entry,
+    Executed,
+    Heartbeats,
+    Liveness,
+    LivenessChanged,
+    PeerDied,
+    Traces,
+    Way,
+)
 from harness.files.config import ClusterConfig
 from harness.files.testset import load
 from harness.report import charts
 from harness.run import flows, story
 from harness.run.flows import CLIENTS, Fate
-from harness.run.runner import Runner, StepReport
+from harness.run.runner import Runner
+from harness.run.story import Lane
 from harness.sim.world import SimCluster
 
 TESTSETS = Path(__file__).parents[1] / "testsets"
 LOST, UNKNOWN, FAILED = Fate.LOST, Fate.UNKNOWN, Fate.FAILED
 
 
-def sent(at, peer="n2", text="x", label="ACCEPT"):
-    return TraceLine(at, "out", peer, label, "(1, n1)", "4", text)
+FIRST = Ballot(1, 1)
 
 
-def read(at, peer="n1", text="x", label="ACCEPT"):
-    return TraceLine(at, "in", peer, label, "(1, n1)", "4", text)
+def message(text, kind):
+    """Two messages of a kind are the same when their texts are."""
+    request = (text, 1, "transfer", text, "B", 1)
+    match kind:
+        case "ACCEPT":
+            return Accept(FIRST, 4, (request,), 0)
+        case "COMMIT":
+            return Commit(FIRST, 4)
+        case "REQUEST":
+            return ClientRequest((request,))
+        case "REPLY":
+            return Reply(FIRST, ((text, 1, "success", 4),))
+    raise AssertionError(kind)
 
 
-def befell(at, what, text="x", label="ACCEPT"):
-    """A line about what a faulty link did to a message, which its reader has."""
-    return replace(read(at, text=text, label=label), direction=what)
+def sent(at, *peers, text="x", kind="ACCEPT"):
+    return passed(Way.SENT, peers or (2,), message(text, kind), at)
 
 
-def note(at, text):
-    return TraceLine(at, "note", "", "", "", "", text)
+def to_all(at):
+    return passed(Way.SENT, (), message("x", "ACCEPT"), at)
+
+
+def read(at, peer=1, text="x", kind="ACCEPT"):
+    return passed(Way.READ, (peer,), message(text, kind), at)
+
+
+def befell(at, way, text="x"):
+    """What a faulty link did to a message, as its reader writes it down."""
+    return passed(way, (1,), message(text, "ACCEPT"), at)
+
+
+def passed(way, peers, message, at):
+    return Entry(at, journal.passed(way, peers, message))
+
+
+def change(at, liveness):
+    return Entry(at, LivenessChanged(liveness))
 
 
 def told(*sets, dropped=()):
@@ -48,7 +88,7 @@ def told(*sets, dropped=()):
         for replica, lines in trace.items():
             traces.add(replica, lines)
     known = [{r: (case.get(r, ()), int(r in dropped)) for r in range(1, 6)} for case in sets]
-    events = story.timeline(traces.notes, [(report, ()) for report in reports], 5)
+    events = story.timeline(traces.events, [(report, ()) for report in reports], 5)
     return flows.tell(reports, known, events)
 
 
@@ -68,16 +108,16 @@ def messages(found):
         # A copy of what arrived already: the first reading is of no known origin.
         ([sent(1)], [read(2), read(3)], {None: 2, 1: 3}),
         ([sent(1, text="y")], [read(2)], {1: UNKNOWN, None: 2}),
-        ([sent(1, label="COMMIT")], [read(2)], {1: UNKNOWN, None: 2}),
+        ([sent(1, kind="COMMIT")], [read(2)], {1: UNKNOWN, None: 2}),
         # Nothing that was sent later was read: it may be on its way.
         ([sent(2), sent(3, text="y")], [read(9)], {2: 9, 3: UNKNOWN}),
-        ([sent(5)], [note(7, "disconnected")], {5: FAILED}),
+        ([sent(5)], [change(7, GONE)], {5: FAILED}),
         ([sent(5), sent(20, text="y")],
-         [note(0, "crashed"), note(9, "returns"), read(21, text="y")], {5: FAILED, 20: 21}),
-        ([sent(5), sent(6, text="y")], [read(7, text="y"), note(9, "disconnected")],
+         [change(0, DEAD), change(9, LIVE), read(21, text="y")], {5: FAILED, 20: 21}),
+        ([sent(5), sent(6, text="y")], [read(7, text="y"), change(9, GONE)],
          {5: LOST, 6: 7}),
         # A stopped process reads when it goes on.
-        ([sent(5)], [note(0, "paused"), note(9, "returns"), read(10)], {5: 10}),
+        ([sent(5)], [change(0, Liveness.PAUSED), change(9, LIVE), read(10)], {5: 10}),
     ],
     ids=["one", "in-order", "first-lost", "second-lost", "copy", "text", "kind", "on-its-way",
          "failed-first", "failed", "lost-then-failed", "paused"],
@@ -89,29 +129,29 @@ def test_sends_and_reads_are_joined(out, into, expected):
 
 
 def test_what_a_link_lost_is_lost_though_nothing_came_later():
-    found = told({1: [sent(1)], 2: [befell(3, "lost")]})[0]
+    found = told({1: [sent(1)], 2: [befell(3, Way.LOST)]})[0]
     assert messages(found) == [(1, 1, {2: LOST})]
     # The other one of two equal ones was read.
-    found = told({1: [sent(1), sent(2)], 2: [befell(3, "lost"), read(4)]})[0]
+    found = told({1: [sent(1), sent(2)], 2: [befell(3, Way.LOST), read(4)]})[0]
     assert messages(found) == [(1, 1, {2: LOST}), (1, 2, {2: 4})]
-    assert told({2: [befell(3, "lost")]})[0].messages == [], "no trace tells of its sending"
+    assert told({2: [befell(3, Way.LOST)]})[0].messages == [], "no trace tells of its sending"
 
 
 def test_what_a_link_doubled_arrives_twice():
-    lines = [befell(3, "doubled"), read(3), read(9)]
-    found = told({1: [sent(1, "all")], 2: lines, 3: [read(2)]})[0]
+    lines = [befell(3, Way.DOUBLED), read(3), read(9)]
+    found = told({1: [to_all(1)], 2: lines, 3: [read(2)]})[0]
     assert messages(found) == [(1, 1, {2: 3, 3: 2, 4: UNKNOWN, 5: UNKNOWN}), (1, 1, {2: 9})]
 
 
 def test_what_a_link_held_back_is_one_message():
-    found = told({1: [sent(1), sent(2, text="y")], 2: [befell(3, "held"), read(4, text="y"),
+    found = told({1: [sent(1), sent(2, text="y")], 2: [befell(3, Way.HELD), read(4, text="y"),
                                                         read(8)]})[0]  # fmt: skip
     assert messages(found) == [(1, 1, {2: 8}), (1, 2, {2: 4})]
 
 
 @pytest.mark.parametrize("what", ["lost", "held", "doubled"])
 def test_what_befell_heartbeats_is_summed_up(what):
-    found = told({2: [befell(3, what, "4 × heartbeat or its answer", "HEARTBEAT")]})[0]
+    found = told({2: [Entry(3, Heartbeats(Way(what), FIRST, 4))]})[0]
     (mark,) = found.marks
     assert mark[:3] == (2, 3, "HEARTBEAT") and what in mark.text and "4 ×" in mark.text
     assert found.messages == []
@@ -119,18 +159,18 @@ def test_what_befell_heartbeats_is_summed_up(what):
 
 def test_a_message_to_all_has_an_end_at_each():
     lines = {r: [read(r)] for r in (2, 4, 5)} | {3: [read(9, text="y")]}
-    found = told({1: [sent(1, "all"), sent(8, "n3", text="y")], **lines})[0]
+    found = told({1: [to_all(1), sent(8, 3, text="y")], **lines})[0]
     assert messages(found) == [(1, 1, {2: 2, 3: LOST, 4: 4, 5: 5}), (1, 8, {3: 9})]
 
 
 def test_a_message_to_some_has_an_end_at_each_of_them():
-    found = told({1: [sent(1, "n2,n5")], 2: [read(3)], 5: [read(4)]})[0]
+    found = told({1: [sent(1, 2, 5)], 2: [read(3)], 5: [read(4)]})[0]
     assert messages(found) == [(1, 1, {2: 3, 5: 4})]
 
 
 def test_what_clients_sent_and_read_is_in_no_trace():
-    asked = read(5, "client", label="REQUEST")
-    answered = sent(7, "client", label="REPLY")
+    asked = read(5, CLIENTS, kind="REQUEST")
+    answered = sent(7, CLIENTS, kind="REPLY")
     found = told({1: [asked, answered]})[0]
     assert messages(found) == [(CLIENTS, None, {1: 5}), (1, 7, {CLIENTS: UNKNOWN})]
 
@@ -152,24 +192,26 @@ def test_nothing_is_lost_where_lines_were_dropped():
 
 
 def test_a_replica_goes_through_phases():
-    lines = [note(10, "candidate in (1, n1)"), note(20, "leads (1, n1)"), note(30, "disconnected")]
-    first, second = told({1: lines}, {1: [note(1040, "returns"), note(1050, "deposed")]})
+    lines = [Entry(10, BecameCandidate(FIRST)), Entry(20, Leads(FIRST)), change(30, GONE)]
+    first, second = told(
+        {1: lines}, {1: [change(1040, LIVE), Entry(1050, SteppedDown(Reason.DEPOSED))]}
+    )
     mine = [phase[1:] for phase in first.phases if phase.replica == 1]
     assert mine == [
-        (0, 10, "backup", ""),
-        (10, 20, "candidate", "(1, n1)"),
-        (20, 30, "leader", "(1, n1)"),
-        (30, 500, "disconnected", "(1, n1)"),
+        (0, 10, Lane.FOLLOWS, "backup", None),
+        (10, 20, Lane.STANDS, "candidate", FIRST),
+        (20, 30, Lane.LEADS, "leader", FIRST),
+        (30, 500, Lane.AWAY, "disconnected", FIRST),
     ]
     states = [phase.state for phase in second.phases if phase.replica == 1]
     assert states == ["disconnected", "leader", "backup"]
 
 
 def test_marks_are_notes_deaths_heartbeats_and_slots():
-    beat = TraceLine(4, "in", "all", "HEARTBEAT", "(1, n1)", "", "2 × heartbeat or its answer")
-    death = TraceLine(5, "in", "n3", "DOWN", "", "", "the process of n3 died")
-    done = TraceLine(6, "note", "", "", "", "4-5", "executes")
-    found = told({1: [note(3, "leads (1, n1)"), beat, death, done]})[0]
+    beat = Entry(4, Heartbeats(Way.READ, FIRST, 2))
+    death = Entry(5, PeerDied(3))
+    done = Entry(6, Executed((4, 5)))
+    found = told({1: [Entry(3, Leads(FIRST)), beat, death, done]})[0]
     assert [tuple(mark) for mark in found.marks] == [
         (1, 3, "", "leads (1, n1)"),
         (1, 4, "HEARTBEAT", "read 2 × heartbeat or its answer (1, n1)"),
@@ -193,7 +235,7 @@ def test_of_an_undisturbed_network_nothing_is_lost_and_everything_has_an_origin(
             traces[-1] = {r: world.traces().of_set_before(r) for r in replicas}
         traces.append({r: world.trace(r) for r in replicas})
     done = [(report, report.steps) for report in runner.reports]
-    stories = flows.tell(runner.reports, traces, story.timeline(world.traces().notes, done, 5))
+    stories = flows.tell(runner.reports, traces, story.timeline(world.traces().events, done, 5))
     fates = Counter()
     for found in stories:
         for message in found.messages:
@@ -206,7 +248,7 @@ def test_of_an_undisturbed_network_nothing_is_lost_and_everything_has_an_origin(
     for report, found in zip(runner.reports, stories, strict=True):
         if report.leader is not None:
             last = [phase for phase in found.phases if phase.replica == report.leader][-1]
-            assert (last.state, last.ballot) == ("leader", str(report.ballot))
+            assert (last.state, last.ballot) == ("leader", report.ballot)
 
 
 # ---- balances over time --------------------------------------------------------------------------
@@ -216,12 +258,12 @@ def test_a_curve_follows_the_slots_and_ends_at_the_replicas_balances():
     views = (view(1, {"A": 7, "B": 13}, upto=2), view(2, {"A": 10, "B": 10}, upto=0))
     late = (view(1, {"A": 3, "B": 17}, upto=5),)
     pays = [
-        StepReport("1", "(A, B, 5)", "success", slot=1),
-        StepReport("2", "(B, A, 2)", "success", slot=2),
-        StepReport("3", "(A, B, 9)", "failed", slot=3),
-        StepReport("4", "(A, A, 3)", "success", slot=4),
-        StepReport("5", "(A)", "success", value=7, slot=4),
-        StepReport("6", "(A, B, 4)", "pending"),
+        reported("1", "(A, B, 5)", "success", slot=1),
+        reported("2", "(B, A, 2)", "success", slot=2),
+        reported("3", "(A, B, 9)", "failed", slot=3),
+        reported("4", "(A, A, 3)", "success", slot=4),
+        reported("5", "(A)", "success", value=7, slot=4),
+        reported("6", "(A, B, 4)", "pending"),
     ]
     reports = [
         replace(set_six(), views=views, steps=tuple(pays[:2])),

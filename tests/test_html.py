@@ -13,9 +13,12 @@ import pytest
 from rich.console import Group
 from rich.rule import Rule
 from rich.text import Text
-from screen_fakes import CONFIG, graded, long_set, many_accounts, render, set_six, troubled
+from screen_fakes import CONFIG, graded, long_set, many_accounts, render, sent, set_six, troubled
 
-from harness.cluster.driver import TraceLine, Traces
+from bank.ballot import Ballot
+from bank.events import Leads
+from bank.messages import Accept, Accepted, ClientRequest
+from harness.cluster.journal import Entry, QueueReplaced, Traces, Way
 from harness.files.cases import CaseFile
 from harness.files.config import ClusterConfig
 from harness.files.testset import load
@@ -33,10 +36,10 @@ VOID = {"meta", "input", "br"}
 EVIL = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>&\"'{{data}}"
 
 
-def page(*reports, traces=None, events=(), file=CaseFile("x.csv", ()), **more):  # noqa: B008
+def page(*reports, traces=None, moments=(), file=CaseFile("x.csv", ()), **more):  # noqa: B008
     traces = [{} for _ in reports] if traces is None else traces
     config = more.pop("config", CONFIG)
-    return html.page(file, config, reports, (), traces=traces, events=events, **more)
+    return html.page(file, config, reports, (), traces=traces, moments=moments, **more)
 
 
 class Reader(HTMLParser):
@@ -128,7 +131,8 @@ def test_verdicts_are_in_the_navigation():
 def test_no_text_is_markup():
     file = CaseFile(EVIL, (), name=EVIL, description=EVIL)
     evil = replace(set_six().steps[0], text=EVIL, label=EVIL)
-    trace = {1: ((TraceLine(1, "out", "n2", EVIL, EVIL, "1", EVIL),), 0), 2: ((), 0)}
+    evil_request = ClientRequest(((EVIL, 1, "transfer", EVIL, EVIL, 1),))
+    trace = {1: ((sent(Way.SENT, (2,), evil_request, 1),), 0), 2: ((), 0)}
     source = page(
         replace(set_six(), steps=(evil,)), file=file, traces=[trace], command=EVIL, written=EVIL
     )
@@ -410,8 +414,9 @@ def test_print_has_the_whole_set_and_its_lanes(drawn):
 
 @needs_browser
 def test_names_that_look_like_markup_do_nothing(chromium, tmp_path):
-    lines = tuple(TraceLine(n, "out", "n2", EVIL, EVIL, "1", EVIL) for n in range(9))
-    trace = {1: (lines, 0), 2: ((TraceLine(3, "note", "", "", "", "", EVIL),), 0)}
+    evil_request = ClientRequest(((EVIL, 1, "transfer", EVIL, EVIL, 1),))
+    entries = tuple(sent(Way.SENT, (2,), evil_request, n) for n in range(9))
+    trace = {1: (entries, 0), 2: ((Entry(3, QueueReplaced(1, EVIL)),), 0)}
     path = tmp_path / PAGE
     evil = replace(set_six(), steps=(replace(set_six().steps[0], text=EVIL, begun_us=1),))
     path.write_text(page(evil, traces=[trace], file=CaseFile("x", (), name=EVIL), command=EVIL))
@@ -443,22 +448,19 @@ def traffic(messages):
     """The traces of a set with as many messages, some of them lost."""
     random, traces, at = Random(1), Traces(range(1, 6), 10**6), 0
 
-    def send(source, to, label, slot, at):
-        peer, what = (
-            "all" if len(to) > 1 else f"n{to[0]}",
-            (label, "(1, n1)", str(slot), f"({slot})"),
-        )
-        traces.add(source, [TraceLine(at, "out", peer, *what)])
+    def send(source, to, message, at):
+        traces.add(source, [sent(Way.SENT, () if len(to) > 1 else to, message, at)])
         for reader in to:
             if random.random() < 0.99:
                 late = at + random.randint(50, 900)
-                traces.add(reader, [TraceLine(late, "in", f"n{source}", *what)])
+                traces.add(reader, [sent(Way.READ, (source,), message, late)])
 
-    for slot in range(messages // 5):
+    for slot in range(1, messages // 5 + 1):
         at += random.randint(300, 2000)
-        send(1, (2, 3, 4, 5), "ACCEPT", slot, at)
+        request = ("A", slot, "transfer", "A", "B", 1)
+        send(1, (2, 3, 4, 5), Accept(Ballot(1, 1), slot, (request,), 0), at)
         for backup in (2, 3, 4, 5):
-            send(backup, (1,), "ACCEPTED", slot, at + 1000)
+            send(backup, (1,), Accepted(Ballot(1, 1), slot, slot, 0), at + 1000)
     return {r: traces.of_set(r) for r in range(1, 6)}, at
 
 
@@ -523,7 +525,7 @@ def test_heads_of_tables_are_as_many_as_their_cells():
 
 
 def test_a_made_up_story_needs_no_cluster():
-    note = TraceLine(1, "note", "", "", "", "", "leads (1, n1)")
-    events = story.timeline([(1, note)], [(replace(set_six(), number=6), ())], 5)
-    told = page(set_six(), traces=[{1: ((note,), 0)}], events=events)
+    note = Entry(1, Leads(Ballot(1, 1)))
+    moments = story.timeline([(1, note)], [(replace(set_six(), number=6), ())], 5)
+    told = page(set_six(), traces=[{1: ((note,), 0)}], moments=moments)
     assert "Who led when" in told and "Who led when" not in page(set_six())

@@ -26,7 +26,8 @@ from bank.ledger import FAILED, SUCCESS
 from bank.sessions import NOOP_REQUEST
 from bank.settings import USUAL
 from harness.check.verdict import Judgement, Verdict
-from harness.cluster.driver import CommitLog, Liveness
+from harness.cluster.driver import CommitLog
+from harness.cluster.journal import Liveness
 from harness.commands import check
 from harness.commands.torture import Torture
 from harness.files.cases import CaseFile, CaseSet

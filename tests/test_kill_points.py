@@ -3,7 +3,7 @@
 import pytest
 
 from harness.check.verdict import Verdict
-from harness.cluster.driver import Liveness
+from harness.cluster.journal import Liveness
 from harness.cluster.nemesis import (
     AFTER_WRITE,
     BEFORE_COMMIT,

@@ -4,7 +4,8 @@ from random import Random
 
 import pytest
 
-from harness.cluster.links import DOUBLED, HELD, LOST, Links, Transit, from_plain
+from harness.cluster.journal import Way
+from harness.cluster.links import Links, Transit, from_plain
 from harness.cluster.nemesis import Heal, LinkFault
 
 LINK = (1, 3)
@@ -43,24 +44,24 @@ def journey(*faults, messages=100, link=LINK):
 
 
 def test_a_whole_link_lets_everything_through_at_once():
-    assert journey() == ([""] * 100, [(now, now) for now in range(100)])
+    assert journey() == ([None] * 100, [(now, now) for now in range(100)])
 
 
 def test_a_cut_goes_one_way():
-    assert journey(on("cut")) == ([LOST] * 100, [])
+    assert journey(on("cut")) == ([Way.LOST] * 100, [])
     assert journey(on("cut"), link=(3, 1)) == journey(link=(3, 1)) == journey()
 
 
 def test_losses_and_copies_come_in_the_given_share():
     fates, found = journey(on("lose", percent=30), messages=1000)
-    assert 250 < fates.count(LOST) < 350 and len(found) == 1000 - fates.count(LOST)
+    assert 250 < fates.count(Way.LOST) < 350 and len(found) == 1000 - fates.count(Way.LOST)
     fates, found = journey(on("duplicate", percent=30), messages=1000)
-    assert 250 < fates.count(DOUBLED) < 350 and len(found) == 1000 + fates.count(DOUBLED)
+    assert 250 < fates.count(Way.DOUBLED) < 350 and len(found) == 1000 + fates.count(Way.DOUBLED)
 
 
 def test_delayed_messages_keep_their_order():
     fates, found = journey(on("delay", least=50, most=500))
-    assert set(fates) == {HELD}
+    assert set(fates) == {Way.HELD}
     assert [item for _, item in found] == list(range(100))
     assert all(at - sent >= 50 for at, sent in found) and max(found)[0] > 300
 
@@ -69,7 +70,7 @@ def test_reordering_lets_later_messages_overtake():
     fates, found = journey(on("reorder", percent=20))
     assert [item for _, item in found] != list(range(100))
     prompt = [item for at, item in found if at == item]
-    assert prompt == sorted(prompt) == [n for n, fate in enumerate(fates) if fate != HELD]
+    assert prompt == sorted(prompt) == [n for n, fate in enumerate(fates) if fate != Way.HELD]
     assert 70 <= len(prompt) < 100
 
 
@@ -77,11 +78,11 @@ def test_faults_add_up_until_they_are_healed():
     links = under(on("delay", least=5, most=5), on("duplicate"))
     one = Transit(Random(1))
     one.under(links, 10)
-    assert one.take(LINK, "a", 10) == DOUBLED
+    assert one.take(LINK, "a", 10) == Way.DOUBLED
     assert read(one) == [(15, "a"), (15, "a")]
     links.apply(Heal(frozenset([LINK])))
     one.under(links, 20)
-    assert one.take(LINK, "b", 20) == "" and read(one) == [(20, "b")]
+    assert one.take(LINK, "b", 20) is None and read(one) == [(20, "b")]
     links.apply(on("cut", (1, 2), (2, 1)))
     links.apply(Heal())
     assert not links.states

@@ -10,7 +10,7 @@ import pytest
 
 from harness.bench.measuring import LoadedFleet
 from harness.check.verdict import Verdict, overall
-from harness.cluster.driver import Liveness
+from harness.cluster.journal import Liveness, LivenessChanged, PeerDied, QueueReplaced
 from harness.cluster.nemesis import Fail, FailLeader, Recover, SetLive
 from harness.errors import HarnessError
 from harness.files.config import ClusterConfig
@@ -125,11 +125,15 @@ def test_a_leader_that_returns_does_not_depose_its_successor(mode):
             lambda: cluster.views()[first - 1].status.following.replica == second, 5_000_000
         ), ballot
         assert cluster.leader() == second
-        notes = [line.text for line in cluster.trace(first)[0] if line.direction == "note"]
+        told = [e.liveness for _, e in cluster.trace(first)[0] if isinstance(e, LivenessChanged)]
     finally:
         cluster.stop()
-    failed = {"disconnect": "disconnected", "crash": "crashed", "pause": "paused"}[mode]
-    assert [note for note in notes if note in (failed, "returns")] == [failed, "returns"]
+    failed = {
+        "disconnect": Liveness.DISCONNECTED,
+        "crash": Liveness.CRASHED,
+        "pause": Liveness.PAUSED,
+    }
+    assert told == [failed[mode], Liveness.LIVE]
 
 
 def test_without_a_quorum_there_is_no_leader_to_fail():
@@ -262,13 +266,13 @@ def test_a_queue_with_a_malformed_frame_is_replaced_and_nobody_is_taken_for_dead
         report = runner.run_next()
         assert report.ballot == ballot, "nobody stood for leader"
         assert len({view.status.digest for view in report.views}) == 1, "the reader hears again"
-        notes = [line.text for replica, line in cluster.traces().notes if replica == reader]
-        assert any("is damaged and replaced" in note for note in notes)
+        told = [entry.event for replica, entry in cluster.traces().events if replica == reader]
+        assert [e.peer for e in told if isinstance(e, QueueReplaced)] == [leader]
         # The new queue's end is a notice of death, as ever: the harness kept no end of it.
         cluster.apply(Fail(leader, "crash"))
         assert cluster.run_until(lambda: cluster.leader() not in (None, leader), 5_000_000)
-        downs = [line.peer for line in cluster.trace(reader)[0] if line.label == "DOWN"]
-        assert downs == [f"n{leader}"]
+        downs = [e.peer for _, e in cluster.trace(reader)[0] if isinstance(e, PeerDied)]
+        assert downs == [leader]
         assert runner.verdict() is Verdict.VALID
     finally:
         cluster.stop()

@@ -81,9 +81,9 @@ TAKEN_OUT = {
     "leader_dies_in_mid_new_view": (
         "3: entries of a NEW-VIEW are no votes",
         "replica.Replica.step",
-        'self._note(f"follows {message.ballot}")\n'
+        "self._tell(Follows(message.ballot))\n"
         "self._accept_run(message.first_slot, message.ballot, message.requests)",
-        'self._note(f"follows {message.ballot}")',
+        "self._tell(Follows(message.ballot))",
     ),
     "lost_commit": (
         "7: a heartbeat is no commit notice",
@@ -124,7 +124,7 @@ TAKEN_OUT = {
     "paused_leader": (
         "1: a leader goes on leading below its promise",
         "replica.Replica._promise",
-        'self._step_down("deposed")',
+        "self._step_down(Reason.DEPOSED)",
         "pass",
     ),
     "promise_outlives_crash": (

@@ -19,10 +19,10 @@ from bank.ledger import TRANSFER
 from bank.messages import Accepted, PeerDown
 from bank.status import Role, SlotMark
 from harness.check.verdict import Verdict
-from harness.cluster.driver import Cluster, Liveness
+from harness.cluster.driver import Cluster
 from harness.cluster.history import Operation
+from harness.cluster.journal import Heartbeats, Journal, Liveness, LivenessChanged, Way
 from harness.cluster.nemesis import Fail, FailLeader, Recover, SetLive
-from harness.cluster.tracing import Tracer
 from harness.files.config import ClusterConfig
 from harness.files.testset import load
 from harness.run.runner import Runner
@@ -44,7 +44,7 @@ import hashlib, sys
 from harness.sim.swarm import SwarmOptions, run_seed
 digest = hashlib.sha256()
 for seed in (3, 7, 11):
-    run_seed(seed, SwarmOptions(), sink=lambda event: digest.update(repr(event).encode()))
+    run_seed(seed, SwarmOptions(), sink=lambda h: digest.update(f"{h.at} {h.text}".encode()))
 sys.stdout.write(digest.hexdigest())
 """
 
@@ -77,8 +77,8 @@ def test_same_seed_same_bytes_whatever_the_hash_seed():
     assert len(digests) == 1
     here = hashlib.sha256()
     for seed in (3, 7, 11):
-        for event in trace(seed):
-            here.update(repr(event).encode())
+        for h in trace(seed):
+            here.update(f"{h.at} {h.text}".encode())
     assert digests == {here.hexdigest()}
 
 
@@ -274,38 +274,42 @@ def test_time_goes_on_in_an_idle_world():
 def test_traces_are_kept_cut_and_begun_afresh():
     world = cluster(trace_messages=20)
     settle(world, *[pay(world, client) for client in "ABCDEFGH" * 4])
-    lines, dropped = world.trace(1)
-    assert 0 < len(lines) <= 20
+    entries, dropped = world.trace(1)
+    assert 0 < len(entries) <= 20
     assert dropped > 0
-    assert {line.direction for line in lines} <= {"in", "out", "note"}
+    assert {entry.way for entry in entries} <= {Way.READ, Way.SENT, None}
     world.new_set()
     assert world.trace(1) == ((), 0)
 
 
 @pytest.mark.parametrize(
-    ("mode", "note"),
-    [("disconnect", "disconnected"), ("crash", "crashed"), ("pause", "paused")],
+    ("mode", "liveness"),
+    [
+        ("disconnect", Liveness.DISCONNECTED),
+        ("crash", Liveness.CRASHED),
+        ("pause", Liveness.PAUSED),
+    ],
 )
-def test_a_trace_says_when_its_replica_failed_and_returned(mode, note):
+def test_a_trace_says_when_its_replica_failed_and_returned(mode, liveness):
     world = cluster()
     settle(world, pay(world))
     world.apply(Fail(3, mode))
     failed_at = world.now()
     settle(world, pay(world, "C"))
     world.apply(Recover(3))
-    lines, _ = world.trace(3)
-    found = [(line.text, line.at) for line in lines if line.text in (note, "returns")]
-    assert found == [(note, failed_at), ("returns", world.now())]
-    assert not [line for line in lines if failed_at < line.at < world.now()]
+    entries, _ = world.trace(3)
+    found = [(e.liveness, at) for at, e in entries if isinstance(e, LivenessChanged)]
+    assert found == [(liveness, failed_at), (Liveness.LIVE, world.now())]
+    assert not [entry for entry in entries if failed_at < entry.at < world.now()]
 
 
 def test_votes_of_a_new_ballot_are_no_heartbeats():
-    tracer = Tracer()
+    journal = Journal()
     for ballot, last_slot in [((1, 1), 3), ((1, 1), 3), ((2, 2), 3), ((2, 2), 2), ((1, 1), 3)]:
-        tracer.add(0, "in", "n2", Accepted(Ballot(*ballot), 1, last_slot, 0))
-    tracer.settle(0)
-    lines = [line for line in tracer.take() if line.label != "HEARTBEAT"]
-    assert [(line.ballot, line.slots) for line in lines] == [("(1, n1)", "1-3"), ("(2, n2)", "1-3")]
+        journal.passed(0, Way.READ, (2,), Accepted(Ballot(*ballot), 1, last_slot, 0))
+    journal.settle(0)
+    told = [event for _, event in journal.take() if not isinstance(event, Heartbeats)]
+    assert [(e.message.ballot, e.slots) for e in told] == [((1, 1), (1, 3)), ((2, 2), (1, 3))]
 
 
 def test_drifting_clocks_reach_their_deadlines():

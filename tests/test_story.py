@@ -4,16 +4,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from screen_fakes import AFTER, BEFORE, GONE, LIVE, render, set_six, view
+from screen_fakes import AFTER, BEFORE, GONE, LIVE, render, reported, sent, set_six, view
 
+from bank.ballot import Ballot
+from bank.events import BecameCandidate, Follows, Leads, Reason, SteppedDown
+from bank.messages import Accept, Accepted, NewView, Prepare, State
+from bank.sessions import NOOP_REQUEST
 from bank.status import Role, SlotMark, SlotStatus
-from harness.cluster.driver import CommitLog, Liveness, TraceLine, Traces
+from harness.cluster.driver import CommitLog
+from harness.cluster.journal import Entry, Executed, Liveness, LivenessChanged, Traces, Way
 from harness.cluster.nemesis import Fail, Recover
 from harness.files.config import ClusterConfig
 from harness.files.testset import load
 from harness.run import story
-from harness.run.runner import Runner, StepReport
-from harness.run.story import Lane
+from harness.run.runner import Runner
+from harness.run.story import Chosen, Doing, Lane
 from harness.screen import stories
 from harness.sim.world import SimCluster
 
@@ -34,7 +39,7 @@ def run(file, sets=None, **settings):
 def timeline(world, runner, poked=()):
     done = [(report, list(report.steps)) for report in runner.reports]
     done[-1][1].extend(poked)
-    return story.timeline(world.traces().notes, done, world.replicas)
+    return story.timeline(world.traces().events, done, world.replicas)
 
 
 def life(world, runner, slot):
@@ -44,31 +49,32 @@ def life(world, runner, slot):
 # ---- traces ------------------------------------------------------------------------------------
 
 
-def line(at, slots="", text="", direction="out", label="ACCEPT", ballot="(1, n1)", peer="all"):
-    return TraceLine(at, direction, peer, label, ballot, slots, text)
+FIRST, NEXT, THIRD = Ballot(1, 1), Ballot(2, 2), Ballot(3, 3)
+PAY, OTHER = ("A", 1, "transfer", "A", "B", 1), ("C", 1, "transfer", "C", "D", 2)
 
 
-def note(at, text, slots=""):
-    return TraceLine(at, "note", "", "", "", slots, text)
+def proposed(at, slot, *requests):
+    return sent(Way.SENT, (), Accept(FIRST, slot, requests or (PAY,), 0), at)
 
 
 def test_traces_outlive_their_set_as_far_as_they_tell_of_slots():
-    traces = Traces([1, 2], 3)
-    traces.add(1, [line(1, "4"), line(2), note(3, "leads (1, n1)")])
+    traces = Traces([1, 2], 4)
+    asked = sent(Way.SENT, (), Prepare(FIRST, 0), 2)
+    traces.add(1, [proposed(1, 4), asked, Entry(3, Leads(FIRST))])
     traces.new_set(10)
     assert traces.of_set(1) == ((), 0)
     assert [kept.at for kept in traces.of_set_before(1)[0]] == [1, 2, 3]
-    traces.add(1, [line(4)])  # what comes late belongs to its own set
+    traces.add(1, [asked._replace(at=4)])  # what comes late belongs to its own set
     assert [kept.at for kept in traces.of_set_before(1)[0]] == [1, 2, 3, 4]
-    traces.add(1, [line(11, "5")])
+    traces.add(1, [proposed(11, 5)])
     assert [kept.at for kept in traces.of_run(1)[0]] == [1, 11]
-    assert [(replica, noted.at) for replica, noted in traces.notes] == [(1, 3)]
+    assert [(replica, noted.at) for replica, noted in traces.events] == [(1, 3)]
 
 
 def test_what_comes_late_belongs_to_the_set_it_happened_in():
     traces = Traces([1], 3)
     traces.new_set(10)
-    traces.add(1, [line(9, "4"), line(10, "5")])
+    traces.add(1, [proposed(9, 4), proposed(10, 5)])
     assert [kept.at for kept in traces.of_set(1)[0]] == [10]
     assert [kept.at for kept in traces.of_run(1)[0]] == [9, 10]
 
@@ -77,11 +83,11 @@ def test_traces_are_bounded_and_count_what_they_drop():
     traces = Traces([1], 3)
     for began in (0, 10, 20):
         traces.new_set(began)
-        traces.add(1, [note(began, "leads (1, n1)"), *(line(began + i, "4") for i in range(5))])
+        traces.add(1, [Entry(began, Leads(FIRST)), *(proposed(began + i, 4) for i in range(5))])
     assert [kept.at for kept in traces.of_set(1)[0]] == [22, 23, 24] and traces.of_set(1)[1] == 3
     assert [kept.at for kept in traces.of_run(1)[0]] == [12, 13, 14, 22, 23, 24]
     assert traces.of_run(1)[1] == 3 * 3 + 3
-    assert len(traces.notes) == 3  # traffic pushes none of them out
+    assert len(traces.events) == 3  # traffic pushes none of them out
 
 
 # ---- timeline ----------------------------------------------------------------------------------
@@ -108,12 +114,12 @@ def test_failures_and_returns_have_their_cause_and_end_a_leadership():
     events = timeline(world, runner, runner.poke(Recover(1)))
     told = [(e.set_number, e.replica, e.what, e.cause) for e in events]
     assert told == [
-        (1, 1, "stands", ""),
-        (1, 1, "leads", ""),
-        (2, 1, "disconnected", "LF"),
-        (2, 4, "stands", ""),
-        (2, 4, "leads", ""),
-        (2, 1, "returns", "R(n1)"),
+        (1, 1, BecameCandidate(FIRST), ""),
+        (1, 1, Leads(FIRST), ""),
+        (2, 1, LivenessChanged(GONE), "LF"),
+        (2, 4, BecameCandidate(Ballot(2, 4)), ""),
+        (2, 4, Leads(Ballot(2, 4)), ""),
+        (2, 1, LivenessChanged(LIVE), "R(n1)"),
     ]
     assert events[2].led is not None and events[4].leaderless is not None
     assert events[5].lanes == (Lane.IN_NAME, Lane.FOLLOWS, Lane.FOLLOWS, Lane.LEADS, Lane.FOLLOWS)
@@ -155,44 +161,44 @@ def test_every_committed_slot_was_chosen_before_it_was_executed(failure):
     world, runner = run("several_leader_failures.csv", failure=failure)
     for slot in world.committed.slots:
         deeds = life(world, runner, slot).deeds
-        whats = [deed.what for deed in deeds]
-        assert whats.index("a quorum holds it: chosen") < whats.index(story.EXECUTES)
-        executed = {r for deed in deeds if deed.what == story.EXECUTES for r in deed.replicas}
+        kinds = [deed.doing.kind for deed in deeds]
+        assert kinds.index(Chosen) < kinds.index(Executed)
+        executed = {r for deed in deeds if deed.doing.kind is Executed for r in deed.replicas}
         assert executed == {r for r in range(1, 6) if world.executed_upto(r) >= slot}
 
 
 def test_a_slot_that_a_new_leader_takes_over_has_two_ballots():
     lines = {
-        1: [line(10, "4-5", "(A, B, 1), (C, D, 2)")],
+        1: [proposed(10, 4, PAY, OTHER)],
         2: [
-            line(11, "4", direction="out", label="ACCEPTED", peer="n1"),
-            line(20, "4", "no-op", label="NEW-VIEW", ballot="(2, n2)"),
-            note(21, "executes", "4"),
-            note(40, "leads (3, n3)"),
+            sent(Way.SENT, (1,), Accepted(FIRST, 4, 4, 0), 11),
+            sent(Way.SENT, (), NewView(NEXT, 4, (NOOP_REQUEST,), 3), 20),
+            Entry(21, Executed((4, 4))),
+            Entry(40, Leads(THIRD)),
         ],
-        3: [line(22, "1-4", label="ACCEPTED", peer="n2", ballot="(2, n2)"), line(23, "5")],
+        3: [sent(Way.SENT, (2,), Accepted(NEXT, 1, 4, 0), 22), proposed(23, 5)],
     }
     traces = Traces(lines, 100)
     for replica, told in lines.items():
         traces.add(replica, told)
     lived = story.life(4, traces, [(0, 1)], 3)
-    assert [(deed.replicas, deed.what, deed.ballot) for deed in lived.deeds] == [
-        ((1,), "proposes it", "(1, n1)"),
-        ((2,), "accepts it", "(1, n1)"),
-        ((), "a quorum holds it: chosen", "(1, n1)"),
-        ((2,), "takes it into its NEW-VIEW: no-op", "(2, n2)"),
-        ((2,), story.EXECUTES, ""),
-        ((3,), "accepts it", "(2, n2)"),
+    assert [(deed.replicas, deed.doing) for deed in lived.deeds] == [
+        ((1,), Doing(Accept, FIRST)),
+        ((2,), Doing(Accepted, FIRST)),
+        ((), Doing(Chosen, FIRST)),
+        ((2,), Doing(NewView, NEXT, request=NOOP_REQUEST)),
+        ((2,), Doing(Executed)),
+        ((3,), Doing(Accepted, NEXT)),
     ]
-    assert list(map(str, lived.later)) == ["(3, n3)"]
+    assert lived.later == (THIRD,)
 
 
 def test_who_has_a_slot_is_told_of_it_in_vain():
     traces = Traces([1, 2, 3], 100)
-    told = [line(p, "4", direction="in", label="STATE", peer=f"n{p}") for p in (2, 3)]
-    traces.add(1, [told[0], note(2, "executes", "3-4"), told[1]])
-    whats = [deed.what for deed in story.life(4, traces, [(0, 1)], 3).deeds]
-    assert whats == ["is told of it by n2", story.EXECUTES]
+    told = [sent(Way.READ, (p,), State(4, (FIRST,), (PAY,), 4), p) for p in (2, 3)]
+    traces.add(1, [told[0], Entry(2, Executed((3, 4))), told[1]])
+    doings = [deed.doing for deed in story.life(4, traces, [(0, 1)], 3).deeds]
+    assert doings == [Doing(State, peers=(2,)), Doing(Executed)]
 
 
 # ---- diff --------------------------------------------------------------------------------------
@@ -254,39 +260,38 @@ def test_what_is_truncated_is_compared_by_its_mark_only():
 
 def made_up():
     """Everything that the three tables can show; a golden file of `test_tables` holds it."""
-    notes = [
-        (1, note(1_000, "candidate in (1, n1)")),
-        (1, note(2_000, "leads (1, n1)")),
-        (2, note(3_000, "follows (1, n1)")),
-        (2, note(300_000, "candidate in (2, n2)")),
-        (2, note(340_000, "leads (2, n2)")),
-        (1, note(1_000_200, "deposed")),
-        (3, note(1_100_000, "candidate in (3, n3)")),
-        (3, note(1_200_000, "deposed")),
-        (2, note(1_500_000, "steps down: no quorum answers")),
+    told = [
+        (1, 1_000, BecameCandidate(FIRST)),
+        (1, 2_000, Leads(FIRST)),
+        (2, 3_000, Follows(FIRST)),
+        (2, 300_000, BecameCandidate(NEXT)),
+        (2, 340_000, Leads(NEXT)),
+        (1, 1_000_200, SteppedDown(Reason.DEPOSED)),
+        (3, 1_100_000, BecameCandidate(THIRD)),
+        (3, 1_200_000, SteppedDown(Reason.DEPOSED)),
+        (2, 1_500_000, SteppedDown(Reason.UNANSWERED)),
+        (5, 0, LivenessChanged(Liveness.CRASHED)),
+        (1, 40_000, LivenessChanged(GONE)),
+        (1, 1_000_100, LivenessChanged(LIVE)),
+        (4, 1_400_000, LivenessChanged(Liveness.STOPPED)),
     ]
-    notes += [
-        (5, note(0, "crashed")),
-        (1, note(40_000, "disconnected")),
-        (1, note(1_000_100, "returns")),
-        (4, note(1_400_000, "stopped")),
-    ]
-    failure = StepReport("2", "LF", "done", node=1, begun_us=39_000)
+    entries = [(replica, Entry(at, event)) for replica, at, event in told]
+    failure = reported("2", "LF", "done", node=1, begun_us=39_000)
     sets = [replace(set_six(), number=1, started_at=0, steps=(failure,))]
     sets += [replace(set_six(), number=12, started_at=1_000_000, steps=())]
-    events = story.timeline(notes, [(report, report.steps) for report in sets], 5)
+    events = story.timeline(entries, [(report, report.steps) for report in sets], 5)
     deeds = (
-        story.Deed(1, 300, 300, (1,), "proposes it", "(1, n1)"),
-        story.Deed(1, 400, 410, (2, 3, 4, 5), "accepts it", "(1, n1)"),
-        story.Deed(1, 410, 410, (), "a quorum holds it: chosen", "(1, n1)"),
-        story.Deed(12, 5_000, 5_000, (2,), "takes it into its NEW-VIEW: (A, B, 1)", "(2, n2)"),
-        story.Deed(12, 5_100, 2_005_100, (1, 2, 3), story.EXECUTES, ""),
+        story.Deed(1, 300, 300, (1,), Doing(Accept, FIRST)),
+        story.Deed(1, 400, 410, (2, 3, 4, 5), Doing(Accepted, FIRST)),
+        story.Deed(1, 410, 410, (), Doing(Chosen, FIRST)),
+        story.Deed(12, 5_000, 5_000, (2,), Doing(NewView, NEXT, request=PAY)),
+        story.Deed(12, 5_100, 2_005_100, (1, 2, 3), Doing(Executed)),
     )
     status = SlotStatus(16, SlotMark.EXECUTED, None, ("A", 16, "transfer", "A", "B", 1))
     statuses = dict.fromkeys(range(1, 5), status) | {5: replace(status, mark=SlotMark.NONE)}
     log = CommitLog({16: (status.request, "success"), 20: (status.request, "success")})
-    step = StepReport("3", "(A, B, 1)", "success", None, 16, None, 402_000)
-    lived = story.Life(deeds, (story.ballot_in("(3, n3)"), story.ballot_in("(4, n1)")))
+    step = reported("3", "(A, B, 1)", "success", None, 16, None, 402_000)
+    lived = story.Life(deeds, (THIRD, Ballot(4, 1)))
     one = view(1, BEFORE, GONE, Role.LEADER, 14, was_leader=True)
     other = view(2, AFTER)
     compared = story.compare(one, other, slots_of())
@@ -300,7 +305,7 @@ def made_up():
 
 
 def test_a_long_timeline_shows_its_end():
-    notes = [(1, note(at, "disconnected" if at % 2 else "returns")) for at in range(500)]
-    shown = render(stories.timeline(story.timeline(notes, [(set_six(), ())], 5), 5), 80)
+    changes = [(1, Entry(at, LivenessChanged(GONE if at % 2 else LIVE))) for at in range(500)]
+    shown = render(stories.timeline(story.timeline(changes, [(set_six(), ())], 5), 5), 80)
     assert "300 earlier events not shown" in shown
-    assert len(shown.splitlines()) == stories.MOST_EVENTS + 3
+    assert len(shown.splitlines()) == stories.MOST_MOMENTS + 3

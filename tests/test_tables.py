@@ -28,6 +28,8 @@ from screen_fakes import (
     pending_operation,
     progress,
     render,
+    reported,
+    sent,
     set_six,
     snapshot,
     troubled,
@@ -35,9 +37,12 @@ from screen_fakes import (
 )
 from test_story import made_up
 
+from bank.ballot import Ballot
+from bank.messages import NewView
+from bank.sessions import NOOP_REQUEST
 from bank.status import Role, SlotMark, SlotStatus
 from harness.check.verdict import Verdict
-from harness.cluster.driver import TraceLine
+from harness.cluster.journal import KEPT_IN_VIEW, Way
 from harness.run.runner import StepReport
 from harness.screen import answers, tables, verdicts, watch
 from harness.screen.cells import Column, Grid, Parts, cell, duration, percentile
@@ -185,25 +190,25 @@ def test_data_is_never_markup():
 @pytest.mark.parametrize(
     ("step", "failure", "shown"),
     [
-        (StepReport("1", "(A, B, 1)", "success"), "crash", "✓ success"),
-        (StepReport("1", "(A)", "success", 0), "crash", "✓ balance 0"),
-        (StepReport("1", "(A, B, 1)", "failed"), "crash", "✗ failed"),
-        (StepReport("1", "(A, B, 1)", "pending"), "crash", "… pending"),
-        (StepReport("1", "LF", "no-leader"), "crash", "– no-leader"),
-        (StepReport("1", "LF", "done", node=2), "crash", "n2 crashed"),
-        (StepReport("1", "F(n2)", "done", node=2), "pause", "n2 paused"),
-        (StepReport("1", "F(n2)", "done", node=2), "disconnect", "n2 disconnected"),
-        (StepReport("1", "R(n2)", "done", node=2), "disconnect", "n2 returned"),
-        (StepReport("1", "cut n1->*", "done"), "crash", "nothing arrives"),
-        (StepReport("1", "heal n1->n2", "done"), "crash", "whole again"),
-        (StepReport("1", "wait 5 ms", "done"), "crash", "waited"),
-        (StepReport("1", "fail n2 after the write", "done", node=2), "pause", "n2 died"),
+        (reported("1", "(A, B, 1)", "success"), "crash", "✓ success"),
+        (reported("1", "(A)", "success", 0), "crash", "✓ balance 0"),
+        (reported("1", "(A, B, 1)", "failed"), "crash", "✗ failed"),
+        (reported("1", "(A, B, 1)", "pending"), "crash", "… pending"),
+        (reported("1", "LF", "no-leader"), "crash", "– no-leader"),
+        (reported("1", "LF", "done", node=2), "crash", "n2 crashed"),
+        (reported("1", "F(n2)", "done", node=2), "pause", "n2 paused"),
+        (reported("1", "F(n2)", "done", node=2), "disconnect", "n2 disconnected"),
+        (reported("1", "R(n2)", "done", node=2), "disconnect", "n2 returned"),
+        (reported("1", "cut n1->*", "done"), "crash", "nothing arrives"),
+        (reported("1", "heal n1->n2", "done"), "crash", "whole again"),
+        (reported("1", "wait 5 ms", "done"), "crash", "waited"),
+        (reported("1", "fail n2 after the write", "done", node=2), "pause", "n2 died"),
         (
-            StepReport("1", "fail n2 after the write", "not-reached", node=2),
+            reported("1", "fail n2 after the write", "not-reached", node=2),
             "pause",
             "– not-reached by n2",
         ),
-        (StepReport("1", "fail leader before COMMIT", "no-leader"), "pause", "– no-leader"),
+        (reported("1", "fail leader before COMMIT", "no-leader"), "pause", "– no-leader"),
     ],
 )
 def test_step_result(step, failure, shown):
@@ -211,7 +216,7 @@ def test_step_result(step, failure, shown):
 
 
 def test_fifteen_steps_are_not_folded_and_sixteen_are():
-    steps = [StepReport(str(n), "(A, B, 1)", "success", latency_us=n) for n in range(1, 17)]
+    steps = [reported(str(n), "(A, B, 1)", "success", latency_us=n) for n in range(1, 17)]
     assert "PrintSteps" not in render(tables.step_table(steps[:15], "crash", fold=True), 80)
     folded = render(tables.step_table(steps, "crash", fold=True), 80)
     assert "1-16" in folded and "16 steps" in folded and len(folded.splitlines()) == 3
@@ -220,7 +225,7 @@ def test_fifteen_steps_are_not_folded_and_sixteen_are():
 
 def test_what_failed_waits_or_broke_is_never_folded():
     steps = list(long_set().steps)
-    steps[3] = StepReport("4", "LF", "no-leader")
+    steps[3] = reported("4", "LF", "no-leader")
     printed = render(tables.step_table(steps, "disconnect", fold=True), 80)
     assert printed.count("✗ failed") == 2
     assert "… pending" in printed and "no-leader" in printed and "n1 disconnected" in printed
@@ -335,7 +340,7 @@ def test_points_of_a_set_need_all_of_it():
     [("done", 9_000, True), ("success", 9_000, False), ("success", 120_000, True)],
 )
 def test_time_without_a_commit_is_told_when_it_is_news(outcome, leaderless_us, told):
-    steps = (StepReport("1", "x", outcome),)
+    steps = (reported("1", "(A)", outcome),)
     report = replace(set_six(), steps=steps, leaderless_us=leaderless_us)
     assert ("no commit for" in render(verdicts.set_timing(report), 80)) == told
 
@@ -370,18 +375,18 @@ def test_a_new_view_is_listed_once_with_its_noops():
 
 @pytest.mark.parametrize("fate", ["lost", "held", "doubled"])
 def test_what_a_link_did_to_a_message_is_told_and_is_no_reading_of_it(fate):
-    line = replace(TRACE[4], direction=fate, peer="n2")
-    log = answers.message_log([line], 0, view(3, AFTER), 5_000_000)
+    entry = sent(Way(fate), (2,), TRACE[4].event.message, TRACE[4].at)
+    log = answers.message_log([entry], 0, view(3, AFTER), 5_000_000)
     assert f"n2    NEW-VIEW {fate}  " in render(log, 60)
-    views = answers.new_views({2: (TRACE, 0), 3: ([line], 0)}, 5_000_000)
+    views = answers.new_views({2: (TRACE, 0), 3: ([entry], 0)}, 5_000_000)
     assert "n2" in render(views, 80) and "n3" not in render(views, 80)
 
 
 def test_noops_that_are_not_all_shown_are_a_lower_bound():
-    text = "no-op, (A, B, 1) … 42 more"
-    traces = {1: ([TraceLine(0, "out", "all", "NEW-VIEW", "(2, n1)", "1-44", text)], 5)}
+    requests = (NOOP_REQUEST, *(("A", 1, "transfer", "A", "B", 1),) * (KEPT_IN_VIEW + 40))
+    traces = {1: ([sent(Way.SENT, (), NewView(Ballot(2, 1), 1, requests, 0), 0)], 5)}
     printed = render(answers.new_views(traces, 0), 100)
-    assert " 1+ " in printed and "5 older messages not kept" in printed
+    assert " 1+ " in printed and " … 41 more" in printed and "5 older messages not kept" in printed
     assert "nobody became leader" in render(answers.new_views({1: ((), 0)}, 0), 100)
 
 

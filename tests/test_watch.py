@@ -24,8 +24,8 @@ from screen_fakes import LIVE, render, snapshot
 
 from bank.status import Role
 from harness import cli
-from harness.cluster.driver import Liveness
 from harness.cluster.history import Operation
+from harness.cluster.journal import Liveness
 from harness.cluster.links import LinkState
 from harness.cluster.nemesis import Fail, Recover
 from harness.errors import HarnessError

@@ -8,7 +8,7 @@ import pytest
 from screen_fakes import set_six
 
 from bank.ledger import READ, TRANSFER
-from harness.cluster.driver import Liveness
+from harness.cluster.journal import Liveness
 from harness.cluster.nemesis import Fail, FailLeader, Heal, KillAt, LinkFault, Recover
 from harness.files.cases import CaseFile, CaseSet, Command, Step, Wait, action_text
 from harness.files.config import ClusterConfig

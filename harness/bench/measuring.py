@@ -20,7 +20,7 @@ from bank.status import ReplicaStatus, Role
 from harness.bench import load
 from harness.bench.outage import FirstAnswer, Outage, Turn, outage
 from harness.check.verdict import Judgement, judge
-from harness.cluster.driver import Liveness
+from harness.cluster.journal import Liveness
 from harness.errors import EXIT_INVALID, EXIT_MACHINE, HarnessError
 from harness.files.config import ClusterConfig
 from harness.live import protocol, worker

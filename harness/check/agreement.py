@@ -9,8 +9,9 @@ from bank.sessions import Machine
 from bank.status import ReplicaStatus
 from harness.check.replay import Replay, State, own_word
 from harness.check.verdict import Judgement, judge
-from harness.cluster.driver import CommitLog, Liveness, ReplicaView
+from harness.cluster.driver import CommitLog, ReplicaView
 from harness.cluster.history import Operation
+from harness.cluster.journal import Liveness
 
 
 def agreement(

@@ -15,8 +15,9 @@ from bank.history_hash import HistoryHash
 from bank.ledger import FAILED, READ, SKIPPED, SUCCESS, TRANSFER, Result
 from bank.sessions import Session
 from bank.settings import USUAL, Sizes
-from harness.cluster.driver import CommitLog, Liveness, ReplicaView
+from harness.cluster.driver import CommitLog, ReplicaView
 from harness.cluster.history import Operation
+from harness.cluster.journal import Liveness
 
 Key: TypeAlias = tuple[ClientId, int]  # client and timestamp: what makes a request the same
 

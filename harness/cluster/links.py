@@ -14,11 +14,11 @@ from typing import Any, TypeAlias
 
 from bank.ballot import ReplicaId
 from bank.quorum import quorum_size
+from harness.cluster.journal import Way
 from harness.cluster.nemesis import Heal, Link, LinkFault
 
 HELD_BACK_US = (1_000, 20_000)  # how much later a message arrives that `reorder` picked
 LEADS_WITHIN_US = 3_000_000  # an able cluster has a leader after so long, whatever was before
-LOST, HELD, DOUBLED = "lost", "held", "doubled"  # what befell a message
 
 Plain: TypeAlias = list[tuple[int, ...]]
 
@@ -134,16 +134,16 @@ class Transit:
                 self._latest.pop(link, None)
                 self._floor.pop(link, None)
 
-    def take(self, link: Link, item: Any, now: int) -> str:
-        """A message reached its reader: what befell it, or "" when it may be read at once."""
+    def take(self, link: Link, item: Any, now: int) -> Way | None:
+        """A message reached its reader: what befell it; None when it may be read at once."""
         state, random = self._states.get(link, WHOLE), self._random
         if state.lose and random.random() * 100 < state.lose:
-            return LOST
+            return Way.LOST
         copies = 2 if state.duplicate and random.random() * 100 < state.duplicate else 1
         dues = [self._due(link, state, now) for _ in range(copies)]
         for due in dues:
             self._hold(due, link, item)
-        return DOUBLED if copies > 1 else HELD if dues[0] > now else ""
+        return Way.DOUBLED if copies > 1 else Way.HELD if dues[0] > now else None
 
     def close(self, link: Link, notice: Any, now: int) -> None:
         """The end of a link's sender: after all that it sent, before what its successor sends.

@@ -26,8 +26,9 @@ from harness.check.judges import judge_run
 from harness.check.promises import promises
 from harness.check.verdict import Judgement, Verdict, judge, overall
 from harness.cluster import nemesis
-from harness.cluster.driver import CommitLog, Liveness
+from harness.cluster.driver import CommitLog
 from harness.cluster.history import Operation
+from harness.cluster.journal import Liveness
 from harness.cluster.links import Links
 from harness.cluster.nemesis import LINK_FAULTS, Fail, Heal, KillAt, Link, LinkFault, Recover
 from harness.errors import HarnessError

@@ -20,8 +20,9 @@ from bank.sessions import Request
 from bank.status import ReplicaStatus, Role, SlotMark, SlotStatus
 from harness.cluster import blame, wire
 from harness.cluster.client import Client, Clients, ClientSend
-from harness.cluster.driver import CommitLog, Liveness, ReplicaView, TraceLine, Traces
+from harness.cluster.driver import CommitLog, ReplicaView
 from harness.cluster.history import Operation
+from harness.cluster.journal import Entry, Liveness, Traces, from_plain
 from harness.cluster.nemesis import (
     Fail,
     FailLeader,
@@ -100,11 +101,11 @@ class LiveCluster:
             self._folder.note_client(name, timestamp, None)
             self._folder_changed = True
 
-    def on_turn(self, replica: ReplicaId, executed: list[Any], lines: list[Any]) -> None:
+    def on_turn(self, replica: ReplicaId, executed: list[Any], entries: list[Any]) -> None:
         """A replica executed slots or handled messages: keep both."""
         for first_slot, what in executed:
             self.committed.add(replica, first_slot, what)
-        self._traces.add(replica, (TraceLine(*line) for line in lines))
+        self._traces.add(replica, map(from_plain, entries))
 
     def on_lost(self, replica: ReplicaId) -> None:
         """A replica's process died: who believed in it asks everyone at once."""
@@ -321,7 +322,7 @@ class LiveCluster:
             handle.trouble = handle.trouble or blame.told(error)
             return None
 
-    def trace(self, replica: ReplicaId) -> tuple[Sequence[TraceLine], int]:
+    def trace(self, replica: ReplicaId) -> tuple[Sequence[Entry], int]:
         """Messages of this set at one replica, and how many older ones were dropped."""
         return self._traces.of_set(replica)
 

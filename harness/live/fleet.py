@@ -17,10 +17,9 @@ from typing import Any, Protocol
 
 from bank.ballot import ReplicaId, replica_name
 from bank.status import Role
-from harness.cluster.driver import Liveness
+from harness.cluster.journal import Entry, Liveness, LivenessChanged, to_plain
 from harness.cluster.links import Links
 from harness.cluster.nemesis import Heal, LinkFault
-from harness.cluster.tracing import liveness_note
 from harness.errors import EXIT_MACHINE, HarnessError
 from harness.files.config import ClusterConfig
 from harness.live import process, protocol, worker
@@ -555,8 +554,8 @@ class Fleet:
     def _note_liveness(self, handle: Handle, at: int | None = None) -> None:
         """A line of the trace that its replica cannot write; one that is cut off does so itself."""
         at = worker.now() if at is None else at
-        line = (at, "note", "", "", "", "", liveness_note(handle.liveness))
-        self._listener.on_turn(handle.replica, [], [line])
+        entry = to_plain(Entry(at, LivenessChanged(handle.liveness)))
+        self._listener.on_turn(handle.replica, [], [entry])
 
     def _await_confirmed(self, replicas: Sequence[ReplicaId]) -> None:
         """Until each of these said that it did what it was told last."""

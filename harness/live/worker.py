@@ -30,9 +30,8 @@ from bank.replica import CLIENT, Replica
 from bank.sessions import Session
 from bank.settings import Settings
 from bank.status import Role
-from harness.cluster import blame, kill_points, links, nemesis, wire
-from harness.cluster.driver import Liveness
-from harness.cluster.tracing import Tracer, liveness_note
+from harness.cluster import blame, journal, kill_points, links, nemesis, wire
+from harness.cluster.journal import Journal, Liveness, LivenessChanged, QueueReplaced, Way
 from harness.live import gauges, protocol
 from harness.live.lock import FolderLock
 from harness.live.protocol import Progress
@@ -111,7 +110,7 @@ class Worker:
         self._incarnations: dict[ReplicaId, int] = {}
         self._to_clients: list[Outgoing] = []
         self._routes: dict[str, Outgoing] = {}  # the queue that a client's requests came on
-        self._tracer = Tracer() if spec.traced else None
+        self._journal = Journal() if spec.traced else None
         self._told: Progress | None = None
         self._led: tuple[Role, Ballot] | None = None  # role and ballot that were told last
         self._disconnected = False
@@ -158,18 +157,15 @@ class Worker:
     def _turn(self) -> None:
         replica, at = self._replica, now()
         for source, message in self._inbox:
-            if self._tracer is not None:
-                peer = "client" if source == CLIENT else f"n{source}"
-                self._tracer.add(at, "in", peer, message)
+            if self._journal is not None:
+                self._journal.passed(at, Way.READ, (source,), message)
             replica.step(source, message, at)
         replica.tick(at)
         effects = replica.flush()
-        if self._tracer is not None:
-            for note in effects.notes:
-                self._tracer.note(at, note)
-            self._tracer.executed(at, effects.executed)
+        if self._journal is not None:
+            self._journal.turned(at, effects.events, effects.executed)
         if effects.halted is not None:
-            self._report(effects)  # its last notes, and that it leads no longer
+            self._report(effects)  # its last events, and that it leads no longer
             self._give_up(protocol.HALTED, effects.halted)
             return
         self._perform(effects)
@@ -209,7 +205,7 @@ class Worker:
         """Stream to the harness what it could not see otherwise; nothing for an idle turn."""
         replica, led = self._replica, self._led
         same = led is not None and led[1] is replica.following and led[0] is replica.role
-        if same and self._tracer is None and not self._has_returned:
+        if same and self._journal is None and not self._has_returned:
             return  # untraced, only a change of leadership is news
         self._led = (replica.role, replica.following)
         progress = Progress(
@@ -218,20 +214,17 @@ class Worker:
             replica.leads_answered(),
             replica.log.executed_upto,
         )
-        lines: list[tuple[Any, ...]] = []
+        entries: list[tuple[Any, ...]] = []
         executed: list[tuple[int, list[tuple[Any, Any]]]] = []
-        if self._tracer is not None:
-            lines = [
-                (s.at, s.direction, s.peer, s.label, s.ballot, s.slots, s.text)
-                for s in self._tracer.take()
-            ]
+        if self._journal is not None:
+            entries = list(map(journal.to_plain, self._journal.take()))
             executed = [
                 (e.first_slot, [(r, a[2]) for r, a in zip(e.requests, e.answers, strict=True)])
                 for e in effects.executed
             ]
-        if lines or executed or progress != self._told or self._has_returned:
+        if entries or executed or progress != self._told or self._has_returned:
             self._told = progress
-            self._control.send((protocol.TURN, tuple(progress), executed, lines, now()))
+            self._control.send((protocol.TURN, tuple(progress), executed, entries, now()))
             self._watch_writing(self._control)
         if self._has_returned:
             self._has_returned = False
@@ -249,8 +242,8 @@ class Worker:
 
     def _say(self, sends: Sequence[Send], replies: Sequence[Reply] = ()) -> None:
         """Everything for one queue is one frame, in the order given."""
-        if self._tracer is not None:
-            self._trace_sent(self._tracer, sends, replies)
+        if self._journal is not None:
+            self._write_down(self._journal, sends, replies)
         if len(sends) == 1 and not replies:  # the usual case: one frame serves all
             frame = framed(wire.encode(sends[0].message))
             for peer in sends[0].to:
@@ -268,13 +261,14 @@ class Worker:
             self._put(writer, framed(*messages))
         self._outbox.clear()
 
-    def _trace_sent(self, tracer: Tracer, sends: Sequence[Send], replies: Sequence[Reply]) -> None:
+    def _write_down(
+        self, written: Journal, sends: Sequence[Send], replies: Sequence[Reply]
+    ) -> None:
         for send in sends:
             everyone = len(send.to) == len(self._replica.peers)
-            whom = "all" if everyone else ",".join(map(replica_name, send.to))
-            tracer.add(now(), "out", whom, send.message)
+            written.passed(now(), Way.SENT, () if everyone else send.to, send.message)
         for reply in replies:
-            tracer.add(now(), "out", "client", reply)
+            written.passed(now(), Way.SENT, (CLIENT,), reply)
 
     def _queue_replies(self, reply: Reply) -> None:
         """Each client process gets the answers of its own clients; one unknown, all get it."""
@@ -369,11 +363,11 @@ class Worker:
         """
         self._forget(reader)
         self._answer((protocol.DAMAGED, peer, self._incarnations[peer]))
-        self._note(f"the queue from n{peer} is damaged and replaced: {error}")
+        self._note(QueueReplaced(peer, str(error)))
 
-    def _note(self, text: str) -> None:
-        if self._tracer is not None:
-            self._tracer.note(now(), text)
+    def _note(self, event: journal.Event) -> None:
+        if self._journal is not None:
+            self._journal.add(now(), event)
 
     def _replace_reader(self, peer: ReplicaId, reader: Incoming) -> None:
         self._forget(self._readers[peer])
@@ -413,8 +407,8 @@ class Worker:
                 transit.close((source, me), message, at)
                 continue
             fate = transit.take((source, me), message, at)
-            if fate and self._tracer is not None:
-                self._tracer.add(at, fate, f"n{source}", message)
+            if fate and self._journal is not None:
+                self._journal.passed(at, fate, (source,), message)
         self._inbox[:] = [(source, message) for (source, _), message in transit.due(at)]
         if transit.is_idle:
             self._transit = None
@@ -443,14 +437,14 @@ class Worker:
             case protocol.DISCONNECT:
                 self._disconnected = True
                 self._inbox.clear()
-                self._note(liveness_note(Liveness.DISCONNECTED))
+                self._note(LivenessChanged(Liveness.DISCONNECTED))
                 self._report(Effects())
                 self._answer((protocol.CONFIRMED,))
             case protocol.RECONNECT:
                 self._throw_away()
                 self._inbox.clear()
                 self._disconnected = False
-                self._note(liveness_note(Liveness.LIVE))
+                self._note(LivenessChanged(Liveness.LIVE))
                 self._replica.reconnected(now())
                 self._has_returned = True
             case protocol.RESUMED:

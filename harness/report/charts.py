@@ -4,16 +4,18 @@ Both are drawn here and need no script. What a picture says stands in words as w
 in a list beside it.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from math import sqrt
 from typing import NamedTuple
 
 from bank.status import ReplicaStatus
+from harness.cluster.wording import joined
+from harness.files.cases import Command
 from harness.report.markup import Safe, element, join
 from harness.run.flows import Phase, Story
 from harness.run.runner import SetReport
+from harness.run.story import Lane
 from harness.screen.cells import duration
 
 LANE = 26  # height of a replica's row
@@ -23,8 +25,6 @@ WIDE_ENOUGH = 5.6  # per character of a label
 
 PANEL_WIDTH, PANEL_HEIGHT = 150, 46
 MOST_PANELS = 40
-
-_TRANSFER = re.compile(r"\((\w+), (\w+), (\d+)\)")
 
 
 # ---- who led when ------------------------------------------------------------------------------
@@ -78,11 +78,12 @@ def _column(
 
 def _phase(index: int, phase: Phase, x: float, scale: float) -> Safe:
     left, width = x + phase.begin * scale, (phase.end - phase.begin) * scale
-    words = f"{phase.state} {phase.ballot}".strip()
+    ballot = "" if phase.ballot is None else str(phase.ballot)
+    words = joined(phase.state, ballot)
     span = f"{duration(phase.begin)} to {duration(phase.end)}"
     title = element("title", f"n{phase.replica} {words}, {span}")
     y = _row(phase.replica)
-    if phase.state not in ("leader", "former", "candidate"):
+    if phase.has_failed or phase.lane is Lane.FOLLOWS:
         kind = "failed" if phase.has_failed else "backup"
         line = element("path", d=f"M{_n(left)} {y}h{_n(width)}", class_=kind)
         is_seen = phase.has_failed and phase.begin and width > 12
@@ -90,7 +91,7 @@ def _phase(index: int, phase: Phase, x: float, scale: float) -> Safe:
         return element("g", title, line, cross)
     shown = max(width, 2.5)
     bar = element("rect", x=_n(left), y=y - 8, width=_n(shown), height=16, rx=2, class_=phase.state)
-    label = phase.ballot if len(phase.ballot) * WIDE_ENOUGH + 6 < width else None
+    label = ballot if len(ballot) * WIDE_ENOUGH + 6 < width else None
     text = label and element("text", label, x=_n(left + 4), y=y + 4, class_="ballot")
     return element("g", title, bar, text, data_set=index, data_at=phase.begin)
 
@@ -116,12 +117,11 @@ def curves(reports: Sequence[SetReport]) -> Iterator[Curve]:
     """
     moved: dict[str, dict[int, int]] = defaultdict(dict)
     for step in (step for report in reports for step in report.steps):
-        found = _TRANSFER.fullmatch(step.text)
-        if found and step.outcome == "success" and step.slot is not None:
-            sender, receiver, amount = found[1], found[2], int(found[3])
-            if sender != receiver:
-                moved[sender][step.slot] = -amount
-                moved[receiver][step.slot] = amount
+        if step.outcome == "success" and step.slot is not None:
+            match step.action:
+                case Command("transfer", sender, receiver, amount) if sender != receiver:
+                    moved[sender][step.slot] = -amount
+                    moved[receiver][step.slot] = amount
     ends = [max((v.status for v in r.views), key=lambda s: s.executed_upto) for r in reports]
     for account in ends[0].balances if ends else ():
         yield _curve(account, moved.get(account, {}), ends)

@@ -17,7 +17,8 @@ from typing import Any
 from bank.ballot import replica_name
 from harness.check.verdict import Verdict, overall
 from harness.cluster.history import Operation
-from harness.files.cases import CaseFile
+from harness.cluster.wording import line
+from harness.files.cases import CaseFile, Command
 from harness.files.config import ClusterConfig
 from harness.report import charts
 from harness.report.markup import Safe, element, embedded_json, join
@@ -25,9 +26,9 @@ from harness.report.screen import shown, table, words
 from harness.run import flows, points
 from harness.run.flows import Story, Traces
 from harness.run.runner import SetReport, StepReport, measured
-from harness.run.story import Event
+from harness.run.story import Moment
 from harness.screen.cells import Grid, duration
-from harness.screen.stories import MOST_EVENTS, event_text
+from harness.screen.stories import MOST_MOMENTS, moment_text
 from harness.screen.tables import (
     MOST_ACCOUNTS,
     Balances,
@@ -59,17 +60,17 @@ def page(
     pending: Sequence[Operation],
     *,
     traces: Traces,
-    events: Sequence[Event],
+    moments: Sequence[Moment],
     command: str = "",
     written: str = "",
     ended: str = "",
 ) -> str:
     """The whole run, or as much of it as there is.
 
-    `traces` are as many as `reports`, `events` those of `story.timeline`; `command` repeats the
+    `traces` are as many as `reports`, `moments` those of `story.timeline`; `command` repeats the
     run, `written` says when it was, `ended` why it did not come to its end.
     """
-    stories = flows.tell(reports, traces, events)
+    stories = flows.tell(reports, traces, moments)
     curves = list(charts.curves(reports))
     style, script = _part("page.css"), _part("page.js")
     parts = {
@@ -82,7 +83,7 @@ def page(
         "script": script,
         "head": _head(file, config, reports, pending, command, written, ended),
         "links": _links(reports),
-        "overview": _overview(reports, stories, events, curves),
+        "overview": _overview(reports, stories, moments, curves),
         "sets": join(*_sets(config, reports, stories, curves)),
         "data": embedded_json(_data(config, reports, stories)),
     }
@@ -165,7 +166,7 @@ def _badge(verdict: Verdict, word: str = "") -> Safe:
 def _overview(
     reports: Sequence[SetReport],
     stories: Sequence[Story],
-    events: Sequence[Event],
+    moments: Sequence[Moment],
     curves: Sequence[charts.Curve],
 ) -> Safe:
     columns = [
@@ -178,7 +179,7 @@ def _overview(
         rows = [[*row[:-2], row[-1]] for row in rows]
     return join(
         table(columns, rows),
-        _who_led(reports, stories, events) if events else None,
+        _who_led(reports, stories, moments) if moments else None,
         element("h3", "Balances over the slots"),
         charts.balances(reports, curves),
     )
@@ -206,17 +207,17 @@ def _overview_row(report: SetReport) -> list[object]:
 
 
 def _who_led(
-    reports: Sequence[SetReport], stories: Sequence[Story], events: Sequence[Event]
+    reports: Sequence[SetReport], stories: Sequence[Story], moments: Sequence[Moment]
 ) -> Safe:
     picture = charts.timeline(reports, stories)
     legend = [element("span", element("i", class_=k), text) for k, text in _LEGEND.items()]
     legend.append(element("span", "One column per set, wider by the root of its time."))
     rows = [
-        (event.set_number, duration(event.at), words(event_text(event)))
-        for event in events[-MOST_EVENTS:]
+        (moment.set_number, duration(moment.at), words(moment_text(moment)))
+        for moment in moments[-MOST_MOMENTS:]
     ]
     listed = table([("Set", "num"), ("At", "num"), ("", "wide")], rows)
-    earlier = len(events) - len(rows)
+    earlier = len(moments) - len(rows)
     return join(
         element("h3", "Who led when"),
         element("div", picture, class_="scroll", tabindex=0),
@@ -326,7 +327,7 @@ def _data(
     for report, story in zip(reports, stories, strict=True):
         messages = []
         for m in story.messages:
-            what = (m.line.label, m.line.ballot, m.line.slots, m.line.text)
+            what = line(m.passed)[2:]
             ends = [int(number) for end in m.ends.items() for number in end]
             messages.append([m.source, m.sent, *map(word, what), *ends])
         sets.append({
@@ -348,4 +349,5 @@ def _moments(report: SetReport, failure: str) -> Iterator[list[object]]:
         if step.begun_us is not None:
             end = None if step.latency_us is None else step.begun_us + step.latency_us
             result = step_result(step, failure).plain
-            yield [step.begun_us, end, step.label, step.text, result, step.text.startswith("(")]
+            is_request = isinstance(step.action, Command)
+            yield [step.begun_us, end, step.label, step.text, result, is_request]

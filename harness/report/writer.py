@@ -18,8 +18,10 @@ from typing import Any, Protocol
 
 from bank.ballot import replica_name
 from harness.check.verdict import Verdict
-from harness.cluster.driver import Cluster, TraceLine
+from harness.cluster.driver import Cluster
 from harness.cluster.history import Operation
+from harness.cluster.journal import Entry
+from harness.cluster.wording import line
 from harness.errors import EXIT_MACHINE, HarnessError
 from harness.files import history_file
 from harness.files.cases import CaseFile
@@ -147,14 +149,14 @@ class Writer:
             raise HarnessError(what, exit_code=EXIT_MACHINE) from None
 
     def _page(self, run: Run, cluster: Cluster) -> str:
-        notes, done = cluster.traces().notes, [(report, report.steps) for report in run.reports]
+        events, done = cluster.traces().events, [(report, report.steps) for report in run.reports]
         return html.page(
             self._file,
             self._config,
             run.reports,
             run.pending(),
             traces=self._traces,
-            events=story.timeline(notes, done, cluster.replicas),
+            moments=story.timeline(events, done, cluster.replicas),
             command=self._command,
             ended=self._ended,
             written=time.strftime("%Y-%m-%d %H:%M"),
@@ -185,17 +187,9 @@ def _trace(set_number: int, trace: Trace) -> bytes:
         head: dict[str, Any] = {"set": set_number, "replica": replica_name(replica)}
         if dropped:
             lines.append(json.dumps({**head, "dropped": dropped}))
-        lines += (json.dumps({**head, **_line(line)}, ensure_ascii=False) for line in kept)
+        lines += (json.dumps({**head, **_entry(entry)}, ensure_ascii=False) for entry in kept)
     return "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
 
 
-def _line(line: TraceLine) -> dict[str, Any]:
-    return {
-        "at_us": line.at,
-        "direction": line.direction,
-        "peer": line.peer,
-        "label": line.label,
-        "ballot": line.ballot,
-        "slots": line.slots,
-        "text": line.text,
-    }
+def _entry(entry: Entry) -> dict[str, Any]:
+    return {"at_us": entry.at, **line(entry.event)._asdict()}

@@ -10,23 +10,32 @@ unknown. Times are microseconds from the start of a set.
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import accumulate
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-from bank.ballot import ReplicaId
+from bank.ballot import Ballot, ReplicaId
+from bank.replica import CLIENT
 from bank.status import Role
-from harness.cluster.driver import TraceLine
-from harness.cluster.links import DOUBLED, HELD, LOST
+from harness.cluster.journal import (
+    Entry,
+    Executed,
+    Heartbeats,
+    LivenessChanged,
+    Passed,
+    Slots,
+    Way,
+)
+from harness.cluster.wording import joined, line
 from harness.run.runner import SetReport
-from harness.run.story import Event, Lane
+from harness.run.story import Lane, Moment
 
-CLIENTS: ReplicaId = 0  # all of them
+CLIENTS: ReplicaId = CLIENT  # all of them
 
-# Of a set, by replica: the lines, and how many older ones were dropped.
-Trace: TypeAlias = Mapping[ReplicaId, tuple[Sequence[TraceLine], int]]
+# Of a set, by replica: the entries, and how many older ones were dropped.
+Trace: TypeAlias = Mapping[ReplicaId, tuple[Sequence[Entry], int]]
 Traces: TypeAlias = Sequence[Trace]  # set by set
 
 
@@ -44,7 +53,7 @@ class Message:
 
     source: ReplicaId
     sent: int | None  # None: no trace tells; negative: in an earlier set
-    line: TraceLine
+    passed: Passed
     ends: dict[ReplicaId, int] = field(default_factory=dict)  # when it was read, or its Fate
 
 
@@ -63,13 +72,14 @@ class Phase(NamedTuple):
     replica: ReplicaId
     begin: int
     end: int
+    lane: Lane
     state: str  # leader, former, candidate, backup; disconnected, crashed, paused, stopped
-    ballot: str  # "(2, n1)" or ""
+    ballot: Ballot | None  # that it leads or stands in, or did when it failed
 
     @property
     def has_failed(self) -> bool:
         """It takes no part."""
-        return self.state not in _ROLES.values()
+        return self.lane in (Lane.AWAY, Lane.STOPPED)
 
 
 @dataclass(slots=True)
@@ -82,8 +92,9 @@ class Story:
     dropped: dict[ReplicaId, int] = field(default_factory=dict)
 
 
-_CLIENT, _ALL, _BEAT, _DEATH, _EXECUTES = "client", "all", "HEARTBEAT", "DOWN", "executes"
-_WAYS = {"in": "read", "out": "sent", LOST: "lost", HELD: "held back", DOUBLED: "doubled"}
+_BEAT, _EXECUTES = "HEARTBEAT", "executes"  # kinds of marks
+_WAYS = {Way.READ: "read", Way.SENT: "sent", Way.HELD: "held back"}
+_State: TypeAlias = tuple[Lane, str, Ballot | None]  # as in Phase
 _ROLES = {
     Lane.LEADS: Role.LEADER.value,
     Lane.IN_NAME: "former",
@@ -92,32 +103,35 @@ _ROLES = {
 }
 
 
-def tell(reports: Sequence[SetReport], traces: Traces, events: Sequence[Event]) -> list[Story]:
-    """The story of each set. `traces` are as many as `reports`, `events` those of the timeline."""
+def tell(reports: Sequence[SetReport], traces: Traces, moments: Sequence[Moment]) -> list[Story]:
+    """The story of each set. `traces` are as many as `reports`, `moments` those of the timeline."""
     stories = [Story() for _ in reports]
     starts = [report.started_at for report in reports]
     for story, start, trace in zip(stories, starts, traces, strict=True):
         story.dropped = {replica: dropped for replica, (_, dropped) in trace.items() if dropped}
         story.marks = [
-            _mark(replica, line, line.at - start)
-            for replica, (lines, _) in trace.items()
-            for line in lines
-            if line.direction == "note" or line.label in (_BEAT, _DEATH)
+            _mark(replica, entry, entry.at - start)
+            for replica, (entries, _) in trace.items()
+            for entry in entries
+            if not isinstance(entry.event, Passed)
         ]
         story.marks.sort(key=lambda mark: mark.at)
-    _phases(stories, reports, traces, events)
+    _phases(stories, reports, traces, moments)
     _Matcher(stories, starts, traces).run()
     for story in stories:
         story.messages.sort(key=_when)
     return stories
 
 
-def _mark(replica: ReplicaId, line: TraceLine, at: int) -> Mark:
-    if line.label == _BEAT:
-        return Mark(replica, at, _BEAT, f"{_WAYS[line.direction]} {line.text} {line.ballot}")
-    if line.text == _EXECUTES:
-        return Mark(replica, at, _EXECUTES, f"{_EXECUTES} {line.slots}")
-    return Mark(replica, at, "", line.text)
+def _mark(replica: ReplicaId, entry: Entry, at: int) -> Mark:
+    words = line(entry.event)
+    match entry.event:
+        case Heartbeats(way, _, _):
+            text = joined(_WAYS.get(way, way.value), words.text, words.ballot)
+            return Mark(replica, at, _BEAT, text)
+        case Executed():
+            return Mark(replica, at, _EXECUTES, joined(words.text, words.slots))
+    return Mark(replica, at, "", words.text)
 
 
 def _when(message: Message) -> int:
@@ -131,37 +145,39 @@ def _phases(
     stories: Sequence[Story],
     reports: Sequence[SetReport],
     traces: Traces,
-    events: Sequence[Event],
+    moments: Sequence[Moment],
 ) -> None:
     """What each replica was when, as the timeline of the run tells it."""
-    by_set: dict[int, list[Event]] = defaultdict(list)
-    for event in events:
-        by_set[event.set_number].append(event)
-    states: dict[ReplicaId, tuple[str, str]] = {}
+    by_set: dict[int, list[Moment]] = defaultdict(list)
+    for moment in moments:
+        by_set[moment.set_number].append(moment)
+    states: dict[ReplicaId, _State] = {}
     for story, report, trace in zip(stories, reports, traces, strict=True):
-        last = [line.at - report.started_at for lines, _ in trace.values() for line in lines]
+        last = [e.at - report.started_at for entries, _ in trace.values() for e in entries]
         end = max([round(report.seconds * 1e6), *last])
         for replica in (view.replica for view in report.views):
             begin = 0
-            states.setdefault(replica, (Role.FOLLOWER.value, ""))
-            for event in by_set[report.number]:
+            states.setdefault(replica, (Lane.FOLLOWS, Role.FOLLOWER.value, None))
+            for moment in by_set[report.number]:
                 before = states[replica]
-                after = _state(event, replica, *before)
-                if after != before and (at := min(event.at, end)) > begin:
+                after = _state(moment, replica, before)
+                if after != before and (at := min(moment.at, end)) > begin:
                     story.phases.append(Phase(replica, begin, at, *before))
                     begin = at
                 states[replica] = after
             story.phases.append(Phase(replica, begin, end, *states[replica]))
 
 
-def _state(event: Event, replica: ReplicaId, state: str, ballot: str) -> tuple[str, str]:
-    """What a replica is after an event, with the ballot that it leads or stands in."""
-    lane = event.lanes[replica - 1]
-    if event.replica == replica:
-        state, ballot = event.what, str(event.ballot) if event.ballot is not None else ballot
+def _state(moment: Moment, replica: ReplicaId, before: _State) -> _State:
+    """What a replica is after a moment, with the ballot that it leads or stands in."""
+    (_, state, ballot), lane = before, moment.lanes[replica - 1]
+    if moment.replica == replica:
+        if isinstance(moment.what, LivenessChanged):
+            state = moment.what.liveness.value
+        ballot = moment.ballot or ballot
     if lane in _ROLES:
-        return _ROLES[lane], ballot if lane is not Lane.FOLLOWS else ""
-    return state, ballot
+        return lane, _ROLES[lane], ballot if lane is not Lane.FOLLOWS else None
+    return lane, state, ballot
 
 
 # ---- messages ----------------------------------------------------------------------------------
@@ -173,7 +189,8 @@ class _Sent(NamedTuple):
     message: Message
 
 
-_Key: TypeAlias = tuple[ReplicaId, ReplicaId, str, str, str, str]
+# From, to, and what the message says.
+_Key: TypeAlias = tuple[ReplicaId, ReplicaId, tuple[Any, ...], Slots | None]
 
 
 class _Matcher:
@@ -183,7 +200,7 @@ class _Matcher:
         self._stories, self._starts, self._traces = stories, starts, traces
         self._sends: dict[_Key, list[_Sent]] = defaultdict(list)
         # What came to the end of a link: read there, lost or doubled.
-        self._arrivals: dict[_Key, list[tuple[int, int, TraceLine]]] = defaultdict(list)
+        self._arrivals: dict[_Key, list[tuple[int, int, Passed]]] = defaultdict(list)
         self._unread: list[tuple[ReplicaId, _Sent]] = []
         # By replica: when what it read was sent, and when it was read.
         self._heard: dict[ReplicaId, list[tuple[int, int]]] = defaultdict(list)
@@ -191,49 +208,44 @@ class _Matcher:
     def run(self) -> None:
         """Fill the stories' messages."""
         for index, trace in enumerate(self._traces):
-            for replica, (lines, _) in trace.items():
-                for line in lines:
-                    if line.direction != "note" and line.label not in (_BEAT, _DEATH):
-                        self._add(index, replica, line)
+            for replica, (entries, _) in trace.items():
+                for at, event in entries:
+                    if isinstance(event, Passed):
+                        self._add(index, replica, at, event)
         for key in {**self._sends, **self._arrivals}:
             self._match(key)
         self._judge()
 
-    def _add(self, index: int, replica: ReplicaId, line: TraceLine) -> None:
-        what = line.label, line.ballot, line.slots, line.text
-        if line.direction != "out":
-            if line.direction != HELD:  # that is read later
-                self._arrivals[_lane(line.peer), replica, *what].append((line.at, index, line))
+    def _add(self, index: int, replica: ReplicaId, at: int, passed: Passed) -> None:
+        way, peers, plain, slots, *_ = passed
+        if way is not Way.SENT:
+            if way is not Way.HELD:  # that is read later
+                self._arrivals[peers[0], replica, plain, slots].append((at, index, passed))
             return
-        message = Message(replica, line.at - self._starts[index], line)
+        message = Message(replica, at - self._starts[index], passed)
         self._stories[index].messages.append(message)
-        for to in self._receivers(index, replica, line.peer):
+        for to in peers or [other for other in self._traces[index] if other != replica]:
             message.ends[to] = Fate.UNKNOWN
             if to != CLIENTS:  # what clients read is in no trace
-                self._sends[replica, to, *what].append(_Sent(line.at, index, message))
-
-    def _receivers(self, index: int, source: ReplicaId, peer: str) -> Iterable[ReplicaId]:
-        if peer == _ALL:
-            return [replica for replica in self._traces[index] if replica != source]
-        return [_lane(word) for word in peer.split(",")]
+                self._sends[replica, to, plain, slots].append(_Sent(at, index, message))
 
     def _match(self, key: _Key) -> None:
         """From the last to the first: each arrival gets the latest send that is left before it."""
         to = key[1]
         arrivals = sorted(self._arrivals.get(key, ()), key=lambda arrival: arrival[0], reverse=True)
-        doubled = [at for at, _, line in arrivals if line.direction == DOUBLED]
+        doubled = [at for at, _, passed in arrivals if passed.way is Way.DOUBLED]
         sends = self._with_doubles(key, doubled)
-        for at, index, line in arrivals:
-            if line.direction == DOUBLED:
+        for at, index, passed in arrivals:
+            if passed.way is Way.DOUBLED:
                 continue
             while sends and sends[-1].at > at:
                 self._unread.append((to, sends.pop()))
             sent = sends.pop() if sends else None
-            if line.direction == LOST:
+            if passed.way is Way.LOST:
                 if sent is not None:
                     sent.message.ends[to] = Fate.LOST
             else:
-                self._join(key, sent, at, index, line)
+                self._join(key, sent, at, index, passed)
         self._unread += [(to, sent) for sent in sends]
 
     def _with_doubles(self, key: _Key, doubled: Sequence[int]) -> list[_Sent]:
@@ -245,24 +257,24 @@ class _Matcher:
             once = [sent for sent in sends if sent.at <= at and sent.at not in known]
             if once:
                 sent = once[-1]
-                message = Message(key[0], sent.message.sent, sent.message.line, {})
+                message = Message(key[0], sent.message.sent, sent.message.passed, {})
                 message.ends[key[1]] = Fate.UNKNOWN
                 self._stories[sent.set_index].messages.append(message)
                 copies.append(sent._replace(message=message))
         return sorted([*sends, *copies], key=lambda sent: sent.at)
 
-    def _join(self, key: _Key, sent: _Sent | None, at: int, index: int, line: TraceLine) -> None:
+    def _join(self, key: _Key, sent: _Sent | None, at: int, index: int, passed: Passed) -> None:
         """What was sent, if a trace tells, is what was read."""
         source, to = key[:2]
         start = self._starts[index]
         if sent is None:
             story = self._stories[index]
-            story.messages.append(Message(source, None, line, {to: at - start}))
+            story.messages.append(Message(source, None, passed, {to: at - start}))
             return
         self._heard[to].append((sent.at, at))
         sent.message.ends[to] = at - self._starts[sent.set_index]
         if sent.set_index != index:
-            again = Message(source, sent.at - start, line, {to: at - start})
+            again = Message(source, sent.at - start, passed, {to: at - start})
             self._stories[index].messages.append(again)
 
     def _judge(self) -> None:
@@ -274,8 +286,8 @@ class _Matcher:
                 if phase.has_failed:
                     failures[phase.replica].append((start + phase.begin, start + phase.end))
         for to, sent in self._unread:
-            lines, dropped = self._traces[sent.set_index].get(to, ((), 0))
-            if dropped and (not lines or sent.at < lines[0].at):
+            entries, dropped = self._traces[sent.set_index].get(to, ((), 0))
+            if dropped and (not entries or sent.at < entries[0].at):
                 continue
             until = later[to].read_after(sent.at) if to in later else None
             if any(
@@ -299,8 +311,3 @@ class _Later:
         """None when nothing was."""
         place = bisect_right(self._sent, sent)
         return self._read[place] if place < len(self._read) else None
-
-
-def _lane(peer: str) -> ReplicaId:
-    peer = peer.strip()
-    return CLIENTS if peer == _CLIENT else int(peer.removeprefix("n"))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from harness.cluster.driver import Liveness
+from harness.cluster.journal import Liveness
 from harness.cluster.nemesis import Fail, FailLeader, Recover
 from harness.files.cases import ADDED, Action, CaseSet, Command, Step, Wait, action_text
 from harness.run.runner import SetReport, StepReport

@@ -16,8 +16,9 @@ from bank.status import Role
 from harness.check.expectations import Found, Met, meet
 from harness.check.judges import judge_run
 from harness.check.verdict import Judgement, Verdict, judge, overall
-from harness.cluster.driver import Cluster, Liveness, ReplicaView
+from harness.cluster.driver import Cluster, ReplicaView
 from harness.cluster.history import Operation
+from harness.cluster.journal import Liveness
 from harness.cluster.links import LEADS_WITHIN_US, Links
 from harness.cluster.nemesis import (
     Fail,
@@ -52,6 +53,7 @@ class StepReport:
     carried_from: int | None = None  # set number
     node: ReplicaId | None = None  # that a fault hit
     begun_us: int | None = None  # its first try or its fault, from the set's start
+    action: Action | None = None  # what `text` says
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,7 @@ class _Listed:
     outcome: str = "no-leader"  # of a step that is no request
     begun_at: int | None = None  # of a step that is no request
     armed: ReplicaId | None = None  # is to die at a kill point, if it passes there
+    action: Action | None = None  # of a step that is no request
 
 
 class Runner:
@@ -242,7 +245,7 @@ class Runner:
             operation = self._submit(step.action, case.number, f"{case.number}.{index}")
             self._listed.append(_Listed(str(index), step.text, operation))
             return
-        listed = _Listed(str(index), step.text)
+        listed = _Listed(str(index), step.text, action=step.action)
         self._listed.append(listed)
         what = f"{step.text} in step {index}"
         if isinstance(step.action, Wait):
@@ -330,7 +333,7 @@ class Runner:
         set_number = self.reports[-1].number if self.reports else 0
         self._set_started = cluster.now()
         cluster.set_clients_running(True)
-        listed = _Listed("+", action_text(action))
+        listed = _Listed("+", action_text(action), action=action)
         if isinstance(action, Command):
             listed.operation = self._submit(action, set_number, f"{set_number}.+")
             self._barrier(f"{listed.text} at the prompt")
@@ -592,7 +595,12 @@ class Runner:
         if operation is None:
             begun = None if listed.begun_at is None else listed.begun_at - self._set_started
             return StepReport(
-                listed.label, listed.text, listed.outcome, node=listed.node, begun_us=begun
+                listed.label,
+                listed.text,
+                listed.outcome,
+                node=listed.node,
+                begun_us=begun,
+                action=listed.action,
             )
         is_read = operation.request[2] == READ
         result = operation.result
@@ -615,6 +623,7 @@ class Runner:
             latency_us=latency,
             carried_from=listed.carried_from,
             begun_us=begun,
+            action=Command(*operation.request[2:]),
         )
 
     def _first_try(self, operation: Operation) -> int:

@@ -4,28 +4,36 @@ Pure: nothing is asked of a cluster here. A story is as complete as the traces i
 whoever shows one says how much was dropped.
 """
 
-import re
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from bank.ballot import NO_BALLOT, Ballot, ReplicaId, Slot
+from bank.events import BecameCandidate, Leads, SteppedDown
+from bank.messages import Accept, Accepted, NewView, Promise, State, StatePiece
 from bank.quorum import quorum_size
+from bank.sessions import Request
 from bank.status import ReplicaStatus, Role, SlotStatus
-from harness.cluster.driver import Liveness, ReplicaView, TraceLine, Traces
-from harness.cluster.tracing import liveness_note
+from harness.cluster.driver import ReplicaView
+from harness.cluster.journal import (
+    Entry,
+    Event,
+    Executed,
+    Liveness,
+    LivenessChanged,
+    Passed,
+    Traces,
+    Way,
+)
 from harness.run.runner import SetReport, StepReport
 
 Starts: TypeAlias = Sequence[tuple[int, int]]  # of every set run: when it began, its number
 Done: TypeAlias = tuple[SetReport, Sequence[StepReport]]  # a set, the steps in it and after it
 
-_LIVENESSES = {liveness_note(liveness): liveness for liveness in Liveness}
-_BALLOT = re.compile(r"\((\d+), n(\d+)\)")
 CHUNK = 1000  # slots asked for at once
-EXECUTES = "commits and executes it"
 
 
 def starts_of(reports: Iterable[SetReport]) -> Starts:
@@ -38,12 +46,6 @@ def place(at: int, starts: Starts) -> tuple[int, int]:
     index = max(0, bisect_right([began for began, _ in starts], at) - 1)
     began, number = starts[index]
     return number, max(0, at - began)
-
-
-def ballot_in(text: str) -> Ballot | None:
-    """The ballot that a line of a trace names."""
-    found = _BALLOT.search(text)
-    return None if found is None else Ballot(int(found[1]), int(found[2]))
 
 
 # ---- who led when ------------------------------------------------------------------------------
@@ -61,14 +63,15 @@ class Lane(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class Moment:
     """One line of the timeline. Times are microseconds."""
 
     set_number: int
     at: int  # since that set began
     replica: ReplicaId
-    what: str  # "leads", "disconnected", …
-    ballot: Ballot | None  # that it leads or stands in
+    what: Event
+    ballot: Ballot | None  # that it leads or stands in; of one that gives up, in which it did
+    was_leader: bool  # of one that gives up: it did not only stand
     cause: str  # of a failure or a return: the step, "" for a set's live nodes or no reason
     led: int | None  # for how long, of one that leads no more
     leaderless: int | None  # of one that leads: for how long nobody had
@@ -87,7 +90,7 @@ class _Timeline:
     """One pass over all that happened, in order."""
 
     def __init__(self, replicas: int, done: Sequence[Done]) -> None:
-        self.events: list[Event] = []
+        self.moments: list[Moment] = []
         self._starts = starts_of(report for report, _ in done)
         self._states = {replica: _State() for replica in range(1, replicas + 1)}
         # When which step hit a replica.
@@ -100,27 +103,27 @@ class _Timeline:
         self._newest = NO_BALLOT  # the highest that anybody led
         self._vacant: int | None = None  # since when nobody leads who did
 
-    def note(self, replica: ReplicaId, line: TraceLine) -> None:
+    def take(self, replica: ReplicaId, entry: Entry) -> None:
         """An event of the protocol at one replica; most say nothing of leading."""
-        state, at, text = self._states[replica], line.at, line.text
-        ballot = ballot_in(text)
-        if text in _LIVENESSES:
-            self._change(state, replica, at, _LIVENESSES[text], text)
-        elif text.startswith("candidate") and ballot is not None:
-            state.role, state.ballot = Role.CANDIDATE, ballot
-            self._add(at, replica, "stands", ballot)
-        elif text.startswith("leads") and ballot is not None:
-            leaderless = None if self._vacant is None else at - self._vacant
-            state.role, state.ballot, state.since = Role.LEADER, ballot, at
-            self._newest, self._vacant = max(self._newest, ballot), None
-            self._add(at, replica, "leads", ballot, leaderless=leaderless)
-        elif text == "deposed" or text.startswith(("steps down", "prepares above")):
-            was_leader, led = state.role is Role.LEADER, self._end(state, at)
-            state.role = Role.FOLLOWER
-            self._add(at, replica, text if was_leader else "gives way", state.ballot, led=led)
+        state, at, event = self._states[replica], entry.at, entry.event
+        match event:
+            case LivenessChanged(liveness):
+                self._change(state, replica, at, event, liveness)
+            case BecameCandidate(ballot):
+                state.role, state.ballot = Role.CANDIDATE, ballot
+                self._add(at, replica, event, ballot)
+            case Leads(ballot):
+                leaderless = None if self._vacant is None else at - self._vacant
+                state.role, state.ballot, state.since = Role.LEADER, ballot, at
+                self._newest, self._vacant = max(self._newest, ballot), None
+                self._add(at, replica, event, ballot, leaderless=leaderless)
+            case SteppedDown():
+                was_leader, led = state.role is Role.LEADER, self._end(state, at)
+                state.role = Role.FOLLOWER
+                self._add(at, replica, event, state.ballot, led=led, was_leader=was_leader)
 
     def _change(
-        self, state: _State, replica: ReplicaId, at: int, liveness: Liveness, what: str
+        self, state: _State, replica: ReplicaId, at: int, event: Event, liveness: Liveness
     ) -> None:
         """A replica failed or returned."""
         led = None if liveness is Liveness.LIVE else self._end(state, at)
@@ -133,7 +136,7 @@ class _Timeline:
         causes, cause = self._causes[replica], ""
         while causes and causes[0][0] <= at:
             cause = causes.popleft()[1]
-        self._add(at, replica, what, cause=cause, led=led)
+        self._add(at, replica, event, cause=cause, led=led)
 
     def _end(self, state: _State, at: int) -> int | None:
         """For how long it led, if it did until now."""
@@ -148,16 +151,20 @@ class _Timeline:
         self,
         at: int,
         replica: ReplicaId,
-        what: str,
+        what: Event,
         ballot: Ballot | None = None,
+        was_leader: bool = False,
         cause: str = "",
         led: int | None = None,
         leaderless: int | None = None,
     ) -> None:
         set_number, since = place(at, self._starts)
         lanes = tuple(map(self._lane, self._states.values()))
-        event = Event(set_number, since, replica, what, ballot, cause, led, leaderless, lanes)
-        self.events.append(event)
+        self.moments.append(
+            Moment(
+                set_number, since, replica, what, ballot, was_leader, cause, led, leaderless, lanes
+            )
+        )
 
     def _lane(self, state: _State) -> Lane:
         if state.liveness is not Liveness.LIVE:
@@ -169,71 +176,83 @@ class _Timeline:
 
 
 def timeline(
-    notes: Iterable[tuple[ReplicaId, TraceLine]], done: Iterable[Done], replicas: int
-) -> list[Event]:
+    events: Iterable[tuple[ReplicaId, Entry]], done: Iterable[Done], replicas: int
+) -> list[Moment]:
     """Elections, leaderships, failures and returns of the whole run, in order.
 
     `done` are the sets run, in order, each with the steps done in it and after it.
     """
     told = _Timeline(replicas, list(done))
-    for note in sorted(notes, key=lambda note: note[1].at):
-        told.note(*note)
-    return told.events
+    for event in sorted(events, key=lambda event: event[1].at):
+        told.take(*event)
+    return told.moments
 
 
 # ---- the life of a slot ------------------------------------------------------------------------
 
 
+class Chosen:
+    """The doing of a quorum: it holds the slot."""
+
+
+class Doing(NamedTuple):
+    """What some replica did about a slot, with all that tells it from others."""
+
+    kind: type  # of the message that it sent, or State of what it was told; Executed; Chosen
+    ballot: Ballot | None = None
+    peers: tuple[ReplicaId, ...] = ()  # to or from whom, where that is worth a word; () for all
+    request: Request | None = None  # taken over into a NEW-VIEW; None when it was not kept
+
+
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """What some replicas did about a slot, one right after the other. Times as in Event."""
+    """What some replicas did about a slot, one right after the other. Times as in Moment."""
 
     set_number: int
     at: int
     until: int
     replicas: tuple[ReplicaId, ...]
-    what: str
-    ballot: str
+    doing: Doing
 
 
 class _Life:
-    """Lines about one slot, in order, become deeds; what is said again is left out."""
+    """Entries about one slot, in order, become deeds; what is said again is left out."""
 
     def __init__(self, slot: Slot, replicas: int, starts: Starts) -> None:
         self.deeds: list[Deed] = []
         self._slot, self._starts = slot, starts
         self._quorum = quorum_size(replicas)
-        self._said: set[tuple[ReplicaId, str, str]] = set()
+        self._said: set[tuple[ReplicaId, Doing]] = set()
         self._executed: set[ReplicaId] = set()
-        self._holders: dict[str, set[ReplicaId]] = {}  # by ballot
+        self._holders: dict[Ballot | None, set[ReplicaId]] = {}
         self.chosen_at: int | None = None
 
-    def tell(self, replica: ReplicaId, line: TraceLine) -> None:
-        """One line of one replica."""
-        what = _what(line, self._slot)
-        if what == EXECUTES:
-            self._executed.add(replica)
-        elif line.label == "STATE" and replica in self._executed:
+    def tell(self, replica: ReplicaId, entry: Entry) -> None:
+        """One entry of one replica."""
+        doing = _doing(entry.event, self._slot)
+        if doing is None or (doing.kind is State and replica in self._executed):
             return
-        if what and (replica, what, line.ballot) not in self._said:
-            self._said.add((replica, what, line.ballot))
-            self._add(line.at, replica, what, line.ballot)
-        if what and line.label in ("ACCEPT", "NEW-VIEW", "ACCEPTED"):
-            holders = self._holders.setdefault(line.ballot, set())
+        if doing.kind is Executed:
+            self._executed.add(replica)
+        if (replica, doing) not in self._said:
+            self._said.add((replica, doing))
+            self._add(entry.at, replica, doing)
+        if doing.kind in (Accept, NewView, Accepted):
+            holders = self._holders.setdefault(doing.ballot, set())
             holders.add(replica)
             if len(holders) >= self._quorum and self.chosen_at is None:
-                self.chosen_at = line.at
-                self._add(line.at, 0, "a quorum holds it: chosen", line.ballot)
+                self.chosen_at = entry.at
+                self._add(entry.at, 0, Doing(Chosen, doing.ballot))
 
-    def _add(self, at: int, replica: ReplicaId, what: str, ballot: str) -> None:
+    def _add(self, at: int, replica: ReplicaId, doing: Doing) -> None:
         set_number, since = place(at, self._starts)
         last = self.deeds[-1] if self.deeds else None
-        if last and (last.set_number, last.what, last.ballot) == (set_number, what, ballot):
+        if last and (last.set_number, last.doing) == (set_number, doing):
             replicas = (*last.replicas, replica)
-            self.deeds[-1] = Deed(set_number, last.at, since, replicas, what, ballot)
+            self.deeds[-1] = Deed(set_number, last.at, since, replicas, doing)
         else:
             replicas = (replica,) if replica else ()
-            self.deeds.append(Deed(set_number, since, since, replicas, what, ballot))
+            self.deeds.append(Deed(set_number, since, since, replicas, doing))
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,49 +266,42 @@ class Life:
 def life(slot: Slot, traces: Traces, starts: Starts, replicas: int) -> Life:
     """What the traces tell of a slot; no earlier than they reach back."""
     told = _Life(slot, replicas, starts)
-    lines = {replica: traces.of_run(replica)[0] for replica in range(1, replicas + 1)}
-    about = [(line.at, r, line) for r, kept in lines.items() for line in kept if _is(line, slot)]
-    for _, replica, line in sorted(about, key=lambda one: one[:2]):
-        told.tell(replica, line)
-    ballots = {deed.ballot for deed in told.deeds}
+    kept = {replica: traces.of_run(replica)[0] for replica in range(1, replicas + 1)}
+    about = [
+        (entry.at, replica, entry)
+        for replica, entries in kept.items()
+        for entry in entries
+        if entry.slots is not None and entry.slots[0] <= slot <= entry.slots[1]
+    ]
+    for _, replica, entry in sorted(about, key=lambda one: one[:2]):
+        told.tell(replica, entry)
+    ballots = {deed.doing.ballot for deed in told.deeds}
     later = [
-        ballot
-        for _, line in traces.notes
-        if line.text.startswith("leads") and told.chosen_at is not None
-        if line.at > told.chosen_at and (ballot := ballot_in(line.text)) is not None
-        if str(ballot) not in ballots
+        entry.event.ballot
+        for _, entry in traces.events
+        if isinstance(entry.event, Leads) and told.chosen_at is not None
+        if entry.at > told.chosen_at and entry.event.ballot not in ballots
     ]
     return Life(tuple(told.deeds), tuple(sorted(later)))
 
 
-def _is(line: TraceLine, slot: Slot) -> bool:
-    first, dash, last = line.slots.partition("-")
-    return int(first) <= slot <= int((last or first) if dash else first)
-
-
-def _what(line: TraceLine, slot: Slot) -> str:
-    """What a line says of a slot that it covers; nothing for what only passes it by."""
-    match line.direction, line.label:
-        case "out", "ACCEPT":
-            return "proposes it" if line.peer == "all" else f"proposes it again to {line.peer}"
-        case "out", "NEW-VIEW":
-            return f"takes it into its NEW-VIEW: {_request_in(line, slot)}"
-        case "out", "ACCEPTED":
-            return "accepts it"
-        case "out", "ACK":
-            return f"reports it to {line.peer} with its promise"
-        case "in", "STATE":
-            return f"is told of it by {line.peer}"
-        case "note", "":
-            return EXECUTES
-    return ""
-
-
-def _request_in(line: TraceLine, slot: Slot) -> str:
-    """The request of one slot in a line that lists those of a run."""
-    listed = re.findall(r"no-op|(?:\w+: )?\([^()]*\)", line.text)
-    index = slot - int(line.slots.partition("-")[0])
-    return listed[index] if index < len(listed) else "…"
+def _doing(event: Event, slot: Slot) -> Doing | None:
+    """What an event says of a slot that it covers; None for what only passes it by."""
+    if isinstance(event, Executed):
+        return Doing(Executed)
+    if not isinstance(event, Passed):
+        return None
+    match event.way, event.message:
+        case Way.SENT, Accept(ballot) | Promise(ballot):
+            return Doing(type(event.message), ballot, event.peers)
+        case Way.SENT, Accepted(ballot):
+            return Doing(Accepted, ballot)
+        case Way.SENT, NewView(ballot, first_slot, requests):
+            kept = requests[slot - first_slot :]
+            return Doing(NewView, ballot, request=kept[0] if kept else None)
+        case Way.READ, State() | StatePiece():
+            return Doing(State, peers=event.peers)
+    return None
 
 
 # ---- how two replicas differ -------------------------------------------------------------------

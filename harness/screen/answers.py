@@ -5,11 +5,14 @@ from collections.abc import Mapping, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from bank.ballot import ReplicaId, Slot, replica_name
+from bank.ballot import Ballot, ReplicaId, Slot, replica_name
 from bank.ledger import NOOP, Result, describe
+from bank.messages import NewView
 from bank.sessions import Request
 from bank.status import SlotMark, SlotStatus
-from harness.cluster.driver import Liveness, ReplicaView, TraceLine
+from harness.cluster.driver import ReplicaView
+from harness.cluster.journal import Entry, Liveness, Passed, Way
+from harness.cluster.wording import line
 from harness.run.runner import Performance
 from harness.screen.cells import (
     ATTENTION,
@@ -51,16 +54,16 @@ SIGNS = (
     ("A C E X", "a slot: accepted, committed, executed, none"),
 )
 _MARK_STYLES = {SlotMark.EXECUTED: GOOD, SlotMark.ACCEPTED: ATTENTION, SlotMark.NONE: QUIET}
-_ARROWS = {"in": "←", "out": "→", "lost": "✗", "held": "…", "doubled": "×"}
-_NEW_VIEW = "NEW-VIEW"
+_ARROWS = {Way.READ: "←", Way.SENT: "→", Way.LOST: "✗", Way.HELD: "…", Way.DOUBLED: "×"}
+_BEFALLEN = (Way.LOST, Way.HELD, Way.DOUBLED)
 
 
 def message_log(
-    lines: Sequence[TraceLine], dropped: int, view: ReplicaView, started: int
+    entries: Sequence[Entry], dropped: int, view: ReplicaView, started: int
 ) -> RenderableType:
     """PrintLog: messages of one replica in this set; times count from `started`."""
     name = replica_name(view.replica)
-    if not lines and not dropped:
+    if not entries and not dropped:
         return Text(f" {name}: no messages in this set", style=QUIET)
     columns = [
         Column("ms", right=True),
@@ -71,45 +74,42 @@ def message_log(
         Column("Seq", drop=1),
         Column("Request", folds=True),
     ]
-    rows = [_message_row(line, started) for line in lines]
-    remarks = [f"{name} {view.liveness.value}", "← read, → sent", counted(len(lines), "line")]
+    rows = [_message_row(entry, started) for entry in entries]
+    remarks = [f"{name} {view.liveness.value}", "← read, → sent", counted(len(entries), "line")]
     if dropped:
         remarks.append(f"{counted(dropped, 'older line')} not kept")
     return Group(Parts(map(cell, remarks), indent=1), Grid(columns, rows, gaps=(2,)))
 
 
-def _message_row(line: TraceLine, started: int) -> tuple[Text, ...]:
-    note = line.direction == "note"
-    befallen = line.direction in ("lost", "held", "doubled")
+def _message_row(entry: Entry, started: int) -> tuple[Text, ...]:
+    way, words = entry.way, line(entry.event)
+    label = cell(words.label)
+    if way in _BEFALLEN:
+        label = cell(f"{words.label} {words.direction}", ATTENTION)
     return (
-        cell(f"{(line.at - started) / 1000:,.1f}"),
-        cell(_ARROWS.get(line.direction, "·")),
-        cell(line.peer),
-        cell(f"{line.label} {line.direction}", ATTENTION) if befallen else cell(line.label),
-        cell(line.ballot),
-        cell(line.slots),
-        cell(line.text, STRONG if note else ""),
+        cell(f"{(entry.at - started) / 1000:,.1f}"),
+        cell("·" if way is None else _ARROWS[way]),
+        cell(words.peer),
+        label,
+        cell(words.ballot),
+        cell(words.slots),
+        cell(words.text, STRONG if way is None else ""),
     )
 
 
 def new_views(
-    traces: Mapping[ReplicaId, tuple[Sequence[TraceLine], int]], started: int
+    traces: Mapping[ReplicaId, tuple[Sequence[Entry], int]], started: int
 ) -> RenderableType:
     """PrintView: every NEW-VIEW of this set once, with who sent it and who read it."""
-    sent: dict[str, TraceLine] = {}
-    readers: dict[str, list[ReplicaId]] = {}
-    senders: dict[str, str] = {}
-    for replica, (lines, _) in traces.items():
-        for line in lines:
-            if line.label != _NEW_VIEW:
-                continue
-            known = sent.get(line.ballot)
-            if known is None or line.at < known.at:
-                sent[line.ballot] = line
-            if line.direction == "out":
-                senders[line.ballot] = replica_name(replica)
-            elif line.direction == "in" and replica not in readers.setdefault(line.ballot, []):
-                readers[line.ballot].append(replica)
+    sent: dict[Ballot, tuple[int, Passed, NewView]] = {}
+    readers: dict[Ballot, set[ReplicaId]] = {}
+    for replica, (entries, _) in traces.items():
+        for at, event in entries:
+            if isinstance(event, Passed) and isinstance(view := event.message, NewView):
+                if view.ballot not in sent or at < sent[view.ballot][0]:
+                    sent[view.ballot] = at, event, view
+                if event.way is Way.READ:
+                    readers.setdefault(view.ballot, set()).add(replica)
     forgotten = sum(dropped for _, dropped in traces.values())
     remark = f" {counted(forgotten, 'older message')} not kept: there may have been more"
     remarks = [Text(remark, style=ATTENTION)] if forgotten else []
@@ -124,26 +124,22 @@ def new_views(
         Column("Read by", drop=1),
         Column("Requests", folds=True),
     ]
-    rows = [
-        (
-            cell(f"{(line.at - started) / 1000:,.1f}"),
-            cell(senders.get(ballot, line.peer)),
-            cell(ballot),
-            cell(line.slots or "–"),
-            cell(_count_noops(line.text)),
-            cell(" ".join(map(replica_name, sorted(readers.get(ballot, ()))))),
-            cell(line.text or "none open"),
+    rows = []
+    for ballot, (at, passed, view) in sorted(sent.items(), key=lambda item: item[1][0]):
+        noops = sum(1 for request in view.requests if request[2] == NOOP)
+        words = line(passed)
+        rows.append(
+            (
+                cell(f"{(at - started) / 1000:,.1f}"),
+                cell(replica_name(ballot.replica)),
+                cell(words.ballot),
+                cell(words.slots or "–"),
+                cell(f"{noops}+" if passed.left_out else noops),
+                cell(" ".join(map(replica_name, sorted(readers.get(ballot, ()))))),
+                cell(words.text or "none open"),
+            )
         )
-        for ballot, line in sorted(sent.items(), key=lambda item: item[1].at)
-    ]
     return Group(Grid(columns, rows, gaps=(2,)), *remarks)
-
-
-def _count_noops(text: str) -> str:
-    """How many of the requests shown are no-ops; "2+" when more requests are not shown."""
-    requests = text.split(", ")
-    noops = sum(1 for request in requests if request.strip() == "no-op")
-    return f"{noops}+" if " more" in requests[-1] else str(noops)
 
 
 def slot_marks(

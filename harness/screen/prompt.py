@@ -13,7 +13,8 @@ from typing import Protocol
 from rich.console import Console, RenderableType
 
 from bank.ballot import ReplicaId, replica_name
-from harness.cluster.driver import Cluster, Liveness, ReplicaView
+from harness.cluster.driver import Cluster, ReplicaView
+from harness.cluster.journal import Liveness
 from harness.cluster.nemesis import Fail, Recover
 from harness.errors import EXIT_USAGE, HarnessError
 from harness.files import writer
@@ -268,8 +269,8 @@ class Prompt:
 
     def _timeline(self) -> RenderableType:
         self._cluster.views()  # asked now, replicas have told all there is
-        events = story.timeline(self._cluster.traces().notes, self._done(), self._replicas)
-        return stories.timeline(events, self._replicas)
+        moments = story.timeline(self._cluster.traces().events, self._done(), self._replicas)
+        return stories.timeline(moments, self._replicas)
 
     def _life(self, wanted: str) -> RenderableType:
         slots = _slots(wanted)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from bank.ballot import Ballot, ReplicaId, Slot
 from bank.status import Role
-from harness.cluster.driver import Liveness
+from harness.cluster.journal import Liveness
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,16 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from bank.ballot import ReplicaId, Slot, replica_name
+from bank.events import BecameCandidate, Leads, SteppedDown
 from bank.ledger import FAILED, NOOP, SKIPPED, Result
+from bank.messages import Accept, Accepted, NewView, Promise, State
 from bank.sessions import Request
 from bank.status import SlotStatus
 from harness.cluster.driver import CommitLog, ReplicaView
+from harness.cluster.journal import Executed
+from harness.cluster.wording import line, peers_text, request_text
 from harness.run.runner import StepReport
-from harness.run.story import Compared, Deed, Event, Lane, Life
+from harness.run.story import Chosen, Compared, Deed, Lane, Life, Moment
 from harness.screen.answers import MARK_WORDS, request_cell
 from harness.screen.cells import (
     ATTENTION,
@@ -30,7 +34,7 @@ from harness.screen.cells import (
 )
 from harness.screen.tables import state_cell
 
-MOST_EVENTS = 200  # of a timeline; the last ones
+MOST_MOMENTS = 200  # of a timeline; the last ones
 LANE_WORDS = {
     Lane.LEADS: "leads",
     Lane.IN_NAME: "in name only",
@@ -51,37 +55,42 @@ _LANE_STYLES = {
 # ---- timeline ----------------------------------------------------------------------------------
 
 
-def timeline(events: Sequence[Event], replicas: int) -> RenderableType:
+def timeline(moments: Sequence[Moment], replicas: int) -> RenderableType:
     """One line per event, with a lane per replica: what it is from then on."""
-    if not events:
+    if not moments:
         return Text(" nothing happened yet: nobody led, stood or failed", style=QUIET)
     columns = [Column("Set", right=True), Column("ms", right=True)]
     columns += [Column(replica_name(replica)) for replica in range(1, replicas + 1)]
     columns.append(Column("", folds=True))
     rows, before = [], 0
-    for event in events[-MOST_EVENTS:]:
-        number = "" if event.set_number == before else event.set_number
-        before = event.set_number
-        lanes = [cell(lane.value, _LANE_STYLES.get(lane, "")) for lane in event.lanes]
-        rows.append((cell(number), cell(f"{event.at / 1000:,.1f}"), *lanes, event_text(event)))
-    seen = {lane for event in events[-MOST_EVENTS:] for lane in event.lanes}
+    for moment in moments[-MOST_MOMENTS:]:
+        number = "" if moment.set_number == before else moment.set_number
+        before = moment.set_number
+        lanes = [cell(lane.value, _LANE_STYLES.get(lane, "")) for lane in moment.lanes]
+        rows.append((cell(number), cell(f"{moment.at / 1000:,.1f}"), *lanes, moment_text(moment)))
+    seen = {lane for moment in moments[-MOST_MOMENTS:] for lane in moment.lanes}
     legend = [Text(f"{lane.value} {word}") for lane, word in LANE_WORDS.items() if lane in seen]
-    earlier = len(events) - len(rows)
+    earlier = len(moments) - len(rows)
     remarks = [Text(f" {counted(earlier, 'earlier event')} not shown", QUIET)] if earlier else []
     table = Grid(columns, rows, gaps=(2, 1))
     return Group(Parts(legend, separator="   ", indent=1), *remarks, table)
 
 
-def event_text(event: Event) -> Text:
+_IN_SHORT = {Leads: "leads", BecameCandidate: "stands", SteppedDown: "gives way"}
+
+
+def moment_text(moment: Moment) -> Text:
     """ "n2 leads (3, n2) after 301 ms without a leader"."""
-    text = Text(f"{replica_name(event.replica)} {event.what}")
-    text.stylize(STRONG if event.what == "leads" else "")
-    text.append(f" {event.ballot}" if event.ballot is not None else "")
-    text.append(f" ({event.cause})" if event.cause else "")
-    if event.led is not None:
-        text.append(f", led for {duration(event.led)}")
-    if event.leaderless is not None:
-        text.append(f" after {duration(event.leaderless)} without a leader")
+    kind = type(moment.what)
+    what = _IN_SHORT.get(kind) if not moment.was_leader else None
+    text = Text(f"{replica_name(moment.replica)} {what or line(moment.what).text}")
+    text.stylize(STRONG if kind is Leads else "")
+    text.append(f" {moment.ballot}" if moment.ballot is not None else "")
+    text.append(f" ({moment.cause})" if moment.cause else "")
+    if moment.led is not None:
+        text.append(f", led for {duration(moment.led)}")
+    if moment.leaderless is not None:
+        text.append(f" after {duration(moment.leaderless)} without a leader")
     return text
 
 
@@ -172,22 +181,31 @@ def _twins(slot: Slot, committed: tuple[Request, Result] | None, log: CommitLog)
 def _deed_row(deed: Deed) -> tuple[Text, ...]:
     first, last = (f"{at / 1000:,.1f}" for at in (deed.at, deed.until))
     who = " ".join(map(replica_name, deed.replicas))
-    many = len(deed.replicas) > 1
     return (
         cell(deed.set_number),
         cell(first if first == last else f"{first}–{last}"),
         cell(who),
-        cell(_plural(deed.what) if many else deed.what, "" if who else GOOD),
-        cell(deed.ballot),
+        cell(_doing(deed), "" if who else GOOD),
+        cell(deed.doing.ballot),
     )
 
 
-def _plural(what: str) -> str:
-    """ "accepts it" of several: "accept it"."""
-    return " ".join(
-        word.removesuffix("s") if word in ("accepts", "commits", "executes", "reports") else word
-        for word in what.split(" ")
-    )
+_DOES: dict[type, tuple[str, str]] = {  # one of them, several
+    Accept: ("proposes it", "propose it"),
+    NewView: ("takes it into its NEW-VIEW: {}", "take it into their NEW-VIEW: {}"),
+    Accepted: ("accepts it", "accept it"),
+    Promise: ("reports it to {} with its promise", "report it to {} with their promises"),
+    State: ("is told of it by {}", "are told of it by {}"),
+    Executed: ("commits and executes it", "commit and execute it"),
+    Chosen: ("a quorum holds it: chosen", ""),
+}
+
+
+def _doing(deed: Deed) -> str:
+    kind, _, peers, request = deed.doing
+    about = peers_text(peers) if peers else "…" if request is None else request_text(request)
+    again = f" again to {about}" if kind is Accept and peers else ""
+    return _DOES[kind][len(deed.replicas) > 1].format(about) + again
 
 
 def _marks(statuses: Mapping[ReplicaId, SlotStatus]) -> RenderableType:

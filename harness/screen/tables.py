@@ -15,7 +15,10 @@ from rich.text import Text
 
 from bank.ballot import replica_name
 from bank.status import ReplicaStatus, Role
-from harness.cluster.driver import Liveness, ReplicaView
+from harness.cluster.driver import ReplicaView
+from harness.cluster.journal import Liveness
+from harness.cluster.nemesis import FailLeader, Heal, KillAt, LinkFault, Recover
+from harness.files.cases import Wait
 from harness.run.runner import Progress, SetReport, StepReport
 from harness.screen.cells import (
     ATTENTION,
@@ -50,8 +53,6 @@ _IN_FORCE = {
     "lose": "lossy",
     "duplicate": "duplicates",
     "reorder": "out of order",
-    "heal": "whole again",
-    "wait": "waited",
 }
 _STEP_COLUMNS = (
     Column("#", right=True),
@@ -210,13 +211,18 @@ def step_result(step: StepReport, failure: str) -> Text:
 
 def _done(step: StepReport, failure: str) -> Text:
     """What a fault or a wait has done."""
-    word = step.text.split(" ")[0]
-    if word in _IN_FORCE:
-        return Text(_IN_FORCE[word], style="" if word in ("heal", "wait") else ATTENTION)
-    if word.startswith("R("):
-        return Text(f"{_node(step)}returned")
-    died = "died" if word == "fail" else _FAILED_AS[failure].value
-    return Text(_node(step) + died, style=ATTENTION)
+    match step.action:
+        case LinkFault(kind):
+            return Text(_IN_FORCE[kind], style=ATTENTION)
+        case Heal():
+            return Text("whole again")
+        case Wait():
+            return Text("waited")
+        case Recover():
+            return Text(f"{_node(step)}returned")
+        case KillAt() | FailLeader(str()):
+            return Text(f"{_node(step)}died", style=ATTENTION)
+    return Text(_node(step) + _FAILED_AS[failure].value, style=ATTENTION)
 
 
 def _node(step: StepReport) -> str:

@@ -13,7 +13,7 @@ from rich.text import Text
 from bank.ballot import replica_name
 from bank.status import Role
 from harness.check.verdict import Verdict, overall
-from harness.cluster.driver import Liveness
+from harness.cluster.journal import Liveness
 from harness.run.runner import Progress, SetReport
 from harness.screen.cells import (
     ATTENTION,

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from bank.ballot import NO_BALLOT, Ballot
+from bank.events import Follows, Leads
 from bank.status import Role
-from harness.cluster.driver import Liveness
-from harness.cluster.tracing import liveness_note
+from harness.cluster.journal import Liveness, LivenessChanged
+from harness.cluster.wording import note
 from harness.live import worker
 from harness.live.fleet import Fleet, Handle
 from harness.live.protocol import Gauges
@@ -125,15 +126,15 @@ def _standing(handle: Handle) -> _Standing:
 def _change(before: _Standing, now: _Standing) -> str:
     """What a person calls this change; "" for none worth a word."""
     if before[0] is not now[0]:
-        return liveness_note(now[0])
+        return note(LivenessChanged(now[0]))
     was, role, ballot = before[1], Role(now[1]), Ballot(*now[2])
     match role:
         case Role.LEADER:
-            return f"leads {ballot}"
+            return note(Leads(ballot))
         case Role.CANDIDATE:
             return "" if was == role.value else "stands for leader"
         case Role.FOLLOWER if before[2] != now[2] and ballot != NO_BALLOT:
-            return f"follows {ballot}"
+            return note(Follows(ballot))
         case Role.FOLLOWER if was == Role.LEADER.value:
             return "steps down"
     return ""

@@ -6,9 +6,12 @@ right. So every column can be narrow, and little has to be cut.
 """
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from bank.ballot import ReplicaId, replica_name
+from bank.effects import Executed, Persist
+from harness.cluster import wording
+from harness.cluster.journal import Event
 from harness.sim.network import CLIENTS
 
 EVERYBODY: ReplicaId = -1
@@ -21,15 +24,24 @@ UNCUT_WIDTH = 120  # the layout of text that no console cuts
 HEAD_EVERY = 60  # lines
 
 
-class Event(NamedTuple):
+# What happened: an event, what a replica executed or stored, or a remark on the world around.
+What: TypeAlias = Event | Executed | Persist | str
+
+
+class Happening(NamedTuple):
     """One thing that happened."""
 
     at: int  # virtual microseconds
     who: ReplicaId  # a replica, CLIENTS or EVERYBODY
-    text: str
+    what: What
+
+    @property
+    def text(self) -> str:
+        """Its words."""
+        return self.what if isinstance(self.what, str) else wording.story(self.what)
 
 
-Sink = Callable[[Event], None]
+Sink = Callable[[Happening], None]
 
 LEGEND = (
     "ms of virtual time; one column for each replica and one for the clients; one line per event",
@@ -57,7 +69,7 @@ class Columns:
             line = line.ljust(start) + f"│{name}"
         return self._cut(line)
 
-    def lines(self, event: Event) -> Iterator[str]:
+    def lines(self, event: Happening) -> Iterator[str]:
         """The event's line; now and then the names of the columns before it."""
         if self._lines % HEAD_EVERY == 0:
             yield self.head()

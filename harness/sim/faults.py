@@ -206,4 +206,4 @@ class Injector:
             if process.paused:
                 process.resume()
             process.control(Control.RECONNECT)
-        world.say(EVERYBODY, "all faults stop")
+        world.healed()

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from bank.ballot import ReplicaId
 from bank.messages import PeerDown
+from harness.cluster.journal import Way
 from harness.cluster.links import Links, Transit
 from harness.cluster.nemesis import Heal, LinkFault
 from harness.sim.process import Process
@@ -20,7 +21,7 @@ class World(Protocol):
 
     def now(self) -> int: ...
     def at(self, when: int, handler: Callable[..., None], *arguments: object) -> None: ...
-    def befell(self, target: Process, source: ReplicaId, fate: str, data: bytes) -> None: ...
+    def befell(self, target: Process, source: ReplicaId, way: Way, data: bytes) -> None: ...
 
 
 class LinkFaults:
@@ -49,8 +50,8 @@ class LinkFaults:
         link, delivery = (source, target.id), (target, incarnation, item)
         if isinstance(item, PeerDown):
             transit.close(link, delivery, now)
-        elif fate := transit.take(link, delivery, now):
-            self._world.befell(target, source, fate, item)
+        elif way := transit.take(link, delivery, now):
+            self._world.befell(target, source, way, item)
         self._let_through()
 
     def _let_through(self) -> None:

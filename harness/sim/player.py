@@ -55,12 +55,12 @@ from bank.replica import Replica
 from bank.sessions import Request
 from bank.settings import MILLISECOND, Settings
 from bank.status import Role, SlotMark
-from harness.cluster.tracing import describe_request, describe_requests, span
+from harness.cluster.wording import message_name, request_text, requests_text, span
 from harness.files.config import ClusterConfig
 from harness.sim.conductor import read, transfer
 from harness.sim.invariants import Violation
 from harness.sim.script import Block, ScriptError, parse
-from harness.sim.telling import TEN_EACH, Teller, message_name
+from harness.sim.telling import TEN_EACH, Teller
 
 READ_ON = " and read on"
 NOTHING = "ok"  # of a block in which nothing was written down
@@ -295,7 +295,7 @@ class Player(Teller):
                 self._ask(list(self.everyone), tuple(open_)) if open_ else None
                 self.run(300)
         if open_:
-            raise Violation(f"not answered: {describe_requests(tuple(open_))}")
+            raise Violation(f"not answered: {requests_text(tuple(open_))}")
         executed = {replica_name(r): self.status(r).executed_upto for r in wanted}
         if len(set(executed.values())) > 1:
             raise Violation(f"replicas are not equal 4 s after all faults stopped: {executed}")
@@ -412,7 +412,7 @@ class Player(Teller):
             self._write(replica, "holds", "nothing")
         for slot in self[replica].slots(range(1, last_slot + 1)):
             ballot = slot.ballot or ""
-            text = describe_request(slot.request) if slot.request else ""
+            text = request_text(slot.request) if slot.request else ""
             gone = slot.mark is SlotMark.EXECUTED and slot.ballot is None
             label = "truncated" if gone else MARKS[slot.mark]
             self._write(replica, "holds", label, ballot, str(slot.slot), text)

@@ -82,7 +82,7 @@ class World(Protocol):
     def stored(self, process: "Process", persist: Persist) -> None: ...
     def read(self, process: "Process", source: ReplicaId, message: Message) -> None: ...
     def turned(self, process: "Process") -> None: ...
-    def killed(self, process: "Process", why: str) -> None: ...
+    def killed(self, process: "Process", point: Point | None, where: str) -> None: ...
     def count(self, what: str) -> None: ...
 
 
@@ -362,17 +362,18 @@ class Process:
         self.world.count(f"crash {point.value}")
         if not self._synced:
             self._lose_power()
-        self.kill(f"✝ killed {self._armed or point.value}")
+        self.kill(point)
 
-    def kill(self, why: str = "✝ killed") -> None:
+    def kill(self, point: Point | None = None) -> None:
         """SIGKILL, at this instant: what is in memory and in its queues is gone."""
         assert self.alive
+        where = "" if point is None else self._armed or point.value
         self.was_leader = self.replica.leads_answered()
         self.alive = self.paused = self.disconnected = self._busy = False
         self._inbox.clear()
         self._wake_at = self._frozen = None
         self.disk.sync()  # the kernel keeps what a dead process committed
-        self.world.killed(self, why)
+        self.world.killed(self, point, where)
 
     def pause(self) -> None:
         """SIGSTOP: nothing runs, messages pile up."""

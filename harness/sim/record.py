@@ -16,15 +16,13 @@ from bank.replica import CLIENT, Replica
 from bank.sessions import Request
 from bank.settings import MILLISECOND
 from harness.cluster import wire
-from harness.cluster.tracing import describe_request
-from harness.sim.columns import EVERYBODY
+from harness.cluster.wording import message_name, request_text
 from harness.sim.player import READ_ON
 from harness.sim.process import Point, Process
-from harness.sim.telling import message_name
 from harness.sim.world import SimCluster
 
-_BEFORE = (Point.AMONG_EARLY.value, Point.BEFORE_WRITE.value)
-_AFTER = (Point.AFTER_WRITE.value, Point.AMONG_DURABLE.value)
+_BEFORE = (Point.AMONG_EARLY, Point.BEFORE_WRITE, None)  # None: in the middle of the write
+_AFTER = (Point.AFTER_WRITE, Point.AMONG_DURABLE)
 
 
 class Recorded(SimCluster):
@@ -35,7 +33,8 @@ class Recorded(SimCluster):
         self._commands: list[str] = []  # empty ones are told by nobody
         self._healed_at: int | None = None
         self._turns: dict[ReplicaId, list[int]] = {}  # where those of an unfinished turn stand
-        self._reading: dict[ReplicaId, int] = {}  # where the last command of an unflushed one is
+        # The last command of an unflushed one: where it stands, itself, and when it came.
+        self._reading: dict[ReplicaId, tuple[int, str, int]] = {}
         self._flushed_at: dict[ReplicaId, int] = {}
         self._stores: set[ReplicaId] = set()  # whose unfinished turn writes something
         self._asked: dict[str, int] = {}  # client: its last timestamp
@@ -59,14 +58,14 @@ class Recorded(SimCluster):
             self._turns[replica] = [len(self._commands)]
             self._commands.append("")
         if (last := self._reading.get(replica)) is not None:
-            command_before, _, when = self._commands[last].rpartition(" @")
-            self._commands[last] = f"{command_before}{READ_ON} @{when}"
-        self._reading[replica] = len(self._commands)
+            place, before, at = last
+            self._commands[place] = _timed(before + READ_ON, at)
+        self._reading[replica] = len(self._commands), command, self.now()
         self._turns[replica].append(len(self._commands))
         self._add(command)
 
     def _add(self, command: str) -> None:
-        self._commands.append(f"{command} @{self.now() / MILLISECOND:.3f}ms")
+        self._commands.append(_timed(command, self.now()))
 
     # ---- what a world does ---------------------------------------------------------------------
 
@@ -125,7 +124,7 @@ class Recorded(SimCluster):
             client, timestamp = request[0], request[1]
             if timestamp > self._asked.get(client, 0):
                 self._asked[client] = timestamp
-                new.append(describe_request(request))
+                new.append(request_text(request))
             elif timestamp == self._asked[client]:
                 old.append(client)
             else:
@@ -154,34 +153,37 @@ class Recorded(SimCluster):
             self._add(f"answer n{process.id}{READ_ON}")
         super().turned(process)
 
-    def say(self, who: ReplicaId, text: str) -> None:
+    def healed(self) -> None:
         """See SimCluster."""
-        if who == EVERYBODY and text == "all faults stop":
-            self._healed_at = len(self._commands)
-        super().say(who, text)
+        self._healed_at = len(self._commands)
+        super().healed()
 
-    def killed(self, process: Process, why: str) -> None:
+    def killed(self, process: Process, point: Point | None, where: str) -> None:
         """See SimCluster."""
-        self._crash(process.id, why)
+        self._crash(process.id, point)
         for peer in self.processes:
             self._waiting[peer, process.id].clear()
             self._send(process.id, peer, PeerDown(process.id, process.incarnation))
-        super().killed(process, why)
+        super().killed(process, point, where)
 
-    def _crash(self, replica: ReplicaId, why: str) -> None:
+    def _crash(self, replica: ReplicaId, point: Point | None) -> None:
         self._reading.pop(replica, None)
         turn, name = self._turns.pop(replica, None), replica_name(replica)
-        if turn is not None and why.endswith(Point.BEFORE_ALL.value):
+        if turn is not None and point is Point.BEFORE_ALL:
             for at in turn:
                 self._commands[at] = ""  # as if it had not read what made it take this turn
         elif turn is not None and replica in self._stores:
-            if why.endswith(_AFTER):
+            if point in _AFTER:
                 self._commands[turn[0]] = f"crash {name} after write"
                 return
-            if why.endswith(_BEFORE) or why == "✝ killed":  # in the middle of the write
+            if point in _BEFORE:
                 self._commands[turn[0]] = f"crash {name} before write"
                 return
         self._add(f"crash {name}")
+
+
+def _timed(command: str, at: int) -> str:
+    return f"{command} @{at / MILLISECOND:.3f}ms"
 
 
 def _letter(message: Message) -> tuple[str, bytes]:

@@ -6,9 +6,8 @@ Nothing here decides anything: the turns were computed by the explorer and are l
 from collections.abc import Iterable
 
 from bank.ballot import ReplicaId, replica_name
-from bank.messages import Message
 from bank.replica import CLIENT
-from harness.cluster.tracing import describe_persist, describe_request, span, trace_line
+from harness.cluster.wording import joined, line, message_line, persist_text, request_text, span
 from harness.sim.cluster import Cluster, Move, State
 from harness.sim.frozen import Timer
 from harness.sim.invariants import Violation
@@ -54,7 +53,7 @@ def _happening(cluster: Cluster, move: Move) -> str:
         return f"{name}: {_TIMERS[Timer(move.code)]}"
     letter = cluster.turns.letters[move.code >> 1]
     source = "client" if letter.source == CLIENT else replica_name(letter.source)
-    text = _say(letter.message)
+    text = joined(*message_line(letter.message))
     if move.kind == "lost":
         return f"lost on the way from {source} to {name}: {text}"
     more = ", and reads on" if move.code & 1 else ""
@@ -83,24 +82,19 @@ def _acts(cluster: Cluster, acts: Iterable[Act]) -> Iterable[str]:
     for act in acts:
         if act.letter is not None:
             letter = cluster.turns.letters[act.letter]
-            text = _say(letter.message)
+            text = joined(*message_line(letter.message))
             if not sends or sends[-1][0] != text:
                 sends.append((text, []))
             sends[-1][1].append(letter.to)
             continue
         told()
         if act.persist is not None:
-            lines.append(f"stores {describe_persist(act.persist)}")
+            lines.append(f"stores {persist_text(act.persist)}")
         elif act.flushed is not None:
-            lines += act.flushed.notes
+            lines += (line(event).text for event in act.flushed.events)
             for done in act.flushed.executed:
                 slots = span(done.first_slot, done.first_slot + len(done.requests) - 1)
-                lines.append(f"executes {slots}: {', '.join(map(describe_request, done.requests))}")
-            lines += [f"→ client: {_say(reply)}" for reply in act.flushed.replies]
+                lines.append(f"executes {slots}: {', '.join(map(request_text, done.requests))}")
+            lines += [f"→ client: {joined(*message_line(reply))}" for reply in act.flushed.replies]
     told()
     return lines
-
-
-def _say(message: Message) -> str:
-    line = trace_line(0, "", "", message)
-    return " ".join(filter(None, (line.label, line.ballot, line.slots, line.text)))

@@ -26,7 +26,7 @@ from harness.check.verdict import Verdict
 from harness.cluster.history import Operation
 from harness.cluster.links import LEADS_WITHIN_US
 from harness.live.storage import Owner, Storage, create_all
-from harness.sim.columns import EVERYBODY, Event, Sink
+from harness.sim.columns import EVERYBODY, Happening, Sink
 from harness.sim.disk import FileDisk
 from harness.sim.faults import Deed, Injector
 from harness.sim.mix import MILLISECOND, Mix, SwarmOptions, draw
@@ -68,7 +68,7 @@ def run_seed(
     world = SimCluster(mix.config, mix.rules, replica_class, sink)
     outcome = run_mix(mix, world, storage_class)
     if outcome.violation is not None and sink is not None:
-        sink(Event(outcome.at, EVERYBODY, f"✗ {outcome.violation}"))
+        sink(Happening(outcome.at, EVERYBODY, f"✗ {outcome.violation}"))
     return outcome
 
 
@@ -218,10 +218,10 @@ def _demand_peace(world: SimCluster, mix: Mix) -> None:
     # heard by those it does not hear: that has to be over after some time-outs.
     lapse = max(LAPSE * timeout, LEADS_WITHIN_US) if mix.lasting else 3 * timeout
     world.run_until(lambda: False, lapse)
-    before, number = world.coverage["leads"], _highest_number(world)
+    before, number = world.coverage["Leads"], _highest_number(world)
     sent = world.messages.copy()
     world.run_until(lambda: False, IDLE * timeout)
-    if before != world.coverage["leads"]:
+    if before != world.coverage["Leads"]:
         raise AssertionError("a leader is replaced though all is well")
     if number != _highest_number(world):
         raise AssertionError("ballots grow though somebody leads")

@@ -10,11 +10,11 @@ from random import Random
 from bank.ballot import ReplicaId, replica_name
 from bank.effects import Effects, Executed, Persist, Send, Stored
 from bank.ledger import SKIPPED
-from bank.messages import Accept, Accepted, Heartbeat, Message, Promise
+from bank.messages import Accepted, Heartbeat, Message
 from bank.replica import CLIENT, Replica
 from bank.sessions import Request
 from bank.settings import Settings
-from harness.cluster.tracing import describe_request, describe_requests, span, trace_line
+from harness.cluster.wording import line, message_line, request_text, requests_text, span
 from harness.sim import judging
 from harness.sim.conductor import Conductor
 from harness.sim.invariants import Safety, Violation
@@ -68,19 +68,11 @@ class Teller(Conductor):
         slots: str = "",
         text: str = "",
     ) -> None:
-        line = f"{replica_name(who)}  {what:<9}  {label:<10} {ballot!s:<8} {slots:<4} {text}"
-        self.lines.append(line.rstrip())
+        words = f"{replica_name(who)}  {what:<9}  {label:<10} {ballot!s:<8} {slots:<4} {text}"
+        self.lines.append(words.rstrip())
 
     def _write_message(self, who: ReplicaId, arrow: str, peer: str, message: Message) -> None:
-        line = trace_line(self.now, "", peer, message)
-        text = line.text
-        if isinstance(message, Accept) and message.committed_upto:
-            text += f"; committed up to {message.committed_upto}"
-        if isinstance(message, Accepted) and not line.slots:
-            text = "nothing"
-        if isinstance(message, Promise) and message.truncated_upto:
-            text = text.replace(";", f", {message.truncated_upto} truncated;", 1)
-        self._write(who, f"{arrow} {line.peer}", line.label, line.ballot, line.slots, text)
+        self._write(who, f"{arrow} {peer}", *message_line(message, whole=True))
 
     def _note_message(self, message: Message) -> None:
         asked = isinstance(message, Accepted) and message.asked_upto > 0
@@ -92,16 +84,18 @@ class Teller(Conductor):
         judging.flushed(self._safety, replica, effects)
         if effects.halted is not None and replica not in self._told_halted:
             self._told_halted.add(replica)
-            effects = Effects(notes=[f"halts: {effects.halted}"])
-        for note in effects.notes:
-            self._write(replica, note)
+            self._write(replica, f"halts: {effects.halted}")
+            effects = Effects()
+            self._notable = True
+        for event in effects.events:
+            self._write(replica, line(event).text)
         for run in effects.executed:
             answers = ", ".join(executed(run))
             last_slot = run.first_slot + len(run.requests) - 1
             self._write(replica, "executes", slots=span(run.first_slot, last_slot), text=answers)
         for reply in effects.replies:
             self._write_message(replica, "->", "client", reply)
-        self._notable |= bool(effects.notes or effects.executed or effects.replies)
+        self._notable |= bool(effects.events or effects.executed or effects.replies)
 
     def _tell_stored(self, replica: ReplicaId, persist: Persist) -> None:
         self._safety.stored(replica, persist)
@@ -111,7 +105,7 @@ class Teller(Conductor):
             parts.append(("promise", persist.promised, "", seen))
         for run in persist.runs:
             slots = span(run.first_slot, run.first_slot + len(run.requests) - 1)
-            parts.append(("slots", run.ballot, slots, describe_requests(tuple(run.requests))))
+            parts.append(("slots", run.ballot, slots, requests_text(tuple(run.requests))))
         if persist.checkpoint is not None:
             parts.append(("state", "", str(persist.checkpoint.slot), "checkpoint"))
         self._notable |= bool(parts)
@@ -207,18 +201,12 @@ class Teller(Conductor):
         super()._finish(replica, effects)
 
 
-def message_name(message: Message) -> str:
-    """What tells a message apart from others on its link: "ACCEPT (1, n1) 5-7"."""
-    line = trace_line(0, "", "", message)
-    return " ".join(filter(None, (line.label, line.ballot, line.slots)))
-
-
 def executed(run: Executed) -> Iterator[str]:
     """Each request with its answer: "(A, B, 3) success", "no-op"."""
     for slot, (request, answer) in enumerate(
         zip(run.requests, run.answers, strict=True), run.first_slot
     ):
-        text = describe_request(request)
+        text = request_text(request)
         if request[0] == "":
             yield text
         elif answer[3] != slot and answer[2] != SKIPPED:

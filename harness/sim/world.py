@@ -34,8 +34,18 @@ from bank.settings import USUAL, Sizes
 from bank.status import Role, SlotStatus
 from harness.cluster import wire
 from harness.cluster.client import Clients, ClientSend
-from harness.cluster.driver import CommitLog, Liveness, ReplicaView, TraceLine, Traces
+from harness.cluster.driver import CommitLog, ReplicaView
 from harness.cluster.history import Operation
+from harness.cluster.journal import (
+    Entry,
+    Journal,
+    Liveness,
+    LivenessChanged,
+    Traces,
+    Way,
+    kind,
+    passed,
+)
 from harness.cluster.nemesis import (
     Fail,
     FailLeader,
@@ -46,23 +56,15 @@ from harness.cluster.nemesis import (
     Recover,
     SetLive,
 )
-from harness.cluster.tracing import (
-    Tracer,
-    describe_persist,
-    describe_request,
-    describe_requests,
-    liveness_note,
-    span,
-    trace_line,
-)
+from harness.cluster.wording import joined, peers_text, request_text, unreached_text
 from harness.files.cases import action_text
 from harness.files.config import ClusterConfig
-from harness.sim.columns import EVERYBODY, Event, Sink
+from harness.sim.columns import EVERYBODY, Happening, Sink, What
 from harness.sim.disk import Disk
 from harness.sim.invariants import Safety, Violation
 from harness.sim.link_faults import LinkFaults
 from harness.sim.network import CLIENTS, LinkRules, Network
-from harness.sim.process import Control, Process, ProcessRules
+from harness.sim.process import Control, Point, Process, ProcessRules
 
 COMPARED_EVERY = 1000  # events between two comparisons of all replicas' states
 
@@ -123,7 +125,7 @@ class SimCluster:
             for replica in range(1, config.nodes + 1)
         }
         traced = config.trace_messages > 0
-        self._tracers = {r: Tracer() for r in self.processes} if traced else {}
+        self._journals = {r: Journal() for r in self.processes} if traced else {}
         self._traces = Traces(self.processes, config.trace_messages)
 
     # ---- virtual time --------------------------------------------------------------------------
@@ -161,6 +163,10 @@ class SimCluster:
     def alive(self) -> list[ReplicaId]:
         """Those whose processes run."""
         return [replica for replica, process in self.processes.items() if process.alive]
+
+    def healed(self) -> None:
+        """All faults stop, for good."""
+        self.say(EVERYBODY, "all faults stop")
 
     def count(self, what: str) -> None:
         """Something happened that a campaign wants to have reached."""
@@ -227,8 +233,8 @@ class SimCluster:
                 self.at(when, self._faults.arrive, target, target.incarnation, source, data)
             if not arrivals:
                 lost.append(to)
-        if self._tracers or self._sink is not None:
-            self._trace(source, "out", self._names(send.to), message, _loss(lost, send.to))
+        if self._journals or self._sink is not None:
+            self._write_down(source, Way.SENT, self._peers(send.to), message, tuple(lost))
 
     def reply(self, process: Process, reply: Reply) -> None:
         """A REPLY leaves for the clients."""
@@ -238,20 +244,20 @@ class SimCluster:
         arrivals = self.network.arrivals(process.id, CLIENTS, self._now)
         for when in arrivals:
             self.at(when, self._take_reply, data)
-        if self._tracers or self._sink is not None:
-            self._trace(process.id, "out", "client", reply, "" if arrivals else " ✗")
+        if self._journals or self._sink is not None:
+            unreached = () if arrivals else (CLIENT,)
+            self._write_down(process.id, Way.SENT, (CLIENT,), reply, unreached)
 
     def read(self, process: Process, source: ReplicaId, message: Message) -> None:
         """A process is about to step this message."""
         self.safety.told(process.id, source, message)
-        if self._tracers or self._sink is not None:
-            peer = "client" if source == CLIENT else replica_name(source)
-            self._trace(process.id, "in", peer, message)
+        if self._journals or self._sink is not None:
+            self._write_down(process.id, Way.READ, (source,), message)
 
-    def befell(self, target: Process, source: ReplicaId, fate: str, data: bytes) -> None:
+    def befell(self, target: Process, source: ReplicaId, way: Way, data: bytes) -> None:
         """A link fault did this to a message."""
-        self.coverage[f"message {fate} by a link fault"] += 1
-        self._trace(target.id, fate, replica_name(source), wire.decode(data))
+        self.coverage[f"message {way.value} by a link fault"] += 1
+        self._write_down(target.id, way, (source,), wire.decode(data))
 
     def flushed(self, process: Process, effects: Effects) -> None:
         """A turn's decisions, before any of them has an effect."""
@@ -281,23 +287,17 @@ class SimCluster:
                 self.coverage["no-op proposed"] += message.requests.count(NOOP_REQUEST)
             elif isinstance(message, Accept):
                 safety.proposed(message.ballot, message.first_slot, message.requests)
-        for note in effects.notes:
-            self.coverage[_kind(note)] += 1
-            self.say(replica, note)
-            if self._tracers:
-                self._tracers[replica].note(self._now, note)
+        for event in effects.events:
+            self.coverage[kind(event)] += 1
         if self._sink is not None:
-            for executed in effects.executed:
-                slots = span(executed.first_slot, executed.first_slot + len(executed.requests) - 1)
-                requests = describe_requests(tuple(executed.requests))
-                self.say(replica, f"executes {slots} {requests}")
-        if self._tracers:
-            self._tracers[replica].executed(self._now, effects.executed)
+            for what in (*effects.events, *effects.executed):
+                self.say(replica, what)
+        if self._journals:
+            self._journals[replica].turned(self._now, effects.events, effects.executed)
 
     def stored(self, process: Process, persist: Persist) -> None:
         """A transaction is durable."""
-        if self._sink is not None:
-            self.say(process.id, f"stores {describe_persist(persist)}")
+        self.say(process.id, persist)
         self.safety.stored(process.id, persist)
 
     def turned(self, process: Process) -> None:
@@ -307,9 +307,9 @@ class SimCluster:
             process.id, log.truncated_upto, log.executed_upto, log.committed_upto
         )
 
-    def killed(self, process: Process, why: str) -> None:
+    def killed(self, process: Process, point: Point | None, where: str) -> None:
         """The kernel closes the dead process's queues: peers and clients read their end."""
-        self.say(process.id, why)
+        self.say(process.id, f"✝ killed {where}".rstrip())
         self._note_liveness(process.id, Liveness.CRASHED)
         notice = PeerDown(process.id, process.incarnation)
         for peer in self.processes.values():
@@ -371,10 +371,9 @@ class SimCluster:
                     arrived.add(replica)
         if self._sink is not None:
             for to, request in sends:
-                lost = [replica for replica in to if replica not in arrived]
-                self.say(
-                    CLIENTS, f"→{self._names(to)}{_loss(lost, to)} {describe_request(request)}"
-                )
+                lost = tuple(replica for replica in to if replica not in arrived)
+                whom = peers_text(self._peers(to)) + unreached_text(lost, to)
+                self.say(CLIENTS, joined(f"→{whom}", request_text(request)))
 
     def _take_reply(self, data: bytes) -> None:
         reply = wire.decode(data)
@@ -435,8 +434,8 @@ class SimCluster:
                 self._note_liveness(process.id, Liveness.DISCONNECTED)
 
     def _note_liveness(self, replica: ReplicaId, liveness: Liveness) -> None:
-        if self._tracers:
-            self._tracers[replica].note(self._now, liveness_note(liveness))
+        if self._journals:
+            self._journals[replica].add(self._now, LivenessChanged(liveness))
 
     def _recover(self, process: Process) -> None:
         self._note_liveness(process.id, Liveness.LIVE)
@@ -516,56 +515,41 @@ class SimCluster:
         """The state of these slots at one replica."""
         return self._reachable(self.processes[replica]).slots(slots)
 
-    def trace(self, replica: ReplicaId) -> tuple[Sequence[TraceLine], int]:
+    def trace(self, replica: ReplicaId) -> tuple[Sequence[Entry], int]:
         """Messages of this set at one replica, and how many older ones were dropped."""
         return self.traces().of_set(replica)
 
     def traces(self) -> Traces:
         """The same of all replicas, with what is kept of earlier sets."""
-        for replica, tracer in self._tracers.items():
-            self._traces.add(replica, tracer.take())
+        for replica, journal in self._journals.items():
+            self._traces.add(replica, journal.take())
         return self._traces
 
     def new_set(self) -> None:
         """Traces start afresh."""
         self.traces().new_set(self._now)
 
-    def _trace(
+    def _write_down(
         self,
         replica: ReplicaId,
-        direction: str,
-        peer: str,
+        way: Way,
+        peers: tuple[ReplicaId, ...],
         message: Message,
-        loss: str = "",
+        unreached: tuple[ReplicaId, ...] = (),
     ) -> None:
         """A message was read, sent, perhaps in vain, or befallen by a link fault."""
-        if self._tracers:
-            tracer = self._tracers[replica]
-            tracer.add(self._now, direction, peer, message)
-            if len(tracer.lines) >= self._config.trace_messages:
-                self._traces.add(replica, tracer.take())
+        if self._journals:
+            journal = self._journals[replica]
+            journal.passed(self._now, way, peers, message)
+            if len(journal.entries) >= self._config.trace_messages:
+                self._traces.add(replica, journal.take())
         if self._sink is not None:
-            arrow = {"in": "←", "out": "→"}.get(direction, f"{direction} ←")
-            line = trace_line(self._now, direction, peer, message)
-            words = (line.label, line.ballot, line.slots, line.text)
-            self.say(replica, " ".join(filter(None, (arrow + peer + loss, *words))))
+            self.say(replica, passed(way, peers, message, unreached))
 
-    def _names(self, to: Sequence[ReplicaId]) -> str:
-        return "all" if len(to) >= self.replicas - 1 else ",".join(map(replica_name, to))
+    def _peers(self, to: tuple[ReplicaId, ...]) -> tuple[ReplicaId, ...]:
+        return () if len(to) >= self.replicas - 1 else to
 
-    def say(self, who: ReplicaId, text: str) -> None:
-        """One event of the run's story; see `columns.Event` for who it can be."""
+    def say(self, who: ReplicaId, what: What) -> None:
+        """One event of the run's story; see `columns.Happening` for who it can be."""
         if self._sink is not None:
-            self._sink(Event(self._now, who, text))
-
-
-def _loss(lost: Sequence[ReplicaId], to: Sequence[ReplicaId]) -> str:
-    """ " ✗n2,n3": whom a message never reaches."""
-    if not lost:
-        return ""
-    return " ✗" if len(to) == 1 else f" ✗{','.join(map(replica_name, lost))}"
-
-
-def _kind(note: str) -> str:
-    """A note without its numbers."""
-    return " ".join(word for word in note.split() if not any(c.isdigit() for c in word))
+            self._sink(Happening(self._now, who, what))

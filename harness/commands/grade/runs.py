@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import commands
+from harness.cluster.nemesis import FailLeader
 from harness.commands.grade.grades import (
     CRASHED,
     FAILED,
@@ -33,6 +34,7 @@ from harness.commands.grade.grades import (
     Result,
 )
 from harness.errors import EXIT_INVALID, EXIT_MACHINE, EXIT_UNKNOWN, EXIT_VALID
+from harness.files.steps import Names, parse_step
 from harness.live.process import Guard
 from harness.report.documents import RESULTS
 
@@ -252,11 +254,17 @@ def _failovers_ms(document: dict[str, Any]) -> Iterator[float]:
     for one in document.get("sets", ()):
         lost = False
         for step in one["steps"]:
-            is_leader = step["step"] == "LF" or step["step"].startswith("fail leader")
-            lost = lost or (is_leader and step["outcome"] == "done")
+            lost = lost or (step["outcome"] == "done" and _fails_leader(step["step"]))
             if lost and step["outcome"] in ("success", "failed"):
                 yield one["leaderless_ms"]
                 break
+
+
+def _fails_leader(text: str) -> bool:
+    try:
+        return isinstance(parse_step(text, Names(0, ()))[1], FailLeader)
+    except ValueError:  # it names replicas or accounts
+        return False
 
 
 def _last_line(path: Path) -> str:

@@ -30,7 +30,7 @@ from harness.errors import (
 from harness.files import outputs
 from harness.files.config import NODES
 from harness.sim import coverage
-from harness.sim.columns import LEGEND, Columns, Event
+from harness.sim.columns import LEGEND, Columns, Happening
 from harness.sim.mix import KINDS, SwarmOptions, draw
 from harness.sim.swarm import Tally, run_seed, run_seeds
 
@@ -166,7 +166,7 @@ def _trace(seeds: range, allowed: SwarmOptions, console: Console) -> int:
         columns = Columns(mix.config.nodes, width)
         show(f"\nseed {seed}: {mix.config.nodes} replicas, faults {', '.join(mix.kinds) or 'none'}")
 
-        def tell(event: Event, columns: Columns = columns) -> None:
+        def tell(event: Happening, columns: Columns = columns) -> None:
             for line in columns.lines(event):
                 show(line)
 

@@ -15,7 +15,7 @@ from harness.files.cases import ADDED, Action, CaseFile, CaseSet, Command, Step,
 from harness.files.config import ClusterConfig
 from harness.files.writer import yaml_text
 from harness.run.runner import Runner
-from harness.sim.columns import LEGEND, Columns, Event
+from harness.sim.columns import LEGEND, Columns, Happening
 from harness.sim.mix import KINDS, MILLISECOND, Mix, SwarmOptions
 from harness.sim.shrink import UNSAID, ReplicaClass, Shrunk, kind_of, script_text, shrink
 from harness.sim.swarm import load, run_mix
@@ -98,7 +98,7 @@ def _trace(small: Shrunk, replica_class: ReplicaClass) -> list[str]:
     mix, lines = small.plan.mix(), list[str]()
     columns = Columns(mix.config.nodes, None)
 
-    def tell(event: Event) -> None:
+    def tell(event: Happening) -> None:
         lines.extend(columns.lines(event))
 
     outcome = run_mix(mix, SimCluster(mix.config, mix.rules, replica_class, tell))

@@ -1,0 +1,341 @@
+"""What happened at each replica, as typed events; how they read is `wording`'s. Pure.
+
+Replicas, live and simulated alike, write a Journal; the harness keeps the entries in `Traces`.
+Whoever shows, joins or counts what happened asks the events, never their words. A new event needs
+a place in `Event` here or in `bank.events`, and words in `wording.line`.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from enum import Enum
+from typing import Any, NamedTuple, TypeAlias, get_args
+
+from bank import events
+from bank.ballot import NO_BALLOT, Ballot, ReplicaId, Slot
+from bank.effects import Executed as ExecutedRun
+from bank.events import Reason
+from bank.messages import (
+    Accept,
+    Accepted,
+    CatchUp,
+    CheckpointHash,
+    ClientRequest,
+    Heartbeat,
+    Message,
+    NewView,
+    PeerDown,
+    Promise,
+    Reply,
+    State,
+    StatePiece,
+)
+from harness.cluster import wire
+
+KEPT_REQUESTS = 8  # of what a message carries; more are counted
+KEPT_IN_VIEW = 1000  # of a NEW-VIEW, which is rare and worth reading in full
+MOST_EVENTS = 10_000  # of the protocol, of all replicas together
+
+Slots: TypeAlias = tuple[Slot, Slot]  # the first and the last
+
+
+class Liveness(Enum):
+    """Whether a replica takes part; the value is what people see."""
+
+    LIVE = "live"
+    DISCONNECTED = "disconnected"
+    CRASHED = "crashed"
+    PAUSED = "paused"
+    STOPPED = "stopped"  # by itself or by the machine: see `ReplicaView.trouble`
+
+
+class Way(Enum):
+    """How a replica met a message. The value is what files say.
+
+    When a link fault befalls a message, its reader writes that down as well: what is LOST will
+    never be read, what is HELD is read later, what is DOUBLED twice; each reading is READ, as ever.
+    """
+
+    SENT = "out"
+    READ = "in"
+    LOST = "lost"
+    HELD = "held"
+    DOUBLED = "doubled"
+
+
+# ---- events ------------------------------------------------------------------------------------
+
+
+class Passed(NamedTuple):
+    """A message at one end of its link, cut to what is worth keeping."""
+
+    way: Way
+    peers: tuple[ReplicaId, ...]  # at the other end; () for all others, CLIENT for clients
+    plain: tuple[Any, ...]  # `wire.to_plain`: kept so, sent so, and mostly never looked at
+    slots: Slots | None  # that it speaks of, what was left out included
+    left_out: int  # requests or entries
+    unreached: tuple[ReplicaId, ...] = ()  # of `peers`; only a simulated network knows
+
+    @property
+    def message(self) -> Message:
+        """The message, less what was left out."""
+        return wire.from_plain(self.plain)
+
+
+class Heartbeats(NamedTuple):
+    """Heartbeats, and answers to them that say nothing new, since the entry before."""
+
+    way: Way
+    ballot: Ballot
+    number: int
+
+
+class PeerDied(NamedTuple):
+    """The end of this peer's queue was read."""
+
+    peer: ReplicaId
+
+
+class Executed(NamedTuple):
+    slots: Slots
+
+
+class LivenessChanged(NamedTuple):
+    """A replica failed or returned; its driver writes it down, since the replica is not told."""
+
+    liveness: Liveness
+
+
+class QueueReplaced(NamedTuple):
+    """The queue from this peer held a malformed frame."""
+
+    peer: ReplicaId
+    error: str
+
+
+Event: TypeAlias = (
+    events.Event | Passed | Heartbeats | PeerDied | Executed | LivenessChanged | QueueReplaced
+)
+
+
+class Entry(NamedTuple):
+    """One line of a journal."""
+
+    at: int  # microseconds of the cluster's clock
+    event: Event
+
+    @property
+    def slots(self) -> Slots | None:
+        """That it speaks of."""
+        event = self.event
+        return event.slots if isinstance(event, (Passed, Executed)) else None
+
+    @property
+    def way(self) -> Way | None:
+        """How a message was met; None when nothing was met."""
+        event = self.event
+        if isinstance(event, PeerDied):
+            return Way.READ
+        return event.way if isinstance(event, (Passed, Heartbeats)) else None
+
+
+def kind(event: Event) -> str:
+    """What tells events apart that are counted: "Leads", "DEPOSED"."""
+    return event.reason.name if isinstance(event, events.SteppedDown) else type(event).__name__
+
+
+def passed(
+    way: Way, peers: tuple[ReplicaId, ...], message: Message, unreached: tuple[ReplicaId, ...] = ()
+) -> Passed | PeerDied:
+    """The event of a message, or of the notice of a death."""
+    if isinstance(message, PeerDown):
+        return PeerDied(message.peer)
+    message, slots, left_out = cut(message)
+    return Passed(way, peers, wire.to_plain(message), slots, left_out, unreached)
+
+
+_LONG = {  # what may be long in a message, and how much of it is kept
+    **dict.fromkeys((ClientRequest, Accept, State), ("requests", KEPT_REQUESTS)),
+    NewView: ("requests", KEPT_IN_VIEW),
+    Reply: ("answers", KEPT_REQUESTS),
+    Promise: ("accept_log", KEPT_REQUESTS),
+    StatePiece: ("data", 0),
+}
+_SLOTS: dict[type, Callable[[Any], Slots]] = {
+    **dict.fromkeys(
+        (Accept, NewView, State), lambda m: (m.first_slot, m.first_slot + len(m.requests) - 1)
+    ),
+    Accepted: lambda m: (m.first_slot, m.last_slot),
+    Reply: lambda m: _extent([answer[3] for answer in m.answers]),
+    Promise: lambda m: _extent([entry.slot for entry in m.accept_log]),
+    StatePiece: lambda m: (m.checkpoint_slot, m.checkpoint_slot),
+    CheckpointHash: lambda m: (m.slot, m.slot),
+    CatchUp: lambda m: (m.first_slot, m.first_slot),
+}
+
+
+def _extent(slots: Sequence[Slot]) -> Slots:
+    return min(slots, default=1), max(slots, default=0)
+
+
+def cut(message: Message) -> tuple[Message, Slots | None, int]:
+    """What is worth keeping of a message, the slots that it speaks of, and how much is left out."""
+    kind: Any = type(message)
+    left_out, slots = 0, None
+    if kind in _SLOTS and (found := _SLOTS[kind](message))[0] <= found[1]:
+        slots = found
+    if kind in _LONG:
+        name, most = _LONG[kind]
+        if (left_out := max(0, len(getattr(message, name)) - most)) > 0:
+            values = ((field, getattr(message, field)) for field in kind.__slots__)
+            message = kind(*[value[:most] if field == name else value for field, value in values])
+    return message, slots, left_out
+
+
+# ---- as plain tuples, between processes --------------------------------------------------------
+
+_KINDS = get_args(Event)
+_CODES = {kind: code for code, kind in enumerate(_KINDS)}
+_WAYS = {way.value: way for way in Way}
+_BACK: dict[Any, Callable[[Any], Any]] = {
+    Ballot: Ballot._make,
+    **{enum: enum for enum in (Way, Liveness, Reason)},
+}
+
+
+def to_plain(entry: Entry) -> tuple[Any, ...]:
+    """The tuple that stands for an entry: its time, a code, and the event's values."""
+    at, event = entry
+    if isinstance(event, Passed):  # nearly all are
+        return (at, -1, event.way.value, *event[1:])
+    values = (value.value if isinstance(value, Enum) else value for value in event)
+    plain = (tuple(value) if isinstance(value, Ballot) else value for value in values)
+    return (at, _CODES[type(event)], *plain)
+
+
+def from_plain(plain: tuple[Any, ...]) -> Entry:
+    """The inverse of `to_plain`."""
+    at, code, *values = plain
+    if code < 0:
+        return Entry(at, Passed(_WAYS[values[0]], *values[1:]))
+    kinds = _KINDS[code].__annotations__.values()
+    fields = zip(kinds, values, strict=True)
+    return Entry(at, _KINDS[code](*(_BACK.get(of, lambda v: v)(value) for of, value in fields)))
+
+
+# ---- writing and keeping -----------------------------------------------------------------------
+
+
+class Journal:
+    """Of one replica; heartbeats and the answers that say nothing new become counts."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self._heartbeats: dict[tuple[Way, Ballot], int] = {}
+        # Ballot and last slot claimed, by way and peers: in a new ballot votes count afresh.
+        self._claimed: dict[tuple[Way, tuple[ReplicaId, ...]], tuple[Ballot, Slot]] = {}
+
+    def passed(self, at: int, way: Way, peers: tuple[ReplicaId, ...], message: Message) -> None:
+        """One message was read or sent, or a link fault befell it."""
+        if isinstance(message, Heartbeat) or (
+            isinstance(message, Accepted) and self._says_nothing(way, peers, message)
+        ):
+            key = way, message.ballot
+            self._heartbeats[key] = self._heartbeats.get(key, 0) + 1
+        else:
+            self.add(at, passed(way, peers, message))
+
+    def _says_nothing(self, way: Way, peers: tuple[ReplicaId, ...], message: Accepted) -> bool:
+        claim = message.ballot, message.last_slot
+        known = self._claimed.get((way, peers), (NO_BALLOT, 0))
+        self._claimed[way, peers] = max(known, claim)
+        return claim <= known
+
+    def add(self, at: int, event: Event) -> None:
+        """Anything else happened."""
+        self.settle(at)
+        self.entries.append(Entry(at, event))
+
+    def turned(self, at: int, told: Iterable[Event], runs: Iterable[ExecutedRun]) -> None:
+        """What a turn decided, and the slots that it executed."""
+        for event in told:
+            self.add(at, event)
+        for first_slot, requests, _ in runs:
+            self.add(at, Executed((first_slot, first_slot + len(requests) - 1)))
+
+    def settle(self, at: int) -> None:
+        """Write down the counts so far."""
+        for (way, ballot), count in self._heartbeats.items():
+            self.entries.append(Entry(at, Heartbeats(way, ballot, count)))
+        self._heartbeats.clear()
+
+    def take(self) -> list[Entry]:
+        """The entries since the last call; counts still open stay."""
+        entries, self.entries = self.entries, []
+        return entries
+
+
+class _Kept:
+    """The last entries, and how many older ones were dropped."""
+
+    def __init__(self, most: int) -> None:
+        self.entries = deque[Entry](maxlen=most)
+        self.dropped = 0
+
+    def add(self, entry: Entry) -> None:
+        self.dropped += len(self.entries) == self.entries.maxlen
+        self.entries.append(entry)
+
+    def all(self) -> tuple[Sequence[Entry], int]:
+        return tuple(self.entries), self.dropped
+
+
+class Traces:
+    """The journals of all replicas: the last entries of this set, and what is left of it.
+
+    Of earlier sets the entries stay that speak of a slot, as many of each replica as of one set.
+    `events` are those of the protocol itself over the whole run, which no traffic pushes out.
+    """
+
+    def __init__(self, replicas: Iterable[ReplicaId], most: int) -> None:
+        """`most` entries of each replica."""
+        self.events: deque[tuple[ReplicaId, Entry]] = deque(maxlen=MOST_EVENTS)
+        self._most, self._began = most, 0
+        # Of each replica: this set, the one before, and what all before this one say of slots.
+        self._kept = {r: [_Kept(most), _Kept(most), _Kept(most)] for r in replicas}
+
+    def add(self, replica: ReplicaId, entries: Iterable[Entry]) -> None:
+        """`replica` read, sent or decided this. What comes late belongs to its own set."""
+        now, before, earlier = self._kept[replica]
+        for entry in entries:
+            if entry.way is None and entry.slots is None:
+                self.events.append((replica, entry))
+            if entry.at >= self._began:
+                now.add(entry)
+                continue
+            before.add(entry)
+            if entry.slots is not None:
+                earlier.add(entry)
+
+    def new_set(self, at: int) -> None:
+        """From now on entries belong to another set."""
+        self._began = at
+        for kept in self._kept.values():
+            kept[1], kept[0] = kept[0], _Kept(self._most)
+            for entry in kept[1].entries:
+                if entry.slots is not None:
+                    kept[2].add(entry)
+            kept[2].dropped += kept[1].dropped
+
+    def of_set(self, replica: ReplicaId) -> tuple[Sequence[Entry], int]:
+        """The entries of this set, and how many older ones were dropped."""
+        return self._kept[replica][0].all()
+
+    def of_set_before(self, replica: ReplicaId) -> tuple[Sequence[Entry], int]:
+        """The same of the set before, the pause after it and what came late included."""
+        return self._kept[replica][1].all()
+
+    def of_run(self, replica: ReplicaId) -> tuple[Sequence[Entry], int]:
+        """Those that speak of a slot, from the first set on, and how many were dropped in all."""
+        now, _, earlier = self._kept[replica]
+        about = (entry for entry in now.entries if entry.slots is not None)
+        return (*earlier.entries, *about), earlier.dropped + now.dropped
