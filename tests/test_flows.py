@@ -12,6 +12,7 @@ from bank.events import BecameCandidate, Leads, Reason, SteppedDown
 from bank.messages import Accept, ClientRequest, Commit, Reply
 from harness.cluster import journal
 from harness.cluster.journal import (
+    CLIENTS,
     Entry,
     Executed,
     Heartbeats,
@@ -25,7 +26,7 @@ from harness.files.config import ClusterConfig
 from harness.files.testset import load
 from harness.report import charts
 from harness.run import flows, story
-from harness.run.flows import CLIENTS, Fate
+from harness.run.flows import Fate
 from harness.run.runner import Runner
 from harness.run.story import Lane
 from harness.sim.world import SimCluster

@@ -31,6 +31,7 @@ from bank.messages import (
     State,
     StatePiece,
 )
+from bank.replica import CLIENT
 from bank.sessions import Machine
 from harness.cluster import journal, wire, wording
 from harness.cluster.journal import (
@@ -106,6 +107,7 @@ EVENTS = [
 
 
 def test_the_events_here_are_all_there_are():
+    assert journal.CLIENTS == CLIENT
     assert {type(event) for event in EVENTS} == set(get_args(journal.Event))
     kinds = {type(event.message) for event in EVENTS if isinstance(event, Passed)}
     assert kinds == set(get_args(Message)) - {PeerDown}

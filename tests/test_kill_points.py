@@ -2,8 +2,9 @@
 
 import pytest
 
+from bank.messages import NewView
 from harness.check.verdict import Verdict
-from harness.cluster.journal import Liveness
+from harness.cluster.journal import Liveness, Passed, Way
 from harness.cluster.nemesis import (
     AFTER_WRITE,
     BEFORE_COMMIT,
@@ -99,12 +100,13 @@ def test_a_leader_dies_at_its_point_and_returns_from_its_disk(field, point):
 def test_one_peer_read_the_new_view_of_who_died_in_the_middle_of_it(field):
     _, victim = field.die(MID_NEW_VIEW)
     readers = [
-        line.peer
+        event.peers
         for replica in range(1, 6)
-        for line in field.cluster.trace(replica)[0]
-        if line.label == "NEW-VIEW" and line.direction == "in"
+        for _, event in field.cluster.trace(replica)[0]
+        if isinstance(event, Passed) and event.way is Way.READ
+        if isinstance(event.message, NewView)
     ]
-    assert readers.count(f"n{victim}") == 1
+    assert readers.count((victim,)) == 1
 
 
 def test_who_does_not_pass_its_point_is_spared(field):

@@ -36,6 +36,10 @@ def between(some, others):
 ALL_LINKS = between(EVERYONE, EVERYONE)
 
 
+def is_accept(entry):
+    return isinstance(entry.event, Passed) and isinstance(entry.event.message, Accept)
+
+
 def apart(some):
     """A partition: some on one side, the rest on the other."""
     others = EVERYONE - some
@@ -68,7 +72,8 @@ class Field:
         return self.cluster.leader()
 
     def trace(self, replica):
-        return self.cluster.trace(replica)[0]
+        """The journal of a replica in words."""
+        return [wording.line(event) for _, event in self.cluster.trace(replica)[0]]
 
     def lines(self, replica):
         """The same as people read it."""
@@ -231,15 +236,10 @@ def test_a_replica_that_was_away_when_links_were_cut_is_cut_off_when_it_returns(
     assert report.views[away - 1].liveness is Liveness.LIVE
     assert len(executed(report, EVERYONE - {away})) == 1
     assert max(executed(report, {away})) < min(executed(report, EVERYONE - {away}))
-    accepts = [
-        event
-        for _, event in field.trace(away)
-        if isinstance(event, Passed) and isinstance(event.message, Accept)
-    ]
-    of_b = [
-        e for e in accepts if any(request[2:] == transfer("B") for request in e.message.requests)
-    ]
-    assert {event.way for event in of_b} == {Way.LOST}
+    accepts = [entry for entry in field.cluster.trace(away)[0] if is_accept(entry)]
+    of_b = transfer("B")
+    ways = {e.way for e in accepts for r in e.event.message.requests if r[2:] == of_b}
+    assert ways == {Way.LOST}
     report = field.run(
         apart(frozenset((away,))), Fail(away, mode), Heal(), transfer("A"), Recover(away)
     )

@@ -16,6 +16,7 @@ from screen_fakes import CONFIG, TRACE, FakeCluster, FakeRunner, set_six, troubl
 
 from harness import cli
 from harness.check.verdict import Judgement, Verdict
+from harness.cluster import wording
 from harness.cluster.nemesis import FailLeader
 from harness.errors import EXIT_MACHINE, HarnessError
 from harness.files import history_file
@@ -312,7 +313,8 @@ def test_the_trace_has_every_message_that_the_cluster_kept_and_what_it_dropped(t
     runner.run_next()
     Writer(tmp_path, CaseFile("x.csv", ()), CONFIG).update(runner, cluster)
     second = [line for line in run.lines() if line["replica"] == "n2"]
-    assert [line["label"] for line in second] == [line.label for line in TRACE]
+    labels = [wording.line(entry.event).label for entry in TRACE]
+    assert [line["label"] for line in second] == labels
     assert second[-1] == {
         "set": 6, "replica": "n2", "at_us": 5_012_500, "direction": "out", "peer": "all",
         "label": "ACCEPT", "ballot": "(2, n2)", "slots": "16-17", "text": "(I, D, 2), (E, J, 2)",

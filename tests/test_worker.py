@@ -10,7 +10,7 @@ from bank.ballot import Ballot
 from bank.messages import Heartbeat, Prepare
 from bank.settings import Settings
 from bank.status import Role
-from harness.cluster import wire
+from harness.cluster import journal, wire, wording
 from harness.cluster.links import Links
 from harness.cluster.nemesis import LinkFault
 from harness.live import protocol
@@ -156,7 +156,8 @@ def put_on_links(worker, harness, *faults):
 def told(harness):
     """What the worker's trace said of messages so far: direction, peer, label."""
     harness.told += [rest[2] for word, *rest in harness.read() if word == protocol.TURN]
-    return [line[1:4] for lines in harness.told for line in lines if line[1] != "note"]
+    entries = [journal.from_plain(plain) for plains in harness.told for plain in plains]
+    return [wording.line(entry.event)[:3] for entry in entries if entry.way is not None]
 
 
 def prepare(number, candidate):

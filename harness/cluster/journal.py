@@ -35,6 +35,8 @@ KEPT_REQUESTS = 8  # of what a message carries; more are counted
 KEPT_IN_VIEW = 1000  # of a NEW-VIEW, which is rare and worth reading in full
 MOST_EVENTS = 10_000  # of the protocol, of all replicas together
 
+CLIENTS: ReplicaId = 0  # all of them, as peers: `bank.replica.CLIENT`, which may not even load
+
 Slots: TypeAlias = tuple[Slot, Slot]  # the first and the last
 
 
@@ -69,7 +71,7 @@ class Passed(NamedTuple):
     """A message at one end of its link, cut to what is worth keeping."""
 
     way: Way
-    peers: tuple[ReplicaId, ...]  # at the other end; () for all others, CLIENT for clients
+    peers: tuple[ReplicaId, ...]  # at the other end; () for all others
     plain: tuple[Any, ...]  # `wire.to_plain`: kept so, sent so, and mostly never looked at
     slots: Slots | None  # that it speaks of, what was left out included
     left_out: int  # requests or entries

@@ -30,10 +30,10 @@ from bank.messages import (
     State,
     StatePiece,
 )
-from bank.replica import CLIENT
 from bank.sessions import Request
 from harness.cluster import journal
 from harness.cluster.journal import (
+    CLIENTS,
     KEPT_IN_VIEW,
     KEPT_REQUESTS,
     Heartbeats,
@@ -192,7 +192,7 @@ def span(first_slot: int, last_slot: int) -> str:
 
 def peers_text(peers: tuple[ReplicaId, ...]) -> str:
     """ "n2,n3"; "client"; "all" for ()."""
-    return ",".join("client" if p == CLIENT else replica_name(p) for p in peers) or "all"
+    return ",".join("client" if p == CLIENTS else replica_name(p) for p in peers) or "all"
 
 
 def joined(*words: str) -> str:

@@ -17,9 +17,9 @@ from itertools import accumulate
 from typing import Any, NamedTuple, TypeAlias
 
 from bank.ballot import Ballot, ReplicaId
-from bank.replica import CLIENT
 from bank.status import Role
 from harness.cluster.journal import (
+    CLIENTS,
     Entry,
     Executed,
     Heartbeats,
@@ -31,8 +31,6 @@ from harness.cluster.journal import (
 from harness.cluster.wording import joined, line
 from harness.run.runner import SetReport
 from harness.run.story import Lane, Moment
-
-CLIENTS: ReplicaId = CLIENT  # all of them
 
 # Of a set, by replica: the entries, and how many older ones were dropped.
 Trace: TypeAlias = Mapping[ReplicaId, tuple[Sequence[Entry], int]]
