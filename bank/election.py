@@ -15,14 +15,16 @@ from bank.sessions import NOOP_REQUEST, Request
 class Candidacy:
     """One attempt to lead `ballot`."""
 
-    __slots__ = ("ballot", "outbid", "own_durable", "pauses", "promises")
+    __slots__ = ("answered", "asks", "ballot", "outbid", "own_durable", "pauses", "promises")
 
-    def __init__(self, ballot: Ballot) -> None:
+    def __init__(self, ballot: Ballot, *, outbid: bool = False) -> None:
         self.ballot = ballot
         self.own_durable = False  # the candidate's own promise counts only once it is on disk
         self.promises: dict[ReplicaId, Promise] = {}  # the newest of each peer, for this ballot
         self.pauses = 0  # how often PREPARE was repeated
-        self.outbid = False  # somebody promised a higher ballot: a new number at the next expiry
+        self.outbid = outbid  # somebody promised a higher ballot: only a new number can win
+        self.asks = False  # the last PREPARE only asked who is there: it was outbid before
+        self.answered: set[ReplicaId] = set()  # who answered the last PREPARE, ACK or NACK
 
     def counted(self, committed_upto: Slot) -> list[Promise]:
         """Promises that count for a candidate that has everything up to `committed_upto`.
@@ -35,6 +37,10 @@ class Candidacy:
     def has_quorum(self, quorum: int, committed_upto: Slot) -> bool:
         """True when enough promises count, the candidate's own included."""
         return self.own_durable and len(self.counted(committed_upto)) + 1 >= quorum
+
+    def is_answered(self, quorum: int) -> bool:
+        """True when a quorum, the candidate included, hears it, is heard, and has no leader."""
+        return len(self.answered) + 1 >= quorum
 
 
 def merge(logs: Iterable[Iterable[AcceptedEntry]], above: Slot) -> dict[Slot, AcceptedEntry]:

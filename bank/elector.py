@@ -20,7 +20,7 @@ from bank.settings import Settings
 from bank.status import Role
 
 MOST_DOUBLINGS = 5  # of a candidate's pause, before its upper bound
-MOST_RENEWALS = 2  # how often the same PREPARE again is a reason to go on waiting for its sender
+MOST_RENEWALS = 1  # after the first PREPARE; further ones are no reason to go on waiting
 
 
 class Elector(Learner):
@@ -42,7 +42,8 @@ class Elector(Learner):
         self._awaiting = False  # promised to a candidate whose NEW-VIEW may still come
         self._awaited = NO_BALLOT  # the candidate promised last, and how often it asked again
         self._repeats = 0
-        self._around: dict[ReplicaId, int] = {}  # when peers were heard while that got nowhere
+        self._in_vain = 0  # PREPAREs answered since it last followed or led, whoever sent them
+        self._stood = False  # took a number since it last led; the next has to be asked for
         self._expiry: int | None = None  # election timer; None before the first word of anyone
         self._inquiry_due = now + settings.prepare_pause  # when it asks around, hearing nothing
         self._not_before = now  # no own PREPARE earlier than this
@@ -125,17 +126,14 @@ class Elector(Learner):
         self._expiry = self._now + self._draw_timeout()
         if self._kept is not None:
             self._answer_kept()
-        elif (candidacy := self._candidacy) is not None and not candidacy.outbid:
-            candidacy.pauses += 1
-            self._send_prepare(candidacy)
-        elif self._repeats > MOST_RENEWALS and not self._quorum_is_around():
-            # The candidate gets nowhere. Is it deaf, or is there nobody? Only asking can tell: who
-            # else waits for it asks as well, and to hear that is enough. Without a quorum around,
-            # standing would gain nothing and make ballots grow.
-            self._awaiting = True
-            self._broadcast_catch_up()
-        elif self._candidacy is not None or not self._prepare_is_recent():
-            self._campaign()
+        elif (candidacy := self._candidacy) is not None:
+            if candidacy.outbid and candidacy.is_answered(self.quorum):
+                self._campaign()
+            else:
+                candidacy.pauses += 1
+                self._send_prepare(candidacy)
+        elif self._in_vain > MOST_RENEWALS or not self._prepare_is_recent():
+            self._stand()
 
     def _inquire(self) -> None:
         """Nobody ever spoke to this replica: is there nothing, or is it cut off from the leader?
@@ -146,29 +144,40 @@ class Elector(Learner):
         self._inquiry_due = self._now + self.settings.prepare_pause
         self._broadcast_catch_up()
 
-    def _quorum_is_around(self) -> bool:
-        """True when enough peers were heard lately, the hapless candidate among them."""
-        since = self._now - 2 * self.settings.election_timeout[1]
-        return sum(1 for at in self._around.values() if at >= since) + 1 >= self.quorum
-
     def _prepare_is_recent(self) -> bool:
         seen_at = self._prepare_seen_at
         return seen_at is not None and self._now - seen_at < self.settings.prepare_quiet
 
+    def _stand(self) -> None:
+        """Become a candidate: in a new ballot if that is the first, else when a quorum answers.
+
+        A PREPARE with number 0 asks for that: nobody promises it, and whoever follows no leader
+        answers with a NACK. So ballots rest where nobody can lead, and where somebody does.
+        """
+        if self._stood or self._in_vain > MOST_RENEWALS:
+            self._note("asks who is without a leader")
+            self.role = Role.CANDIDATE
+            self._candidacy = Candidacy(Ballot(0, self.replica), outbid=True)
+            self._send_prepare(self._candidacy)
+        else:
+            self._campaign()
+
     def _campaign(self) -> None:
         """Become a candidate in a ballot above everything ever promised, used or seen."""
         ballot = Ballot(self.seen + 1, self.replica)
+        self._stood = True
         self._raise_promise(ballot)
         self._note(f"candidate in {ballot}")
         self.role = Role.CANDIDATE
         self._settled = self._awaiting = False
         self._kept = None
-        self._repeats = 0
         self._candidacy = Candidacy(ballot)
         self._send_prepare(self._candidacy)
 
     def _send_prepare(self, candidacy: Candidacy) -> None:
         """PREPARE to all, in the same ballot however often; pauses double while nobody answers."""
+        candidacy.asks = candidacy.outbid
+        candidacy.answered.clear()
         prepare = Prepare(candidacy.ballot, self.log.committed_upto)
         self._effects.durable.append(Send(self.peers, prepare))
         pause = self._draw_timeout() << min(candidacy.pauses, MOST_DOUBLINGS)
@@ -176,12 +185,12 @@ class Elector(Learner):
 
     def _stand_before(self, source: ReplicaId) -> None:
         """A peer asks to catch up, so it is back: no need to wait for the next PREPARE's pause."""
-        candidacy = self._candidacy
-        if candidacy is not None and source not in candidacy.promises:
+        candidacy = self._candidacy  # who only asks would be a rival of who can win
+        if candidacy is not None and candidacy.ballot.number and source not in candidacy.promises:
             self._durable(source, Prepare(candidacy.ballot, self.log.committed_upto))
 
     def _on_prepare(self, source: ReplicaId, prepare: Prepare) -> None:
-        """Answer a PREPARE that is not below the promise, or keep it while settled (rule 8)."""
+        """Answer a PREPARE, or keep the highest without a word while settled (rule 8)."""
         self._prepare_seen_at = self._now
         self._see(prepare.ballot.number)
         if prepare.ballot == self.following:
@@ -194,7 +203,7 @@ class Elector(Learner):
             if self._kept is None or prepare.ballot > self._kept[1].ballot:
                 self._kept = (source, prepare)
             return
-        self._promise(source, prepare)
+        self._answer(source, prepare)
 
     def _lend_a_hand(self, source: ReplicaId, prepare: Prepare) -> None:
         """Who stands against a leader that others hear does not hear it, perhaps for long.
@@ -211,7 +220,10 @@ class Elector(Learner):
         assert self._kept is not None
         source, prepare = self._kept
         self._kept = None
-        if prepare.ballot < self.promised:
+        self._answer(source, prepare)
+
+    def _answer(self, source: ReplicaId, prepare: Prepare) -> None:
+        if prepare.ballot < self.promised or prepare.ballot.number == 0:
             self._early(source, Nack(self.promised))
         else:
             self._promise(source, prepare)
@@ -225,7 +237,8 @@ class Elector(Learner):
         self._settled, self._awaiting = False, True
         self._repeats = self._repeats + 1 if prepare.ballot == self._awaited else 0
         self._awaited = prepare.ballot
-        if self._repeats <= MOST_RENEWALS:
+        self._in_vain += 1
+        if self._in_vain <= 1 + MOST_RENEWALS:
             self._expiry = self._now + self._next_pause_at_most() + self._draw_timeout()
         log = self.log
         left_out = left_out_of_ack(log, self.settings.sizes.piece_slots)
@@ -245,13 +258,16 @@ class Elector(Learner):
         """A process died: if it led or stood, look for another at once (rule 11)."""
         if self.following.replica == message.peer:
             self._take_back()
+        if self._kept is not None and self._kept[0] == message.peer:
+            self._kept = None  # nobody is there to be answered, or would be waited for
+            self._prepare_seen_at = None
         if self._leadership is not None:
             self._leadership.lost(message.peer, self._now)
         elif self._settled and self.following.replica == message.peer:
             self._settled = False
             if self._kept is not None:
                 self._answer_kept()
-            else:
+            if not self._awaiting:
                 self._stand_in_turn(message.peer)
         elif self._awaiting and self.promised.replica == message.peer:
             self._awaiting = False

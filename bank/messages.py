@@ -4,7 +4,8 @@ What must be durable when a message leaves (rule 1; `effects.Effects` keeps the 
 apart, and docs/protocol.md gives the reasons):
 
     message      on disk before it leaves                        may overtake the turn's write
-    PREPARE      the ballot, as the candidate's own promise      no
+    PREPARE      the ballot, as the candidate's own promise;     no
+                   nothing for number 0, which only asks
     ACK          the promise; every entry of the accept-log      no
     ACCEPTED     the promise; every slot that it claims          no
     NEW-VIEW     nothing of this turn: the leader's own vote     yes
@@ -57,7 +58,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Prepare:
-    """Sent by a candidate to all: promise me this ballot (phase 1a)."""
+    """Sent by a candidate to all: promise me this ballot (phase 1a).
+
+    With number 0 it only asks who is without a leader; nobody promises that, a NACK answers it.
+    """
 
     LABEL: ClassVar[str] = "PREPARE"
     ballot: Ballot
@@ -187,7 +191,7 @@ class CheckpointHash:
 
 @dataclass(frozen=True, slots=True)
 class Nack:
-    """Sent by a replica to the sender of a message below its promise."""
+    """Sent by a replica to the sender of a message below its promise, or of a question."""
 
     LABEL: ClassVar[str] = "NACK"
     promised: Ballot

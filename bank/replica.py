@@ -22,7 +22,6 @@ from typing import assert_never
 from bank import election
 from bank.ballot import Ballot, ReplicaId, Slot
 from bank.effects import Effects, Persist, Stored
-from bank.elector import MOST_RENEWALS
 from bank.leadership import Leadership
 from bank.messages import (
     Accept,
@@ -81,8 +80,6 @@ class Replica(Proposer):
         if self.halted is not None:
             return
         self._enter(now)
-        if self._repeats > MOST_RENEWALS and source != CLIENT:
-            self._around[source] = now
         if not self._admit(source, message):
             return
         match message:
@@ -125,7 +122,7 @@ class Replica(Proposer):
             case CheckpointHash():
                 self._on_checkpoint_hash(source, message)
             case Nack():
-                self._on_nack(message)
+                self._on_nack(source, message)
             case PeerDown():
                 self._on_peer_down(message)
             case Reply():
@@ -137,8 +134,8 @@ class Replica(Proposer):
         """The gate: the one place where a message's ballot is held against the promise.
 
         Not compared: REQUEST, CATCH-UP, STATE, CHECKPOINT and DOWN speak of no ballot or of what is
-        committed in any; NACK exists to tell of a higher one. PREPARE compares equal or above
-        here, and is weighed again when a kept one is answered.
+        committed in any; NACK exists to tell of a higher one. PREPARE is compared when it is
+        answered, which a settled replica puts off.
         """
         match message:  # the most frequent first
             case ClientRequest():
@@ -151,11 +148,6 @@ class Replica(Proposer):
                     self._early(source, Nack(self.promised))
                     return False
                 self._follow(message.ballot)
-                return True
-            case Prepare():
-                if message.ballot < self.promised:
-                    self._early(source, Nack(self.promised))
-                    return False
                 return True
             case _:
                 return True
@@ -331,7 +323,7 @@ class Replica(Proposer):
             self.following = ballot
             self._take_back()
         self._settled, self._awaiting, self._kept = True, False, None
-        self._repeats = 0
+        self._repeats = self._in_vain = 0
         self._expiry = self._now + self._draw_timeout()
         if self._waiting:
             fresh = [request for request, relayed in self._waiting.values() if not relayed]
@@ -378,11 +370,14 @@ class Replica(Proposer):
 
     # ---- leading -------------------------------------------------------------------------------
 
-    def _on_nack(self, message: Nack) -> None:
+    def _on_nack(self, source: ReplicaId, message: Nack) -> None:
         """Somebody promised a higher ballot (rule 9)."""
         self._see(message.promised.number)
-        if (candidacy := self._candidacy) is not None and message.promised > candidacy.ballot:
+        candidacy = self._candidacy
+        if candidacy is not None and message.promised > candidacy.ballot and not candidacy.outbid:
             candidacy.outbid = True
+            self._stand_at(self._now + self.settings.election_timeout[1])  # and no later
+        self._note_answer(source)
         lead = self._leadership
         if lead is None or message.promised <= lead.ballot:
             return
@@ -402,6 +397,14 @@ class Replica(Proposer):
         if promise.truncated_upto > self.log.committed_upto:
             self._want(promise.committed_upto, source)
         self._lead_if_elected()
+        self._note_answer(source)
+
+    def _note_answer(self, source: ReplicaId) -> None:
+        """A candidate that was outbid takes a new number when a quorum answers (rule 8)."""
+        if (candidacy := self._candidacy) is not None:
+            candidacy.answered.add(source)
+            if candidacy.asks and candidacy.is_answered(self.quorum):
+                self._campaign()
 
     def _lead_if_elected(self) -> None:
         """With a quorum of promises: become the leader and open the NEW-VIEW (rules 2 and 3)."""
@@ -420,6 +423,7 @@ class Replica(Proposer):
         self._candidacy = None
         self.role, self.following = Role.LEADER, candidacy.ballot
         self._expiry, self._kept = None, None
+        self._stood, self._repeats, self._in_vain = False, 0, 0
         lead = Leadership(
             candidacy.ballot,
             first_slot,

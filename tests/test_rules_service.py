@@ -13,6 +13,7 @@ from bank.messages import (
     ClientRequest,
     Heartbeat,
     Message,
+    Nack,
     NewView,
     PeerDown,
     Prepare,
@@ -164,6 +165,31 @@ def test_death_of_the_leader_answers_the_kept_prepare():
     assert effects.durable == [Send((3,), Promise(THIRD, 0, 0, ()))]
 
 
+def test_death_of_the_leader_starts_an_election_although_a_question_was_kept():
+    c = follower(2)
+    c.step(2, Prepare(Ballot(0, 3), 0), source=3)
+    effects = c.step(2, PeerDown(1, 1), source=1)
+    assert effects.early == [Send((3,), Nack(FIRST))] and c.wait(2) <= 15
+
+
+def test_kept_prepare_of_a_candidate_that_died_is_forgotten():
+    """Answered at the expiry it would be waited for, two time-outs longer."""
+    c = follower(2)
+    c.skip(c.wait(2) - 50)
+    c.step(2, Prepare(THIRD, 0), source=3)
+    c.step(2, PeerDown(3, 1), source=3)
+    c.expire(2)
+    assert c.said(2, Prepare | Promise) == [Prepare(Ballot(3, 2), 0)]
+
+
+def test_death_of_another_replica_keeps_a_kept_prepare():
+    c = follower(2)
+    c.step(2, Prepare(THIRD, 0), source=3)
+    c.step(2, PeerDown(4, 1), source=4)
+    c.expire(2)
+    assert c.said(2, Prepare | Promise) == [Promise(THIRD, 0, 0, ())]
+
+
 def test_death_of_the_leader_is_noticed_soon_after_its_own_prepare():
     c = Conductor(5)
     c.elect(1)
@@ -284,6 +310,29 @@ def test_one_way_cut_does_not_stop_the_others():
     c.loses = lambda source, *_: source == 1
     settle(c, "ABCDE", 3000)
     assert all(c.answers(client) for client in "ABCDE")
+
+
+def test_patience_with_candidates_is_one_for_all_of_them():
+    """The centre of a star hears every one of them, and none of them can win."""
+    c = Conductor(5)
+    waits = []
+    for ballot in (FIRST, SECOND, THIRD, Ballot(2, 4), Ballot(3, 4)):
+        c.step(5, Prepare(ballot, 0), source=ballot.replica)
+        waits.append(c.wait(5))
+    assert waits[0] > LONGEST and waits[4] == waits[1]
+    c.expire(5)
+    for peer in (1, 2):
+        c.step(5, Nack(FIRST), source=peer)
+    assert c.said(5, Prepare)[-1] == Prepare(Ballot(4, 5), 0)
+
+
+def test_following_a_leader_ends_the_waiting_in_vain():
+    c = Conductor(5)
+    for _ in range(4):
+        c.step(2, Prepare(THIRD, 0), source=3)
+    c.step(2, NewView(THIRD, 1, (), 0), source=3)
+    c.expire(2)
+    assert c.said(2, Prepare) == [Prepare(Ballot(3, 2), 0)]
 
 
 def test_every_lost_kind_of_message_is_made_good():

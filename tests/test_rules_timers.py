@@ -161,6 +161,113 @@ def test_candidate_takes_a_new_number_only_after_seeing_a_higher_ballot():
     assert [prepare.ballot for prepare in c.said(2, Prepare)] == [(1, 2), (1, 2), (2, 2)]
 
 
+def outbid_candidate():
+    """n1 of five stood in (1, n1); n3 promised (6, n3), and told it so."""
+    c = Conductor(5)
+    c[1].seek_leader(c.now)
+    c.expire(1)
+    c.step(1, Nack(Ballot(6, 3)), source=3)
+    return c
+
+
+def ballots(c, replica):
+    """Of its PREPAREs, in order."""
+    return [prepare.ballot for prepare in c.said(replica, Prepare)]
+
+
+def test_outbid_candidate_without_a_quorum_takes_no_new_number():
+    c = outbid_candidate()
+    for _ in range(5):
+        c.expire(1)
+        c.step(1, Nack(Ballot(6, 3)), source=3)
+    assert ballots(c, 1) == [(1, 1)] * 6
+
+
+def test_quorum_of_answers_to_a_question_is_enough_at_once():
+    c = outbid_candidate()
+    c.expire(1)
+    c.step(1, Nack(Ballot(6, 3)), source=3)
+    effects = c.step(1, Promise(FIRST, 0, 0, ()), source=2)
+    assert effects.durable == [Send((2, 3, 4, 5), Prepare(Ballot(7, 1), 0))]
+
+
+def test_answers_to_an_earlier_prepare_do_not_count_for_the_next():
+    c = outbid_candidate()
+    c.expire(1)
+    c.step(1, Nack(Ballot(6, 3)), source=4)
+    c.expire(1)
+    c.expire(1)
+    assert ballots(c, 1) == [(1, 1)] * 4
+
+
+def test_candidate_that_was_outbid_shortens_its_pause():
+    c = Conductor(5)
+    c[1].seek_leader(c.now)
+    for _ in range(8):
+        c.expire(1)
+    assert c.wait(1) == 2000
+    c.step(1, Nack(Ballot(6, 3)), source=3)
+    assert c.wait(1) <= LONGEST
+
+
+def test_replica_that_stood_in_vain_asks_before_its_next_number():
+    """So one that hears its leader now and then disturbs nobody a second time."""
+    c = Conductor(5)
+    c.elect(1)
+    c.loses = lambda source, to, _: (source, to) == (1, 3)
+    c.run(500)
+    c.loses = lambda *_: False
+    c.run(100)
+    assert c.leaders() == [1] and c.status(3).following == (3, 1)
+    c.sent.clear()
+    c.loses = lambda source, to, _: (source, to) == (1, 3)
+    c.run(5000)
+    assert set(ballots(c, 3)) == {(0, 3)}
+    c.loses = lambda *_: False
+    c.run(100)
+    assert c.leaders() == [1] and c.status(3).following == (3, 1), "the same ballot"
+
+
+def test_settled_replica_says_nothing_to_a_question():
+    c = follower(2)
+    effects = c.step(2, Prepare(Ballot(0, 3), 0), source=3)
+    assert not effects.early and not effects.durable
+
+
+def test_question_below_the_promise_is_kept_and_answered_at_the_expiry():
+    c = follower(2)
+    c.step(2, Prepare(Ballot(0, 3), 0), source=3)
+    c.expire(2)
+    assert c.said(2, Promise | Prepare | Nack) == [Nack(FIRST)]
+
+
+def test_nobody_promises_a_question():
+    c = Conductor(3)
+    effects = c.step(2, Prepare(Ballot(0, 3), 0), source=3)
+    assert effects.early == [Send((3,), Nack(Ballot(0, 0)))] and effects.persist is None
+
+
+def test_leader_that_steps_down_stands_without_asking():
+    c = Conductor(3)
+    c.elect(1)
+    c.disconnect(2, 3)
+    c.run(2 * LONGEST + 40)
+    assert ballots(c, 1)[0] == (2, 1)
+
+
+def test_who_waited_for_a_candidate_in_vain_asks_before_it_stands():
+    c = Conductor(5)
+    for _ in range(2):
+        c.step(2, Prepare(THIRD, 0), source=3)
+    c.skip(c.wait(2) - 50)
+    c.step(2, Prepare(THIRD, 0), source=3)  # just now, and no reason to keep quiet any more
+    c.expire(2)
+    assert ballots(c, 2) == [(0, 2)]
+    c.step(2, Nack(THIRD), source=3)
+    c.step(2, Nack(Ballot(0, 0)), source=4)
+    assert ballots(c, 2) == [(0, 2), (3, 2)]
+
+
 # ---- 9 no zombie leaders, no deadlock --------------------------------------------------------
 
 
@@ -229,8 +336,9 @@ def test_candidate_that_gets_a_nack_waits_for_its_expiry():
     c[1].seek_leader(c.now)
     c.expire(1)
     before = c.wait(1)
-    effects = c.step(1, Nack(Ballot(6, 3)), source=3)
-    assert not effects.durable and c.wait(1) == before
+    for peer in (3, 4):
+        effects = c.step(1, Nack(Ballot(6, 3)), source=peer)
+        assert not effects.durable and c.wait(1) == before
     c.expire(1)
     assert c.said(1, Prepare)[-1] == Prepare(Ballot(7, 1), 0)
 

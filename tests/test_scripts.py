@@ -100,8 +100,8 @@ TAKEN_OUT = {
     "no_quorum": (
         "8: a candidate takes a new number at every expiry",
         "replica.Replica._expire",
-        "elif (candidacy := self._candidacy) is not None and not candidacy.outbid:",
-        "elif False:",
+        "if candidacy.outbid and candidacy.is_answered(self.quorum):",
+        "if True:",
     ),
     "normal_case": (
         "1: ACCEPTED leaves before its slots are durable",

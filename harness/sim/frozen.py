@@ -129,6 +129,7 @@ def still(replica: Replica) -> None:
     replica._inquiry_due = FAR
     replica._read_at = {}
     replica._repeats, replica._awaited = 0, type(replica._awaited)(0, 0)
+    replica._in_vain = 0
     replica._checkpoint_at = -FAR
     replica._fetch.asked_at = 0
     if (lead := replica._leadership) is not None:
