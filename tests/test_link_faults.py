@@ -7,7 +7,6 @@ from random import Random
 
 import pytest
 
-from bank.quorum import quorum_size
 from harness.check.verdict import Verdict
 from harness.cluster.driver import Liveness
 from harness.cluster.history import Operation
@@ -146,7 +145,7 @@ def test_a_single_cut_one_way_stops_nobody(field):
     ]
 
 
-def test_without_a_quorum_that_can_talk_requests_wait_and_are_answered_later(field):
+def test_where_nobody_hears_a_quorum_requests_wait_and_are_answered_later(field):
     field.leader()
     report = field.run(apart(frozenset((1, 2))), LinkFault("cut", ALL_LINKS), transfer("A"))
     assert outcomes(report) == ["pending"]
@@ -237,12 +236,12 @@ def test_a_replica_that_was_away_when_links_were_cut_is_cut_off_when_it_returns(
 
 
 def draw_faults(random, replicas):
-    """Cuts after which a quorum can talk, one link at least; what is not cut is bad in some way."""
+    """Cuts that leave somebody able, one link at least; what is not cut is bad in some way."""
     everyone = range(1, replicas + 1)
     pairs = sorted(between(everyone, everyone))
     while True:
         links, victim = Links(), random.choice(everyone)
-        share = random.choice((0.05, 0.15, 0.3))
+        share = random.choice((0.05, 0.15, 0.3, 0.6))
         cut = random.choice(
             (
                 [pair for pair in pairs if random.random() < share],
@@ -252,7 +251,7 @@ def draw_faults(random, replicas):
             )
         )
         links.apply(LinkFault("cut", frozenset(cut)))
-        if cut and len(links.largest_groups(everyone)[0]) >= quorum_size(replicas):
+        if cut and links.able(everyone, replicas):
             break
     whole = frozenset(pairs) - frozenset(cut)
     bad = [
@@ -265,7 +264,7 @@ def draw_faults(random, replicas):
 
 
 def under_random_faults(seed, sink=None):
-    """Microseconds that the slowest request took; a quorum could talk all the time."""
+    """Microseconds that the slowest request took; somebody heard a quorum all the time."""
     random = Random(f"{seed}/links")
     nodes = random.choice((3, 5, 7))
     world = SimCluster(ClusterConfig(nodes=nodes, seed=seed, trace_messages=0), sink=sink)
@@ -294,7 +293,7 @@ def under_random_faults(seed, sink=None):
     return slowest
 
 
-def test_a_quorum_that_can_talk_answers_in_bounded_time_for_many_seeds():
+def test_who_hears_a_quorum_answers_in_bounded_time_for_many_seeds():
     for seed in range(60):
         under_random_faults(seed)
 

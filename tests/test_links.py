@@ -119,18 +119,3 @@ def test_a_notice_of_death_is_never_lost_and_never_overtakes(fault):
 def test_links_travel_as_plain_values():
     links = under(on("delay", least=5, most=9), on("lose", (2, 1), percent=30))
     assert from_plain(links.to_plain()).states == links.states
-
-
-@pytest.mark.parametrize(
-    ("cut", "groups"),
-    [
-        ((), [{1, 2, 3, 4, 5}]),
-        ([(1, 3)], [{1, 2, 4, 5}, {2, 3, 4, 5}]),
-        ([(a, b) for a in (1, 2) for b in (3, 4, 5)], [{3, 4, 5}]),
-        ([(1, b) for b in (2, 3, 4, 5)], [{2, 3, 4, 5}]),
-    ],
-    ids=["none", "one way", "partition", "one is alone"],
-)
-def test_who_can_decide_is_a_group_of_which_each_pair_can_talk(cut, groups):
-    links = under(on("cut", *cut)) if cut else under()
-    assert links.largest_groups([1, 2, 3, 4, 5]) == groups

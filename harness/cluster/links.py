@@ -9,14 +9,15 @@ its sender and dies with its reader.
 import heapq
 from collections.abc import Collection, Iterable
 from dataclasses import astuple, dataclass, replace
-from itertools import combinations
 from random import Random
 from typing import Any, TypeAlias
 
 from bank.ballot import ReplicaId
+from bank.quorum import quorum_size
 from harness.cluster.nemesis import Heal, Link, LinkFault
 
 HELD_BACK_US = (1_000, 20_000)  # how much later a message arrives that `reorder` picked
+LEADS_WITHIN_US = 3_000_000  # an able cluster has a leader after so long, whatever was before
 LOST, HELD, DOUBLED = "lost", "held", "doubled"  # what befell a message
 
 Plain: TypeAlias = list[tuple[int, ...]]
@@ -77,22 +78,23 @@ class Links:
         """Nothing arrives in at least one direction."""
         return self.is_lost(one, other) or self.is_lost(other, one)
 
-    def largest_groups(self, live: Collection[ReplicaId]) -> list[frozenset[ReplicaId]]:
-        """The largest groups of which each pair can talk both ways; never empty.
+    def able(self, live: Collection[ReplicaId], replicas: int) -> frozenset[ReplicaId]:
+        """Who of `live` hears a quorum of all `replicas`, itself included, and is heard by it.
 
-        Just `live` without cuts. A group that is a quorum can decide, and no smaller one can.
+        The others of that quorum need not hear one another. While anybody is able, one of them
+        leads within LEADS_WITHIN_US and requests are answered; without, nothing is decided
+        (rule 12 of docs/protocol.md).
         """
+        quorum = quorum_size(replicas)
         if not self.states:
-            return [frozenset(live)]
-        for size in range(len(live), 0, -1):
-            groups = [
-                frozenset(group)
-                for group in combinations(sorted(live), size)
-                if not any(self.is_cut(one, other) for one, other in combinations(group, 2))
-            ]
-            if groups:
-                return groups
-        return [frozenset()]
+            return frozenset(live if len(live) >= quorum else ())
+        heard = {r: sum(not self.is_cut(r, other) for other in live) for r in live}
+        return frozenset(r for r in live if heard[r] >= quorum)
+
+    def in_touch(self, live: Collection[ReplicaId], replicas: int) -> frozenset[ReplicaId]:
+        """Who of `live` hears whatever is decided, whoever leads; all while nothing can be."""
+        able = self.able(live, replicas)
+        return frozenset(r for r in live if not any(self.is_cut(r, leader) for leader in able))
 
 
 def from_plain(plain: Iterable[tuple[int, ...]]) -> Links:

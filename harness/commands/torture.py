@@ -21,7 +21,6 @@ from rich.text import Text
 from bank.ballot import ReplicaId, replica_name
 from bank.effects import Stored
 from bank.ledger import READ, TRANSFER
-from bank.quorum import quorum_size
 from harness.check.black_box import black_box
 from harness.check.judges import judge_run
 from harness.check.promises import promises
@@ -276,11 +275,11 @@ class Torture:
         self._counts[kind] += 1
 
     def _can_decide(self, live: list[ReplicaId], cut: Iterable[Link] = ()) -> bool:
-        """True when enough of these can talk to each other, with those links cut as well."""
+        """True when one of these can lead, with those links cut as well."""
         links = Links()
         links.states = dict(self._links.states)
         links.apply(LinkFault("cut", frozenset(cut)))
-        return len(links.largest_groups(live)[0]) >= quorum_size(self._config.nodes)
+        return bool(links.able(live, self._config.nodes))
 
     def _heal(self, cluster: LiveCluster) -> None:
         self._links.apply(Heal())

@@ -12,14 +12,13 @@ from math import fsum
 
 from bank.ballot import Ballot, ReplicaId, Slot, replica_name
 from bank.ledger import READ, describe
-from bank.quorum import quorum_size
 from bank.status import Role
 from harness.check.expectations import Found, Met, meet
 from harness.check.judges import judge_run
 from harness.check.verdict import Judgement, Verdict, judge, overall
 from harness.cluster.driver import Cluster, Liveness, ReplicaView
 from harness.cluster.history import Operation
-from harness.cluster.links import Links
+from harness.cluster.links import LEADS_WITHIN_US, Links
 from harness.cluster.nemesis import (
     Fail,
     FailLeader,
@@ -344,7 +343,7 @@ class Runner:
             if listed.armed:  # until the next set, as if it had been a step of this one
                 self._listed.append(listed)
                 listed.outcome = "armed"
-            if waiting and self._quorum_can_talk():
+            if waiting and self._is_able():
                 self._barrier(f"what waited for {listed.text}")
         cluster.set_clients_running(False)
         answered = [o for o in waiting if o.is_answered]
@@ -369,33 +368,33 @@ class Runner:
     def _barrier(self, what: str, for_leader: bool = False) -> None:
         """Wait until all is answered and executed; with `for_leader`, also until one leads.
 
-        Patience ends it while no quorum is live and can talk. It is a failure where one should by
-        the file, and while one can, taking too long since the last answer.
+        Patience ends it while nobody live hears a quorum. It is a failure where somebody should by
+        the file; and while somebody does, taking too long since the last answer.
         """
         cluster, started = self._cluster, self._cluster.now()
         self._waiting_for = what
         if for_leader and cluster.leader() is None:
             cluster.seek_leader()
-        can_talk = self._quorum_can_talk()
+        is_able = self._is_able()
         waiting, last_answer = self._unanswered(), started
 
         def is_through() -> bool:
-            self._timing.enter(self._waits_for(can_talk))
+            self._timing.enter(self._waits_for(is_able))
             return self._is_answered_and_executed() and (
                 not for_leader or cluster.leader() is not None
             )
 
         while not cluster.run_until(is_through, SLICE_US):
             self._show()
-            now, left, can_talk = cluster.now(), self._unanswered(), self._quorum_can_talk()
+            now, left, is_able = cluster.now(), self._unanswered(), self._is_able()
             if left < waiting:
                 waiting, last_answer = left, now
-            if not can_talk and now - started >= self._config.patience_ms * 1000:
+            if not is_able and now - started >= self._config.patience_ms * 1000:
                 self._note_deaths("done")
-                if self._should_talk():
+                if self._should_be_able():
                     self._note_stuck(what, "no quorum is left of those that should be live")
                 return
-            if can_talk and now - last_answer >= self._config.progress_ms * 1000:
+            if is_able and now - last_answer >= self._config.progress_ms * 1000:
                 since = "since the last answer" if last_answer > started else "for an answer"
                 self._note_stuck(what, f"waited {self._config.progress_ms} ms {since}")
                 return
@@ -413,13 +412,13 @@ class Runner:
             found = "no replica leads"
         self._stuck.append(f"{what}: {why}, {found}")
 
-    def _waits_for(self, can_talk: bool) -> Phase:
+    def _waits_for(self, is_able: bool) -> Phase:
         """What the time that passes now is spent on."""
         cluster = self._cluster
         asked = {id(o) for o in cluster.pending() if not o.is_answered}
-        if not can_talk or cluster.leader() is None:
+        if not is_able or cluster.leader() is None:
             self._asked_in_vain |= asked
-            return Phase.ELECTION if can_talk else Phase.PATIENCE
+            return Phase.ELECTION if is_able else Phase.PATIENCE
         self._asked_in_vain &= asked
         if self._asked_in_vain:
             return Phase.RETRY
@@ -447,7 +446,8 @@ class Runner:
             leader = self._cluster.leader()
             return all(leader in what.leaders for what in wanted if what.leaders)
 
-        self._cluster.run_until(is_led, self._config.patience_ms * 1000)
+        patience = self._config.patience_ms * 1000
+        self._cluster.run_until(is_led, LEADS_WITHIN_US if self._is_able() else patience)
 
     def _wait(self, what: str, duration: int) -> None:
         """Let the cluster go on; nothing ends it early."""
@@ -456,23 +456,21 @@ class Runner:
             self._cluster.run_until(lambda: False, min(left, SLICE_US))
             self._show()
 
-    def _groups(self) -> list[frozenset[ReplicaId]]:
-        """The largest groups of live replicas that can all talk to each other."""
+    def _live(self) -> list[ReplicaId]:
         replicas = range(1, self._cluster.replicas + 1)
-        live = [r for r in replicas if self._cluster.liveness(r) is Liveness.LIVE]
-        return self._links.largest_groups(live)
+        return [r for r in replicas if self._cluster.liveness(r) is Liveness.LIVE]
 
     def _connected(self) -> list[ReplicaId]:
-        """Those that belong to every such group: whoever decides, they hear of it."""
-        return sorted(frozenset.intersection(*self._groups()))
+        """Whoever decides, they hear of it."""
+        return sorted(self._links.in_touch(self._live(), self._cluster.replicas))
 
-    def _quorum_can_talk(self) -> bool:
-        return len(self._groups()[0]) >= quorum_size(self._cluster.replicas)
+    def _is_able(self) -> bool:
+        return bool(self._links.able(self._live(), self._cluster.replicas))
 
-    def _should_talk(self) -> bool:
+    def _should_be_able(self) -> bool:
         """The same of those that are to be live."""
-        group = self._links.largest_groups(sorted(self._meant - self._excused))[0]
-        return len(group) >= quorum_size(self._cluster.replicas)
+        meant = self._meant - self._excused
+        return bool(self._links.able(meant, self._cluster.replicas))
 
     def _show(self) -> None:
         if self._on_progress is None:

@@ -270,17 +270,15 @@ class _Model:
     # ---- barriers ------------------------------------------------------------------------------
 
     def _barrier(self, for_leader: bool = False) -> bool:
-        """Everything before it is executed where a quorum can talk; whether it surely can."""
+        """Everything before it is executed where anybody is able to lead; whether one surely is."""
         stand = self._stand
         stand.kill_armed()
-        quorate = stand.are_quorate()
-        if all(quorate):
+        able = stand.are_able()
+        if all(able):
             self._execute()
             return True
-        if any(quorate):
+        if any(able):
             why = "it depends on who led whether a quorum is live"
-        elif stand.reach_a_quorum():
-            why = "one replica may reach a quorum whose members cannot all talk"
         else:
             why = "votes of several minorities may add up"
         possible = self._may_execute(why)

@@ -49,7 +49,7 @@ class Situations:
         self.all = [Situation(NOBODY, NOBODY, NOBODY, nothing, nothing)]
         self.links = Links()
         self._nothing = nothing
-        self._quorum = quorum_size(nodes)
+        self._nodes, self._quorum = nodes, quorum_size(nodes)
         self.is_rushed = False  # something changed while requests were under way
 
     # ---- looking -------------------------------------------------------------------------------
@@ -66,13 +66,9 @@ class Situations:
             for s in self.all
         )
 
-    def are_quorate(self) -> list[bool]:
-        """The runner's own rule, for each: a quorum that can all talk, and so must decide."""
-        return [self._is_quorate(s) for s in self.all]
-
-    def reach_a_quorum(self) -> bool:
-        """Somebody may, at this moment."""
-        return any(self._leaders(s, self._now(s)) for s in self.all)
+    def are_able(self) -> list[bool]:
+        """The runner's own rule, for each: somebody hears a quorum, and so must decide."""
+        return [bool(self._able(s)) for s in self.all]
 
     def leaders(self) -> Replicas:
         """Who may lead."""
@@ -80,10 +76,10 @@ class Situations:
 
     def connected(self, s: Situation) -> Replicas:
         """Those that are waited for and asked."""
-        return frozenset.intersection(*self.links.largest_groups(s.live))
+        return self.links.in_touch(s.live, self._nodes)
 
-    def _is_quorate(self, s: Situation) -> bool:
-        return len(self.links.largest_groups(s.live)[0]) >= self._quorum
+    def _able(self, s: Situation) -> Replicas:
+        return self.links.able(s.live, self._nodes)
 
     def _leaders(self, s: Situation, book: Book) -> Replicas:
         """Who is live and may have been answered by a quorum, itself included."""
@@ -136,7 +132,7 @@ class Situations:
             for leader in sorted(self._leaders(s, s.heard)):
                 found.append(leader)
                 yield s._replace(armed=s.armed | {leader}) if armed else _without(s, leader)
-            if not (waited and self._is_quorate(s)):
+            if not (waited and self._able(s)):
                 missed.append(s)
                 yield s
 
@@ -169,7 +165,7 @@ class Situations:
         for before in self.all:
             for s in change(before):
                 promised = s.promised
-                if not self._leaders(s, self._now(s)):
+                if not self._able(s):
                     promised = self._gather(promised, s.live)
                 voted = s.voted
                 if is_new or s.live != before.live:
