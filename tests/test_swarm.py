@@ -13,6 +13,8 @@ from zoo import budgets, seeds_in
 
 from bank.replica import Replica
 from bank.settings import USUAL, Sizes
+from harness.cluster.links import Links
+from harness.cluster.nemesis import LinkFault
 from harness.commands import find
 from harness.errors import HarnessError
 from harness.sim import coverage
@@ -68,14 +70,30 @@ def test_a_seed_keeps_its_mix_when_a_kind_of_fault_is_taken_from_it():
 
 def test_links_that_are_cut_for_good_leave_a_quorum_whole():
     ways = set()
+    options = SwarmOptions(faults=tuple(kind for kind in KINDS if kind != "topology"))
     for seed in range(300):
-        mix = draw(seed, SwarmOptions())
+        mix = draw(seed, options)
         whole = [r for r in range(1, mix.config.nodes + 1) if r not in mix.outsiders]
         assert len(whole) >= mix.config.nodes // 2 + 1
         assert not any(a in whole and b in whole for a, b in mix.lasting)
         assert bool(mix.lasting) == ("lasting-cut" in mix.kinds)
         ways |= {(b, a) in mix.lasting for a, b in mix.lasting}
     assert ways == {False, True}, "one way and both ways"
+
+
+def test_topologies_that_are_drawn_leave_all_nobody_or_some_able():
+    found = Counter()
+    for seed in range(1000):
+        mix = draw(seed, SwarmOptions(faults=("topology",)))
+        if not mix.kinds:
+            continue
+        links, everybody = Links(), range(1, mix.config.nodes + 1)
+        links.apply(LinkFault("cut", mix.lasting))
+        able = len(links.able(everybody, mix.config.nodes))
+        assert mix.is_able == (able > 0)
+        assert set(everybody) - set(mix.outsiders) == links.in_touch(everybody, mix.config.nodes)
+        found["some" if 0 < able < mix.config.nodes else "all" if able else "nobody"] += 1
+    assert min(found[which] for which in ("some", "all", "nobody")) >= 10, found
 
 
 def test_sizes_are_small_and_usual_and_some_seeds_go_far():

@@ -151,13 +151,19 @@ class Injector:
         self._world.network.cut |= self._for_good
 
     def _cut_for_good(self) -> None:
-        """These links outlast the faults: a quorum keeps all of its own, and has to do."""
+        """These links outlast the faults: what they leave whole has to do."""
         self._for_good = self._mix.lasting
         self._world.count("fault lasting cut")
         self._did(LinkFault("cut", self._for_good))
         links = ", ".join(f"n{a}→n{b}" for a, b in sorted(self._for_good))
         self._world.say(EVERYBODY, f"cut for good: {links}")
         self._world.network.cut |= self._for_good
+
+    def mend_for_good(self) -> None:
+        """What was cut for good left nobody able, and rested long enough."""
+        links, self._for_good = sorted(self._for_good), frozenset()
+        self._mend(links)
+        self._world.say(EVERYBODY, "all links are whole again")
 
     def _continue(self, process: Process, incarnation: int) -> None:
         if process.alive and process.incarnation == incarnation and process.paused:

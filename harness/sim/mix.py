@@ -10,9 +10,12 @@ from random import Random
 
 from bank.ballot import ReplicaId
 from bank.settings import Sizes
+from harness.cluster.links import Links
+from harness.cluster.nemesis import Link, LinkFault
 from harness.files.config import ClusterConfig
 from harness.sim.network import LinkRules
 from harness.sim.process import ProcessRules
+from harness.sim.topologies import draw_cut
 from harness.sim.world import WorldRules
 
 MILLISECOND = 1000
@@ -38,9 +41,10 @@ KINDS = (
     "slow-disk",
     "batching",
     "lasting-cut",
+    "topology",
 )
 # Drawn by themselves, so that seeds that were known before a kind was there stay what they were.
-DRAWN_APART = ("lasting-cut",)
+DRAWN_APART = ("lasting-cut", "topology")
 ON_FILES = 1 / 8  # of the seeds
 
 
@@ -67,8 +71,9 @@ class Mix:
     # Rows in a statement, where disks are real files of the class that processes use; 0: they are
     # simulated.
     file_rows: int = 0
-    outsiders: tuple[ReplicaId, ...] = ()  # the others are a quorum that keeps all its links
-    lasting: frozenset[tuple[ReplicaId, ReplicaId]] = frozenset()  # outsiders' links, never mended
+    lasting: frozenset[Link] = frozenset()  # cut at some time, and mended only if nobody is able
+    outsiders: tuple[ReplicaId, ...] = ()  # may miss what is decided while these are cut
+    is_able: bool = True  # somebody hears a quorum although these are cut
     deeds: frozenset[int] | None = None  # of the deeds, by number, those that are done; None: all
 
 
@@ -76,19 +81,22 @@ def draw(seed: int, options: SwarmOptions) -> Mix:
     """The mix of this seed, within what the options allow; depends on nothing else."""
     random = Random(f"{seed}/mix")
     share = random.choice((0.2, 0.5, 0.8))  # of the kinds: some seeds are calm, some fierce
-    apart = Random(f"{seed}/apart")
+    apart = {kind: Random(f"{seed}/{kind}") for kind in DRAWN_APART}
+    apart["lasting-cut"] = Random(f"{seed}/apart")
     rarely = share / 2  # who is cut off for good meets fewer others in the end
     drawn = [
         kind
         for kind in KINDS
-        if (apart.random() < rarely if kind in DRAWN_APART else random.random() < share)
+        if (apart[kind].random() < rarely if kind in apart else random.random() < share)
     ]
     kinds = tuple(kind for kind in drawn if kind in options.faults)
     low = random.choice((20, 20, 50, 150))
     phase = random.randint(5, 40) * low * MILLISECOND
     config = _cluster(random, seed, options.nodes, low, "power" in kinds)
     distances = _distances(random, config.nodes, low)
-    outsiders, lasting = _lasting(apart, config.nodes) if "lasting-cut" in kinds else ((), ())
+    outsiders, lasting = (
+        _lasting(apart["lasting-cut"], config.nodes) if "lasting-cut" in kinds else ((), ())
+    )
     mix = Mix(
         config,
         _rules(random, kinds, low),
@@ -104,8 +112,22 @@ def draw(seed: int, options: SwarmOptions) -> Mix:
     )
     sizes = _sizes(random, Random(f"{seed}/sizes"))
     mix = replace(mix, rules=replace(mix.rules, sizes=sizes))
+    if "topology" in kinds:
+        mix = _with_topology(mix, apart["topology"])
     far = Random(f"{seed}/long")
     return _long(far, mix) if far.random() < LONG else mix
+
+
+def _with_topology(mix: Mix, random: Random) -> Mix:
+    """Links of one topology are left at last, in place of a minority's lasting cuts."""
+    nodes, links = mix.config.nodes, Links()
+    everybody = range(1, nodes + 1)
+    lasting = draw_cut(random, nodes)
+    links.apply(LinkFault("cut", lasting))
+    in_touch = links.in_touch(everybody, nodes)
+    outsiders = tuple(replica for replica in everybody if replica not in in_touch)
+    is_able = bool(links.able(everybody, nodes))
+    return replace(mix, lasting=lasting, outsiders=outsiders, is_able=is_able)
 
 
 def _sizes(pieces: Random, others: Random) -> Sizes:

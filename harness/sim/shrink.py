@@ -271,8 +271,9 @@ def _tellings(mix: Mix, world: Recorded) -> Iterator[list[str]]:
     yield world.commands()
     # Of what waits when the faults stop, whatever did not arrive by then never will.
     whole = [replica_name(r) for r in world.processes if r not in mix.outsiders]
-    cuts = [f"cut n{a}->n{b}" for a, b in sorted(mix.lasting)]
-    yield [*world.until_healed(), "drop all", *cuts, f"settle {' '.join(whole)}"]
+    cuts = [f"cut n{a}->n{b}" for a, b in sorted(mix.lasting) if mix.is_able]
+    if whole:
+        yield [*world.until_healed(), "drop all", *cuts, f"settle {' '.join(whole)}"]
 
 
 def _without_clock(command: str) -> str:

@@ -3,8 +3,9 @@
 First faults, with safety judged after every event. Then all faults stop, those still to come too,
 and the cluster has to be as if nothing had happened: within some time-outs what waited is answered,
 within a bounded time everything is and all replicas are equal, and with nothing left to do it says
-hardly more than heartbeats. Some seeds keep links of a minority cut for good: then the
-quorum whose links are all whole has to do, and its replicas have to be equal.
+hardly more than heartbeats. Some seeds keep links cut for good. Then whoever hears a quorum all the
+same has to lead, and who hears whatever may be decided has to be equal. Where nobody hears a quorum
+nobody leads and ballots rest, until the links are mended.
 """
 
 import tempfile
@@ -12,7 +13,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
@@ -23,6 +24,7 @@ from bank.replica import Replica
 from harness.check.judges import judge_run
 from harness.check.verdict import Verdict
 from harness.cluster.history import Operation
+from harness.cluster.links import LEADS_WITHIN_US
 from harness.live.storage import Owner, Storage, create_all
 from harness.sim.columns import EVERYBODY, Event, Sink
 from harness.sim.disk import FileDisk
@@ -125,8 +127,16 @@ def _run(world: SimCluster, mix: Mix, outcome: Outcome) -> None:
     world.set_clients_running(True)
     world.run_until(lambda: False, mix.fault_phase)
     injector.heal()
+    if not mix.is_able:
+        _demand_rest(world)
+        injector.mend_for_good()
+        mix = replace(mix, lasting=frozenset(), outsiders=(), is_able=True)
     healed = world.now()
     waiting = [operation for operation in world.pending() if operation.invoked_at is not None]
+    if "topology" in mix.kinds:
+        # Who led before may not have noticed yet that a quorum is cut off.
+        world.run_until(lambda: False, 2 * mix.config.election_timeout_ms[1] * MILLISECOND)
+        _demand(world, lambda: world.leader() is not None, "nobody leads", LEADS_WITHIN_US)
     bound = _recovery_bound(mix)
     _demand(world, _all_answered(waiting), "what waited is not answered", bound)
     outcome.recovery = world.now() - healed
@@ -171,7 +181,7 @@ def _all_answered(operations: Iterable[Operation]) -> Callable[[], bool]:
 
 def _is_equal(world: SimCluster, outsiders: Sequence[ReplicaId]) -> bool:
     whole = (replica for replica in world.processes if replica not in outsiders)
-    return len({world.executed_upto(replica) for replica in whole}) == 1
+    return len({world.executed_upto(replica) for replica in whole}) <= 1
 
 
 def _recovery_bound(mix: Mix) -> int:
@@ -202,18 +212,36 @@ def _demand(
 
 
 def _demand_peace(world: SimCluster, mix: Mix) -> None:
-    """With nothing wrong, or a minority cut off, nobody stands against the leader."""
+    """Whoever is cut off, once somebody leads nobody else does, and ballots rest."""
     _demand(world, lambda: world.leader() is not None, "nobody leads")
     timeout = mix.config.election_timeout_ms[1] * MILLISECOND
     # One that was just cut off for good may still believe that it leads, or stand once more and be
     # heard by those it does not hear: that has to be over after some time-outs.
-    world.run_until(lambda: False, (LAPSE if mix.outsiders else 3) * timeout)
-    before = world.coverage["leads"]
+    lapse = max(LAPSE * timeout, LEADS_WITHIN_US) if mix.lasting else 3 * timeout
+    world.run_until(lambda: False, lapse)
+    before, number = world.coverage["leads"], _highest_number(world)
     sent = world.messages.copy()
     world.run_until(lambda: False, IDLE * timeout)
     if before != world.coverage["leads"]:
         raise AssertionError("a leader is replaced though all is well")
+    if number != _highest_number(world):
+        raise AssertionError("ballots grow though somebody leads")
     _hold_to_budget(world.messages - sent, mix)
+
+
+def _demand_rest(world: SimCluster) -> None:
+    """Nobody hears a quorum: after a while nobody leads, and no new number is taken."""
+    world.run_until(lambda: False, 2 * LEADS_WITHIN_US)
+    number = _highest_number(world)
+    world.run_until(lambda: False, LEADS_WITHIN_US)
+    if world.leader() is not None:
+        raise AssertionError("somebody leads, and nobody hears a quorum")
+    if number != _highest_number(world):
+        raise AssertionError("ballots grow, and nobody hears a quorum")
+
+
+def _highest_number(world: SimCluster) -> int:
+    return max(process.replica.seen for process in world.processes.values())
 
 
 def _hold_to_budget(sent: Counter[str], mix: Mix) -> None:
