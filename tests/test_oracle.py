@@ -169,7 +169,7 @@ SETS = {
     ),
     "one in the middle": (
         [(EVERYBODY, "cut n2<->n3,n4,n5, n3<->n4,n5, n4<->n5", "(A)")],
-        {"1": "done", "2": "pending|10"},
+        {"1": "done", "2": "10"},
     ),
     "healed": (
         [(EVERYBODY, "cut *<->*", "(A)", "heal", "(B)")],

@@ -30,9 +30,9 @@ def transfer(sender: str, receiver: str, amount: int, timestamp: int = 1) -> Req
     return (sender, timestamp, TRANSFER, sender, receiver, amount)
 
 
-def read(account: str, timestamp: int = 1) -> Request:
-    """A linearizable read, by the account's own client."""
-    return (account, timestamp, READ, account, "", 0)
+def read(account: str, timestamp: int = 1, client: str = "") -> Request:
+    """A linearizable read, by the account's own client unless another one is named."""
+    return (client or account, timestamp, READ, account, "", 0)
 
 
 class Conductor:

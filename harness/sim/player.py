@@ -6,7 +6,8 @@ A script is blocks of commands, a line `----`, and what the replicas do then, up
     nodes 3                        a new cluster; `nodes 3 checkpoint 4` takes one every 4 slots,
                                      `seed 7 heartbeat_ms 20` is as in the configuration
     elect n1                       the first election, summed up in one line
-    request n1 (A, B, 3) (C)       a client asks one replica, `n1 n2` or `all`; (C) is a read
+    request n1 (A, B, 3) (C)       a client asks one replica, `n1 n2` or `all`; (C) is a read,
+                                     A: (C) one by another client
     retry all A                    client A sends its last request again; `retry n1 A, B 2` is one
                                      message, of B with its second request; also after new ones:
                                      `request n1 (A, B, 3) and B 2`
@@ -205,12 +206,14 @@ class Player(Teller):
 
     def do_request(self, names: str, texts: str, old: str | None) -> None:
         requests = []
-        for text in re.findall(r"\(([^)]*)\)", texts):
-            sender, *rest = text.split(", ")
-            timestamp = self._last[sender][1] + 1 if sender in self._last else 1
-            made = transfer(sender, rest[0], int(rest[1]), timestamp) if rest else None
-            self._last[sender] = self._asked[sender, timestamp] = made or read(sender, timestamp)
-            requests.append(self._last[sender])
+        for asking, text in re.findall(r"(?:(\w+): )?\(([^)]*)\)", texts):
+            account, *rest = text.split(", ")
+            client = asking or account
+            timestamp = self._last[client][1] + 1 if client in self._last else 1
+            made = transfer(client, rest[0], int(rest[1]), timestamp) if rest else None
+            made = made or read(account, timestamp, client)
+            self._last[client] = self._asked[client, timestamp] = made
+            requests.append(made)
         self._ask(self._who(names), (*requests, *self._old(old or "")))
 
     def do_retry(self, names: str, old: str) -> None:
@@ -424,7 +427,7 @@ def _commands() -> list[tuple[re.Pattern[str], Callable[..., Any]]]:
     link = rf"{one}->{one}".replace(r"(n\d+)", r"(n\d+|all)")
     table: dict[str, Callable[..., Any]] = {
         rf"elect {one}": Player.do_elect,
-        rf"request {some} ((?: ?\(\w+(?:, \w+, \d+)?\))+)(?: and {old})?": Player.do_request,
+        rf"request {some} ((?: ?(?:\w+: )?\(\w+(?:, \w+, \d+)?\))+)(?: and {old})?": Player.do_request,
         rf"retry {some} {old}": Player.do_retry,
         r"deliver all": Player.do_deliver_all,
         rf"deliver {link}": Player.do_deliver,
