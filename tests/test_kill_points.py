@@ -68,6 +68,8 @@ class Field:
         actions = (FailLeader(point), B, C)
         if point == MID_NEW_VIEW:
             actions = (KillAt(self.next, point), Fail(self.leader, "crash"), B, C)
+        elif point == MID_CHECKPOINT:  # it is written when a majority has the same hash
+            actions = (FailLeader(point), B, C, Wait(200_000))
         elif point == MID_CATCH_UP:  # deposed behind a cut, it has something to catch up with
             actions = (FailLeader(point), self.isolated(), B, C, Heal(), Wait(200_000))
         report = self.run(*actions)

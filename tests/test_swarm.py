@@ -109,21 +109,6 @@ def test_sizes_are_small_and_usual_and_some_seeds_go_far():
     assert all(mix.operations > mix.config.keep_slots for mix in far)
 
 
-def test_topologies_that_are_drawn_leave_all_nobody_or_some_able():
-    found = Counter()
-    for seed in range(1000):
-        mix = draw(seed, SwarmOptions(faults=("topology",)))
-        if not mix.kinds:
-            continue
-        links, everybody = Links(), range(1, mix.config.nodes + 1)
-        links.apply(LinkFault("cut", mix.lasting))
-        able = len(links.able(everybody, mix.config.nodes))
-        assert mix.is_able == (able > 0)
-        assert set(everybody) - set(mix.outsiders) == links.in_touch(everybody, mix.config.nodes)
-        found["some" if 0 < able < mix.config.nodes else "all" if able else "nobody"] += 1
-    assert min(found[which] for which in ("some", "all", "nobody")) >= 10, found
-
-
 def test_the_replicas_get_the_sizes_that_a_seed_drew():
     mix = draw(0, SwarmOptions())
     world = SimCluster(mix.config, mix.rules)

@@ -114,8 +114,6 @@ def draw(seed: int, options: SwarmOptions) -> Mix:
         mix = _with_topology(mix, apart["topology"])
     sizes = _sizes(random, Random(f"{seed}/sizes"))
     mix = replace(mix, rules=replace(mix.rules, sizes=sizes))
-    if "topology" in kinds:
-        mix = _with_topology(mix, apart["topology"])
     far = Random(f"{seed}/long")
     return _long(far, mix) if far.random() < LONG else mix
 
@@ -167,18 +165,6 @@ def _long(random: Random, mix: Mix) -> Mix:
 def _file_rows(random: Random) -> int:
     """Real files take half as long again, and break in ways of their own: some seeds will do."""
     return random.choice((1, 3, 20)) if random.random() < ON_FILES else 0
-
-
-def _with_topology(mix: Mix, random: Random) -> Mix:
-    """Links of one topology are left at last, in place of a minority's lasting cuts."""
-    nodes, links = mix.config.nodes, Links()
-    everybody = range(1, nodes + 1)
-    lasting = draw_cut(random, nodes)
-    links.apply(LinkFault("cut", lasting))
-    in_touch = links.in_touch(everybody, nodes)
-    outsiders = tuple(replica for replica in everybody if replica not in in_touch)
-    is_able = bool(links.able(everybody, nodes))
-    return replace(mix, lasting=lasting, outsiders=outsiders, is_able=is_able)
 
 
 def _cluster(

@@ -425,9 +425,10 @@ def _commands() -> list[tuple[re.Pattern[str], Callable[..., Any]]]:
     one, some = r"(n\d+)", r"((?:n\d+ )*n\d+|all)"
     old = r"(\w+(?: \d+)?(?:, \w+(?: \d+)?)*)"
     link = rf"{one}->{one}".replace(r"(n\d+)", r"(n\d+|all)")
+    asked = r"(?:\w+: )?\(\w+(?:, \w+, \d+)?\)"
     table: dict[str, Callable[..., Any]] = {
         rf"elect {one}": Player.do_elect,
-        rf"request {some} ((?: ?(?:\w+: )?\(\w+(?:, \w+, \d+)?\))+)(?: and {old})?": Player.do_request,
+        rf"request {some} ((?: ?{asked})+)(?: and {old})?": Player.do_request,
         rf"retry {some} {old}": Player.do_retry,
         r"deliver all": Player.do_deliver_all,
         rf"deliver {link}": Player.do_deliver,
