@@ -21,7 +21,7 @@ from bank.messages import (
 from bank.sessions import NOOP_REQUEST
 from bank.settings import Settings
 from bank.status import Role
-from harness.sim.conductor import TEN_EACH, Conductor, read, transfer
+from harness.sim.conductor import TEN_EACH, Conductor, follower, read, transfer
 
 X, Y, Z = transfer("A", "J", 3), transfer("B", "J", 4), transfer("C", "J", 5)
 FIRST, SECOND, THIRD = Ballot(1, 1), Ballot(2, 2), Ballot(3, 3)
@@ -128,6 +128,13 @@ def test_restarted_leader_is_a_backup_that_resumes_no_ballot():
     c.step(1, Promise(FIRST, 0, 0, ()), source=2)
     c.step(1, Accepted(FIRST, 1, 1, 0), source=2)
     assert c[1].role is Role.FOLLOWER and c.marks(1, 1) == "A"
+
+
+def test_number_seen_before_is_not_stored_again():
+    """A replica that cannot hear its leader asks again and again: that costs no write each time."""
+    c = follower(2)
+    assert c.step(2, Prepare(Ballot(4, 3), 0), source=3).persist.seen == 4
+    assert c.step(2, Prepare(Ballot(4, 3), 0), source=3).persist is None
 
 
 def test_restarted_replica_holds_what_it_promised_and_accepted():
