@@ -71,13 +71,9 @@ class Field:
         assert self.cluster.run_until(lambda: self.cluster.leader() is not None, 10 * SECOND)
         return self.cluster.leader()
 
-    def trace(self, replica):
-        """The journal of a replica in words."""
-        return [wording.line(event) for _, event in self.cluster.trace(replica)[0]]
-
     def lines(self, replica):
-        """The same as people read it."""
-        return [(entry.at, wording.line(entry.event)) for entry in self.trace(replica)]
+        """The journal of a replica: when, and in words."""
+        return [(at, wording.line(event)) for at, event in self.cluster.trace(replica)[0]]
 
 
 @pytest.fixture(params=["live", "sim"], scope="module")
