@@ -189,11 +189,11 @@ def test_the_bug_to_practise_on_is_found_as_the_page_says(tmp_path):
     assert found.returncode == 1
     for line in re.findall(r"^(?:✗ seed|  repeat with).*$", text, re.MULTILINE):
         assert line.rstrip(" …") in found.stdout
-    trace = simulate("--seeds 25 --nodes 5 --trace").stdout.splitlines()
+    trace = simulate("--seeds 16 --nodes 5 --trace").stdout.splitlines()
     shown = re.findall(r"^ +[\d.]+ │.*$", text, re.MULTILINE)
     places = [next(i for i, one in enumerate(trace) if one.startswith(line)) for line in shown]
     assert places[1] == places[0] + 1
-    assert 10 < len(trace) - places[1] < 20, "the page says how far above the violation that is"
+    assert 40 < len(trace) - places[1] < 70, "the page says how far above the violation that is"
 
 
 def test_commands_are_found():
