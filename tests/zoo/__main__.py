@@ -1,9 +1,10 @@
 """Hunt the zoo and write docs/zoo.md: `python -m tests.zoo [--anew]`, from the root of a checkout.
 
 Where the page's seed still finds an animal it stays, and the others are hunted; with `--anew` all.
-Each processor hunts one animal at a time.
+Each processor hunts one animal at a time. Some animals would take all memory there is.
 """
 
+import resource
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -11,7 +12,12 @@ from pathlib import Path
 from .hunt import Catch, hunt, page, seeds_in
 from .kit import ANIMALS
 
+MEMORY = 2 << 30  # bytes of address space; beyond it there is a MemoryError, which is a violation
 PAGE = Path(__file__).parents[2] / "docs" / "zoo.md"
+
+
+def _limited() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
 def _caught(at: int, seed: int | None) -> tuple[int, int, str] | None:
@@ -30,7 +36,7 @@ def main() -> int:
     """1 when an animal is still at large; the file is then left as it was."""
     known = {} if "--anew" in sys.argv else seeds_in(PAGE.read_text())
     seeds = [known.get(animal.species) for animal in ANIMALS]
-    with ProcessPoolExecutor() as pool:
+    with ProcessPoolExecutor(initializer=_limited) as pool:
         found = list(pool.map(_caught, range(len(ANIMALS)), seeds))
     if None in found:
         return 1
