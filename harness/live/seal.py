@@ -162,11 +162,12 @@ class Seal:
         sync(self._file)
 
     def close(self) -> None:
-        """Give the file back."""
+        """Give the file back; once more is no mistake."""
         self._unmap()
-        os.close(self._file)
-        if self._wal >= 0:
-            os.close(self._wal)
+        for file in (self._file, self._wal):
+            if file >= 0:
+                os.close(file)
+        self._file = self._wal = -1
 
 
 def check(database: Path, copy: Path, first_page: bytes, frames: int) -> bytes:

@@ -5,6 +5,7 @@ synced later; a killed process loses what is not committed, a loss of power what
 suffix of the committed transactions, for SQLite writes them in order.
 """
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -13,7 +14,7 @@ from bank.ballot import NO_BALLOT, Ballot, Slot
 from bank.checkpoint import Checkpoint
 from bank.effects import Persist, Stored
 from bank.sessions import Request
-from harness.live.storage import Owner, Storage
+from harness.live.storage import Owner, Storage, StorageError
 
 FIELDS = tuple(Stored.__dataclass_fields__)
 
@@ -99,7 +100,11 @@ class FileDisk(Disk):
     def stored(self) -> Stored:
         """What a replica that starts now finds in its file."""
         self._storage.close()
-        self._storage = self._opened()
+        try:
+            self._storage = self._opened()
+        except StorageError as error:  # its folder is another one at each run
+            told = str(error).removeprefix(f"{self._path.parent}{os.sep}")
+            raise AssertionError(f"its own file is refused: {told}") from None
         found = self._storage.found
         for what, value, right in zip(FIELDS, _plain(found), _plain(super().stored()), strict=True):
             assert value == right, f"{self._path.name} does not hold the {what} that was stored"

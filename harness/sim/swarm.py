@@ -8,6 +8,7 @@ quorum all the same has to lead, and who hears whatever may be decided has to be
 nobody hears a quorum nobody leads and ballots rest, until the links are mended.
 """
 
+import os
 import tempfile
 import traceback
 from collections import Counter
@@ -32,6 +33,7 @@ from harness.sim.faults import Deed, Injector
 from harness.sim.mix import MILLISECOND, Mix, SwarmOptions, draw
 from harness.sim.world import SimCluster
 
+_ROOT = Path(__file__).parents[2]  # files in what is printed are named from here
 CLUSTER = "simulated"  # whose files are written, where seeds write them
 LIVENESS_BOUND = 10_000_000  # microseconds; after the faults, everything is answered in so long
 LAPSE = 20  # time-outs until nobody who was cut off for good stands in the way of others any more
@@ -114,7 +116,8 @@ def _files(mix: Mix, world: SimCluster, storage_class: type[Storage]) -> Iterato
 
 def _where(error: BaseException) -> str:
     last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{last.filename}:{last.lineno}: {last.line}"
+    file = last.filename.removeprefix(f"{_ROOT}{os.sep}")
+    return f"{file}:{last.lineno}: {last.line}"
 
 
 def _run(world: SimCluster, mix: Mix, outcome: Outcome) -> None:
