@@ -1,8 +1,12 @@
-"""Tests with drawn inputs draw the same ones every time, and no clock decides about them.
+"""What holds for all tests: what they draw, and what the processes inherit that they start.
+
+Tests with drawn inputs draw the same ones every time, and no clock decides about them.
 
 A default run that fails has a fault that the commit before did not have. To look for new ones:
 `pytest --hypothesis-profile search`; what that finds is mended, and becomes a case of its own.
 """
+
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -10,3 +14,7 @@ TIMELESS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("repeatable", TIMELESS, derandomize=True)
 settings.register_profile("search", TIMELESS, max_examples=2000)
 settings.load_profile("repeatable")
+
+# A shell's background job ignores Ctrl-C, and so would every process that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -160,16 +160,22 @@ def test_damage_is_gone_where_a_checkpoint_replaces_it():
     assert len({c.status(replica).digest for replica in c.everyone}) == 1
 
 
-def live_run(tmp_path, config, transfers):
-    """So many transfers of A in one set on the kept folder; report and runner."""
+def live_run(tmp_path, config, transfers, stops=None):
+    """So many transfers of A in one set on the kept folder; report, runner, and views at the end.
+
+    With `stops`, the end is when this replica has halted.
+    """
     path = tmp_path / "case.csv"
     path.write_text(f'1,"{"; ".join(["(A, B, 1)"] * transfers)}","[n1, n2, n3]"\n')
     sets = load(path, config)
     cluster = LiveCluster(config, tmp_path / "data")
     try:
-        cluster.start()
         runner = Runner(cluster, config, sets)
-        return runner.run_next(), runner
+        cluster.start()
+        report = runner.run_next()
+        if stops is not None:  # at one of the next heartbeats, when a majority has told its hash
+            cluster.run_until(lambda: cluster.liveness(stops) is Liveness.STOPPED, 10_000_000)
+        return report, runner, cluster.views()
     finally:
         cluster.stop()
 
@@ -178,7 +184,7 @@ def test_a_damaged_row_on_real_processes(tmp_path):
     config = ClusterConfig(
         nodes=3, seed=4, checkpoint_interval=4, checkpoint_pause_ms=0, keep_slots=2
     )
-    _, runner = live_run(tmp_path, config, DAMAGED)
+    _, runner, _ = live_run(tmp_path, config, DAMAGED)
     assert runner.verdict() is Verdict.VALID
     cluster = json.loads((tmp_path / "data" / "cluster.json").read_text())["cluster"]
     storage = Storage(tmp_path / "data" / "n1.db", "process", Owner("n1", cluster))
@@ -187,11 +193,10 @@ def test_a_damaged_row_on_real_processes(tmp_path):
     changed = Run(slot, ballot, ((*request[:4], "C", request[5]),))
     storage.commit(Persist(stored.promised, stored.seen, False, [changed], None, 0, slot))
     storage.close()
-    report, runner = live_run(tmp_path, config, 12)
+    report, runner, (n1, n2, n3) = live_run(tmp_path, config, 12, stops=1)
     assert [step.outcome for step in report.steps if step.text != "LF"] == ["success"] * 4 + [
         "failed"
     ] * 8
-    n1, n2, n3 = report.views
     assert n1.liveness is Liveness.STOPPED and "differs from that of n2, n3 at" in n1.trouble
     assert n2.liveness is n3.liveness is Liveness.LIVE
     assert n2.status.balances == n3.status.balances and n2.status.balances["B"] == 20
