@@ -8,6 +8,7 @@ A default run that fails has a fault that the commit before did not have. To loo
 
 import signal
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 TIMELESS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -15,6 +16,11 @@ settings.register_profile("repeatable", TIMELESS, derandomize=True)
 settings.register_profile("search", TIMELESS, max_examples=2000)
 settings.load_profile("repeatable")
 
-# A shell's background job ignores Ctrl-C, and so would every process that a test starts.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+
+@pytest.fixture(autouse=True)
+def heeds_ctrl_c():
+    """Every test begins so, and with it the processes that it starts.
+
+    A shell's background job ignores Ctrl-C, and so does `cli` once it was interrupted.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
