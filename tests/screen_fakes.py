@@ -32,7 +32,7 @@ from harness.errors import EXIT_MACHINE, HarnessError
 from harness.files.cases import Balances, CaseSet, Expected, Leader, Outcomes
 from harness.files.config import ClusterConfig
 from harness.files.steps import Names, parse_step
-from harness.run.runner import Performance, Progress, SetReport, StepReport
+from harness.run.report import Performance, Progress, SetReport, StepReport
 from harness.screen.snapshot import Event, ReplicaNow, Snapshot
 
 CHECKS = ("agreement", "conservation", "exactly_once", "linearizable", "progress")

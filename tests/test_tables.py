@@ -43,7 +43,7 @@ from bank.sessions import NOOP_REQUEST
 from bank.status import Role, SlotMark, SlotStatus
 from harness.check.verdict import Verdict
 from harness.cluster.journal import KEPT_IN_VIEW, Way
-from harness.run.runner import StepReport
+from harness.run.report import StepReport
 from harness.screen import answers, tables, verdicts, watch
 from harness.screen.cells import Column, Grid, Parts, cell, duration, percentile
 from harness.screen.lines import WORDS, listed_words, word_named

@@ -16,7 +16,8 @@ from harness.files.testset import load, parse_csv
 from harness.files.writer import csv_text, yaml_text
 from harness.files.yaml_cases import YamlFile
 from harness.run.pokes import with_pokes
-from harness.run.runner import Runner, StepReport
+from harness.run.report import StepReport
+from harness.run.runner import Runner
 from harness.sim.world import SimCluster
 
 ROOT = Path(__file__).parents[1]

@@ -14,7 +14,7 @@ from harness.cluster.wording import joined
 from harness.files.cases import Command
 from harness.report.markup import Safe, element, join
 from harness.run.flows import Phase, Story
-from harness.run.runner import SetReport
+from harness.run.report import SetReport
 from harness.run.story import Lane
 from harness.screen.cells import duration
 

@@ -13,7 +13,7 @@ from harness.files.cases import CaseFile
 from harness.files.config import ClusterConfig
 from harness.report.words import problems, screen
 from harness.run import points
-from harness.run.runner import SetReport
+from harness.run.report import SetReport
 from harness.screen.cells import counted
 
 NOT_RUN = "not run: the run ended before this set, which counts nothing"

@@ -25,7 +25,7 @@ from harness.report.markup import Safe, element, embedded_json, join
 from harness.report.screen import shown, table, words
 from harness.run import flows, points
 from harness.run.flows import Story, Traces
-from harness.run.runner import SetReport, StepReport, measured
+from harness.run.report import SetReport, StepReport, measured
 from harness.run.story import Moment
 from harness.screen.cells import Grid, duration
 from harness.screen.stories import MOST_MOMENTS, moment_text

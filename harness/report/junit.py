@@ -17,7 +17,7 @@ from harness.check.verdict import Verdict
 from harness.files.cases import CaseFile, CaseSet
 from harness.files.config import ClusterConfig
 from harness.report.words import screen
-from harness.run.runner import EXPECTATIONS, SetReport
+from harness.run.report import EXPECTATIONS, SetReport
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NOTHING = {

@@ -16,7 +16,7 @@ from harness.cluster.history import Operation
 from harness.files.cases import CaseFile
 from harness.files.config import ClusterConfig
 from harness.run import points
-from harness.run.runner import SetReport, StepReport
+from harness.run.report import SetReport, StepReport
 from harness.run.timing import Phase, seconds
 
 

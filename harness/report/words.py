@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 
 from harness.check.verdict import Verdict
 from harness.files.config import ClusterConfig
-from harness.run.runner import EXPECTATIONS, SetReport
+from harness.run.report import EXPECTATIONS, SetReport
 from harness.screen import tables
 
 WIDTH = 100  # columns

@@ -40,7 +40,7 @@ from harness.report.documents import (
 )
 from harness.run import story
 from harness.run.flows import Trace
-from harness.run.runner import SetReport
+from harness.run.report import SetReport
 
 REPORT = "report"  # the folder, when none is named
 NOT_OVER = "the run was not over when this was written"  # for whoever reads what a kill left

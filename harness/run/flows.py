@@ -29,7 +29,7 @@ from harness.cluster.journal import (
     Way,
 )
 from harness.cluster.wording import joined, line
-from harness.run.runner import SetReport
+from harness.run.report import SetReport
 from harness.run.story import Lane, Moment
 
 # Of a set, by replica: the entries, and how many older ones were dropped.

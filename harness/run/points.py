@@ -10,7 +10,7 @@ from math import fsum
 
 from harness.check.verdict import Verdict, overall
 from harness.files.cases import CaseFile
-from harness.run.runner import SetReport
+from harness.run.report import SetReport
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from harness.cluster.journal import Liveness
 from harness.cluster.nemesis import Fail, FailLeader, Recover
 from harness.files.cases import ADDED, Action, CaseSet, Command, Step, Wait, action_text
-from harness.run.runner import SetReport, StepReport
+from harness.run.report import SetReport, StepReport
 
 Poked: TypeAlias = tuple[Action, Sequence[StepReport]]  # itself, then what it got answered
 

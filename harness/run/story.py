@@ -28,7 +28,7 @@ from harness.cluster.journal import (
     Traces,
     Way,
 )
-from harness.run.runner import SetReport, StepReport
+from harness.run.report import SetReport, StepReport
 
 Starts: TypeAlias = Sequence[tuple[int, int]]  # of every set run: when it began, its number
 Done: TypeAlias = tuple[SetReport, Sequence[StepReport]]  # a set, the steps in it and after it

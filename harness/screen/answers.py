@@ -13,7 +13,7 @@ from bank.status import SlotMark, SlotStatus
 from harness.cluster.driver import ReplicaView
 from harness.cluster.journal import Entry, Liveness, Passed, Way
 from harness.cluster.wording import line
-from harness.run.runner import Performance
+from harness.run.report import Performance
 from harness.screen.cells import (
     ATTENTION,
     BAD,

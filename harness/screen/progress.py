@@ -7,7 +7,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from harness.run.runner import Progress
+from harness.run.report import Progress
 from harness.screen import tables
 
 REFRESHES_PER_SECOND = 8

@@ -24,7 +24,7 @@ from harness.files.steps import Names, parse_step
 from harness.files.text_file import shown
 from harness.run import story
 from harness.run.pokes import with_pokes
-from harness.run.runner import Performance, SetReport, StepReport
+from harness.run.report import Performance, SetReport, StepReport
 from harness.screen import answers, stories, tables
 from harness.screen.cells import Parts, cell, counted
 from harness.screen.lines import STEPS, Lines, Refused, listed_words, parse, word_named

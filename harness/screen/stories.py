@@ -14,7 +14,7 @@ from bank.status import SlotStatus
 from harness.cluster.driver import CommitLog, ReplicaView
 from harness.cluster.journal import Executed
 from harness.cluster.wording import line, peers_text, request_text
-from harness.run.runner import StepReport
+from harness.run.report import StepReport
 from harness.run.story import Chosen, Compared, Deed, Lane, Life, Moment
 from harness.screen.answers import MARK_WORDS, request_cell
 from harness.screen.cells import (

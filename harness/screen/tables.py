@@ -19,7 +19,7 @@ from harness.cluster.driver import ReplicaView
 from harness.cluster.journal import Liveness
 from harness.cluster.nemesis import FailLeader, Heal, KillAt, LinkFault, Recover
 from harness.files.cases import Wait
-from harness.run.runner import Progress, SetReport, StepReport
+from harness.run.report import Progress, SetReport, StepReport
 from harness.screen.cells import (
     ATTENTION,
     BAD,

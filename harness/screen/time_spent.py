@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from harness.run.runner import SetReport
+from harness.run.report import SetReport
 from harness.run.timing import MEANINGS, Phase
 from harness.screen.cells import STRONG, Column, Grid, Heading
 

@@ -9,7 +9,7 @@ from bank.ledger import describe
 from harness.check.expectations import Met
 from harness.check.verdict import Judgement, Verdict
 from harness.cluster.history import Operation
-from harness.run.runner import EXPECTATIONS, Performance, SetReport
+from harness.run.report import EXPECTATIONS, Performance, SetReport
 from harness.screen.cells import (
     ATTENTION,
     BAD,

@@ -14,7 +14,7 @@ from bank.ballot import replica_name
 from bank.status import Role
 from harness.check.verdict import Verdict, overall
 from harness.cluster.journal import Liveness
-from harness.run.runner import Progress, SetReport
+from harness.run.report import Progress, SetReport
 from harness.screen.cells import (
     ATTENTION,
     BAD,

@@ -1,0 +1,98 @@
+"""What became of sets and their steps, as values: a Runner makes them, whoever shows them asks."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import fsum
+
+from bank.ballot import Ballot, ReplicaId, Slot
+from bank.status import Role
+from harness.check.expectations import Met
+from harness.check.verdict import Judgement, Verdict, overall
+from harness.cluster.driver import ReplicaView
+from harness.cluster.journal import Liveness
+from harness.files.cases import Action
+from harness.run.timing import Phase
+
+EXPECTATIONS = "expectations"  # the check that sums up what a file expects of a set
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """One step of a set, as it stands at the set's end."""
+
+    label: str  # "3" for the third step of this set, "5.1" when carried over from set 5
+    text: str  # "(A, J, 3)", "(A)", "LF", "F(n3)", "cut n1->n3"
+    outcome: str  # success, failed, pending; done, no-leader or not-reached for faults
+    value: int | None = None  # what a read returned
+    slot: Slot | None = None
+    ballot: Ballot | None = None
+    latency_us: int | None = None  # from the first try in this set
+    carried_from: int | None = None  # set number
+    node: ReplicaId | None = None  # that a fault hit
+    begun_us: int | None = None  # its first try or its fault, from the set's start
+    action: Action | None = None  # what `text` says
+
+
+@dataclass(frozen=True, slots=True)
+class SetReport:
+    """One set, after its last barrier."""
+
+    number: int
+    position: int  # 1 for the first set of the file
+    total: int  # sets in the file
+    live: tuple[ReplicaId, ...]  # as listed at the set's start
+    leader: ReplicaId | None  # at the set's end
+    ballot: Ballot | None  # of that leader
+    steps: tuple[StepReport, ...]
+    views: tuple[ReplicaView, ...]  # every replica, in order
+    judgements: tuple[Judgement, ...]
+    seconds: float
+    leaderless_us: int  # the longest time in this set that clients waited with no commit
+    expectations: tuple[Met, ...] = ()  # of this set, and of the file's end after the last one
+    points: float | None = None  # for this set as a whole
+    started_at: int = 0  # by the cluster's clock, as in its traces
+    spent: Mapping[Phase, int] = field(default_factory=dict)  # microseconds, its checks included
+
+    @property
+    def score(self) -> tuple[float, float] | None:
+        """What it scored and what it could; None when the file gives no points for it."""
+        given = [(met.holds, met.expected.points) for met in self.expectations]
+        given.append((overall(self.judgements) is Verdict.VALID, self.points))
+        counted = [(holds, points) for holds, points in given if points is not None]
+        if not counted:
+            return None
+        return fsum(points for holds, points in counted if holds), fsum(p for _, p in counted)
+
+
+@dataclass(frozen=True, slots=True)
+class Performance:
+    """All answers so far."""
+
+    answered: int
+    seconds: float  # of the sets, without the pauses between them
+    latencies_us: tuple[int, ...]  # sorted
+
+
+def measured(reports: Sequence[SetReport]) -> Performance:
+    """What these sets took."""
+    latencies = [
+        step.latency_us
+        for report in reports
+        for step in report.steps
+        if step.latency_us is not None
+    ]
+    seconds = sum(report.seconds for report in reports)
+    return Performance(len(latencies), seconds, tuple(sorted(latencies)))
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a set is, while it runs."""
+
+    set_number: int
+    position: int
+    total: int
+    answered: int
+    operations: int
+    replicas: tuple[tuple[ReplicaId, Liveness, Role], ...]
+    waiting_for: str
