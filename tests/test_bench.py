@@ -334,6 +334,7 @@ def test_failovers_alone_measure_no_throughput_and_say_what_the_time_went_to(cap
         assert phase in out
 
 
+@pytest.mark.slow
 def test_a_soak_by_transfers_ends_with_what_is_flat(capsys):
     assert cli.main(["bench", "--soak", "30k", "--nodes", "3", "--format", "json"]) in (0, 3)
     captured = capsys.readouterr()

@@ -38,6 +38,9 @@ NOT_RUN = {
     "python -m pytest": "tells what happens in other projects",
 }
 TYPED = re.compile(r"^(?: *- run: | +- )?((?:\S*/)?(?:python3?|pip|pytest|paxbank|git|grep) .*)$")
+LONG = {"README.md"} | {
+    f"docs/{name}.md" for name in ("debugging-a-seed", "grading", "performance", "tutorial")
+}
 ENDING = re.compile(r"\s+# exits with (\d+)$")
 # What makes a long command short, without making it another one.
 SMALLER = (
@@ -84,7 +87,13 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
+def by_length(path):
+    """The documents with many commands that take long are the slow run's."""
+    name = str(path.relative_to(ROOT))
+    return pytest.param(path, id=name, marks=[pytest.mark.slow] if name in LONG else [])
+
+
+@pytest.mark.parametrize("path", [by_length(path) for path in DOCUMENTS])
 def test_every_command_of_a_document_works(path, folder):
     for line in commands(path):
         if line.startswith(("paxbank", "pytest")) and not INSTALLED:
@@ -166,6 +175,7 @@ def test_commands_of_the_prompt_are_written_as_they_are_typed(name):
             parse(code)
 
 
+@pytest.mark.slow
 def test_the_bug_to_practise_on_is_found_as_the_page_says(tmp_path):
     """In a copy, since it breaks the protocol."""
     text = (ROOT / "docs" / "debugging-a-seed.md").read_text("utf-8")

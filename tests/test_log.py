@@ -115,7 +115,7 @@ class LogAgainstDict(RuleBasedStateMachine):
             assert status.request == (value_of(slot) if slot in self.held else None)
 
 
-LogAgainstDict.TestCase.settings = settings(max_examples=150, stateful_step_count=25, deadline=None)
+LogAgainstDict.TestCase.settings = settings(max_examples=50, stateful_step_count=25, deadline=None)
 TestLogAgainstDict = LogAgainstDict.TestCase
 
 

@@ -322,7 +322,7 @@ class Watched(Runner):
         return super()._report(case)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(files(), st.sampled_from(FAILURES), st.integers(0, 1_000_000))
 def test_no_run_contradicts_the_oracle(drawn, failure, seed):
     nodes, file = drawn

@@ -12,7 +12,7 @@ import pytest
 
 from harness import cli
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.quiet
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 ROW = re.compile(r"^\| process \| ([\d,]+) \| (\d\.\d+) ", re.MULTILINE)
