@@ -44,10 +44,9 @@ from harness.report.writer import Writer
 from harness.run import launch, points
 from harness.run.runner import Runner
 from harness.run.timing import Phase, Timing
-from harness.screen import streams, time_spent, verdicts, watch
+from harness.screen import lines, streams, time_spent, verdicts, watch
 from harness.screen.answers import SIGNS
 from harness.screen.cells import Parts, counted
-from harness.screen.lines import PipedLines, TerminalLines, complete
 from harness.screen.progress import ProgressLine, may_redraw
 from harness.screen.prompt import Prompt
 
@@ -288,7 +287,7 @@ def _run_command(name: str, arguments: list[str]) -> int:
 
 def _refuse_mistyped_command(file: str) -> None:
     """ "simulat" is rather a command than a test set, when there is no such file."""
-    hint = nearest(file, commands.names())
+    hint = nearest(file, commands.names()) if "." not in file else ""
     if hint and not Path(file).exists():
         raise HarnessError(f"{file}: neither a file nor a command{hint}")
 
@@ -305,13 +304,17 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     speaking = console if options.format == "rich" else _console(options.color, sys.stderr)
     progress = ProgressLine(speaking, may_redraw(speaking))
     view = _view(options, speaking)
-    writer = Writer(options.report, file, settings, _repeat(arguments, settings))
+
+    def again(path: Path) -> str:
+        return _again(path, options, settings, draft.overrides)
+
+    writer = Writer(options.report, file, settings, _repeat(arguments, settings), again)
     after = _AfterVerdict()
     with after, writer, launch.cluster(settings, options.sim, options.data) as cluster:
         speaking.print(_opening(options, settings, file))
 
         runs_on = options.format == "json" or options.no_step or options.watch
-        steps = not runs_on and sys.stdin is not None
+        steps = not runs_on and lines.may_step(_console("auto", sys.stderr))
 
         def update_report() -> None:
             """A disk that is full meanwhile does not end the run before its verdict."""
@@ -331,9 +334,6 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         cluster.start()
         timing.enter(Phase.DISPLAY)
 
-        def again(path: Path) -> str:
-            return _again(path, options, settings, draft.overrides)
-
         def report(path: Path | None) -> Path:
             return writer.write_now(path, runner, cluster)
 
@@ -351,7 +351,7 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         elif watched:
             prompt.run_watched(watched)
         elif steps:
-            prompt.step_through(_lines(console, settings))
+            prompt.step_through(lines.opened(console, settings))
         else:
             prompt.run_rest()
         verdict, pending, reports = runner.verdict(), runner.pending(), runner.reports
@@ -464,18 +464,6 @@ def _again(path: Path, options: argparse.Namespace, settings: ClusterConfig, own
         words += [] if options.config is None else ["--config", options.config]
     words += ["--sim"] if options.sim else []
     return f"{commands.program()} {shlex.join([*words, '--seed', str(settings.seed)])}"
-
-
-def _lines(console: Console, settings: ClusterConfig) -> PipedLines | TerminalLines:
-    if not sys.stdin.isatty():
-        streams.replace_undecodable(sys.stdin)
-        return PipedLines(sys.stdin, console)
-
-    def offer(before: str, word: str) -> list[str]:
-        return complete(settings, before, word)
-
-    errors = None if sys.stdout.isatty() else _console("auto", sys.stderr)
-    return TerminalLines(offer, may_redraw(console) and not console.no_color, errors)
 
 
 # ---- streams -----------------------------------------------------------------------------------

@@ -47,12 +47,36 @@ def loading_fault(error: BaseException) -> str | None:
 
 
 def nearest(word: str, known: list[str]) -> str:
-    """ " (did you mean x?)" for the closest known word, or nothing when none is close.
+    """ " (did you mean x?)" for the known word that was mistyped so, or nothing: see `_is_slip`.
 
-    Letter case does not count.
+    Letter case does not count. A wrong hint is worse than none.
     """
     from difflib import get_close_matches
 
     spelled = {other.lower(): other for other in known}
-    close = get_close_matches(word.lower(), list(spelled), n=1, cutoff=0.5)
-    return f" (did you mean {spelled[close[0]]}?)" if close else ""
+    close = get_close_matches(word.lower(), list(spelled), n=3, cutoff=0.5)
+    found = next((other for other in close if _is_slip(word.lower(), other)), None)
+    return f" (did you mean {spelled[found]}?)" if found else ""
+
+
+def _is_slip(typed: str, known: str) -> bool:
+    """A third of the letters may be wrong, or those at the end be missing.
+
+    Sharing many letters is not enough: "exit" has three of "next", in its order.
+    """
+    if len(typed) > 2 and known.startswith(typed):
+        return True
+    return _slips(typed, known) <= max(1, min(len(typed), len(known)) // 3)
+
+
+def _slips(one: str, other: str) -> int:
+    """Letters left out, added, replaced or swapped with their neighbour: the Damerau distance."""
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for at, letter in enumerate(one, 1):
+        earlier, before, row = before, row, [at]
+        for place, wanted in enumerate(other, 1):
+            least = min(before[place] + 1, row[-1] + 1, before[place - 1] + (letter != wanted))
+            swapped = at > 1 and place > 1 and one[at - 2 : at] == other[place - 2 : place][::-1]
+            row.append(min(least, earlier[place - 2] + 1) if swapped else least)
+    return row[-1]

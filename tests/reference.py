@@ -62,7 +62,8 @@ def _lines() -> Iterator[str]:
         yield f"\n## {name}\n\n{command.help}\n"
         yield from _options(parser)
     yield "\n## The prompt\n\nIn any letter case; Tab completes, Enter is `next`.\n"
-    yield from _table(("command", "shows or does"), ((f"`{w.usage}`", w.shows) for w in WORDS))
+    said = ((f"`{w.usage}`", f"{w.shows}. {w.more}" if w.more else w.shows) for w in WORDS)
+    yield from _table(("command", "shows or does"), said)
     yield "\n## Signs\n"
     yield from _table(("sign", "means"), SIGNS)
     yield "\n## Configuration\n"

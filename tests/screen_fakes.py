@@ -29,10 +29,10 @@ from harness.cluster.journal import (
 )
 from harness.cluster.nemesis import Fail, FailLeader, Recover
 from harness.errors import EXIT_MACHINE, HarnessError
-from harness.files.cases import Balances, CaseSet, Expected, Leader, Outcomes
+from harness.files.cases import Action, Balances, CaseSet, Expected, Leader, Outcomes
 from harness.files.config import ClusterConfig
 from harness.files.steps import Names, parse_step
-from harness.run.report import Performance, Progress, SetReport, StepReport
+from harness.run.report import Performance, Poke, Progress, SetReport, StepReport
 from harness.screen.snapshot import Event, ReplicaNow, Snapshot
 
 CHECKS = ("agreement", "conservation", "exactly_once", "linearizable", "progress")
@@ -347,7 +347,7 @@ class FakeRunner:
         self._on_progress = on_progress
         self._before_set = before_set
         self.reports: list[SetReport] = []
-        self.poked: list[object] = []
+        self.poked: list[Poke] = []
         self.waiting: list[Operation] = []
 
     @property
@@ -362,16 +362,17 @@ class FakeRunner:
         self.reports.append(report)
         return report
 
-    def poke(self, action: object) -> tuple[StepReport, ...]:
-        self.poked.append(action)
+    def poke(self, action: Action, is_cancelled: Callable[[], bool]) -> tuple[StepReport, ...]:
+        step = reported("+", "(A, B, 3)", "success", None, 17, Ballot(2, 2), 800)
         match action:
             case Fail(replica):
-                return (reported("+", f"F(n{replica})", "done", node=replica),)
+                step = reported("+", f"F(n{replica})", "done", node=replica)
             case Recover(replica):
-                return (reported("+", f"R(n{replica})", "done", node=replica),)
+                step = reported("+", f"R(n{replica})", "done", node=replica)
             case FailLeader():
-                return (reported("+", "LF", "no-leader"),)
-        return (reported("+", "(A, B, 3)", "success", None, 17, Ballot(2, 2), 800),)
+                step = reported("+", "LF", "no-leader")
+        self.poked.append(Poke(len(self.reports), action, (step,)))
+        return (step,)
 
     def pending(self) -> list[Operation]:
         return self.waiting

@@ -25,7 +25,7 @@ from harness import __main__ as entry
 from harness import cli, commands
 from harness.check.verdict import Judgement, Verdict
 from harness.run import launch
-from harness.screen import streams
+from harness.screen import lines, streams
 
 CSV = '1,"(A, J, 3)","[n1, n2, n3, n4, n5]"\n2,"(A, J, 3)","[n1, n2, n3]"\n'
 UNKNOWN = Judgement("linearizable", Verdict.UNKNOWN, "the log is from an earlier run")
@@ -278,9 +278,8 @@ def test_ctrl_c_is_130_and_stops_the_cluster(bench, capsys, monkeypatch, when):
         case "set":
             bench.before_set = interrupt
         case "prompt":
-            monkeypatch.setattr(
-                cli, "_lines", lambda *_: SimpleNamespace(read=lambda _: interrupt())
-            )
+            typed = SimpleNamespace(runs_on=False, read=lambda _: interrupt())
+            monkeypatch.setattr(lines, "opened", lambda *_: typed)
         case "load":
             monkeypatch.setattr(cli.testset, "read", lambda *_: interrupt())
     assert bench.run() == 130

@@ -1,6 +1,9 @@
 """The prompt: every command, what it refuses, and when it ends."""
 
+import errno
 import io
+import os
+import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,7 +28,7 @@ from harness.cluster.nemesis import Fail, FailLeader, Heal, KillAt, LinkFault, R
 from harness.errors import HarnessError
 from harness.files.cases import CaseFile, Command, Wait
 from harness.screen import lines
-from harness.screen.lines import PipedLines, Refused, TerminalLines, complete
+from harness.screen.lines import PipedLines, Refused, TerminalLines, cancelling, complete
 from harness.screen.progress import ProgressLine
 from harness.screen.prompt import Prompt
 
@@ -127,7 +130,7 @@ def test_the_end_of_a_terminal_stops():
     assert session.runner.remaining == 1
 
 
-@pytest.mark.parametrize("word", ["", "next", "run", "quit"])
+@pytest.mark.parametrize("word", ["", "next", "run", "quit", "exit", "Q"])
 def test_after_the_last_set_these_end(word):
     session = Session(set_six())
     session.after_one_set("PrintDB", word)
@@ -157,6 +160,12 @@ def test_echoes_hide_control_codes():
         ("PrintDB n1", "stale"),
         ("PrintStatus 16 17", "A accepted  C committed"),
         ("PrintStatus 1,2", "  2   E"),
+        ("PrintStatus", " 16   X     E"),
+        ("PrintBalance A", "n5"),
+        ("PrintBalance a, j", "A    J"),
+        ("? PrintDB", "balances by replica"),
+        ("help exit", "quit: stop"),
+        ("help send", "(A, B, 3), (A), F(n3), R(n3)"),
         ("PrintStatus 15-17", " 17   A"),
         ("PrintView", "n1 n3"),
         ("PrintSlots n1", "14 "),
@@ -170,11 +179,11 @@ def test_echoes_hide_control_codes():
         ("explain 17", "nobody knows it to be committed"),
         ("diff n1 n2", "n1 is 2 slots behind"),
         ("DIFF 3 4", "n3 and n4 do not differ"),
-        ("help", "PrintStatus 12 [20-29]"),
+        ("help", "PrintStatus [12 20-29]"),
         ("help", "fail n3, recover n3"),
         ("help signs", "was too small"),
         ("help FAIL", "before COMMIT"),
-        ("help recover", "recover n3: fail a replica as --failure says; bring it back."),
+        ("help recover", "recover n3: bring one back."),
     ],
 )
 def test_commands_show(line, shown):
@@ -207,6 +216,11 @@ def test_times_count_from_the_start_of_the_set():
 @pytest.mark.parametrize(
     ("line", "action"),
     [
+        ("(A, B, 2)", Command(TRANSFER, "A", "B", 2)),
+        (" ( a,b , 2 ) ", Command(TRANSFER, "A", "B", 2)),
+        ("(A)", Command(READ, "A", "", 0)),
+        ("F(n4)", Fail(4)),
+        ("r (N1)", Recover(1)),
         ("fail n3", Fail(3)),
         ("recover N1", Recover(1)),
         ("fail 3", Fail(3)),
@@ -227,7 +241,7 @@ def test_times_count_from_the_start_of_the_set():
 def test_pokes(line, action):
     session = Session()
     session.after_one_set(line)
-    assert session.runner.poked == [action]
+    assert [poke.action for poke in session.runner.poked] == [action]
 
 
 def test_pokes_are_listed_by_print_steps_until_the_next_set():
@@ -248,7 +262,12 @@ def test_pokes_are_listed_by_print_steps_until_the_next_set():
         ("PrintLog", "PrintLog: expected PrintLog n1"),
         ("PrintLog n1 n2", "expected PrintLog n1"),
         ("PrintLog n9", 'unknown replica "n9", expected n1..n5'),
-        ("PrintStatus", "expected PrintStatus 12"),
+        ("(A, B", 'unknown step "(A, B"'),
+        ("(A, Z, 2)", 'unknown account "Z"'),
+        ("F(n9)", 'unknown replica "n9"'),
+        ("PrintBalance", "expected PrintBalance A"),
+        ("PrintBalance Z", 'unknown account "Z"'),
+        ("exist", 'unknown command "exist"; help'),
         ("PrintStatus x", '"x" is no slot, expected a number'),
         ("PrintStatus 0", '"0" is no slot'),
         ("PrintStatus 5-4", "5-4 is empty"),
@@ -281,6 +300,21 @@ def test_refusals_take_one_line(line, told):
     text = session.after_one_set(line)
     assert told in text and len(text.splitlines()) == 1
     assert session.going == [True] and not session.runner.poked
+
+
+def test_a_full_disk_leaves_what_was_saved_before(tmp_path, monkeypatch):
+    path = tmp_path / "mine.yaml"
+    path.write_text("sets: earlier\n")
+
+    def full(new, text, encoding):
+        with new.open("w") as stream:
+            stream.write(text[:9])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    text = Session(width=200).after_one_set(f"save! {path}", f"save {path.parent / 'new.yaml'}")
+    assert text.count("cannot be written (No space left on device)") == 2
+    assert path.read_text() == "sets: earlier\n" and list(tmp_path.iterdir()) == [path]
 
 
 def test_who_stopped_by_itself_is_not_recovered():
@@ -365,7 +399,9 @@ class FakeReadline(SimpleNamespace):
 def test_readline_is_bound(monkeypatch, doc, bound):
     fake = FakeReadline(doc, "printlog n")
     monkeypatch.setitem(sys.modules, "readline", fake)
-    TerminalLines(lambda before, word: [before, word], bold=True, errors=None)
+    TerminalLines(
+        lambda before, word: [before, word], bold=True, console=Console(file=io.StringIO())
+    )
     assert fake.bound == bound
     assert [fake.completer("n", state) for state in range(3)] == ["printlog ", "n", None]
 
@@ -375,7 +411,7 @@ def test_codes_in_the_prompt_are_marked_for_readline(monkeypatch, bold):
     monkeypatch.setitem(sys.modules, "readline", FakeReadline("GNU", ""))
     asked = []
     monkeypatch.setattr("builtins.input", lambda prompt: asked.append(prompt) or "run")
-    lines = TerminalLines(lambda before, word: [], bold, errors=None)
+    lines = TerminalLines(lambda before, word: [], bold, console=Console(file=io.StringIO()))
     assert lines.read("next > ") == "run"
     assert asked == ["\001\033[1m\002next > \001\033[0m\002" if bold else "next > "]
 
@@ -384,15 +420,42 @@ def test_without_readline_there_are_no_codes(monkeypatch):
     monkeypatch.setitem(sys.modules, "readline", None)
     asked = []
     monkeypatch.setattr("builtins.input", lambda prompt: asked.append(prompt) or "")
-    TerminalLines(lambda before, word: [], True, errors=None).read("> ")
+    TerminalLines(lambda before, word: [], True, console=Console(file=io.StringIO())).read("> ")
     assert asked == ["> "]
 
 
-def test_a_redirected_output_prompts_on_errors(monkeypatch):
-    stream = io.StringIO()
-    monkeypatch.setattr("builtins.input", lambda prompt: prompt)
-    lines = TerminalLines(lambda before, word: [], True, Console(file=stream, width=80))
-    assert lines.read("next > ") == "" and stream.getvalue() == "next > "
+class Keys:
+    """Stands for `input`: a line, or Ctrl-C or Ctrl-D where an exception is."""
+
+    def __init__(self, *typed):
+        self.typed, self.asked = list(typed), []
+
+    def __call__(self, prompt):
+        self.asked.append(prompt)
+        key = self.typed.pop(0)
+        if isinstance(key, str):
+            return key
+        raise key
+
+
+def read(monkeypatch, *typed):
+    stream, keys = io.StringIO(), Keys(*typed)
+    monkeypatch.setattr("builtins.input", keys)
+    lines = TerminalLines(lambda before, word: [], False, Console(file=stream, width=80))
+    return lines, keys, stream
+
+
+def test_ctrl_c_takes_back_a_line_and_says_how_to_end(monkeypatch):
+    lines, keys, stream = read(monkeypatch, KeyboardInterrupt, "next")
+    assert lines.read("> ") == "next" and keys.asked == ["> ", "> "]
+    assert "Ctrl-C again ends the run" in stream.getvalue()
+
+
+def test_a_second_ctrl_c_in_a_row_ends(monkeypatch):
+    lines, _, _ = read(monkeypatch, KeyboardInterrupt, "help", *[KeyboardInterrupt] * 2)
+    assert lines.read("> ") == "help"
+    with pytest.raises(KeyboardInterrupt):
+        lines.read("> ")
 
 
 def test_the_end_of_a_terminal(monkeypatch):
@@ -402,6 +465,59 @@ def test_the_end_of_a_terminal(monkeypatch):
     monkeypatch.setattr("builtins.input", end)
     lines = TerminalLines(lambda before, word: [], False, Console(file=io.StringIO()))
     assert lines.read("> ") is None
+
+
+# ---- Ctrl-C and where the output goes -----------------------------------------------------------
+
+
+def test_ctrl_c_ends_a_wait_and_the_prompt_goes_on():
+    before, session = signal.getsignal(signal.SIGINT), Session()
+    asked = []
+
+    def poke(action, is_cancelled):
+        asked.append(is_cancelled())
+        os.kill(os.getpid(), signal.SIGINT)
+        asked.append(is_cancelled())
+        return ()
+
+    session.runner.poke = poke
+    typed = iter(["wait 10000 ms", "quit"])
+    session.prompt.step_through(
+        SimpleNamespace(runs_on=False, read=lambda prompt: next(typed, None))
+    )
+    assert asked == [False, True] and signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_second_ctrl_c_ends_and_of_a_pipe_the_first():
+    with pytest.raises(KeyboardInterrupt), cancelling(True) as is_cancelled:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert is_cancelled()
+        os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), cancelling(False) as is_cancelled:
+        os.kill(os.getpid(), signal.SIGINT)
+    assert not is_cancelled()
+
+
+@pytest.mark.parametrize(
+    ("typing", "seen", "steps"),
+    [(True, True, True), (True, False, False), (False, False, True), (None, True, False)],
+    ids=["a terminal", "a file or a pager", "a pipe", "nothing to read"],
+)
+def test_there_is_no_prompt_that_nobody_sees(monkeypatch, typing, seen, steps):
+    stdin = None if typing is None else SimpleNamespace(isatty=lambda: typing)
+    monkeypatch.setattr(sys, "stdin", stdin)
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(isatty=lambda: seen))
+    errors = io.StringIO()
+    assert lines.may_step(Console(file=errors, width=80)) == steps
+    assert ("all sets run without a stop" in errors.getvalue()) == (typing is True and not seen)
+
+
+def test_clear_empties_a_terminal_and_writes_nothing_into_a_pipe():
+    assert Session().after_one_set("clear") == ""
+    session = Session()
+    session.console.file.isatty = lambda: True
+    session.console._force_terminal = True
+    assert "\x1b[2J" in session.after_one_set("clear")
 
 
 # ---- progress ----------------------------------------------------------------------------------

@@ -220,5 +220,10 @@ def test_every_link_to_a_file_leads_somewhere(path):
             assert (path.parent / target).exists(), f"{path}: {target}"
 
 
+def test_the_reference_leaves_nothing_empty():
+    rows = [line for line in page().splitlines() if line.startswith("| ")]
+    assert not [row for row in rows if re.search(r"\|\s*(None)?\s*\|", row)]
+
+
 def test_the_reference_says_what_the_code_does():
     assert PAGE.read_text("utf-8") == page(), "run python -m tests.reference"

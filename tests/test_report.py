@@ -17,9 +17,9 @@ from screen_fakes import CONFIG, TRACE, FakeCluster, FakeRunner, set_six, troubl
 from harness import cli
 from harness.check.verdict import Judgement, Verdict
 from harness.cluster import wording
-from harness.cluster.nemesis import FailLeader
+from harness.cluster.nemesis import Fail, FailLeader
 from harness.errors import EXIT_MACHINE, HarnessError
-from harness.files import history_file
+from harness.files import history_file, testset
 from harness.files.cases import (
     Balances,
     CaseFile,
@@ -66,7 +66,7 @@ class Run:
     def __init__(self, path, cases, sets=2, **settings):
         config = ClusterConfig(seed=1, **settings)
         self.path, self.cluster = path, SimCluster(config)
-        self.writer = Writer(path, cases, config)
+        self.writer = Writer(path, cases, config, "once", lambda path: f"again {path}")
         self.runner = Runner(self.cluster, config, cases, on_done=self.write)
         self.write()
         self.cluster.start()
@@ -328,6 +328,27 @@ def test_what_is_poked_after_a_set_is_in_the_report_too(tmp_path):
     traced = sum(len(run.cluster.trace(replica)[0]) for replica in range(1, 6))
     assert len(run.lines()) == traced > before
     assert len(history_file.load(tmp_path / "history.jsonl").operations) == 2
+    (first,) = run.json("results.json")["sets"]
+    assert [step["step"] for step in first["poked"]] == ["(B, C, 1)"]
+    run.writer.write_now(None, run.runner, run.cluster)
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "(B, C, 1)" in page.partition('id="set-1"')[2]
+    assert f"<code>again {tmp_path / 'poked.yaml'}</code>" in page
+
+
+def test_what_was_poked_is_repeated_by_the_test_set_beside_the_report(tmp_path):
+    run = Run(tmp_path, file(), sets=1)
+    run.runner.poke(Fail(4))
+    run.runner.poke(Command("transfer", "B", "C", 1))
+    config = ClusterConfig(seed=1)
+    repeated = testset.read(str(tmp_path / "poked.yaml")).cases(config)
+    runner = Runner(SimCluster(config), config, repeated)
+    runner._cluster.start()
+    report = runner.run_next()
+    assert [step.text for step in report.steps][-2:] == ["F(n4)", "(B, C, 1)"]
+    assert report.steps[-1].outcome == "success"
+    Run(tmp_path, file(), sets=1)
+    assert not (tmp_path / "poked.yaml").exists(), "of a run without pokes"
 
 
 def test_an_earlier_report_is_written_over_and_nothing_else_is(tmp_path):

@@ -12,20 +12,23 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from screen_fakes import render
 
 from bank.ballot import NO_BALLOT, Ballot
 from bank.effects import Persist, Run
 from bank.ledger import TRANSFER
 from bank.messages import Accepted, PeerDown
 from bank.status import Role, SlotMark
-from harness.check.verdict import Verdict
+from harness.check.verdict import Judgement, Verdict
 from harness.cluster.driver import Cluster
 from harness.cluster.history import Operation
 from harness.cluster.journal import Heartbeats, Journal, Liveness, LivenessChanged, Way
 from harness.cluster.nemesis import Fail, FailLeader, Recover, SetLive
 from harness.files.config import ClusterConfig
 from harness.files.testset import load
+from harness.run.report import NOTHING_DUE
 from harness.run.runner import Runner
+from harness.screen.tables import set_screen
 from harness.sim.disk import Disk
 from harness.sim.invariants import Violation
 from harness.sim.network import LinkRules, Network
@@ -464,11 +467,14 @@ def test_what_is_answered_between_two_sets_is_listed_in_the_next(tmp_path):
     world = SimCluster(config)
     runner = Runner(world, config, load(path, config))
     world.start()
-    runner.run_next()
+    without = runner.run_next()
+    assert without.judgements[-1] == Judgement("progress", Verdict.VALID, NOTHING_DUE)
+    assert "✓ progress (none due without a majority)" in render(set_screen(without, "", {}), 140)
     world.apply(Recover(3))
     assert world.run_until(lambda: not world.pending(), 5 * SECOND)
     world.run_until(lambda: False, 1)
     report = runner.run_next()
+    assert report.judgements[-1] == Judgement("progress", Verdict.VALID)
     found = [(s.label, s.outcome, s.carried_from, s.latency_us) for s in report.steps]
     assert found[:2] == [("1.1", "success", 1, None), ("1.2", "success", 1, None)]
     assert report.leaderless_us <= report.seconds * SECOND

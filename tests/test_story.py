@@ -14,6 +14,7 @@ from bank.status import Role, SlotMark, SlotStatus
 from harness.cluster.driver import CommitLog
 from harness.cluster.journal import Entry, Executed, Liveness, LivenessChanged, Traces, Way
 from harness.cluster.nemesis import Fail, Recover
+from harness.files.cases import Command, Wait
 from harness.files.config import ClusterConfig
 from harness.files.testset import load
 from harness.run import story
@@ -123,6 +124,26 @@ def test_failures_and_returns_have_their_cause_and_end_a_leadership():
     ]
     assert events[2].led is not None and events[4].leaderless is not None
     assert events[5].lanes == (Lane.IN_NAME, Lane.FOLLOWS, Lane.FOLLOWS, Lane.LEADS, Lane.FOLLOWS)
+
+
+def test_a_wait_at_the_prompt_is_done_and_belongs_to_the_set_before():
+    seen = []
+    world, runner = run("leader_failure.csv", 1)
+    runner._on_progress = seen.append
+    (step,) = runner.poke(Wait(150_000))
+    assert world.leader() is not None
+    assert (step.text, step.outcome) == ("wait 150 ms", "done")
+    assert {(told.set_number, told.position) for told in seen} == {(1, 1)}
+
+
+def test_what_is_cancelled_was_as_long_as_it_lasted():
+    world, runner = run("no_quorum_and_recovery.csv", 2)
+    began = world.now()
+    (step,) = runner.poke(Wait(5_000_000), lambda: world.now() - began > 30_000)
+    assert 30_000 < step.action.duration <= 100_000
+    assert runner.poked[-1].action == step.action and step.text == "wait 100 ms"
+    (asked, *_) = runner.poke(Command("transfer", "A", "B", 1), lambda: True)
+    assert asked.outcome in ("pending", "success")
 
 
 def test_a_leader_that_nobody_replaced_goes_on():

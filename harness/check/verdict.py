@@ -28,7 +28,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """One check's answer. `reason` is empty when valid, else the smallest evidence."""
+    """One check's answer. `reason` is the smallest evidence; when valid, a remark or nothing."""
 
     check: str
     verdict: Verdict

@@ -56,7 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seconds", type=float, default=3.0, help="measured for each number of clients [3]")
     add("--warmup", type=float, default=0.5, help="seconds before that [0.5]")
     add("--repeat", type=int, default=1, metavar="N", help="measure N times: medians, ranges [1]")
-    add("--durability", default="process", choices=DURABILITIES, help="[process]")
+    add("--durability", default="process", choices=DURABILITIES, metavar="|".join(DURABILITIES),
+        help="what a replica's disk survives: the death of its process, also loss of power, "
+        "nothing [process]")  # fmt: skip
     add("--nodes", default="5", help="replicas; several as 3,5,7,9 [5]")
     add("--accounts", default="10", help="how many accounts; several as 10,1000 [10]")
     add("--skew", type=float, default=0.0, help="Zipf exponent over accounts; 0 is uniform [0]")

@@ -63,7 +63,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "replicas or lets them delay, lose, duplicate and reorder messages, and points, which "
         "kills a replica at a named point of its turn [crash,pause,disconnect,links,points]",
     )
-    parser.add_argument("--durability", default="process", choices=("process", "power"))
+    parser.add_argument(
+        "--durability",
+        default="process",
+        choices=("process", "power"),
+        metavar="process|power",
+        help="what a replica's disk survives: the death of its process, or also loss of power "
+        "[process]",
+    )
     parser.add_argument(
         "--checkpoint-interval",
         type=int,

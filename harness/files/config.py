@@ -129,6 +129,8 @@ def from_flags(flags: Mapping[str, object]) -> Overrides:
             continue
         if isinstance(value, str) and re.fullmatch("[-+]?[0-9]{1,30}", value):
             value = int(value)
+        if value == "null":  # as a file says it
+            value = None
         flag = "--" + key.replace("_", "-")
         try:
             overrides[key] = Override(flag, _RULES[key](value))

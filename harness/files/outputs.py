@@ -3,6 +3,7 @@
 A run of an hour must not end in "is a folder". What stands there is left as it is until then.
 """
 
+import os
 from pathlib import Path
 
 from harness.errors import HarnessError
@@ -33,6 +34,23 @@ def check_folder(option: str, path: Path | None) -> None:
         probe.unlink()
     except (OSError, ValueError) as error:
         raise _refused(option, path, error, "a folder that can be written into") from None
+
+
+def write_whole(path: Path, text: str, overwrite: bool) -> None:
+    """Write a file, whole or not at all: a disk that is full leaves what was there.
+
+    FileExistsError unless it may be overwritten, other OSErrors as they come.
+    """
+    if path.exists() and not overwrite:
+        raise FileExistsError(path)
+    real = Path(os.path.realpath(path))  # a link stays one
+    new = real.with_name(f".{real.name}.new")
+    try:
+        new.write_text(text, "utf-8")
+        os.replace(new, real)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
 
 
 def _refused(option: str, path: Path, error: Exception, expected: str) -> HarnessError:

@@ -15,6 +15,7 @@ from harness.files.text_file import shown
 RESULTS, JUNIT, GRADESCOPE = "results.json", "junit.xml", "gradescope.json"
 HISTORY, TRACE, PAGE = "history.jsonl", "trace.jsonl", "report.html"
 NAMES = (RESULTS, JUNIT, GRADESCOPE, HISTORY, TRACE, PAGE)
+POKED = "poked.yaml"  # a test set: the sets that were run, with what was done at the prompt
 
 
 class Folder:
@@ -74,7 +75,7 @@ def _strangers(path: Path, names: Sequence[str]) -> list[str]:
 def is_report(path: Path) -> bool:
     """Whether the documents in there are an earlier report's, and not somebody's own files."""
     try:
-        if not _strangers(path, NAMES):
+        if not _strangers(path, (*NAMES, POKED)):
             return True
         found = json.loads((path / RESULTS).read_bytes())
     except (OSError, ValueError):

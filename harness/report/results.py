@@ -16,7 +16,7 @@ from harness.cluster.history import Operation
 from harness.files.cases import CaseFile
 from harness.files.config import ClusterConfig
 from harness.run import points
-from harness.run.report import SetReport, StepReport
+from harness.run.report import Poke, SetReport, StepReport
 from harness.run.timing import Phase, seconds
 
 
@@ -28,10 +28,11 @@ def document(
     verdict: Verdict,
     spent: Mapping[Phase, int] | None = None,
     ended: str = "",
+    poked: Sequence[Poke] = (),
 ) -> dict[str, Any]:
     """The whole run, or as much of it as there is; `spent` in µs, once it is over.
 
-    `ended` is why it did not come to its end.
+    `ended` is why it did not come to its end, `poked` what was done at the prompt.
     """
     scored, most = points.total(points.items(file, reports))
     return {
@@ -43,7 +44,10 @@ def document(
         "nodes": config.nodes,
         "seed": config.seed,
         "sets_in_file": len(file.sets),
-        "sets": [_set(report) for report in reports],
+        "sets": [
+            _set(report, [s for poke in poked if poke.position == at for s in poke.steps])
+            for at, report in enumerate(reports, 1)
+        ],
         "pending": [
             {
                 "step": describe(*operation.request[2:]),
@@ -61,13 +65,14 @@ def document(
     }
 
 
-def _set(report: SetReport) -> dict[str, Any]:
+def _set(report: SetReport, poked: Sequence[StepReport]) -> dict[str, Any]:
     return {
         "set": report.number,
         "live": [replica_name(replica) for replica in report.live],
         "leader": None if report.leader is None else replica_name(report.leader),
         "ballot": _ballot(report.ballot),
         "steps": [_step(step) for step in report.steps],
+        "poked": [_step(step) for step in poked],
         "replicas": {replica_name(view.replica): _replica(view) for view in report.views},
         "checks": {_key(judgement): judgement.verdict.value for judgement in report.judgements},
         "reasons": {

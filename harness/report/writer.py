@@ -11,8 +11,9 @@ time; after the last set it always is.
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +25,7 @@ from harness.cluster.journal import Entry
 from harness.cluster.wording import line
 from harness.errors import EXIT_MACHINE, HarnessError
 from harness.files import history_file
+from harness.files import writer as test_set
 from harness.files.cases import CaseFile
 from harness.files.config import ClusterConfig
 from harness.report import gradescope, html, junit, results
@@ -33,14 +35,15 @@ from harness.report.documents import (
     JUNIT,
     NAMES,
     PAGE,
+    POKED,
     RESULTS,
     TRACE,
     Folder,
     unfinished,
 )
-from harness.run import story
+from harness.run import pokes, story
 from harness.run.flows import Trace
-from harness.run.report import SetReport
+from harness.run.report import Poke, SetReport
 
 REPORT = "report"  # the folder, when none is named
 NOT_OVER = "the run was not over when this was written"  # for whoever reads what a kill left
@@ -52,6 +55,7 @@ class Run(Protocol):
     """What is written of a `harness.run.runner.Runner`."""
 
     reports: list[SetReport]
+    poked: list[Poke]
     history: list[Operation]
 
     def pending(self) -> list[Operation]:
@@ -67,14 +71,21 @@ class Writer:
     """The report of one run. It has to see every set: a cluster forgets older messages."""
 
     def __init__(
-        self, path: Path | None, file: CaseFile, config: ClusterConfig, command: str = ""
+        self,
+        path: Path | None,
+        file: CaseFile,
+        config: ClusterConfig,
+        command: str = "",
+        again: Callable[[Path], str] = str,
     ) -> None:
-        """`command` repeats the run. Without `path` nothing is written unasked.
+        """`command` repeats the run; once something was poked, `again` of the test set that has it.
 
-        HarnessError when `path` cannot be the folder of a report; nothing is started for it.
+        Without `path` nothing is written unasked. HarnessError when it cannot be the folder of a
+        report; nothing is started for it.
         """
-        self._folder = Folder(path, NAMES) if path is not None else None
-        self._file, self._config, self._command = file, config, command
+        self._folder = Folder(path, (*NAMES, POKED)) if path is not None else None
+        self._file, self._config = file, config
+        self._command, self._again = command, again
         self._traces: list[Trace] = []  # of each set, and below the same as lines of JSON
         self._lines: list[bytes] = []
         self._began, self._drawing = time.monotonic(), 0.0  # seconds
@@ -120,7 +131,7 @@ class Writer:
         """
         folder = self._folder
         if path is not None or folder is None:
-            folder = Folder(path or Path(REPORT), NAMES)
+            folder = Folder(path or Path(REPORT), (*NAMES, POKED))
         self._take_traces(run.reports, cluster)
         self._write(folder, run, cluster, with_page=True)
         return folder.path
@@ -131,8 +142,11 @@ class Writer:
         if self._ended and verdict is Verdict.VALID:
             verdict = Verdict.UNKNOWN
         ended = self._ended
-        document = results.document(file, config, reports, run.pending(), verdict, ended=ended)
+        document = results.document(
+            file, config, reports, run.pending(), verdict, ended=ended, poked=run.poked
+        )
         try:
+            self._write_poked(folder, run)
             folder.write_json(RESULTS, document)
             folder.write(JUNIT, junit.run(file, config, reports, ended))
             folder.write_json(GRADESCOPE, gradescope.run(file, config, reports, ended))
@@ -142,22 +156,31 @@ class Writer:
             folder.write(TRACE, b"".join(self._lines))
             if with_page:
                 began = time.monotonic()
-                folder.write(PAGE, self._page(run, cluster).encode("utf-8", "replace"))
+                page = self._page(folder, run, cluster)
+                folder.write(PAGE, page.encode("utf-8", "replace"))
                 self._drawing += time.monotonic() - began
         except OSError as error:
             what = f"{folder.path}: the report cannot be written ({error.strerror or error})"
             raise HarnessError(what, exit_code=EXIT_MACHINE) from None
 
-    def _page(self, run: Run, cluster: Cluster) -> str:
-        events, done = cluster.traces().events, [(report, report.steps) for report in run.reports]
+    def _write_poked(self, folder: Folder, run: Run) -> None:
+        if run.poked:
+            sets = pokes.sets_as_run(self._file, run.reports, run.poked)
+            text = test_set.yaml_text(sets, self._config, f"Saved from {self._file.path}")
+            folder.write(POKED, text.encode())
+        else:  # what an earlier run left would be taken for this one's
+            (folder.path / POKED).unlink(missing_ok=True)
+
+    def _page(self, folder: Folder, run: Run, cluster: Cluster) -> str:
+        events, done = cluster.traces().events, pokes.all_steps(run.reports, run.poked)
         return html.page(
             self._file,
             self._config,
-            run.reports,
+            [replace(report, steps=tuple(steps)) for report, steps in done],
             run.pending(),
             traces=self._traces,
             moments=story.timeline(events, done, cluster.replicas),
-            command=self._command,
+            command=self._again(folder.path / POKED) if run.poked else self._command,
             ended=self._ended,
             written=time.strftime("%Y-%m-%d %H:%M"),
         )

@@ -17,6 +17,11 @@ from harness.run.timing import Phase, Timing
 SLICE_US = 100_000  # how often a wait looks up: for the display, and for replicas that died
 
 
+def never() -> bool:
+    """Nobody gives up waiting."""
+    return False
+
+
 class Barriers:
     """Of one run. `stuck` are those that were not through in time."""
 
@@ -32,6 +37,7 @@ class Barriers:
         """`history` are all operations so far, and grows; `on_look` is called at every look."""
         self.stuck: list[str] = []
         self.waiting_for = ""  # what is waited for now, or was last
+        self.is_cancelled: Callable[[], bool] = never  # whatever is waited for
         self._cluster, self._config, self._standing = cluster, config, standing
         self._history, self._timing, self._on_look = history, timing, on_look
         self._asked_in_vain: set[int] = set()  # ids of operations that met no leader
@@ -47,7 +53,7 @@ class Barriers:
         if for_leader and cluster.leader() is None:
             cluster.seek_leader()
         is_able = self._standing.is_able()
-        waiting, last_answer = self._unanswered(), started
+        waiting, last_answer = self.unanswered(), started
 
         def is_through() -> bool:
             self._timing.enter(self._waits_for(is_able))
@@ -57,7 +63,9 @@ class Barriers:
 
         while not cluster.run_until(is_through, SLICE_US):
             self._on_look()
-            now, left, is_able = cluster.now(), self._unanswered(), self._standing.is_able()
+            if self.is_cancelled():
+                return
+            now, left, is_able = cluster.now(), self.unanswered(), self._standing.is_able()
             if left < waiting:
                 waiting, last_answer = left, now
             if not is_able and now - started >= self._config.patience_ms * 1000:
@@ -85,17 +93,17 @@ class Barriers:
         self._cluster.run_until(is_led, LEADS_WITHIN_US if able else patience)
 
     def pause(self, what: str, duration: int) -> None:
-        """Let the cluster go on; nothing ends it early."""
+        """Let the cluster go on; only who cancels it ends it early."""
         self.waiting_for, until = what, self._cluster.now() + duration
-        while (left := until - self._cluster.now()) > 0:
-            self._cluster.run_until(lambda: False, min(left, SLICE_US))
+        while (left := until - self._cluster.now()) > 0 and not self.is_cancelled():
+            self._cluster.run_until(self.is_cancelled, min(left, SLICE_US))
             self._on_look()
 
     def _note_stuck(self, what: str, why: str) -> None:
         """A barrier that ended without what it waited for."""
         highest, executed_upto = self._highest(), self._cluster.executed_upto
         behind = [r for r in self._standing.connected() if executed_upto(r) < highest]
-        if left := self._unanswered():
+        if left := self.unanswered():
             found = f"{left} request{'' if left == 1 else 's'} without one"
         elif behind:
             found = f"{', '.join(map(replica_name, behind))} did not execute slot {highest}"
@@ -116,12 +124,13 @@ class Barriers:
         return Phase.ANSWERS if asked else Phase.SETTLING
 
     def _is_answered_and_executed(self) -> bool:
-        if self._unanswered():
+        if self.unanswered():
             return False
         highest = self._highest()
         return all(self._cluster.executed_upto(r) >= highest for r in self._standing.connected())
 
-    def _unanswered(self) -> int:
+    def unanswered(self) -> int:
+        """Requests without an answer."""
         return sum(not operation.is_answered for operation in self._cluster.pending())
 
     def _highest(self) -> Slot:

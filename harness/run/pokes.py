@@ -3,16 +3,39 @@
 Running the set again does to the cluster what was done to it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
 from harness.cluster.journal import Liveness
 from harness.cluster.nemesis import Fail, FailLeader, Recover
-from harness.files.cases import ADDED, Action, CaseSet, Command, Step, Wait, action_text
-from harness.run.report import SetReport, StepReport
+from harness.files.cases import ADDED, Action, CaseFile, CaseSet, Command, Step, Wait, action_text
+from harness.run.report import Poke, SetReport, StepReport
 
 Poked: TypeAlias = tuple[Action, Sequence[StepReport]]  # itself, then what it got answered
+
+
+def all_steps(
+    reports: Sequence[SetReport], poked: Sequence[Poke]
+) -> list[tuple[SetReport, list[StepReport]]]:
+    """Each set with its steps, then those that were poked after it."""
+    return [
+        (report, [*report.steps, *(s for poke in poked if poke.position == at for s in poke.steps)])
+        for at, report in enumerate(reports, 1)
+    ]
+
+
+def sets_as_run(
+    file: CaseFile, reports: Sequence[SetReport], poked: Iterable[Poke]
+) -> list[CaseSet]:
+    """The sets that were run, each with what was poked after it: a file to run again."""
+    by_set: dict[int, list[Poked]] = {}
+    for poke in poked:
+        by_set.setdefault(poke.position, []).append((poke.action, poke.steps))
+    return [
+        with_pokes(file.sets[at - 1], report, by_set.get(at, []))
+        for at, report in enumerate(reports, 1)
+    ]
 
 
 def with_pokes(case: CaseSet, report: SetReport, pokes: Sequence[Poked]) -> CaseSet:

@@ -13,6 +13,7 @@ from harness.cluster.journal import Liveness
 from harness.files.cases import Action
 from harness.run.timing import Phase
 
+NOTHING_DUE = "none due without a majority"  # of answers: why `progress` holds beside pending ones
 EXPECTATIONS = "expectations"  # the check that sums up what a file expects of a set
 
 
@@ -62,6 +63,15 @@ class SetReport:
         if not counted:
             return None
         return fsum(points for holds, points in counted if holds), fsum(p for _, p in counted)
+
+
+@dataclass(frozen=True, slots=True)
+class Poke:
+    """Something done between two sets."""
+
+    position: int  # of the set before, 1 for the first one
+    action: Action
+    steps: tuple[StepReport, ...]  # itself, then what got its answer meanwhile
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,11 +29,13 @@ from harness.errors import HarnessError
 from harness.files.cases import Action, CaseFile, CaseSet, Command, Leader, Step, Wait, action_text
 from harness.files.config import ClusterConfig
 from harness.run import expected
-from harness.run.barriers import Barriers
+from harness.run.barriers import Barriers, never
 from harness.run.listing import Listed, longest_wait, of_request
 from harness.run.report import (
     EXPECTATIONS,
+    NOTHING_DUE,
     Performance,
+    Poke,
     Progress,
     SetReport,
     StepReport,
@@ -57,6 +59,7 @@ class Runner:
     ) -> None:
         """`on_done` is called after every set and everything poked."""
         self.reports: list[SetReport] = []
+        self.poked: list[Poke] = []
         self.history: list[Operation] = list(cluster.pending())  # of an earlier run of the data
         self._cluster = cluster
         self._config = config
@@ -227,12 +230,13 @@ class Runner:
         if self._on_progress is None:
             return
         operations = [line.operation for line in self._listed if line.operation is not None]
-        case = self._sets[min(len(self.reports), len(self._sets) - 1)]
+        at = max(0, len(self.reports) - self._standing.is_between)  # poked: of the set before
+        case = self._sets[at]
         replicas = range(1, self._cluster.replicas + 1)
         self._on_progress(
             Progress(
                 case.number,
-                min(len(self.reports) + 1, len(self._sets)),
+                at + 1,
                 len(self._sets),
                 sum(1 for o in operations if o.is_answered),
                 len(operations),
@@ -243,12 +247,16 @@ class Runner:
 
     # ---- between sets --------------------------------------------------------------------------
 
-    def poke(self, action: Action) -> tuple[StepReport, ...]:
+    def poke(
+        self, action: Action, is_cancelled: Callable[[], bool] = never
+    ) -> tuple[StepReport, ...]:
         """Do one thing between sets, as a further step of the set before would.
 
-        Returns that step, then what waited for an answer and got it meanwhile.
+        Returns that step, then what waited for an answer and got it meanwhile. What is waited for
+        is given up once `is_cancelled` says so: a wait was as long as it lasted, a request pends.
         """
         cluster, waiting = self._cluster, self._waiting
+        self._barriers.is_cancelled = is_cancelled
         set_number = self.reports[-1].number if self.reports else 0
         self._set_started = cluster.now()
         cluster.set_clients_running(True)
@@ -257,7 +265,11 @@ class Runner:
             listed.operation = self._submit(action, set_number, f"{set_number}.+")
             self._barriers.wait_for(f"{listed.text} at the prompt")
         elif isinstance(action, Wait):
+            listed.outcome, listed.begun_at = "done", cluster.now()
             self._barriers.pause(f"{listed.text} at the prompt", action.duration)
+            if is_cancelled():
+                action = Wait(max(1000, (cluster.now() - listed.begun_at) // 1000 * 1000))
+                listed.text, listed.action = action_text(action), action
         else:
             if isinstance(action, FailLeader):
                 self._barriers.wait_for("LF at the prompt", for_leader=True)
@@ -274,6 +286,8 @@ class Runner:
         self._waiting = [o for o in waiting if o not in answered]
         if listed.operation and steps[0].outcome == "pending":
             self._waiting.append(listed.operation)
+        self._barriers.is_cancelled = never
+        self.poked.append(Poke(len(self.reports), action, steps))
         self._on_done()
         return steps
 
@@ -343,7 +357,10 @@ class Runner:
         judgements = judge_run(
             config.balances(), log, self.history, views, config.checkpoint_interval
         )
-        return *judgements, judge("progress", self._standstills())
+        progress = judge("progress", self._standstills())
+        if progress.verdict is Verdict.VALID and self._barriers.unanswered():
+            progress = replace(progress, reason=NOTHING_DUE)
+        return *judgements, progress
 
     def _standstills(self) -> list[str]:
         """Who is not there that should be, then what did not come to its end."""

@@ -16,17 +16,17 @@ class Standing:
         self.meant: set[ReplicaId] = set()  # to be live: by the file, and what was poked
         self._cluster = cluster
         self._missed: dict[ReplicaId, str] = {}  # of these, who was not since then, and why
-        self._is_between = True  # two sets
+        self.is_between = True  # two sets
         self._excused: frozenset[ReplicaId] = frozenset()  # the file says that they are stopped
 
     def begin_set(self, live: Iterable[ReplicaId], stopped: frozenset[ReplicaId]) -> None:
         """These are live from now on, but for those of which the file says that they stopped."""
-        self.meant, self._excused, self._is_between = set(live), stopped, False
+        self.meant, self._excused, self.is_between = set(live), stopped, False
 
     def end_set(self) -> None:
         """Who was missing was told, once."""
         self.meant -= self._missed.keys()
-        self._missed, self._is_between = {}, True
+        self._missed, self.is_between = {}, True
 
     def note_missed(self) -> None:
         """Who is to be live and is not, by no fault of the file or of the prompt.
@@ -35,7 +35,7 @@ class Standing:
         """
         for replica in sorted(self.meant - self._excused - self._missed.keys()):
             liveness = self._cluster.liveness(replica)
-            returns = self._is_between and liveness is Liveness.CRASHED
+            returns = self.is_between and liveness is Liveness.CRASHED
             if liveness is not Liveness.LIVE and not returns:
                 why = self._cluster.trouble(replica)
                 self._missed[replica] = f"found {liveness.value}" + (f": {why}" if why else "")

@@ -148,8 +148,11 @@ def slot_marks(
     views: Sequence[ReplicaView],
     committed: Mapping[Slot, tuple[Request, Result]],
     legend: bool,
+    left_out: str = "",
 ) -> RenderableType:
     """PrintStatus: one row per slot, one column per replica; `marks` as long as `slots` each."""
+    if not slots:
+        return Text(" no slots", style=QUIET)
     failed = {view.replica for view in views if view.liveness is not Liveness.LIVE}
     columns = [Column("Seq", right=True)]
     columns += [Column(replica_name(r) + ("○" if r in failed else "")) for r in marks]
@@ -163,6 +166,7 @@ def slot_marks(
         rows.append(row)
     lines = [Text(f" {LEGEND}")] if legend else []
     lines += [Text(" ○ not live: as it was left", style=ATTENTION)] if failed else []
+    lines += [Text(f" {left_out}", style=QUIET)] if left_out else []
     return Group(Grid(columns, rows), *lines)
 
 

@@ -5,8 +5,12 @@ terminal.
 """
 
 import glob
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TextIO
 
@@ -19,6 +23,8 @@ from harness.errors import nearest
 from harness.files.config import ClusterConfig
 from harness.files.steps import WORDS as STEP_WORDS
 from harness.files.text_file import shown
+from harness.screen import streams
+from harness.screen.progress import may_redraw
 
 
 class Refused(Exception):
@@ -41,13 +47,15 @@ class Word:
 
     name: str
     arguments: str  # as `help` shows them; [those in brackets] may be left out
-    shows: str  # "" when `help` tells it together with the word before
+    shows: str
     least: int = 0  # arguments
     most: int = 0
     takes: str = ""  # what Tab offers for an argument: see `_offered`
     group: str = ""  # that begins here
     more: str = ""  # what `help` adds when it is asked for this word
     listed: bool = True  # by `help` alone
+    joined: bool = False  # `help` tells it together with the word before
+    also: tuple[str, ...] = ()  # other names that people try
 
     @property
     def usage(self) -> str:
@@ -62,11 +70,15 @@ _POINTS = f"fail leader {POINTS[2]} (or fail n3 …) makes it die there, before 
 _POINTS += f"begins. Such points are: {', '.join(POINTS)}."
 _SAVED = "FILE ends in .csv or .yaml. It holds the sets run, and what was done at the prompt as "
 _SAVED += "further steps of the set before. save! writes over a file."
+_STEPS = "A step as in a file does as well: (A, B, 3), (A), F(n3), R(n3)."
 _REPORTED = "DIR is a new or empty folder, or one with an earlier report; without it the one of "
 _REPORTED += "--report, or report. It gets the page and what other programs read."
 WORDS = (
-    Word("PrintDB", "[n1]", "balances of all replicas, or of one", 0, 1, "replica", "Look"),
-    Word("PrintStatus", "12 [20-29]", "how far slots are at every replica", 1, MANY),
+    Word("PrintDB", "[n1]", "balances by replica; PrintBalance A, by account", 0, 1, "replica",
+         "Look"),
+    Word("PrintBalance", "A", "balances of this account, and of more", 1, MANY, "account",
+         listed=False),
+    Word("PrintStatus", "[12 20-29]", "how far slots are at every replica", 0, MANY),
     Word("PrintSlots", "n1 [1-20]", "the log of n1, slot by slot", 1, 2, "replica"),
     Word("PrintLog", "n1", "the messages n1 sent and read in this set", 1, 1, "replica"),
     Word("PrintView", "", "every NEW-VIEW of this set: who led, with what"),
@@ -75,28 +87,30 @@ WORDS = (
     Word("timeline", "", "who led when; elections, failures, returns", group="Tell"),
     Word("explain", "12", "the life of a slot: proposed, accepted, chosen", 1, 1),
     Word("diff", "n1 n5", "where two replicas differ", 2, 2, "replica"),
-    Word("send", "A B 3", "a transfer of 3 from A to B; a read", 3, 3, "account", "Do"),
-    Word("read", "A", "", 1, 1, "account"),
+    Word("send", "A B 3", "a transfer of 3 from A to B", 3, 3, "account", "Do",
+         more=_STEPS),
+    Word("read", "A", "a read", 1, 1, "account", joined=True, more=_STEPS),
     Word("lf", "", "fail the current leader"),
-    Word("fail", "n3", "fail a replica as --failure says; bring it back", 1, MANY, "victim",
-         more=_POINTS),
-    Word("recover", "n3", "", 1, 1, "replica"),
-    Word("cut", "n1->n3", "a link loses everything; is whole again", 1, MANY, "link", more=_LINKS),
-    Word("heal", "[n1->n3]", "", 0, MANY, "link", more=_LINKS),
+    Word("fail", "n3", "fail a replica as --failure says", 1, MANY, "victim", more=_POINTS),
+    Word("recover", "n3", "bring one back", 1, 1, "replica", joined=True),
+    Word("cut", "n1->n3", "a link loses everything", 1, MANY, "link", more=_LINKS),
+    Word("heal", "[n1->n3]", "make links whole again", 0, MANY, "link", more=_LINKS, joined=True),
     Word("delay", "n1->n3 20 ms", "or lose, duplicate, reorder n1->n3 30 %", 1, MANY, "link",
          more=_LINKS),
     *(Word(word, "n1->n3 30 %", f"{word} so many messages", 1, MANY, "link", "", _LINKS, False)
       for word in ("lose", "duplicate", "reorder")),
-    Word("wait", "200 ms", "let the replicas go on for so long", 1, MANY),
-    Word("save", "FILE", "what was done, as a test set to run again", 1, MANY, "file", "Keep",
+    Word("wait", "200 ms", "let the replicas go on for so long", 1, MANY,
+         more="Ctrl-C ends it early; a second one ends the run."),
+    Word("save", "FILE", "what was done, as a test set", 1, MANY, "file", "Keep",
          more=_SAVED),
-    Word("save!", "FILE", "", 1, MANY, "file", more=_SAVED),
+    Word("save!", "FILE", "over an old one", 1, MANY, "file", more=_SAVED, joined=True),
     Word("report", "[DIR]", "a page on all sets so far, to look at", 0, MANY, "file",
          more=_REPORTED),
-    Word("next", "", "the next set (or just Enter); all that are left", group="Sets"),
-    Word("run", "", ""),
-    Word("quit", "", "stop; the exit code is the verdict so far"),
-    Word("help", "[signs]", "this; what the signs in the tables mean", 0, 1, "topic"),
+    Word("next", "", "the next set (or just Enter)", group="Sets"),
+    Word("run", "", "all sets left", joined=True),
+    Word("quit", "", "stop; the exit code is the verdict so far", also=("exit", "q")),
+    Word("help", "[signs]", "this, or what the signs mean", 0, 1, "topic", also=("?",)),
+    Word("clear", "", "an empty screen", joined=True),
 )  # fmt: skip
 
 
@@ -104,26 +118,29 @@ def listed_words() -> list[tuple[str, str, str]]:
     """For `help`: the group that begins, how words are typed that are told together, and what."""
     rows: list[tuple[str, str, str]] = []
     for word in (word for word in WORDS if word.listed):
-        if word.shows:
-            rows.append((word.group, word.usage, word.shows))
-        else:
+        if word.joined:
             group, usage, shows = rows[-1]
-            rows[-1] = group, f"{usage}, {word.usage.partition(' [')[0]}", shows
+            usage = f"{usage}, {word.usage.partition(' [')[0]}"
+            rows[-1] = group, usage, f"{shows}; {word.shows}"
+        else:
+            rows.append((word.group, word.usage, word.shows))
     return rows
 
 
 def word_named(name: str) -> Word:
-    """The word, with what it shows also when it is told with another. May raise Refused."""
+    """What is meant by a word. May raise Refused."""
     known = _BY_NAME.get(name.lower())
     if known is None:
-        raise Refused(f'no command "{shown(name)}"{nearest(shown(name), list(_BY_NAME))}')
-    told = WORDS[: WORDS.index(known) + 1]
-    return known if known.shows else replace(known, shows=[w.shows for w in told if w.shows][-1])
+        raise Refused(f'no command "{shown(name)}"{nearest(shown(name), _NAMES)}')
+    return known
 
 
-_BY_NAME = {word.name.lower(): word for word in WORDS}
+_NAMES = [word.name for word in WORDS]
+_BY_NAME = {name.lower(): word for word in WORDS for name in (word.name, *word.also)}
 STEPS = frozenset(("lf", *STEP_WORDS))  # a step of a file says the same
 _AS_TYPED = STEPS | {"save", "save!", "report"}
+STEP = "step"  # what `parse` calls a line that is one: (A, B, 3), (A), F(n3), R(n3)
+_STEP = re.compile(r"\s*[FR]?\s*\(.*", re.IGNORECASE)
 
 
 def complete(config: ClusterConfig, before: str, word: str) -> list[str]:
@@ -167,15 +184,16 @@ def parse(line: str) -> tuple[str, list[str]]:
 
     What is a step of a file, or names a file, is one argument, as it was typed.
     """
+    if _STEP.fullmatch(line.strip()):
+        return STEP, [line.strip()]
     words = line.replace(",", " ").replace("(", " ").replace(")", " ").split()
     if not words:
         return "next", []
-    name, arguments = words[0].lower(), words[1:]
-    known = _BY_NAME.get(name)
+    known, arguments = _BY_NAME.get(words[0].lower()), words[1:]
     if known is None:
         what = shown(words[0])
-        hint = nearest(what, [word.name for word in WORDS])
-        raise Refused(f'unknown command "{what}"{hint}; help lists all commands')
+        raise Refused(f'unknown command "{what}"{nearest(what, _NAMES)}; help lists all commands')
+    name = known.name.lower()
     if not known.least <= len(arguments) <= known.most:
         raise Refused(f"{known.name}: expected {known.usage}")
     if name in _AS_TYPED:
@@ -189,16 +207,11 @@ class TerminalLines:
     runs_on = False
 
     def __init__(
-        self, complete: Callable[[str, str], list[str]], bold: bool, errors: Console | None
+        self, complete: Callable[[str, str], list[str]], bold: bool, console: Console
     ) -> None:
-        """`complete(before, word)` gives what `word` may become after the text `before`.
-
-        With `errors` the prompt is written there: standard output goes to a file or a pipe.
-        """
+        """`complete(before, word)` gives what `word` may become after the text `before`."""
         self._bold = bold
-        self._errors = errors
-        if errors is not None:
-            return
+        self._console = console
         try:
             import readline
         except ImportError:  # no completion then, and no history
@@ -220,16 +233,20 @@ class TerminalLines:
             readline.parse_and_bind("tab: complete")
 
     def read(self, prompt: str) -> str | None:
-        """One line; None for Ctrl-D."""
-        if self._errors is not None:
-            self._errors.print(Text(prompt), end="")
-            prompt = ""
+        """One line; None for Ctrl-D. Ctrl-C takes back what was typed, a second one ends."""
         # readline must know which bytes take no room, or it misplaces the cursor.
-        text = f"\001\033[1m\002{prompt}\001\033[0m\002" if self._bold and prompt else prompt
-        try:
-            return input(text)
-        except EOFError:
-            return None
+        text = f"\001\033[1m\002{prompt}\001\033[0m\002" if self._bold else prompt
+        is_warned = False
+        while True:
+            try:
+                return input(text)
+            except EOFError:
+                return None
+            except KeyboardInterrupt:
+                if is_warned:
+                    raise
+                is_warned = True
+                self._console.print(Text("\n Ctrl-C again ends the run; quit tells the verdict"))
 
 
 class PipedLines:
@@ -247,3 +264,46 @@ class PipedLines:
             return None
         self._console.print(Text(f"{prompt}{shown(line, width=200)}".rstrip()))
         return line
+
+
+def may_step(errors: Console) -> bool:
+    """Somebody sees the prompt, or a pipe says what to do.
+
+    In a file or a pager nobody sees it, and a pager reads from the same keyboard.
+    """
+    if sys.stdin is None or not sys.stdin.isatty() or sys.stdout.isatty():
+        return sys.stdin is not None
+    told = "standard output is no terminal: all sets run without a stop between them"
+    errors.print(Text(told), soft_wrap=True)
+    return False
+
+
+def opened(console: Console, config: ClusterConfig) -> Lines:
+    """Those of standard input."""
+    if not sys.stdin.isatty():
+        streams.replace_undecodable(sys.stdin)
+        return PipedLines(sys.stdin, console)
+
+    def offer(before: str, word: str) -> list[str]:
+        return complete(config, before, word)
+
+    return TerminalLines(offer, may_redraw(console) and not console.no_color, console)
+
+
+@contextmanager
+def cancelling(wanted: bool) -> Iterator[Callable[[], bool]]:
+    """Inside, a first Ctrl-C is only noted, in what this gives; a second one is as any other."""
+    noted: list[int] = []
+    if not wanted:
+        yield lambda: False
+        return
+
+    def note(number: int, _: object) -> None:
+        noted.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: bool(noted)
+    finally:
+        signal.signal(signal.SIGINT, before)

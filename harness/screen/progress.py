@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.text import Text
 
 from harness.run.report import Progress
@@ -47,4 +48,7 @@ class ProgressLine:
             yield
 
     def _render(self) -> RenderableType:
-        return Text() if self.latest is None else tables.progress_line(self.latest)
+        if self.latest is None:
+            return Text()
+        # A terminal echoes Ctrl-C as ^C: with no room for it, it would begin a line of its own.
+        return Padding(tables.progress_line(self.latest), (0, len("^C") + 1, 0, 0))

@@ -6,29 +6,35 @@ lines is the business of `console_lines`, what tables say that of `table_answers
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console, RenderableType
 
-from bank.ballot import ReplicaId, replica_name
+from bank.ballot import ReplicaId, Slot, replica_name
 from harness.cluster.driver import Cluster, ReplicaView
 from harness.cluster.journal import Liveness
 from harness.cluster.nemesis import Fail, Recover
 from harness.errors import EXIT_USAGE, HarnessError
-from harness.files import writer
+from harness.files import outputs, writer
 from harness.files.cases import Action, CaseFile
 from harness.files.config import ClusterConfig
 from harness.files.steps import Names, parse_step
 from harness.files.text_file import shown
-from harness.run import story
-from harness.run.pokes import with_pokes
-from harness.run.report import Performance, SetReport, StepReport
+from harness.run import pokes, story
+from harness.run.report import Performance, Poke, SetReport, StepReport
 from harness.screen import answers, stories, tables
 from harness.screen.cells import Parts, cell, counted
-from harness.screen.lines import STEPS, Lines, Refused, listed_words, parse, word_named
-from harness.screen.progress import ProgressLine
+from harness.screen.lines import (
+    STEPS,
+    Lines,
+    Refused,
+    cancelling,
+    listed_words,
+    parse,
+    word_named,
+)
+from harness.screen.progress import ProgressLine, may_redraw
 
 MOST_ROWS = 1000  # slots that one command may ask for
 LAST_SLOTS = 40  # that PrintSlots shows unasked
@@ -38,6 +44,7 @@ class Sets(Protocol):
     """What the prompt needs of a `harness.run.runner.Runner`."""
 
     reports: list[SetReport]
+    poked: list[Poke]
 
     @property
     def remaining(self) -> int:
@@ -48,22 +55,16 @@ class Sets(Protocol):
         """Run the next set."""
         ...
 
-    def poke(self, action: Action) -> tuple[StepReport, ...]:
-        """Do one thing between sets; that step, and what was answered meanwhile."""
+    def poke(self, action: Action, is_cancelled: Callable[[], bool]) -> tuple[StepReport, ...]:
+        """Do one thing between sets; that step, and what was answered meanwhile.
+
+        It is not waited for any longer once `is_cancelled` says so.
+        """
         ...
 
     def performance(self) -> Performance:
         """All answers so far."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Poke:
-    """Something done at the prompt."""
-
-    position: int  # after so many sets
-    action: Action
-    steps: tuple[StepReport, ...]
 
 
 class Prompt:
@@ -94,13 +95,14 @@ class Prompt:
         self._report = report
         self._replicas = cluster.replicas
         self._names = Names(config.nodes, config.accounts)
-        self._poked: list[Poke] = []
+        self._cancels = False  # Ctrl-C, what is waited for
         self._legend_shown = False
 
     # ---- sets ----------------------------------------------------------------------------------
 
     def step_through(self, lines: Lines) -> None:
         """Run a set, then do what the lines say; ends after the last set, or at `quit`."""
+        self._cancels = not lines.runs_on
         self.run_next()
         while True:
             line = lines.read(self.prompt_text())
@@ -172,8 +174,13 @@ class Prompt:
                 self.run_rest()
             case "send" | "read":
                 self._poke(f"({', '.join(arguments)})")
+            case "step":
+                self._poke(arguments[0])
             case _ if word in STEPS:
                 self._poke(f"{word} {arguments[0]}")
+            case "clear":
+                if may_redraw(self._console):
+                    self._console.clear()
             case "save" | "save!":
                 self._save(arguments[0], overwrite=word == "save!")
             case "report":
@@ -189,6 +196,8 @@ class Prompt:
                 return self._message_log(self._replica(arguments[0]))
             case "printdb":
                 return self._balances([self._replica(name) for name in arguments])
+            case "printbalance":
+                return self._balances_of(arguments)
             case "printstatus":
                 return self._slot_marks(arguments)
             case "printview":
@@ -225,29 +234,31 @@ class Prompt:
         accounts, remark = tables.changed_accounts(wanted, self._config.balances())
         return tables.Balances(wanted, accounts, remark, among=views)
 
+    def _balances_of(self, names: Sequence[str]) -> RenderableType:
+        accounts = list(dict.fromkeys(map(self._account, names)))
+        return tables.Balances(self._cluster.views(), accounts)
+
     def _slot_marks(self, arguments: Sequence[str]) -> RenderableType:
         wanted = [_slots(argument) for argument in arguments]
         _refuse_too_many(sum(map(len, wanted)))
         slots = list(dict.fromkeys(slot for some in wanted for slot in some))
-        views = self._cluster.views()
+        views, left_out = self._cluster.views(), ""
+        if not wanted:
+            slots, left_out = _last_slots(views, "PrintStatus")
         marks = {view.replica: self._cluster.slots(view.replica, slots) for view in views}
         legend, self._legend_shown = not self._legend_shown, True
         committed = self._cluster.committed.slots
-        return answers.slot_marks(slots, marks, views, committed, legend)
+        return answers.slot_marks(slots, marks, views, committed, legend, left_out)
 
     def _log_slots(self, replica: ReplicaId, wanted: Sequence[str]) -> RenderableType:
         view = self._view(replica)
         left_out = ""
         if wanted:
-            slots = _slots(wanted[0])
+            slots = list(_slots(wanted[0]))
             _refuse_too_many(len(slots))
         else:
-            last = view.status.last_slot
-            first = max(1, last - LAST_SLOTS + 1)
-            slots = range(first, last + 1)
-            if first > 1:
-                left_out = f"PrintSlots {replica_name(replica)} 1-{first - 1} shows the others"
-        statuses = self._cluster.slots(replica, list(slots)) if slots else ()
+            slots, left_out = _last_slots([view], f"PrintSlots {replica_name(replica)}")
+        statuses = self._cluster.slots(replica, slots) if slots else ()
         return answers.log_slots(view, statuses, self._cluster.committed.slots, left_out)
 
     def _help(self, topic: str = "") -> RenderableType:
@@ -260,12 +271,9 @@ class Prompt:
 
     # ---- stories -------------------------------------------------------------------------------
 
-    def _done(self) -> list[story.Done]:
+    def _done(self) -> Sequence[story.Done]:
         """Every set with its steps and those poked after it."""
-        return [
-            (r, [*r.steps, *(s for p in self._poked if p.position == at for s in p.steps)])
-            for at, r in enumerate(self._runner.reports, 1)
-        ]
+        return pokes.all_steps(self._runner.reports, self._runner.poked)
 
     def _timeline(self) -> RenderableType:
         self._cluster.views()  # asked now, replicas have told all there is
@@ -304,13 +312,12 @@ class Prompt:
         if isinstance(action, Fail | Recover):
             self._refuse_repetition(action)
         try:
-            with self._progress.running():
-                steps = self._runner.poke(action)
+            with self._progress.running(), cancelling(self._cancels) as is_cancelled:
+                steps = self._runner.poke(action, is_cancelled)
         except HarnessError as error:
             if error.exit_code != EXIT_USAGE:
                 raise
             raise Refused(str(error)) from None
-        self._poked.append(Poke(len(self._runner.reports), action, steps))
         self._console.print(tables.step_table(steps, self._config.failure))
         self._console.print()
 
@@ -333,14 +340,13 @@ class Prompt:
         except (ValueError, HarnessError) as error:
             raise Refused(f"{error}, expected a name that ends in .yaml") from None
         try:
-            with path.open("w" if overwrite else "x", encoding="utf-8") as stream:
-                stream.write(text)
+            outputs.write_whole(path, text, overwrite)
         except FileExistsError:
             raise Refused(f"{name} is there already: save! {name} writes over it") from None
         except OSError as error:
             raise Refused(f"{name}: cannot be written ({error.strerror or error})") from None
-        sets, pokes = counted(len(self._runner.reports), "set"), counted(len(self._poked), "poke")
-        told = [f"{sets} and {pokes} in {name}"]
+        sets = counted(len(self._runner.reports), "set")
+        told = [f"{sets} and {counted(len(self._runner.poked), 'poke')} in {name}"]
         if any(case.expected for case in self._file.sets):
             told.append("without what the file expects")
         if self._cluster.committed.known_before:
@@ -359,10 +365,7 @@ class Prompt:
 
     def _saved(self, path: Path) -> str:
         """The text of a file of this name. ValueError for what it cannot say."""
-        sets = []
-        for at, report in enumerate(self._runner.reports, 1):
-            pokes = [(poke.action, poke.steps) for poke in self._poked if poke.position == at]
-            sets.append(with_pokes(self._file.sets[at - 1], report, pokes))
+        sets = pokes.sets_as_run(self._file, self._runner.reports, self._runner.poked)
         match path.suffix.lower():
             case ".csv":
                 return writer.csv_text(sets)
@@ -383,6 +386,12 @@ class Prompt:
         except ValueError as error:
             raise Refused(str(error)) from None
 
+    def _account(self, name: str) -> str:
+        try:
+            return self._names.account(name)
+        except ValueError as error:
+            raise Refused(str(error)) from None
+
     def _view(self, replica: ReplicaId) -> ReplicaView:
         return self._cluster.views()[replica - 1]
 
@@ -396,6 +405,14 @@ def _slots(text: str) -> range:
     if not slots:
         raise Refused(f"{shown(text)} is empty, expected the smaller slot first")
     return slots
+
+
+def _last_slots(views: Sequence[ReplicaView], command: str) -> tuple[list[Slot], str]:
+    """The last slots that these replicas know of, and how the others are asked for."""
+    last = max(view.status.last_slot for view in views)
+    first = max(1, last - LAST_SLOTS + 1)
+    left_out = f"{command} 1-{first - 1} shows the others" if first > 1 else ""
+    return list(range(first, last + 1)), left_out
 
 
 def _refuse_too_many(slots: int) -> None:

@@ -37,7 +37,7 @@ def check_lines(
     """Every check with its sign, then a line for everything that does not hold or is unknown."""
     signs = [
         Text.assemble((judgement.verdict.sign, _STYLES[judgement.verdict]), " ")
-        + Text(_check_name(judgement))
+        + Text(_check_name(judgement) + _remark(judgement))
         for judgement in judgements
     ]
     signs += [] if score is None else [Text(points(*score), style=STRONG)]
@@ -64,6 +64,12 @@ def _against(
 def points(scored: float, most: float) -> str:
     """ "7.5 of 10 points"."""
     return f"{scored:.12g} of {most:.12g} point" + ("" if most == 1 else "s")
+
+
+def _remark(judgement: Judgement) -> str:
+    """What is to be said of a check that holds."""
+    is_said = judgement.reason and judgement.verdict is Verdict.VALID
+    return f" ({judgement.reason})" if is_said else ""
 
 
 def _check_name(judgement: Judgement) -> str:
