@@ -10,7 +10,7 @@ from test_oracle import GIVEN, case, files
 from harness import cli
 from harness.check.verdict import Verdict
 from harness.errors import EXIT_MACHINE, HarnessError
-from harness.files import answer_key, testset, yaml_reader
+from harness.files import answer_key, testset, yaml_source
 from harness.files.cases import Balances, CaseFile, Leader, Outcomes, Pending
 from harness.files.config import FAILURES, ClusterConfig
 from harness.files.forecast.oracle import forecast
@@ -310,7 +310,7 @@ def test_the_given_file_meets_its_key(tmp_path, failure):
     file = load(GIVEN / "ten-sets.csv")
     path = tmp_path / "key.yaml"
     assert answer_key.write(path, file, CONFIG) == 0
-    assert yaml_reader.parse(path.read_bytes(), "key")["expected"]["10"]["pending"] == 0
+    assert yaml_source.parse(path.read_bytes(), "key")["expected"]["10"]["pending"] == 0
     config = ClusterConfig(seed=3, failure=failure)
     world = SimCluster(config)
     world.start()

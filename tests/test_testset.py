@@ -19,7 +19,8 @@ TEN_SETS = Path(__file__).parents[2] / "shared" / "testsets" / "ten-sets.csv"
 
 
 def parse(data: bytes, nodes: int = 5, accounts: tuple[str, ...] = ACCOUNTS) -> list[CaseSet]:
-    return list(testset.parse_csv(data, "x.csv", nodes, accounts))
+    config = ClusterConfig(nodes=nodes, accounts=accounts)
+    return list(testset.parse_csv(data, "x.csv", config).sets)
 
 
 def brief(sets: list[CaseSet]) -> list[str]:

@@ -11,16 +11,16 @@ from bank.ledger import FAILED, TRANSFER, Ledger
 from harness import cli
 from harness.check.verdict import Verdict
 from harness.cluster import nemesis
-from harness.files import config, testset, yaml_reader
+from harness.files import config, testset, yaml_source
 from harness.files.cases import CaseSet, Command
 from harness.files.config import ClusterConfig
 from harness.files.forecast.oracle import forecast
 from harness.files.steps import Names, parse_step
-from harness.files.yaml_cases import KEYS, SET_KEYS, YamlFile
 from harness.run.runner import Runner
 from harness.sim.world import SimCluster
 
 Capture = pytest.CaptureFixture[str]
+SCHEMA = json.loads(testset.schema_text())
 FOLDER = Path(__file__).parents[1] / "testsets"
 README = (FOLDER / "README.md").read_text("utf-8")
 YAML = sorted(path for path in FOLDER.glob("*.yaml") if b"\nsets:" in path.read_bytes())
@@ -110,8 +110,8 @@ def test_a_yaml_file_says_what_it_is_and_tells_editors(path: Path) -> None:
     first, _ = path.read_text("utf-8").split("\n", 1)
     schema = FOLDER / first.partition("$schema=")[2]
     assert schema.read_text("utf-8") == testset.schema_text()
-    value = yaml_reader.parse(path.read_bytes(), path.name)
-    jsonschema.validate(value, json.loads(testset.schema_text()))
+    value = yaml_source.parse(path.read_bytes(), path.name)
+    jsonschema.validate(value, SCHEMA)
 
 
 def test_every_kill_point_and_link_fault_is_shown_by_a_file() -> None:
@@ -142,17 +142,18 @@ def test_the_readme_has_an_example_of_every_key() -> None:
     assert len(EXAMPLES) == 4
     rows = re.findall(r"^\| `([a-z]+):` \| (.*?) \| ", README, re.MULTILINE)
     keys = dict.fromkeys(key for key, _ in rows)
-    schema = json.loads(testset.schema_text())["definitions"]
-    assert sorted(keys) == sorted({*KEYS, *SET_KEYS, *schema["expect"]["properties"]})
+    schema = SCHEMA["definitions"]
+    shapes = (SCHEMA, schema["set"], schema["expect"])
+    assert sorted(keys) == sorted({key for shape in shapes for key in shape["properties"]})
     for key, example in rows:
         for value in re.findall("`([^`]+)`", example):
-            assert yaml_reader.parse(f"{key}: {value}".encode(), "x")[key] is not None
+            assert yaml_source.parse(f"{key}: {value}".encode(), "x")[key] is not None
     for key in schema["expect"]["properties"]:
         for value in re.findall("`([^`]+)`", " ".join(e for k, e in rows if k == key)):
             text = f"sets: [{{steps: ['(A)', '(A)', '(A)']}}]\nexpect: {{{key}: {value}}}"
             text = text if key != "outcomes" else text.replace("{1: success, 2: failed, 3: 7}",
                                                                 "{1.1: 7}")  # fmt: skip
-            assert YamlFile(text.encode(), "x.yaml").cases(ClusterConfig()).at_end
+            assert testset.read_yaml(text.encode(), "x.yaml").cases(ClusterConfig()).at_end
 
 
 def test_every_step_of_the_readme_is_one() -> None:

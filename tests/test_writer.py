@@ -12,9 +12,8 @@ from harness.cluster.journal import Liveness
 from harness.cluster.nemesis import Fail, FailLeader, Heal, KillAt, LinkFault, Recover
 from harness.files.cases import CaseFile, CaseSet, Command, Step, Wait, action_text
 from harness.files.config import ClusterConfig
-from harness.files.testset import load, parse_csv
+from harness.files.testset import load, parse_csv, read_yaml
 from harness.files.writer import csv_text, yaml_text
-from harness.files.yaml_cases import YamlFile
 from harness.run.pokes import with_pokes
 from harness.run.report import StepReport
 from harness.run.runner import Runner
@@ -44,11 +43,11 @@ def bare(sets):
 
 
 def from_csv(text):
-    return bare(parse_csv(text.encode(), "x.csv", CONFIG.nodes, CONFIG.accounts))
+    return bare(parse_csv(text.encode(), "x.csv", CONFIG).sets)
 
 
 def from_yaml(text, config=CONFIG):
-    return bare(YamlFile(text.encode(), "x.yaml").cases(config).sets)
+    return bare(read_yaml(text.encode(), "x.yaml").cases(config).sets)
 
 
 # ---- text --------------------------------------------------------------------------------------
@@ -85,7 +84,7 @@ def test_yaml_says_everything():
 def test_yaml_holds_what_the_cluster_is_like():
     config = ClusterConfig(nodes=3, failure="crash", accounts=("a", "b"), seed=5)
     text = yaml_text([CaseSet(1, frozenset({1}), (), 0)], config, 'with "quotes": and #')
-    found = YamlFile(text.encode(), "x.yaml")
+    found = read_yaml(text.encode(), "x.yaml")
     assert {key: o.value for key, o in found.overrides.items()} == {
         "nodes": 3,
         "failure": "crash",

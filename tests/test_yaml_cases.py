@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from harness.cluster.nemesis import FailLeader, Heal, KillAt, LinkFault
 from harness.errors import HarnessError
-from harness.files import config, testset, yaml_cases, yaml_reader
+from harness.files import config, testset, yaml_source
 from harness.files.cases import (
     Balances,
     CaseFile,
@@ -31,7 +31,6 @@ from harness.files.cases import (
     Wait,
 )
 from harness.files.config import ClusterConfig
-from harness.files.yaml_cases import YamlFile
 
 GOLDEN = Path(__file__).parent / "golden" / "yaml_refusals.txt"
 SCHEMA = json.loads(testset.schema_text())
@@ -67,7 +66,7 @@ points: {pending: 1}
 
 
 def read(data: bytes, settings: ClusterConfig | None = None) -> CaseFile:
-    file = YamlFile(data, "x.yaml")
+    file = testset.read_yaml(data, "x.yaml")
     return file.cases(settings or config.layer(file.overrides))
 
 
@@ -134,7 +133,7 @@ def test_a_list_may_stand_again_as_an_alias():
 
 
 def test_aliases_cannot_make_a_file_endless(monkeypatch):
-    monkeypatch.setattr(yaml_cases, "MOST_STEPS", 5)
+    monkeypatch.setattr(testset, "MOST_STEPS", 5)
     text = b"sets:\n- steps: [&a [LF, LF], *a]\n- steps: [*a, *a]\n"
     (problem,) = problems(text)
     assert problem == "x.yaml:2: steps: too many steps, expected at most 5 in a file"
@@ -203,8 +202,8 @@ WORDS = st.sampled_from(
      "1-3", "4-6", "cut n1->*", "wait 5 ms", "lose n1->n2 3 %", "A", "x", "crash", "A..C"]
 )  # fmt: skip
 KEYS = st.sampled_from(
-    [*yaml_cases.KEYS, *yaml_cases.SET_KEYS, "balances", "outcomes", "pending", "leader", "stopped",
-     "slots", "statuses", "checks", *config.KEYS]
+    [*SCHEMA["properties"], *SCHEMA["definitions"]["set"]["properties"], *config.KEYS,
+     *SCHEMA["definitions"]["expect"]["properties"]]
 ) | WORDS  # fmt: skip
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 12) | st.floats(0, 9) | WORDS,
@@ -245,7 +244,7 @@ def plain(value):
 
 
 def schema_problems(data: bytes) -> list[str]:
-    value = plain(yaml_reader.parse(data, "x.yaml"))
+    value = plain(yaml_source.parse(data, "x.yaml"))
     return [error.message for error in VALIDATOR.iter_errors(value)]
 
 
@@ -298,11 +297,19 @@ def test_the_schema_refuses_what_it_can_know(title):
     assert schema_problems(REFUSED[title][0].encode())
 
 
-def test_the_schema_has_the_keys_of_the_parser():
+def test_the_schema_beside_the_test_sets_is_the_one_that_is_printed():
+    """python run.py lint --schema > testsets/testset.schema.json"""
+    shipped = Path(__file__).parents[1] / "testsets" / "testset.schema.json"
+    assert shipped.read_text("utf-8") == testset.schema_text()
+
+
+def test_the_schema_describes_every_key():
+    """To whoever types it: "what is this?" has an answer at each."""
     definitions = SCHEMA["definitions"]
-    assert tuple(SCHEMA["properties"]) == yaml_cases.KEYS
-    assert tuple(definitions["set"]["properties"]) == yaml_cases.SET_KEYS
-    assert sorted(definitions["cluster"]["properties"]) == sorted(config.KEYS)
+    shapes = [SCHEMA, *(definitions[name] for name in ("set", "expect", "cluster"))]
+    for properties in (shape["properties"] for shape in shapes):
+        assert all(inner.get("description") for inner in properties.values())
+    assert definitions["cluster"]["properties"].keys() == set(config.KEYS)
     assert definitions["points_by_key"]["properties"].keys() == (
         definitions["expect"]["properties"].keys()
     )

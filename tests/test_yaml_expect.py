@@ -18,9 +18,10 @@ from harness.files.cases import (
     Step,
 )
 from harness.files.config import ClusterConfig
+from harness.files.expect import labels, read_expect
 from harness.files.steps import Names, parse_step
-from harness.files.yaml_expect import labels, read_expect
-from harness.files.yaml_reader import Problems, parse
+from harness.files.tree import Problems
+from harness.files.yaml_source import parse
 from harness.run.runner import Runner
 from harness.sim.world import SimCluster
 

@@ -12,11 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import wrap
+from typing import Any
 
 from harness.errors import EXIT_MACHINE, HarnessError, nearest
-from harness.files import outputs, text_file, yaml_reader
+from harness.files import outputs, text_file, yaml_source
 from harness.files.cases import CaseFile, Expected
 from harness.files.config import ClusterConfig
+from harness.files.expect import EXPECT, labels, read_expect
 from harness.files.forecast.oracle import (
     Forecast,
     SetForecast,
@@ -24,16 +26,15 @@ from harness.files.forecast.oracle import (
     alternatives,
     forecast,
 )
+from harness.files.shape import Key, Place, Shape, entries, mapping
 from harness.files.steps import Names
-from harness.files.yaml_expect import labels, read_expect
-from harness.files.yaml_reader import Problems, Section, shown_value
+from harness.files.tree import Problems, Section
 
 SUFFIX = ".expected.yaml"
 END = "end"  # stands beside the set numbers
 MOST_NAMED = 10  # set numbers in a message
 WIDTH = 100  # columns of a file that is written
 
-_KEYS = ("file", "nodes", "initial_balance", "expected")
 _HEAD = "# The answer key of {}, worked out from the file and not from a run.\n"
 _SEAL = "# --write-expected writes it anew unless somebody changed it: {}\n"
 _SEALED = re.compile(r"(?:#.*\n)?# --write-expected .*: ([0-9a-f]{16})\n")
@@ -43,7 +44,7 @@ _SEALED = re.compile(r"(?:#.*\n)?# --write-expected .*: ([0-9a-f]{16})\n")
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class AnswerKey:
     """What a key says, checked against its file."""
 
     path: str
@@ -69,52 +70,68 @@ def checked(
     return with_key(file, read(path, file, config, is_given=given is not None))
 
 
-def with_key(file: CaseFile, key: Key) -> CaseFile:
+def with_key(file: CaseFile, key: AnswerKey) -> CaseFile:
     """A run of this file is judged by the key as well."""
     sets = [replace(c, expected=c.expected + key.sets.get(c.number, ())) for c in file.sets]
     return replace(file, sets=tuple(sets), at_end=file.at_end + key.at_end, key=key.path)
 
 
-def read(path: str | Path, file: CaseFile, config: ClusterConfig, is_given: bool = True) -> Key:
+def read(
+    path: str | Path, file: CaseFile, config: ClusterConfig, is_given: bool = True
+) -> AnswerKey:
     """The key of this file for this cluster; HarnessError with every problem.
 
     One that was not given by name has to say that it belongs to this file.
     """
     name = str(path)
-    section = yaml_reader.parse(text_file.read(path, "an answer key"), name, "expected:")
+    section = yaml_source.parse(text_file.read(path, "an answer key"), name, "expected:")
     if not isinstance(section, Section) or "expected" not in section:
         found = "a test set" if isinstance(section, Section) and "sets" in section else "no key"
         raise HarnessError(f"{name}:1: this is {found}, expected an answer key with expected:")
     problems = Problems(name)
-    known = {entry.key: entry for entry in section.entries(problems, _KEYS)}
-    fits: dict[str, object] = {"nodes": config.nodes, "initial_balance": config.initial_balance}
-    if not is_given:
-        fits["file"] = Path(file.path).name
-    for word, own in fits.items():
-        if word in known and known[word].value != own:
-            found = shown_value(known[word].value)
-            what = f"this key is for {found}, expected {own} (--no-key leaves it out)"
-            problems.add(known[word].line, word, what)
-    expected = known["expected"]
-    sets: dict[int, tuple[Expected, ...]] = {}
-    at_end: tuple[Expected, ...] = ()
-    names = Names(config.nodes, config.accounts)
-    if not isinstance(expected.value, Section):
-        what = f"found {shown_value(expected.value)}, expected set numbers, and end"
-        problems.add(expected.line, "expected", what)
-        expected = expected._replace(value=Section())
-    numbers = {str(case.number): index for index, case in enumerate(file.sets)}
-    for line, word, value in expected.value.entries(problems, place="expected: "):
-        if word == END:
-            at_end = read_expect(value, line, problems, names, labels(file.sets))
-        elif (index := numbers.get(word)) is not None:
-            case = file.sets[index]
-            known_steps = labels(file.sets[:index], case)
-            sets[case.number] = read_expect(value, line, problems, names, known_steps)
-        else:
-            problems.add(line, f"expected: {text_file.shown(word)}", _no_such_set(word, numbers))
+    against = _Against(file, config, is_given)
+    expected = KEY.read(section, Place(problems, 1, "", against)).get("expected", {})
     problems.refuse()
-    return Key(name, sets, at_end)
+    return AnswerKey(name, expected, expected.pop(END, ()))
+
+
+class _Against:
+    """What a key is checked against."""
+
+    def __init__(self, file: CaseFile, config: ClusterConfig, is_given: bool) -> None:
+        self.file, self.names = file, Names(config.nodes, config.accounts)
+        self.fits: dict[str, object] = {"nodes": config.nodes}
+        self.fits["initial_balance"] = config.initial_balance
+        self.fits |= {} if is_given else {"file": Path(file.path).name}
+        self.numbers = {str(case.number): index for index, case in enumerate(file.sets)}
+
+
+def _fits(value: Any, at: Place) -> None:
+    own = at.given.fits.get(at.name, value)
+    if value != own:
+        what = f"this key is for {at.problems.show(value)}, expected {own}"
+        raise ValueError(f"{what} (--no-key leaves it out)")
+
+
+def _expected(word: str, value: Any, at: Place) -> dict[int | str, tuple[Expected, ...]]:
+    against = at.given
+    sets, index = against.file.sets, against.numbers.get(word)
+    if word == END:
+        known = labels(sets)
+    elif index is not None:
+        known = labels(sets[:index], sets[index])
+    else:
+        raise ValueError(_no_such_set(word, against.numbers))
+    number = END if index is None else sets[index].number
+    return {number: read_expect(value, at.line, at.problems, against.names, known)}
+
+
+KEY = mapping(
+    {
+        **dict.fromkeys(("file", "nodes", "initial_balance"), Key(Shape(_fits))),
+        "expected": Key(entries(_expected, "set numbers, and end", EXPECT, least=0)),
+    }
+)
 
 
 def _no_such_set(word: str, numbers: Mapping[str, int]) -> str:

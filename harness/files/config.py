@@ -3,20 +3,33 @@
 `load` and `from_flags` check each value alone and keep where it stands; `layer` puts layers over
 the defaults and checks values against each other. No rule depends on where a value came from,
 and everything wrong with a file is reported at once. A key is added in three places: the
-dataclass, `_RULES` and testsets/cluster.yaml; a test compares them.
+dataclass, `CLUSTER` and testsets/cluster.yaml; a test compares them.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any, NamedTuple, TypeAlias
 
 from bank.settings import MILLISECOND, Settings
-from harness.errors import HarnessError, nearest
-from harness.files import text_file, yaml_reader
-from harness.files.yaml_reader import shown_value
+from harness.errors import HarnessError
+from harness.files import text_file, yaml_source
+from harness.files.shape import (
+    TEXT,
+    Key,
+    Place,
+    Shape,
+    choice,
+    is_whole,
+    mapping,
+    only,
+    read_or_tell,
+    text_like,
+    whole,
+)
+from harness.files.tree import Problems, Section, shown_value
 
 FAILURES = ("disconnect", "crash", "pause")
 DURABILITIES = ("process", "power", "memory")
@@ -92,29 +105,26 @@ def load(path: str | Path) -> Overrides:
 
 def parse(data: bytes, name: str) -> Overrides:
     """What the bytes of a configuration file say; `name` is for the messages."""
-    section = yaml_reader.parse(data, name)
+    section = yaml_source.parse(data, name)
     if section is None:
         return {}
-    if not isinstance(section, yaml_reader.Section):
+    if not isinstance(section, Section):
         raise HarnessError(f"{name}:1: not a configuration, expected lines such as nodes: 5")
     if "sets" in section:
         where = f"{name}:{section.lines['sets']}: sets"
         raise HarnessError(f"{where}: this is a test set, expected a configuration")
-    problems = yaml_reader.Problems(name)
+    problems = Problems(name)
     overrides = read_section(section, problems)
     problems.refuse()
     return overrides
 
 
-def read_section(section: yaml_reader.Section, problems: yaml_reader.Problems) -> Overrides:
-    """The keys of a mapping that are right; what is wrong with the others is added."""
-    overrides: dict[str, Override] = {}
-    for line, key, value in section.entries(problems, _RULES):
-        try:
-            overrides[key] = Override(f"{problems.name}:{line}: {key}", _RULES[key](value))
-        except ValueError as error:
-            problems.add(line, key, error)
-    return overrides
+def read_section(section: object, problems: Problems, line: int = 1) -> Overrides:
+    """The keys that are right of a mapping in this line; what is wrong with it is added."""
+    read: dict[str, Any] = dict(*read_or_tell(CLUSTER, section, Place(problems, line, "cluster")))
+    lines = section.lines if isinstance(section, Section) else {}
+    where = {key: f"{problems.name}:{line}: {key}" for key, line in lines.items()}
+    return {key: Override(where[key], read[key]) for key in where if key in read}
 
 
 def from_flags(flags: Mapping[str, object]) -> Overrides:
@@ -133,7 +143,8 @@ def from_flags(flags: Mapping[str, object]) -> Overrides:
             value = None
         flag = "--" + key.replace("_", "-")
         try:
-            overrides[key] = Override(flag, _RULES[key](value))
+            read = _KEYS[key].shape.read(value, Place(Problems(flag), 0, flag))
+            overrides[key] = Override(flag, read)
         except ValueError as error:
             problems.append(f"{flag}: {error}")
     if problems:
@@ -195,45 +206,8 @@ _RANGE = re.compile(
 )
 _PAIR = re.compile(r"\[?\s*([0-9]{1,9})\s*,\s*([0-9]{1,9})\s*\]?")
 
-_Rule: TypeAlias = Callable[[object], Any]  # the checked value; ValueError: what was expected
 
-
-def is_integer(value: object, low: int, high: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-
-def integer(low: int, high: int) -> _Rule:
-    """The rule of a whole number from `low` to `high`."""
-
-    def rule(value: object) -> object:
-        if not is_integer(value, low, high):
-            found = shown_value(value)
-            raise ValueError(f"found {found}, expected a whole number from {low} to {high}")
-        return value
-
-    return rule
-
-
-def _choice(*known: str | int) -> _Rule:
-    def rule(value: object) -> object:
-        if type(value) in (str, int) and value in known:  # True == 1, hence the types
-            return value
-        words = [str(word) for word in known]
-        hint = nearest(value, words) if isinstance(value, str) else ""
-        raise ValueError(
-            f"found {shown_value(value)}, expected {', '.join(words[:-1])} or {words[-1]}{hint}"
-        )
-
-    return rule
-
-
-def _seed(value: object) -> object:
-    if value is not None and not is_integer(value, 0, MOST_MONEY):
-        raise ValueError(f"found {shown_value(value)}, expected null or a whole number from 0")
-    return value
-
-
-def _election_timeout(value: object) -> tuple[int, int]:
+def _election_timeout(value: Any, _: Place) -> tuple[int, int]:
     expected = f"expected [low, high] from 1 to {LONGEST_MS}, low not above high"
     if isinstance(value, str) and (pair := _PAIR.fullmatch(value)):
         value = [int(word) for word in pair.groups()]
@@ -241,14 +215,14 @@ def _election_timeout(value: object) -> tuple[int, int]:
         raise ValueError(f"found {shown_value(value)}, {expected}")
     low, high = value
     for bound in value:
-        if not is_integer(bound, 1, LONGEST_MS):
+        if not is_whole(bound, 1, LONGEST_MS):
             raise ValueError(f"found {shown_value(bound)}, {expected}")
     if low > high:
         raise ValueError(f"found {low} above {high}, {expected}")
     return low, high
 
 
-def _accounts(value: object) -> tuple[str, ...]:
+def _accounts(value: Any, _: Place) -> tuple[str, ...]:
     """A list of names, or as text: `A..J`, `c1..c100`, `alice, bob`."""
     if isinstance(value, str):
         value = _range(value) if ".." in value else [word.strip() for word in value.split(",")]
@@ -285,31 +259,74 @@ def _range(text: str) -> list[str]:
     raise ValueError(f"found {shown_value(text)}, expected a range such as A..J or c1..c100")
 
 
-_some_ms = integer(1, LONGEST_MS)
-_any_ms = integer(0, LONGEST_MS)
-
-_RULES: dict[str, _Rule] = {
-    "nodes": _choice(*NODES),
-    "accounts": _accounts,
-    "initial_balance": integer(0, MOST_MONEY),
-    "election_timeout_ms": _election_timeout,
-    "prepare_quiet_ms": _any_ms,
-    "prepare_pause_ms": _some_ms,
-    "heartbeat_ms": _some_ms,
-    "stagger_ms": _any_ms,
-    "spare_pause_ms": _any_ms,
-    "spare_after_slots": integer(0, 1_000_000),
-    "learn_slots": integer(1, 1_000_000),
-    "client_timeout_ms": _some_ms,
-    "patience_ms": _some_ms,
-    "progress_ms": _some_ms,
-    "checkpoint_interval": integer(1, 1_000_000),
-    "checkpoint_pause_ms": _any_ms,
-    "keep_slots": integer(0, 1_000_000),
-    "queue_buffer_kib": integer(512, 1_048_576),  # a piece of a checkpoint must fit
-    "trace_messages": integer(0, 10_000_000),
-    "failure": _choice(*FAILURES),
-    "durability": _choice(*DURABILITIES),
-    "seed": _seed,
+_SOME_MS, _ANY_MS = whole(1, LONGEST_MS), whole(0, LONGEST_MS)
+_BOUNDS = {"type": "array", "minItems": 2, "maxItems": 2, "items": _SOME_MS}
+_NAMES = {"type": "array", "minItems": 1, "items": text_like("[A-Za-z0-9_]{1,32}")}
+_SEED = only(
+    lambda value: value is None or is_whole(value, 0, MOST_MONEY),
+    "null or a whole number from 0",
+    {"type": ["null", "integer"], "minimum": 0, "maximum": MOST_MONEY},
+)
+_KEYS = {
+    "nodes": Key(choice(*NODES), "Replicas n1, n2, ..."),
+    "accounts": Key(
+        Shape(_accounts, {"anyOf": [TEXT, _NAMES]}),
+        "A..J, c1..c100 or [alice, bob]; each has a client of the same name.",
+    ),
+    "initial_balance": Key(whole(0, MOST_MONEY), "What every account holds at the start."),
+    "election_timeout_ms": Key(
+        Shape(_election_timeout, {"anyOf": [_BOUNDS, TEXT]}),
+        "[low, high]: a replica that heard no leader for a time drawn between these tries to "
+        "become one.",
+    ),
+    "prepare_quiet_ms": Key(
+        _ANY_MS, "A replica that saw another's PREPARE this recently does not send its own."
+    ),
+    "prepare_pause_ms": Key(_SOME_MS, "The longest pause between a candidate's PREPAREs."),
+    "heartbeat_ms": Key(_SOME_MS, "How often a leader says that it is there."),
+    "stagger_ms": Key(
+        _ANY_MS, "How much longer each next replica waits when several notice a dead leader."
+    ),
+    "spare_pause_ms": Key(
+        _ANY_MS,
+        "How long a busy leader waits for the backups that its majority needs before all "
+        "others get an ACCEPT too; 0: all get it at once.",
+    ),
+    "spare_after_slots": Key(
+        whole(0, 1_000_000),
+        "How many slots without a pause make a leader busy, so that it puts ACCEPTs off for "
+        "the backups that its majority does not need.",
+    ),
+    "learn_slots": Key(
+        whole(1, 1_000_000),
+        "How many slots that ACCEPTs say to be committed a backup lets come together before "
+        "it executes them.",
+    ),
+    "client_timeout_ms": Key(
+        _SOME_MS, "A client without an answer for this long asks all replicas."
+    ),
+    "patience_ms": Key(
+        _SOME_MS, "How long a set waits while too few replicas are live to decide anything."
+    ),
+    "progress_ms": Key(
+        _SOME_MS,
+        "While enough are live, or should be, the next answer must come within this time of "
+        "the last one.",
+    ),
+    "checkpoint_interval": Key(
+        whole(1, 1_000_000), "Slots between two comparisons of what was executed."
+    ),
+    "checkpoint_pause_ms": Key(_ANY_MS, "The least time between two checkpoints on disk."),
+    "keep_slots": Key(whole(0, 1_000_000), "How many slots below its checkpoint a replica keeps."),
+    "queue_buffer_kib": Key(  # a piece of a checkpoint must fit
+        whole(512, 1_048_576), "How much one process keeps for another that does not read."
+    ),
+    "trace_messages": Key(
+        whole(0, 10_000_000), "How many messages of each replica and set are kept."
+    ),
+    "failure": Key(choice(*FAILURES), "What happens to a replica that fails."),
+    "durability": Key(choice(*DURABILITIES), "What the disk state of a replica survives."),
+    "seed": Key(_SEED, "The number from which time-outs are drawn."),
 }
-KEYS = tuple(_RULES)
+CLUSTER = mapping(_KEYS, "keys of cluster.yaml such as nodes: 5", called="cluster")
+KEYS = tuple(_KEYS)

@@ -8,7 +8,7 @@ a file that ends early included.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
@@ -19,8 +19,11 @@ from bank.checkpoint import Checkpoint
 from bank.ledger import FAILED, NOOP, READ, SKIPPED, SUCCESS, TRANSFER, Result
 from bank.sessions import Request
 from harness.cluster.history import Operation
-from harness.errors import EXIT_MACHINE, HarnessError, nearest
+from harness.errors import EXIT_MACHINE, HarnessError
+from harness.files import text_file
+from harness.files.shape import Key, Place, Shape, mapping, only
 from harness.files.text_file import shown
+from harness.files.tree import Problems, Section
 
 VERSION = 1
 
@@ -114,49 +117,24 @@ def _lines(
             yield {"contradiction": text}
 
 
-# ---- loading -----------------------------------------------------------------------------------
-
-
-def load(path: str | Path) -> SavedHistory:
-    """Read a file that `save` wrote; raises HarnessError `file:line: …` at the first damage."""
-    try:
-        with open(path, "rb") as stream:
-            return _Reader(str(path), stream).read()
-    except OSError as error:
-        expected = "expected a saved history"
-        if not isinstance(error, FileNotFoundError):
-            reason = error.strerror or str(error)
-            raise HarnessError(f"{path}: cannot be read ({reason}), {expected}") from None
-        folder = Path(path).parent
-        names = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else []
-        hint = nearest(Path(path).name, names)
-        raise HarnessError(f"{path}: no such file, {expected}{hint}") from None
+# ---- what a line may say -----------------------------------------------------------------------
 
 
 def _is_number(value: object) -> bool:
     return type(value) is int and value >= 0
 
 
-def _is_number_or_null(value: object) -> bool:
-    return value is None or _is_number(value)
-
-
 def _is_name(value: object) -> bool:
     return isinstance(value, str) and value.isprintable()
 
 
-def _is_balances(value: object) -> bool:
-    if not isinstance(value, dict):
-        return False
-    return all(name and name.isprintable() and _is_number(value[name]) for name in value)
+def _is_balances(value: Any) -> bool:
+    is_mapping = isinstance(value, dict)
+    return is_mapping and all(name and _is_name(name) and _is_number(value[name]) for name in value)
 
 
 def _is_ballot(value: object) -> bool:
-    return value is None or (isinstance(value, list) and len(value) == 2 and _are_numbers(value))
-
-
-def _are_numbers(values: list[object]) -> bool:
-    return all(map(_is_number, values))
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
 
 
 def _is_result(value: object) -> bool:
@@ -173,42 +151,49 @@ def _is_request(value: object) -> bool:
     )
 
 
-Field = tuple[Callable[[Any], bool], str]  # what holds for a value, and how people call that
-
-_NUMBER: Field = (_is_number, "a number from 0 on")
-_MAYBE: Field = (_is_number_or_null, "a number from 0 on, or null")
-_NAME: Field = (_is_name, "a name")
-_RESULT: Field = (_is_result, f'"{SUCCESS}", "{FAILED}", a balance or null')
-_HEAD: dict[str, Field] = {
-    "history": (lambda value: value == VERSION and type(value) is int, f"version {VERSION}"),
-    "balances": (_is_balances, "a balance from 0 on for every account"),
+_NUMBER = only(_is_number, "a number from 0 on")
+_MAYBE = only(lambda value: value is None or _is_number(value), "a number from 0 on, or null")
+_NAME = only(_is_name, "a name")
+_RESULT = only(_is_result, f'"{SUCCESS}", "{FAILED}", a balance or null')
+_HEAD = {
+    "history": only(lambda value: type(value) is int and value == VERSION, f"version {VERSION}"),
+    "balances": only(_is_balances, "a balance from 0 on for every account"),
     "operations": _NUMBER,
     "slots": _MAYBE,
     "contradictions": _NUMBER,
     "known_before": _NUMBER,
-    "base": (lambda value: value is None or isinstance(value, str), "a checkpoint or null"),
+    "base": only(lambda value: value is None or isinstance(value, str), "a checkpoint or null"),
 }
-_OPERATION: dict[str, Field] = {
+_OPERATION = {
     "client": _NAME,
     "timestamp": _NUMBER,
-    "kind": (lambda value: value in (TRANSFER, READ), f'"{TRANSFER}" or "{READ}"'),
+    "kind": only(lambda value: value in (TRANSFER, READ), f'"{TRANSFER}" or "{READ}"'),
     "sender": _NAME,
     "receiver": _NAME,
-    "amount": (lambda value: type(value) is int, "a number"),
+    "amount": only(lambda value: type(value) is int, "a number"),
     "invoked_at": _MAYBE,
     "answered_at": _MAYBE,
     "result": _RESULT,
     "slot": _MAYBE,
-    "ballot": (_is_ballot, "[number, replica] or null"),
+    "ballot": only(lambda value: value is None or _is_ballot(value), "[number, replica] or null"),
     "set_number": _NUMBER,
     "order": _NUMBER,
 }
-_SLOT: dict[str, Field] = {
+_SLOT = {
     "slot": _NUMBER,
-    "request": (_is_request, "[client, timestamp, kind, sender, receiver, amount]"),
+    "request": only(_is_request, "[client, timestamp, kind, sender, receiver, amount]"),
     "result": _RESULT,
 }
-_CONTRADICTION: dict[str, Field] = {"contradiction": (_is_name, "a line of text")}
+_CONTRADICTION = {"contradiction": only(_is_name, "a line of text")}
+
+
+# ---- loading -----------------------------------------------------------------------------------
+
+
+def load(path: str | Path) -> SavedHistory:
+    """Read a file that `save` wrote; raises HarnessError `file:line: …` at the first damage."""
+    with text_file.opened(path, "a saved history") as stream:
+        return _Reader(str(path), stream).read()
 
 
 class _Reader:
@@ -298,7 +283,7 @@ class _Reader:
             request = (client, timestamp, kind, sender, receiver, amount)
             log.slots[value["slot"]] = (request, value["result"])
 
-    def _next(self, fields: Mapping[str, Field], expected: str) -> dict[str, Any]:
+    def _next(self, keys: Mapping[str, Shape], expected: str) -> dict[str, Any]:
         """The next line, with exactly these fields."""
         data = next(self._lines, None)
         self._line += 1
@@ -309,19 +294,21 @@ class _Reader:
         except (ValueError, RecursionError):
             self._refuse("", f"{expected} as JSON", shown(data.decode("utf-8", "replace")))
         if not isinstance(value, dict):
-            self._refuse("", expected, shown(json.dumps(value)))
-        if value.keys() != fields.keys():
-            for name in fields:
-                if name not in value:
-                    self._refuse("", f"{expected} with {name!r}", "a line without")
-            unknown = next(name for name in value if name not in fields)
-            hint = nearest(unknown, list(fields))
-            self._refuse("", expected, f"an unknown field {shown(unknown)!r}{hint}")
-        for name, (holds, described) in fields.items():
-            if not holds(value[name]):
-                self._refuse(name, described, shown(json.dumps(value[name])))
-        return value
+            self._refuse("", expected, _shown(value))
+        if missing := [name for name in keys if name not in value]:
+            self._refuse("", f"{expected} with {missing[0]!r}", "a line without")
+        fields, problems = Section(), Problems(self._path, _shown)
+        fields.update(value)
+        fields.lines = dict.fromkeys(value, self._line)
+        exactly = mapping({name: Key(shape) for name, shape in keys.items()})
+        found: dict[str, Any] = exactly.read(fields, Place(problems, self._line, expected))
+        problems.refuse()
+        return found
 
     def _refuse(self, name: str, expected: str, found: str) -> NoReturn:
         at = f"{name}: " if name else ""
         raise HarnessError(f"{self._path}:{self._line}: {at}found {found}, expected {expected}")
+
+
+def _shown(value: object) -> str:
+    return shown(json.dumps(value))

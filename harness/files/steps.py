@@ -29,9 +29,11 @@ LARGEST_NUMBER = 2**63 - 1  # what SQLite stores: the largest amount and set num
 
 WORDS = (*LINK_FAULTS, "heal", "fail", "recover", "wait")  # how a step in words begins
 PLAIN = "expected (A, J, 3), (A), LF, F(n3) or R(n3)"  # what every kind of file can say
+ALL_STEPS = PLAIN.replace(" or R(n3)", f", R(n3), {', '.join(WORDS)}")
 
 CALLS = ("", "F", "R")  # before the parentheses
 
+BARE_TRANSFER = re.compile(r"\w+\s*,\s*\w+\s*,\s*\d+")  # without its parentheses
 _CALL = re.compile(r"([a-z]*)\s*\(([^()]*)\)", re.IGNORECASE)
 _ARROW = re.compile(r"([^<>-]*)(<->|->)([^<>-]*)")
 _AMOUNT = re.compile(r"(.*?)(?:\s+([0-9.].*))?")  # links, and what follows them
@@ -93,7 +95,7 @@ def parse_step(text: str, names: Names, words: bool = True) -> tuple[str, Action
     Without `words`, only what a CSV file can say: transfers, reads, LF, F(n3) and R(n3).
     """
     text = " ".join(text.split())
-    expected = PLAIN.replace(" or R(n3)", f", R(n3), {', '.join(WORDS)}") if words else PLAIN
+    expected = ALL_STEPS if words else PLAIN
     if not text:
         raise ValueError(f"an empty place, {expected}")
     if text.upper() == "LF":
@@ -103,6 +105,7 @@ def parse_step(text: str, names: Names, words: bool = True) -> tuple[str, Action
     word = call[1].upper() if call else first.lower()
     if word not in (CALLS if call else WORDS):
         near = hint(text, ["LF", "F(n3)", "R(n3)"]) or (hint(first, list(WORDS)) if words else "")
+        near = f" (did you mean ({shown(text)})?)" if BARE_TRANSFER.fullmatch(text) else near
         raise ValueError(f'unknown step "{shown(text)}", {expected}{near}')
     try:
         if call:

@@ -5,7 +5,10 @@ UTF-8 text without control characters, so nothing read from a file can upset a t
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from harness.errors import HarnessError, nearest
 
@@ -14,11 +17,14 @@ LARGEST = 64 * 1024 * 1024  # bytes; also what ends a read of an endless device
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
-def read(path: str | Path, expected: str) -> bytes:
-    """The file's bytes. `expected` says what it should have been, such as "a test set"."""
+@contextmanager
+def opened(path: str | Path, expected: str) -> Iterator[BinaryIO]:
+    """The file, to be read; whatever keeps it from being read is a HarnessError. `expected` says
+    what it should have been, such as "a test set".
+    """
     try:
         with open(path, "rb") as stream:
-            data = stream.read(LARGEST + 1)
+            yield stream
     except FileNotFoundError:
         hint = nearest(Path(path).name, _neighbours(Path(path)))
         raise HarnessError(f"{path}: no such file, expected {expected}{hint}") from None
@@ -27,6 +33,12 @@ def read(path: str | Path, expected: str) -> bytes:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise HarnessError(f"{path}: cannot be read ({reason}), expected {expected}") from None
+
+
+def read(path: str | Path, expected: str) -> bytes:
+    """The file's bytes."""
+    with opened(path, expected) as stream:
+        data = stream.read(LARGEST + 1)
     if len(data) > LARGEST:
         raise HarnessError(f"{path}: larger than {LARGEST // 1024**2} MiB, expected {expected}")
     return data

@@ -1,5 +1,4 @@
-"""YAML as plain values whose mappings and lists know their lines; PyYAML alone tells no lines
-and lets a key stand twice.
+"""YAML as a tree that knows its lines; PyYAML alone tells no lines and lets a key stand twice.
 
 Only what a configuration needs is understood: mappings, lists, text, null, true and false,
 decimal numbers. Unlike YAML 1.1, `yes`, `010`, `1:30` and dates are text, so that a rule which
@@ -8,86 +7,14 @@ that 5.1 and 5.10 are two. Whatever the bytes, the result is a value or a Harnes
 """
 
 import re
-from collections.abc import Collection, Iterator
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import yaml
 
-from harness.errors import HarnessError, nearest
+from harness.errors import HarnessError
 from harness.files.text_file import decode, shown
-
-
-class Entry(NamedTuple):
-    """One key of a mapping with its value."""
-
-    line: int
-    key: str
-    value: Any
-
-
-class Section(dict[str, Any]):
-    """A mapping of the file. Of a key that stands twice it holds the first value."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: dict[str, int] = {}  # of each key, from 1
-        self.repeated: list[tuple[str, int]] = []  # keys that stand again, with the later line
-
-    def entries(
-        self, problems: "Problems", known: Collection[str] | None = None, place: str = ""
-    ) -> list[Entry]:
-        """Every known key; those that stand again or are unknown are problems at `place`."""
-        for key, line in self.repeated:
-            what = f"given again, first on line {self.lines[key]}, expected each key once"
-            problems.add(line, place + shown(key), what)
-        found = []
-        for key, value in self.items():
-            if known is None or key in known:
-                found.append(Entry(self.lines[key], key, value))
-                continue
-            hint = nearest(shown(key), list(known))
-            what = f"unknown key, expected one of {', '.join(known)}{hint}"
-            problems.add(self.lines[key], place + shown(key), what)
-        return found
-
-
-class Items(list[Any]):
-    """A list of the file."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[int] = []  # of each item, from 1
-
-
-class Problems:
-    """What is wrong with one file: collected, then told at once in the order of its lines."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.found: list[tuple[int, str]] = []
-
-    def add(self, line: int, place: str, what: object) -> None:
-        """One mistake: "place: what is wrong, what was expected"."""
-        self.found.append((line, f"{place}: {what}"))
-
-    def refuse(self) -> None:
-        """HarnessError when there are any."""
-        if self.found:
-            lines = sorted(self.found, key=lambda problem: problem[0])
-            raise HarnessError(*(f"{self.name}:{line}: {what}" for line, what in lines))
-
-
-def shown_value(value: object) -> str:
-    """A value of a file as it stands in a message. Never walks a list: aliases can be endless."""
-    if value is None:
-        return "no value"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (int, float)):
-        return shown(str(value))
-    if isinstance(value, str):
-        return f'"{shown(value)}"'
-    return "a mapping" if isinstance(value, dict) else "a list"
+from harness.files.tree import Items, Section
 
 
 def parse(data: bytes, name: str, example: str = "nodes: 5") -> Any:
@@ -134,13 +61,7 @@ def _construct_section(loader: _Loader, node: yaml.Node) -> Iterator[Section]:
         key = loader.construct_object(key_node, deep=True)
         if isinstance(key, (dict, list)):
             raise _error("a key that is not plain text", key_node)
-        key = key_node.value
-        value = loader.construct_object(value_node, deep=True)
-        if key in section:
-            section.repeated.append((key, line))
-        else:
-            section[key] = value
-            section.lines[key] = line
+        section.put(key_node.value, loader.construct_object(value_node, deep=True), line)
 
 
 def _construct_items(loader: _Loader, node: yaml.Node) -> Iterator[Items]:
@@ -149,8 +70,7 @@ def _construct_items(loader: _Loader, node: yaml.Node) -> Iterator[Items]:
     items = Items()
     yield items
     for item in node.value:
-        items.append(loader.construct_object(item, deep=True))
-        items.lines.append(item.start_mark.line + 1)
+        items.put(loader.construct_object(item, deep=True), item.start_mark.line + 1)
 
 
 _Loader.yaml_implicit_resolvers = {}
