@@ -1,5 +1,7 @@
 """Clients: whom they ask, when they ask again, and what they take for an answer."""
 
+import sys
+
 import pytest
 
 from bank.ballot import NO_BALLOT, Ballot
@@ -191,8 +193,7 @@ def test_new_timestamp_is_reported_before_it_leaves_and_a_retry_is_not():
     clients = Clients("AB", 5, TIMEOUT, lambda client: written.append(client.timestamp))
     clients.submit(pays("A"))
     clients.start()
-    sending = clients.poll(0)
-    next(sending)
+    poll(clients, 0)
     assert written == [1]
     poll(clients, TIMEOUT)
     clients.stop()
@@ -210,3 +211,52 @@ def test_nothing_is_due_before_the_start_nor_while_idle():
     poll(clients, 0)
     answer(clients, "A", 1)
     assert clients.deadline() is None
+
+
+def test_how_many_wait_and_how_far_answers_go_is_known_without_counting():
+    clients = started(pays("A"), pays("A"), pays("B"))
+    assert (clients.unanswered, clients.answered_upto) == (3, 0)
+    poll(clients, 0)
+    answer(clients, "A", 1)
+    answer(clients, "A", 1)
+    answer(clients, "A", 2)  # not sent yet
+    assert (clients.unanswered, clients.answered_upto) == (2, 7)
+    assert len(clients.pending()) == 2
+
+
+def test_two_requests_of_one_moment_are_retried_once_each():
+    clients = started(pays("A"), pays("A"), pays("A"))
+    poll(clients, 0)
+    answer(clients, "A", 1, now=0)
+    poll(clients, 0)
+    assert poll(clients, TIMEOUT) == [ClientSend(EVERYONE, request("A", 2))]
+    assert clients.deadline() == 2 * TIMEOUT
+
+
+def test_answer_between_start_and_poll_is_taken_and_the_next_request_goes_out():
+    clients = started(pays("A"), pays("A"))
+    poll(clients, 0)
+    clients.stop()
+    clients.start()
+    answer(clients, "A", 1, ballot=NO_BALLOT)
+    assert poll(clients, 20) == [ClientSend((1,), request("A", 2))]
+    assert poll(clients, 20) == []
+
+
+def calls_of_a_round(waiting):
+    """Python calls that a poll, an answer and a deadline take while so many requests wait."""
+    clients = started(*(pays(client, amount) for client in "AB" for amount in range(waiting)))
+    poll(clients, 0)
+    calls = []
+    sys.setprofile(lambda frame, event, of: calls.append(event))
+    try:
+        answer(clients, "A", 1)
+        clients.deadline()
+        poll(clients, 11)
+    finally:
+        sys.setprofile(None)
+    return len(calls)
+
+
+def test_a_round_costs_as_much_whatever_waits():
+    assert calls_of_a_round(2000) == calls_of_a_round(2)

@@ -42,7 +42,9 @@ CONFIG = ClusterConfig(
 
 
 def by_runner(log, history, views):
-    cluster = SimpleNamespace(committed=log, pending=list, now=lambda: 0, replicas=3)
+    cluster = SimpleNamespace(
+        committed=log, pending=list, unanswered=lambda: 0, now=lambda: 0, replicas=3
+    )
     runner = Runner(cluster, CONFIG, CaseFile("x.csv", (CaseSet(1, frozenset({1}), (), 1),)))
     runner.history = history
     return runner._judge(views)

@@ -5,10 +5,11 @@ Whoever drives it (live or simulated) owns the queues.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from operator import itemgetter
 from typing import NamedTuple
 
-from bank.ballot import NO_BALLOT, Ballot, ClientId, ReplicaId
+from bank.ballot import NO_BALLOT, Ballot, ClientId, ReplicaId, Slot
 from bank.messages import Reply
 from bank.sessions import Request
 from harness.cluster.history import Operation
@@ -81,7 +82,11 @@ class Client:
 
 
 class Clients:
-    """All clients of one process, and whether their timers run."""
+    """All clients of one process, and whether their timers run.
+
+    What a poll or an answer costs does not grow with what waits: who may send stands in `_ready`,
+    whose timer runs in `_timers`, and what is no longer so is passed over when it is met.
+    """
 
     def __init__(
         self,
@@ -93,28 +98,55 @@ class Clients:
         """`before_send(client)` is called before a new timestamp leaves, to make it durable."""
         self.by_name = {name: Client(name, replicas, timeout) for name in names}
         self.running = False
+        self.unanswered = 0  # operations
+        self.answered_upto: Slot = 0  # the highest slot that an answer speaks of
         self._before_send = before_send
         self._submitted = 0
+        # Clients that may send their first operation, with its order.
+        self._ready: list[tuple[int, Client]] = []
+        # When timers run out, in order: all take equally long. One counts while it is `Client.due`.
+        self._timers: deque[tuple[int, Client]] = deque()
 
     def submit(self, operation: Operation) -> None:
         """Queue an operation with its client; it is sent by the next `poll` while running."""
         self._submitted += 1
+        self.unanswered += 1
         operation.order = self._submitted
-        self.by_name[operation.request[0]].queue.append(operation)
+        client = self.by_name[operation.request[0]]
+        client.queue.append(operation)
+        if len(client.queue) == 1:
+            self._ready.append((operation.order, client))
 
-    def poll(self, now: int) -> Iterator[ClientSend]:
+    def poll(self, now: int) -> list[ClientSend]:
         """Everything that is to be sent now, in the order in which it was submitted."""
         if not self.running:
-            return
-        busy = [client for client in self.by_name.values() if client.queue]
-        for client in sorted(busy, key=lambda client: client.queue[0].order):
+            return []
+        wanted, self._ready = self._ready, []
+        timers = self._timers
+        while timers and timers[0][0] <= now:
+            due, client = timers.popleft()
+            if client.due == due:
+                wanted.append((client.queue[0].order, client))
+        wanted.sort(key=itemgetter(0))
+        sends: list[ClientSend] = []
+        for order, client in wanted:
+            if not client.queue or client.queue[0].order != order:
+                continue  # answered meanwhile: it was sent before a pause
             if client.due is None:
-                sends = client.start_next(now)
-                if sends and client.queue[0].invoked_at == now:
+                found = client.start_next(now)
+                if client.queue[0].invoked_at == now:
                     self._before_send(client)
-                yield from sends
-            elif now >= client.due:
-                yield from client.retry(now)
+            elif client.due <= now:
+                found = client.retry(now)
+            else:
+                continue
+            sends += found
+            self._note_timer(client)
+        return sends
+
+    def _note_timer(self, client: Client) -> None:
+        if client.due is not None:
+            self._timers.append((client.due, client))
 
     def take(self, reply: Reply, now: int) -> list[Operation]:
         """Hand a REPLY to its clients; returns the operations that it answered."""
@@ -126,6 +158,10 @@ class Clients:
             outstanding = client.queue[0] if client.queue else None
             if client.answer(reply.ballot, answer, now) and outstanding is not None:
                 done.append(outstanding)
+                self.answered_upto = max(self.answered_upto, answer[3])
+                if client.queue:
+                    self._ready.append((client.queue[0].order, client))
+        self.unanswered -= len(done)
         return done
 
     def lost(self, replica: ReplicaId, now: int) -> list[ClientSend]:
@@ -135,15 +171,19 @@ class Clients:
             if client.believed == replica:
                 client.believed = None
                 sends += client.retry(now)
+                self._note_timer(client)
         return sends
 
     def start(self) -> None:
         """Timers run: what is outstanding is retried at once, then new operations go out."""
         self.running = True
+        waiting = (client for client in self.by_name.values() if client.queue)
+        self._ready = [(c.queue[0].order, c) for c in waiting if c.due is None]
 
     def stop(self) -> None:
         """Timers stop; answers that come all the same are taken."""
         self.running = False
+        self._timers.clear()
         for client in self.by_name.values():
             client.stop()
 
@@ -151,8 +191,12 @@ class Clients:
         """When `poll` is wanted at the latest; None while nothing is due."""
         if not self.running:
             return None
-        due = [0 if c.due is None else c.due for c in self.by_name.values() if c.queue]
-        return min(due, default=None)
+        if self._ready:
+            return 0
+        timers = self._timers
+        while timers and timers[0][1].due != timers[0][0]:
+            timers.popleft()
+        return timers[0][0] if timers else None
 
     def pending(self) -> list[Operation]:
         """Operations without an answer, in order per client."""

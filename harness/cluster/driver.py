@@ -85,6 +85,14 @@ class Cluster(Protocol):
         """Operations without an answer, those of earlier sets and runs included."""
         ...
 
+    def unanswered(self) -> int:
+        """How many `pending` are; asked at every turn, so it must not count them."""
+        ...
+
+    def answered_upto(self) -> Slot:
+        """The highest slot that an answer of this run spoke of; 0 before the first."""
+        ...
+
     def apply(self, fault: Fault) -> tuple[ReplicaId, ...]:
         """Do this fault; returns the replicas that changed, after they or the kernel confirmed.
 

@@ -360,12 +360,12 @@ class Torture:
             self._recover(cluster, replica)
 
         def is_quiet() -> bool:
-            highest = max((o.slot or 0 for o in self._history), default=0)
             reached = {cluster.executed_upto(r) for r in range(1, cluster.replicas + 1)}
-            return not cluster.pending() and len(reached) == 1 and min(reached) >= highest
+            is_equal = len(reached) == 1 and min(reached) >= cluster.answered_upto()
+            return not cluster.unanswered() and is_equal
 
         if not cluster.run_until(is_quiet, self._config.progress_ms * 1000):
-            waiting = len(cluster.pending())
+            waiting = cluster.unanswered()
             self._look(cluster)
             self._stuck.append(
                 f"{self._config.progress_ms} ms after the last fault {waiting} requests wait and "

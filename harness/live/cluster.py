@@ -128,6 +128,14 @@ class LiveCluster:
         """Operations without an answer."""
         return self._clients.pending()
 
+    def unanswered(self) -> int:
+        """How many `pending` are."""
+        return self._clients.unanswered
+
+    def answered_upto(self) -> Slot:
+        """The highest slot that an answer spoke of."""
+        return self._clients.answered_upto
+
     def _note_client(self, client: Client) -> None:
         self._folder.note_client(client.name, client.timestamp, client.queue[0].request)
         self._folder_changed = True
@@ -159,10 +167,12 @@ class LiveCluster:
             if noted["pending"] is not None:
                 _, timestamp, kind, sender, receiver, amount = noted["pending"]
                 request: Request = (name, timestamp, kind, sender, receiver, amount)
-                client.queue.append(Operation(request, set_number=0, invoked_at=self.now()))
+                self._clients.submit(Operation(request, set_number=0, invoked_at=self.now()))
 
     def _send(self, sends: Sequence[ClientSend]) -> None:
         """Put requests on the queues, those for one replica as one message."""
+        if not sends:
+            return
         self._write_folder()
         by_replica: dict[ReplicaId, list[Request]] = {}
         for to, request in sends:
@@ -177,7 +187,7 @@ class LiveCluster:
         """Let the cluster work until `condition()` holds, at most `timeout` microseconds."""
         deadline = self.now() + timeout
         while True:
-            self._send(list(self._clients.poll(self.now())))
+            self._send(self._clients.poll(self.now()))
             if condition():
                 return True
             if self.now() >= deadline:

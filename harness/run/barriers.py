@@ -1,12 +1,13 @@
 """Waiting for a cluster: until all that was asked is answered and executed, or for a while.
 
-Patience ends a wait while nobody live hears a quorum; while somebody does, taking too long since
-the last answer ends it.
+Patience ends a wait when nobody live hears a quorum for so long. Nor does one go on in which
+somebody does hear one and nothing at all comes of it. How often a condition is asked grows with
+the requests, so nothing here looks at each of them.
 """
 
 from collections.abc import Callable, Collection, Sequence
 
-from bank.ballot import ReplicaId, Slot, replica_name
+from bank.ballot import ReplicaId, replica_name
 from harness.cluster.driver import Cluster
 from harness.cluster.history import Operation
 from harness.cluster.links import LEADS_WITHIN_US
@@ -30,30 +31,31 @@ class Barriers:
         cluster: Cluster,
         config: ClusterConfig,
         standing: Standing,
-        history: Sequence[Operation],
         timing: Timing,
         on_look: Callable[[], None],
     ) -> None:
-        """`history` are all operations so far, and grows; `on_look` is called at every look."""
+        """`on_look` is called at every look."""
         self.stuck: list[str] = []
         self.waiting_for = ""  # what is waited for now, or was last
         self.is_cancelled: Callable[[], bool] = never  # whatever is waited for
         self._cluster, self._config, self._standing = cluster, config, standing
-        self._history, self._timing, self._on_look = history, timing, on_look
-        self._asked_in_vain: set[int] = set()  # ids of operations that met no leader
+        self._timing, self._on_look = timing, on_look
+        self._was_led = True  # at the last look at what time is spent on
+        self._asked_in_vain: list[Operation] = []  # when there was no leader
 
     def wait_for(self, what: str, for_leader: bool = False) -> None:
         """Wait until all is answered and executed; with `for_leader`, also until one leads.
 
-        Patience ends it while nobody live hears a quorum. That is a failure where somebody should
-        by the file; while somebody does, taking too long since the last answer is one.
+        Patience ends it when nobody live has heard a quorum for so long. That is a failure where
+        somebody should by the file. While somebody does, it is one when for `progress_ms` nothing
+        is answered, nor, once all is, executed.
         """
         cluster, started = self._cluster, self._cluster.now()
         self.waiting_for = what
         if for_leader and cluster.leader() is None:
             cluster.seek_leader()
         is_able = self._standing.is_able()
-        waiting, last_answer = self.unanswered(), started
+        done, since, has_begun = self._done(), started, False
 
         def is_through() -> bool:
             self._timing.enter(self._waits_for(is_able))
@@ -65,16 +67,17 @@ class Barriers:
             self._on_look()
             if self.is_cancelled():
                 return
-            now, left, is_able = cluster.now(), self.unanswered(), self._standing.is_able()
-            if left < waiting:
-                waiting, last_answer = left, now
-            if not is_able and now - started >= self._config.patience_ms * 1000:
+            now, before, was_able = cluster.now(), done, is_able
+            done, is_able = self._done(), self._standing.is_able()
+            if done != before or is_able != was_able:
+                since, has_begun = now, done != before
+            if not is_able and now - since >= self._config.patience_ms * 1000:
                 if self._standing.should_be_able():
                     self._note_stuck(what, "no quorum is left of those that should be live")
                 return
-            if is_able and now - last_answer >= self._config.progress_ms * 1000:
-                since = "since the last answer" if last_answer > started else "for an answer"
-                self._note_stuck(what, f"waited {self._config.progress_ms} ms {since}")
+            if is_able and now - since >= self._config.progress_ms * 1000:
+                told = "since the last answer" if has_begun else "for an answer"
+                self._note_stuck(what, f"waited {self._config.progress_ms} ms {told}")
                 return
         self._on_look()
 
@@ -99,40 +102,47 @@ class Barriers:
             self._cluster.run_until(self.is_cancelled, min(left, SLICE_US))
             self._on_look()
 
+    def _done(self) -> tuple[int, int]:
+        """What changes when anything comes of a wait.
+
+        Requests without an answer; once there are none, what is executed of what was answered.
+        What is executed beyond that, or without ever being answered, is no progress.
+        """
+        if left := self._cluster.unanswered():
+            return left, 0
+        upto = self._cluster.answered_upto()
+        executed = map(self._cluster.executed_upto, self._standing.connected())
+        return 0, sum(min(slot, upto) for slot in executed)
+
     def _note_stuck(self, what: str, why: str) -> None:
         """A barrier that ended without what it waited for."""
-        highest, executed_upto = self._highest(), self._cluster.executed_upto
-        behind = [r for r in self._standing.connected() if executed_upto(r) < highest]
-        if left := self.unanswered():
+        upto, executed_upto = self._cluster.answered_upto(), self._cluster.executed_upto
+        behind = [r for r in self._standing.connected() if executed_upto(r) < upto]
+        if left := self._cluster.unanswered():
             found = f"{left} request{'' if left == 1 else 's'} without one"
         elif behind:
-            found = f"{', '.join(map(replica_name, behind))} did not execute slot {highest}"
+            found = f"{', '.join(map(replica_name, behind))} did not execute slot {upto}"
         else:
             found = "no replica leads"
         self.stuck.append(f"{what}: {why}, {found}")
 
     def _waits_for(self, is_able: bool) -> Phase:
         """What the time that passes now is spent on."""
-        cluster = self._cluster
-        asked = {id(o) for o in cluster.pending() if not o.is_answered}
-        if not is_able or cluster.leader() is None:
-            self._asked_in_vain |= asked
+        is_led = is_able and self._cluster.leader() is not None
+        if is_led and not self._was_led:
+            pending = self._cluster.pending()
+            self._asked_in_vain = [o for o in pending if o.invoked_at is not None]
+        self._was_led = is_led
+        if not is_led:
             return Phase.ELECTION if is_able else Phase.PATIENCE
-        self._asked_in_vain &= asked
+        while self._asked_in_vain and self._asked_in_vain[-1].is_answered:
+            self._asked_in_vain.pop()
         if self._asked_in_vain:
             return Phase.RETRY
-        return Phase.ANSWERS if asked else Phase.SETTLING
+        return Phase.ANSWERS if self._cluster.unanswered() else Phase.SETTLING
 
     def _is_answered_and_executed(self) -> bool:
-        if self.unanswered():
+        if self._cluster.unanswered():
             return False
-        highest = self._highest()
-        return all(self._cluster.executed_upto(r) >= highest for r in self._standing.connected())
-
-    def unanswered(self) -> int:
-        """Requests without an answer."""
-        return sum(not operation.is_answered for operation in self._cluster.pending())
-
-    def _highest(self) -> Slot:
-        """The highest slot that an answer speaks of."""
-        return max((o.slot for o in self._history if o.slot is not None), default=0)
+        upto = self._cluster.answered_upto()
+        return all(self._cluster.executed_upto(r) >= upto for r in self._standing.connected())

@@ -13,7 +13,7 @@ from harness.files.cases import Action, Command
 from harness.run.report import StepReport
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Listed:
     """One step, while its set runs."""
 
@@ -24,8 +24,7 @@ class Listed:
     node: ReplicaId | None = None
     outcome: str = "no-leader"  # of a step that is no request
     begun_at: int | None = None  # of a step that is no request
-    armed: ReplicaId | None = None  # is to die at a kill point, if it passes there
-    action: Action | None = None  # of a step that is no request
+    action: Action | None = None  # what `text` says; None where only the operation does
 
     def report(self, began: int) -> StepReport:
         """As it stands now; the set began at `began`."""
@@ -60,7 +59,7 @@ class Listed:
             latency_us=latency,
             carried_from=self.carried_from,
             begun_us=begun,
-            action=Command(*operation.request[2:]),
+            action=self.action or Command(*operation.request[2:]),
         )
 
 

@@ -67,12 +67,12 @@ class Runner:
         self._on_progress, self._on_done = on_progress, on_done
         self._timing = Timing(cluster.now) if timing is None else timing
         self._standing = Standing(cluster)
-        self._barriers = Barriers(
-            cluster, config, self._standing, self.history, self._timing, self._look
-        )
+        self._barriers = Barriers(cluster, config, self._standing, self._timing, self._look)
         self._labels = {id(o): f"0.{i}" for i, o in enumerate(self.history, 1)}
         self._waiting = list(self.history)  # told as pending: the next report tells of them again
         self._listed: list[Listed] = []
+        self._armed: list[Listed] = []  # kill points of which nobody knows yet what becomes of them
+        self._asked = 0  # requests of the set that runs, those carried over included
         self._sets_begun = 0
         self._set_started = 0
 
@@ -140,15 +140,13 @@ class Runner:
         self._heal()
         self._set_started = cluster.now()
         cluster.new_set()
-        self._listed = [
-            of_request(self._labels[id(o)], o, o.set_number)
-            for o in sorted(self._waiting, key=lambda o: self.history.index(o))
-        ]
+        self._asked = len(self._waiting)
+        self._listed = [of_request(self._labels[id(o)], o, o.set_number) for o in self._waiting]
 
     def _take_step(self, case: CaseSet, index: int, step: Step) -> None:
         if isinstance(step.action, Command):
             operation = self._submit(step.action, case.number, f"{case.number}.{index}")
-            self._listed.append(Listed(str(index), step.text, operation))
+            self._listed.append(Listed(str(index), step.text, operation, action=step.action))
             return
         listed = Listed(str(index), step.text, action=step.action)
         self._listed.append(listed)
@@ -165,6 +163,7 @@ class Runner:
         operation = Operation((command.sender, 0, *command), set_number)
         self.history.append(operation)
         self._labels[id(operation)] = label
+        self._asked += 1
         self._cluster.submit(operation)
         return operation
 
@@ -188,8 +187,9 @@ class Runner:
         elif isinstance(fault, Fail | FailLeader):
             standing.meant.difference_update(changed)
         if isinstance(fault, KillAt):
-            listed.node, listed.armed = fault.replica, fault.replica if changed else None
-            listed.outcome = "done" if changed else "not-reached"
+            listed.node = fault.replica
+            listed.outcome = "armed" if changed else "not-reached"
+            self._armed += [listed] if changed else []
         elif isinstance(fault, Fail | Recover):
             listed.node, listed.outcome = fault.replica, "done"
         elif isinstance(fault, FailLeader):
@@ -199,19 +199,23 @@ class Runner:
 
     def _note_deaths(self, outcome: str) -> None:
         """Who was to die at a point and is dead now: by itself, or by the fault done just now."""
-        for listed in self._listed:
-            if listed.armed and self._cluster.liveness(listed.armed) is Liveness.CRASHED:
-                if self._cluster.trouble(listed.armed) is None:
-                    self._standing.meant.discard(listed.armed)
-                listed.armed, listed.outcome = None, outcome
+        for listed in list(self._armed):
+            replica = listed.node
+            assert replica is not None
+            if self._cluster.liveness(replica) is Liveness.CRASHED:
+                if self._cluster.trouble(replica) is None:
+                    self._standing.meant.discard(replica)
+                listed.outcome = outcome
+                self._armed.remove(listed)
 
     def _settle_kill_points(self) -> None:
         """Who did not pass its point in this set is spared."""
         self._note_deaths("done")
-        for listed in self._listed:
-            if listed.armed:
-                self._cluster.apply(KillAt(listed.armed, None))
-                listed.armed, listed.outcome = None, "not-reached"
+        for listed in self._armed:
+            assert listed.node is not None
+            self._cluster.apply(KillAt(listed.node, None))
+            listed.outcome = "not-reached"
+        self._armed = []
 
     def _heal(self) -> None:
         """A set begins with whole links."""
@@ -229,7 +233,6 @@ class Runner:
         self._note_deaths("done")
         if self._on_progress is None:
             return
-        operations = [line.operation for line in self._listed if line.operation is not None]
         at = max(0, len(self.reports) - self._standing.is_between)  # poked: of the set before
         case = self._sets[at]
         replicas = range(1, self._cluster.replicas + 1)
@@ -238,8 +241,8 @@ class Runner:
                 case.number,
                 at + 1,
                 len(self._sets),
-                sum(1 for o in operations if o.is_answered),
-                len(operations),
+                self._asked - self._cluster.unanswered(),
+                self._asked,
                 tuple((r, self._cluster.liveness(r), self._cluster.role(r)) for r in replicas),
                 self._barriers.waiting_for,
             )
@@ -258,7 +261,7 @@ class Runner:
         cluster, waiting = self._cluster, self._waiting
         self._barriers.is_cancelled = is_cancelled
         set_number = self.reports[-1].number if self.reports else 0
-        self._set_started = cluster.now()
+        self._set_started, self._asked = cluster.now(), len(waiting)
         cluster.set_clients_running(True)
         listed = Listed("+", action_text(action), action=action)
         if isinstance(action, Command):
@@ -274,16 +277,14 @@ class Runner:
             if isinstance(action, FailLeader):
                 self._barriers.wait_for("LF at the prompt", for_leader=True)
             self._apply(listed, action)
-            if listed.armed:  # until the next set, as if it had been a step of this one
-                self._listed.append(listed)
-                listed.outcome = "armed"
             if waiting and self._standing.is_able():
                 self._barriers.wait_for(f"what waited for {listed.text}")
         cluster.set_clients_running(False)
-        answered = [o for o in waiting if o.is_answered]
-        others = [of_request(self._labels[id(o)], o, o.set_number) for o in answered]
+        others = [
+            of_request(self._labels[id(o)], o, o.set_number) for o in waiting if o.is_answered
+        ]
         steps = tuple(map(self._poked, [listed, *others]))
-        self._waiting = [o for o in waiting if o not in answered]
+        self._waiting = [o for o in waiting if not o.is_answered]
         if listed.operation and steps[0].outcome == "pending":
             self._waiting.append(listed.operation)
         self._barriers.is_cancelled = never
@@ -358,7 +359,7 @@ class Runner:
             config.balances(), log, self.history, views, config.checkpoint_interval
         )
         progress = judge("progress", self._standstills())
-        if progress.verdict is Verdict.VALID and self._barriers.unanswered():
+        if progress.verdict is Verdict.VALID and self._cluster.unanswered():
             progress = replace(progress, reason=NOTHING_DUE)
         return *judgements, progress
 

@@ -339,6 +339,14 @@ class SimCluster:
         """Operations without an answer."""
         return self._clients.pending()
 
+    def unanswered(self) -> int:
+        """How many `pending` are."""
+        return self._clients.unanswered
+
+    def answered_upto(self) -> Slot:
+        """The highest slot that an answer spoke of."""
+        return self._clients.answered_upto
+
     def _rouse_clients(self, when: int) -> None:
         if self._clients_due is None or when < self._clients_due:
             self._clients_due = when
@@ -348,7 +356,7 @@ class SimCluster:
         if self._clients_due != self._now:
             return  # roused earlier meanwhile
         self._clients_due = None
-        self._ask(list(self._clients.poll(self._now)))
+        self._ask(self._clients.poll(self._now))
         due = self._clients.deadline()
         if due is not None:
             self._rouse_clients(max(due, self._now))
