@@ -1,5 +1,7 @@
 """Answer keys: written from the file alone, read with mistakes at their lines, checked in runs."""
 
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ from harness.errors import EXIT_MACHINE, HarnessError
 from harness.files import answer_key, testset, yaml_source
 from harness.files.cases import Balances, CaseFile, Leader, Outcomes, Pending
 from harness.files.config import FAILURES, ClusterConfig
+from harness.files.forecast import oracle
+from harness.files.forecast.interleavings import Budget
 from harness.files.forecast.oracle import forecast
 from harness.run import launch
 from harness.run.runner import Runner
@@ -89,6 +93,47 @@ def written(file, config=CONFIG):
 
 def test_a_key_says_what_is_known_and_why_the_rest_is_not(racy):
     assert written(load(racy)).split("\n", 2)[2] == RACY_KEY
+
+
+def long_file(steps):
+    """Payments of every account to every other, of which most race, between some that do not."""
+    pairs = [(a, b) for a in "ABCDE" for b in "ABCDE" if a != b] * steps
+    racing = [f"({a}, {b}, {3 + at % 5})" for at, (a, b) in enumerate(pairs[: steps - 8])]
+    sets = (case(1, "1 2 3", *["(J, A, 1)"] * 4, *racing, *["(I, A, 1)"] * 4),)
+    return CaseFile("long.csv", sets)
+
+
+def test_of_a_long_set_each_reason_is_said_once_and_steps_stand_together(tmp_path):
+    file = long_file(300)
+    found = forecast(file, CONFIG)
+    text = answer_key.text(file, CONFIG, found)
+    assert len(text.splitlines()) < 50
+    assert re.search(r"^      1-\d+: success +# \d+ steps$", text, re.MULTILINE)
+    said = " ".join(text.replace("#", "").split())
+    reasons = {step.why[0] for step in found.sets[0].steps if step.why}
+    assert len(reasons) == 5 and all(said.count(reason) == 1 for reason in reasons)
+    path = tmp_path / "long.expected.yaml"
+    path.write_text(text)
+    (outcomes,) = (
+        e.what for e in answer_key.read(path, file, CONFIG).sets[1] if isinstance(e.what, Outcomes)
+    )
+    assert outcomes.outcomes == {s.label: s.known for s in found.sets[0].steps if s.known}
+
+
+def test_the_forecast_of_twice_as_many_steps_takes_twice_the_calls(monkeypatch):
+    monkeypatch.setattr(oracle, "Budget", lambda left=1000: Budget(left))
+
+    def calls(file):
+        counted = []
+        sys.setprofile(lambda frame, event, of: counted.append(1) if event == "call" else None)
+        try:
+            found = forecast(file, CONFIG)
+        finally:
+            sys.setprofile(None)
+        assert not found.exact, "a walk through every order takes no part in this"
+        return len(counted)
+
+    assert calls(long_file(800)) < 2.2 * calls(long_file(400))
 
 
 def test_long_lines_are_wrapped(tmp_path):

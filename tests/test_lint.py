@@ -109,6 +109,20 @@ def test_long_runs_of_successes_are_one_row(write, capsys):
     ]
 
 
+def test_of_a_long_set_what_is_said_of_many_steps_is_said_once(write, capsys):
+    pairs = [(a, b) for a in "ABCDE" for b in "ABCDE" if a != b] * 6
+    rows = "".join(f',"({a}, {b}, {3 + at % 5})",\n' for at, (a, b) in enumerate(pairs))
+    reads = "".join(",(A),\n,(B),\n" for _ in range(40))
+    file = write("long.csv", f'1,"(J, A, 1)",n1;n2;n3;n4\n{rows}{reads}')
+    code, out, _ = lint(capsys, file)
+    assert code == 0 and len(out.splitlines()) < 140
+    assert " ".join(out.split()).count("success or failed races with") == 5
+    words = next(line for line in out.splitlines() if " steps " in line and "or failed" in line)
+    first, last = words.split()[0].split("-")
+    assert (int(first), int(last)) > (1, 100)
+    assert len(json.loads(lint(capsys, file, "--format", "json")[1])[0]["sets"][0]["steps"]) == 201
+
+
 def test_problems_of_all_files_are_2_and_the_others_are_told(write, capsys):
     bad = write("bad.csv", '1,"(A, B, 4)",n9\n,"(Z, C, 1)",\n')
     good = write("good.csv", "1,(A),n1;n2;n3\n")

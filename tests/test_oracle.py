@@ -318,7 +318,7 @@ class Watched(Runner):
     connected: tuple[int, ...] = ()
 
     def _report(self, case):
-        self.connected = tuple(self._connected())
+        self.connected = tuple(self._standing.connected())
         return super()._report(case)
 
 

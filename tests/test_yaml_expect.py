@@ -57,6 +57,7 @@ READ_AS = {
     "outcomes: {1: Success, 2: 7, 3: no-leader, 4: done, 5: not-reached, 6: done}": Outcomes(
         {"1": "success", "2": 7, "3": "no-leader", "4": "done", "5": "not-reached", "6": "done"}
     ),
+    "outcomes: {3-4: done}": Outcomes({"3": "done", "4": "done"}),
     "outcomes: {1.1: pending, '1.3': 10}": Outcomes({"1.1": "pending", "1.3": 10}),
     "pending: 0": Pending(0),
     "pending: []": Pending(0, ()),

@@ -59,6 +59,8 @@ _COLUMNS = (
     Column("Result"),
     Column("Why", folds=True),
 )
+MOST_ROWS = 50  # of one set; with more, steps of which the same is said share one
+MOST_REMARKS = 40  # doubts and warnings of one set, each
 _STYLES = {"must": "", "cannot": ATTENTION, "either": ATTENTION, None: ""}
 
 
@@ -168,17 +170,34 @@ def _set(
     yield _summary_of(case, of_set)
     if of_set.steps:
         rows = list(_rows(of_set.steps))
+        rows = rows if len(rows) <= MOST_ROWS else list(_shared_rows(of_set.steps))
+        more, rows = len(rows) - MOST_ROWS, rows[:MOST_ROWS]
         shown = len(_COLUMNS) if any(row[-1] for row in rows) else len(_COLUMNS) - 1
         yield Grid(_COLUMNS[:shown], [row[:shown] for row in rows])
+        if more > 0:
+            yield Text(f" {counted(more, 'more row')}: --format json has every step", QUIET)
     if of_set.balances:
         yield _balances(of_set)
     reasons: dict[tuple[str, ...], list[str]] = {}
     for account, why in of_set.doubts.items():
         reasons.setdefault(why, []).append(account)
-    for why, accounts in reasons.items():
-        yield Text(f" {', '.join(accounts)}: {'; '.join(why)}", style=ATTENTION)
-    for warning in linted.warnings.get(case.number, ()):
-        yield Text(f" ! {warning}", style=ATTENTION)
+    yield from _remarks([f"{_some(a)}: {'; '.join(why)}" for why, a in reasons.items()], "account")
+    warnings = linted.warnings.get(case.number, ())
+    yield from _remarks([f"! {warning}" for warning in warnings], "warning")
+
+
+def _remarks(texts: Sequence[str], noun: str) -> Iterator[Text]:
+    """A line for each, as far as a person reads."""
+    yield from (Text(f" {text}", style=ATTENTION) for text in texts[:MOST_REMARKS])
+    if (more := len(texts) - MOST_REMARKS) > 0:
+        yield Text(f" {counted(more, f'more {noun}')}: --format json has all", QUIET)
+
+
+def _some(accounts: Sequence[str]) -> str:
+    """ "A, B, C and 9,000 more"."""
+    listed = ", ".join(accounts[:MOST_ACCOUNTS])
+    more = len(accounts) - MOST_ACCOUNTS
+    return f"{listed} and {more:,} more" if more > 0 else listed
 
 
 def _summary_of(case: CaseSet, of_set: SetForecast) -> Parts:
@@ -202,10 +221,30 @@ def _rows(steps: Sequence[StepForecast]) -> Iterator[Sequence[Text]]:
                    Text("success", GOOD), Text()]  # fmt: skip
             continue
         for step in together:
-            style = GOOD if step.known == "success" else ATTENTION if step.known is None else ""
-            why = "no quorum" if step.commits == "cannot" else "; ".join(step.why)
             yield [cell(step.label), cell(step.text), cell(step.commits, _STYLES[step.commits]),
-                   cell(step.words, style), cell(why, QUIET)]  # fmt: skip
+                   cell(step.words, _style(step)), cell(_why(step), QUIET)]  # fmt: skip
+
+
+def _shared_rows(steps: Sequence[StepForecast]) -> Iterator[Sequence[Text]]:
+    """One for all steps of which the same is said, in the order of the first of each."""
+    groups: dict[tuple[str | None, str, str], list[StepForecast]] = {}
+    for step in steps:
+        groups.setdefault((step.commits, step.words, _why(step)), []).append(step)
+    for (commits, words, why), together in groups.items():
+        first = together[0]
+        labels, text = first.label, first.text
+        if len(together) > 1:
+            labels, text = f"{labels}-{together[-1].label}", counted(len(together), "step")
+        yield [cell(labels), cell(text), cell(commits, _STYLES[commits]),
+               cell(words, _style(first)), cell(why, QUIET)]  # fmt: skip
+
+
+def _style(step: StepForecast) -> str:
+    return GOOD if step.known == "success" else ATTENTION if step.known is None else ""
+
+
+def _why(step: StepForecast) -> str:
+    return "no quorum" if step.commits == "cannot" else "; ".join(step.why)
 
 
 def _balances(of_set: SetForecast) -> Parts:

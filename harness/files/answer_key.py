@@ -8,15 +8,17 @@ or cluster is refused as a whole, before anything starts.
 import hashlib
 import json
 import re
+from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
 from harness.errors import EXIT_MACHINE, HarnessError, nearest
 from harness.files import outputs, text_file, yaml_source
-from harness.files.cases import CaseFile, Expected
+from harness.files.cases import Action, CaseFile, Expected
 from harness.files.config import ClusterConfig
 from harness.files.expect import EXPECT, labels, read_expect
 from harness.files.forecast.oracle import (
@@ -34,6 +36,9 @@ SUFFIX = ".expected.yaml"
 END = "end"  # stands beside the set numbers
 MOST_NAMED = 10  # set numbers in a message
 WIDTH = 100  # columns of a file that is written
+FOLDS_BEYOND = 100  # steps of a set: then those of which the same is said stand together
+MOST_LABELS = 10  # of steps that are left open for one reason; more are counted
+MOST_REMARKS = 100  # accounts that are left open, each with its reason
 
 _HEAD = "# The answer key of {}, worked out from the file and not from a run.\n"
 _SEAL = "# --write-expected writes it anew unless somebody changed it: {}\n"
@@ -104,6 +109,17 @@ class _Against:
         self.fits["initial_balance"] = config.initial_balance
         self.fits |= {} if is_given else {"file": Path(file.path).name}
         self.numbers = {str(case.number): index for index, case in enumerate(file.sets)}
+        self._earlier: dict[str, Action] = {}  # requests of the first so many sets
+        self._upto = 0
+
+    def steps(self, index: int) -> Mapping[str, Action]:
+        """Those that the expectations of a set may name; of use until the next call."""
+        if index < self._upto:
+            self._earlier, self._upto = {}, 0
+        while self._upto < index:
+            self._earlier |= labels([self.file.sets[self._upto]])
+            self._upto += 1
+        return ChainMap(labels([], self.file.sets[index]), self._earlier)
 
 
 def _fits(value: Any, at: Place) -> None:
@@ -117,9 +133,9 @@ def _expected(word: str, value: Any, at: Place) -> dict[int | str, tuple[Expecte
     against = at.given
     sets, index = against.file.sets, against.numbers.get(word)
     if word == END:
-        known = labels(sets)
+        known: Mapping[str, Action] = labels(sets)
     elif index is not None:
-        known = labels(sets[:index], sets[index])
+        known = against.steps(index)
     else:
         raise ValueError(_no_such_set(word, against.numbers))
     number = END if index is None else sets[index].number
@@ -235,13 +251,18 @@ def _balances(of_set: SetForecast) -> Iterator[str]:
     if known:
         line = "balances: {" + ", ".join(known) + "}"
         yield from _wrapped(line, "    ", " " * 15)
-    for account, amounts in of_set.balances.items():
-        if len(amounts) > 1:
-            why = "; ".join(of_set.doubts[account])
-            yield from _remark("    ", f"{account}: {alternatives(amounts)}: {why}")
+    open_ = [(a, amounts) for a, amounts in of_set.balances.items() if len(amounts) > 1]
+    for account, amounts in open_[:MOST_REMARKS]:
+        why = "; ".join(of_set.doubts[account])
+        yield from _remark("    ", f"{account}: {alternatives(amounts)}: {why}")
+    if (more := len(open_) - MOST_REMARKS) > 0:
+        yield from _remark("    ", f"{more} more accounts are not known for such reasons")
 
 
 def _outcomes(steps: Sequence[StepForecast]) -> Iterator[str]:
+    if len(steps) > FOLDS_BEYOND:
+        yield from _folded_outcomes(steps)
+        return
     is_known = any(step.known is not None and step.listed for step in steps)
     if is_known:
         yield "    outcomes:\n"
@@ -255,13 +276,59 @@ def _outcomes(steps: Sequence[StepForecast]) -> Iterator[str]:
         yield from _remark(indent, f"{step.label} {step.text}: {step.words}{why}")
 
 
+def _folded_outcomes(steps: Sequence[StepForecast]) -> Iterator[str]:
+    """Runs of steps with one outcome as "4-9", and each reason to leave steps open once."""
+    runs = [(k, list(run)) for k, run in groupby(steps, key=lambda s: (s.known, s.listed))]
+    is_known = any(known is not None and listed for (known, listed), _ in runs)
+    if is_known:
+        yield "    outcomes:\n"
+    left: dict[str, list[StepForecast]] = {}
+    for (known, listed), run in runs:
+        if known is None or not listed:
+            for step in run:
+                why = "".join(f": {reason}" for reason in step.why[:1])
+                left.setdefault(f"{step.words}{why}", []).append(step)
+            continue
+        for word, together in _ranges(run):
+            what = together[0].text if len(together) == 1 else f"{len(together)} steps"
+            yield f"{f'      {word}: {known}':<24}# {what}\n"
+    for said, open_ in left.items():
+        named = ", ".join(text for text, _ in _ranges(open_)[:MOST_LABELS])
+        more = sum(len(together) for _, together in _ranges(open_)[MOST_LABELS:])
+        named += f" and {more} more steps" if more else ""
+        yield from _remark("      " if is_known else "    ", f"{named}: {said}")
+
+
+def _ranges(steps: Sequence[StepForecast]) -> list[tuple[str, list[StepForecast]]]:
+    """ "4-9" for the steps of a set whose labels follow each other; each other one by itself."""
+    found: list[list[StepForecast]] = []
+    for step in steps:
+        prefix, number = _place(step.label)
+        if found and (prefix, number - 1) == _place(found[-1][-1].label):
+            found[-1].append(step)
+        else:
+            found.append([step])
+    return [
+        (run[0].label + (f"-{_place(run[-1].label)[1]}" if len(run) > 1 else ""), run)
+        for run in found
+    ]
+
+
+def _place(label: str) -> tuple[str, int]:
+    """ "5.12" as ("5", 12), "12" as ("", 12)."""
+    prefix, _, number = label.rpartition(".")
+    return prefix, int(number)
+
+
 def _pending(count: tuple[int, int], steps: Sequence[StepForecast]) -> Iterator[str]:
     least, most = count
     if least < most:
         yield from _remark("    ", f"pending: {least} to {most}")
     else:
         waiting = [json.dumps(step.text) for step in steps if step.known == "pending"]
-        if waiting:
+        if len(waiting) > FOLDS_BEYOND:
+            yield f"    pending: {len(waiting)}\n"
+        elif waiting:
             yield "    pending:\n"
             yield from (f"      - {step}\n" for step in waiting)
         else:

@@ -48,6 +48,7 @@ MOST_SLOTS = 1000  # of one `statuses`
 MOST_POINTS = 1_000_000
 
 _RANGE = re.compile(r"([0-9]{1,18})(?:\s*-\s*([0-9]{1,18}))?")
+_STEP_RANGE = re.compile(r"((?:[0-9]{1,18}\.)?)([0-9]{1,18})-([0-9]{1,18})")
 _RANGE_LIKE = r"[0-9]{1,18}(\s*-\s*[0-9]{1,18})?"
 
 
@@ -111,6 +112,18 @@ def _balance(account: str, wanted: Any, at: Place) -> dict[str, int]:
     return {at.given.names.account(account): BALANCE.read(wanted, at)}
 
 
+def _outcomes(word: str, wanted: Any, at: Place) -> dict[str, str | int]:
+    """The same of every step from 4 to 6 for "4-6", of 5.1 and 5.2 for "5.1-2"."""
+    match = _STEP_RANGE.fullmatch(word)
+    first, last = (int(match[2]), int(match[3])) if match else (0, 0)
+    if match is None or first >= last:
+        return _outcome(word, wanted, at)
+    found: dict[str, str | int] = {}
+    for number in range(first, last + 1):
+        found |= _outcome(f"{match[1]}{number}", wanted, at)
+    return found
+
+
 def _outcome(label: str, wanted: Any, at: Place) -> dict[str, str | int]:
     """What may become of a step. ValueError for anything else."""
     action = at.given.labels.get(label)
@@ -145,7 +158,7 @@ def _no_such_step(label: str, labels: Mapping[str, Action]) -> str:
         expected.append(f"set.step of an earlier request such as {requests[-1]}")
     if not expected:
         return "there is no step yet, expected no outcomes"
-    return f"no such step, expected {' or '.join(expected)}{hint(label, list(labels))}"
+    return f"no such step, expected {' or '.join(expected)}{hint(label, list(labels)[:1000])}"
 
 
 def _request(value: Any, at: Place) -> str:
@@ -225,10 +238,10 @@ _CHECKS = one_or_each(_CHECK, walk=step_items)
 _RESULT = in_any_case("success", "failed", "pending", "done", "no-leader", "not-reached")
 _BALANCES = entries(_balance, "entries such as {A: 7, J: 13}", BALANCE)
 _OUTCOMES = entries(
-    _outcome,
+    _outcomes,
     "entries such as {1: success, 2: failed}",
     {"anyOf": [BALANCE, text_like(_RESULT)]},
-    r"[0-9]+(\.[0-9]+)?",
+    r"[0-9]+(\.[0-9]+)?(-[0-9]+)?",
 )
 _MARKS = {
     "type": "object",
@@ -244,8 +257,8 @@ _KEYS = {
     ),
     "outcomes": Key(
         Shape(lambda value, at: Outcomes(_OUTCOMES.read(value, at)), _OUTCOMES),
-        "What became of steps, by their place in the set; 5.1 is the first step of set 5, carried "
-        "over. A read has the balance that it returned.",
+        "What became of steps, by their place in the set, 4-9 for several; 5.1 is the first step "
+        "of set 5, carried over. A read has the balance that it returned.",
         ({"1": "success", "2": "failed", "5.1": "success", "3": 7},),
     ),
     "pending": Key(

@@ -16,8 +16,11 @@ from typing import NamedTuple, TypeAlias
 from bank.ledger import FAILED, READ, SUCCESS
 from harness.files.cases import Command
 
-BUDGET = 20_000  # states that are looked at for one file: some seconds
+BUDGET = 1_000_000  # requests that are looked at for one file, state by state: some seconds
+LEAST = 50  # that a state is counted as: it is some work of its own
+MOST_ROUNDS = 20  # in which what is known to fail may show that more fails
 MOST_WORLDS = 256  # alternatives kept apart; of more, the bounds
+MOST_LOOKS = 200_000  # at a request in a world, for each to be looked at by itself
 
 Span: TypeAlias = tuple[int, int]  # least and most
 Box: TypeAlias = Mapping[str, Span]  # by account, each bounded by itself
@@ -42,9 +45,10 @@ class Chance(NamedTuple):
 
 @dataclass(slots=True)
 class Budget:
-    """How many states may still be looked at; `spent` once there were too many."""
+    """How many requests may still be looked at."""
 
-    left: int = BUDGET  # below 0: there were too many
+    left: int = BUDGET
+    sufficed: bool = True  # so far: all orders were tried
 
 
 class Served(NamedTuple):
@@ -57,12 +61,16 @@ class Served(NamedTuple):
 
 def serve(queues: Queues, worlds: Sequence[Box], budget: Budget) -> Served:
     """Every order of these requests, from each of these worlds. A box has all their accounts."""
+    if len(worlds) * sum(map(len, queues.values())) > MOST_LOOKS:
+        worlds = [join(worlds)]
     after: dict[tuple[Span, ...], Box] = {}
     each: list[_Bounds] = []
     for box in worlds:
         bounds = _Bounds(queues, box)
         ends = [bounds.end()]
-        if bounds.undecided:
+        if bounds.undecided and _is_hopeless(bounds, budget):
+            budget.sufficed = False
+        elif bounds.undecided:
             walk = _Walk(queues, box, budget)
             if walk.ends:
                 bounds, ends = _Bounds(queues, box, walk.fates), walk.ends
@@ -100,15 +108,17 @@ class _Bounds:
         self.queues, self.box = queues, box
         self.chances: dict[str, list[Chance]] = {}
         known = fates or {client: [EITHER] * len(queue) for client, queue in queues.items()}
-        while True:
+        for _ in range(MOST_ROUNDS):
+            credited = self._credits(known)
             self.chances = {
-                client: list(self._in_order(client, known[client], self._credits(known)[client]))
+                client: list(self._in_order(client, known[client], credited[client]))
                 for client in queues
             }
-            found = {client: [c.fate for c in queue] for client, queue in self.chances.items()}
-            if fates is not None or found == known:
-                break
-            known = found  # who is known to fail credits nobody: others may be known to fail now
+            before = known
+            known = {client: [c.fate for c in queue] for client, queue in self.chances.items()}
+            if fates is not None or known == before:
+                break  # who is known to fail credits nobody: others may be known to fail now
+        known = fates or known
         self.fates = known
         self.undecided = {client for client, queue in known.items() if EITHER in queue}
 
@@ -172,6 +182,12 @@ def _debit(command: Command) -> int:
     return 0 if command.kind == READ or command.sender == command.receiver else command.amount
 
 
+def _is_hopeless(bounds: _Bounds, budget: Budget) -> bool:
+    """A single order already takes too much: a state per open request, and what is left of all."""
+    open_ = sum(fate == EITHER for queue in bounds.fates.values() for fate in queue)
+    return open_ * open_ // 2 > budget.left
+
+
 class _Walk:
     """Every order that matters, from exactly known balances; no `ends` when there are too many.
 
@@ -199,10 +215,11 @@ class _Walk:
             if key in seen:
                 continue
             seen.add(key)
-            budget.left -= 1
-            if budget.left < 0:
-                return
             left = {client: queue[done[client] :] for client, queue in self._queues.items()}
+            budget.left -= max(LEAST, sum(map(len, left.values())))
+            if budget.left < 0:
+                budget.sufficed = False
+                return
             bounds = _Bounds(left, {account: (b, b) for account, b in balances.items()})
             if not bounds.undecided:
                 for client, fates in bounds.fates.items():

@@ -112,7 +112,7 @@ def forecast(file: CaseFile, config: ClusterConfig) -> Forecast:
     model = _Model(file, config)
     sets = tuple([model.take(case) for case in file.sets])
     at_end = {r.label: r.forecast(r.label, True) for r in model.requests}
-    return Forecast(sets, at_end, model.budget.left >= 0)
+    return Forecast(sets, at_end, model.budget.sufficed)
 
 
 def alternatives(amounts: Amounts) -> str:
@@ -130,6 +130,7 @@ class _Request:
     """One request of the file."""
 
     label: str  # "5.1"
+    order: int  # among all requests of the file
     step: Step
     command: Command
     set_number: int
@@ -165,11 +166,11 @@ class _Request:
         """A transfer whose result is open."""
         return self.chance is not None and self.chance.fate == EITHER
 
-    def may_credit(self, account: str) -> bool:
-        """Somebody else's transfer to this account that need not fail."""
+    def may_credit(self) -> str:
+        """Somebody else's account that it credits unless it fails; "" when it surely does not."""
         _, sender, receiver, _ = self.command
         fate, _ = self.chance or NO_CHANCE
-        return receiver == account != sender and SUCCESS in fate
+        return receiver if receiver != sender and SUCCESS in fate else ""
 
 
 @dataclass(slots=True)
@@ -201,6 +202,7 @@ class _Model:
         self._held: dict[ReplicaId, Box] = dict.fromkeys(range(1, config.nodes + 1), start)
         self._doubts: dict[str, tuple[str, ...]] = {}  # why an account is not known
         self._queues: dict[str, list[_Request]] = {}  # under way, by client
+        self._executed = 0  # requests, for sure
         self._stand = Situations(config.nodes)
         self._set = _Taken(file.sets[0])
 
@@ -226,7 +228,8 @@ class _Model:
             return frozenset([DONE])
         if isinstance(action, Command):
             number = self._set.case.number
-            request = _Request(f"{number}.{index}", step, action, number, self._stand.epoch)
+            label, order, epoch = f"{number}.{index}", len(self.requests), self._stand.epoch
+            request = _Request(label, order, step, action, number, epoch)
             self.requests.append(request)
             self._queues.setdefault(action.sender, []).append(request)
             return request
@@ -301,8 +304,8 @@ class _Model:
         for client, queue in self._queues.items():
             for request, chance in zip(queue, served.chances[client], strict=True):
                 request.executed, request.chance, request.maybe = True, chance, ""
-        for request in asked:
-            request.why = self._reasons(request, asked, doubted)
+        self._executed += len(asked)
+        self._give_reasons(asked, doubted)
         self._doubt(asked, doubted)
         self._stand.executed(bool(asked))
         self._queues = {}
@@ -334,33 +337,32 @@ class _Model:
 
     def _under_way(self) -> list[_Request]:
         """In the order of the file."""
-        asked = {id(request) for queue in self._queues.values() for request in queue}
-        return [request for request in self.requests if id(request) in asked]
+        asked = (request for queue in self._queues.values() for request in queue)
+        return sorted(asked, key=lambda request: request.order)
 
     # ---- reasons -------------------------------------------------------------------------------
 
-    def _reasons(
-        self, request: _Request, asked: Sequence[_Request], doubted: set[str]
-    ) -> tuple[str, ...]:
-        """Why a request that is executed may have more than one result."""
-        if request.is_decided():
-            return ()
-        account = request.command.sender
-        rivals = [other for other in asked if other.may_credit(account)]
-        reasons = [f"races with {_named(rivals)}"] if rivals else []
-        if account in doubted:
-            reasons += [f"{account} is not known before: {why}" for why in self._doubts[account]]
-        return tuple(reasons)
+    def _give_reasons(self, asked: Sequence[_Request], doubted: set[str]) -> None:
+        """Why requests that are executed may have more than one result: one cause per account."""
+        rivals: dict[str, list[_Request]] = {}
+        for other in asked:
+            rivals.setdefault(other.may_credit(), []).append(other)
+        reasons: dict[str, tuple[str, ...]] = {}
+        for request in asked:
+            account = request.command.sender
+            if account not in reasons:
+                found = [f"races with {_named(rivals[account])}"] if account in rivals else []
+                if account in doubted:
+                    why = self._doubts[account]
+                    found += [f"{account} is not known before: {one}" for one in why]
+                reasons[account] = tuple(found)
+            request.why = () if request.is_decided() else reasons[account]
 
     def _doubt(self, asked: Sequence[_Request], doubted: set[str]) -> None:
         """Note, for each account that is not known now, what that depends on."""
+        blamed = _by_account(r for r in asked if r.may_or_may_not_move())
         for account, (least, most) in join(self._worlds).items():
-            blamed = [
-                r
-                for r in asked
-                if account in (r.command.sender, r.command.receiver) and r.may_or_may_not_move()
-            ]
-            new = (f"depends on {_named(blamed)}",) if blamed else ()
+            new = (f"depends on {_named(blamed[account])}",) if account in blamed else ()
             old = self._doubts.pop(account, ()) if account in doubted else ()
             if least < most:
                 self._doubts[account] = tuple(dict.fromkeys(old + new))
@@ -392,7 +394,7 @@ class _Model:
             frozenset().union(*map(stand.connected, stand.all)),
             not all(map(stand.connected, stand.all)),
             stand.leaders(),
-            sum(request.executed for request in self.requests) if through else 0,
+            self._executed if through else 0,
             taken.waits,
             tuple(taken.remarks),
         )
@@ -407,6 +409,7 @@ class _Model:
             behind |= set() if through else connected - situation.current
         balances: dict[str, Amounts] = {}
         doubts = {}
+        maybe = _by_account(request for request in self._under_way() if request.maybe)
         shown = join([*self._worlds, *(self._held[replica] for replica in behind)])
         for account, (least, most) in shown.items():
             spans = {world[account] for world in self._worlds}
@@ -415,17 +418,9 @@ class _Model:
             else:
                 balances[account] = range(least, most + 1)
             if least < most:
-                doubts[account] = self._doubts.get(account) or self._lags(behind, account)
+                lagging = _lags(behind, maybe.get(account, ()))
+                doubts[account] = self._doubts.get(account) or lagging
         return balances, doubts
-
-    def _lags(self, behind: Iterable[ReplicaId], account: str) -> tuple[str, ...]:
-        """Why an account is not known although there is no race."""
-        maybe = [request for request in self._under_way() if request.maybe]
-        maybe = [r for r in maybe if account in (r.command.sender, r.command.receiver)]
-        if maybe:
-            return (f"depends on {_named(maybe)}",)
-        names = ", ".join(map(replica_name, sorted(behind)))
-        return (f"{names} may have missed something, and no quorum is there to help",)
 
     def _end_set(self) -> None:
         """Kill points are taken back, links are whole again.
@@ -447,6 +442,23 @@ def _commands(file: CaseFile) -> Iterator[Command]:
         for step in case.steps:
             if isinstance(step.action, Command):
                 yield step.action
+
+
+def _by_account(requests: Iterable[_Request]) -> dict[str, list[_Request]]:
+    """Under the sender and the receiver of each."""
+    found: dict[str, list[_Request]] = {}
+    for request in requests:
+        for account in {request.command.sender, request.command.receiver}:
+            found.setdefault(account, []).append(request)
+    return found
+
+
+def _lags(behind: Iterable[ReplicaId], maybe: Sequence[_Request]) -> tuple[str, ...]:
+    """Why an account is not known although there is no race; `maybe` may have touched it."""
+    if maybe:
+        return (f"depends on {_named(maybe)}",)
+    names = ", ".join(map(replica_name, sorted(behind)))
+    return (f"{names} may have missed something, and no quorum is there to help",)
 
 
 def _named(requests: Sequence[_Request]) -> str:
