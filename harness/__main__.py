@@ -2,7 +2,8 @@
 
 import os
 import sys
-from typing import NoReturn
+
+from harness.cluster.guarded import let_nobody_leave
 
 NEEDED = ("rich", "yaml")  # what whoever forgot the environment lacks
 EXIT_MACHINE = 4  # as in `harness.errors`, which an old Python may not be able to read
@@ -11,7 +12,7 @@ EXIT_MACHINE = 4  # as in `harness.errors`, which an old Python may not be able 
 def main() -> int:
     """Run the command line; returns the exit code, also for Ctrl-C while it is being imported."""
     _open_streams()
-    _let_nobody_leave()
+    let_nobody_leave()  # a simulated replica runs in this process
     if sys.version_info < (3, 11):  # noqa: UP036 - nobody installed it yet
         found = ".".join(map(str, sys.version_info[:2]))
         return _unfit(f"this is Python {found}, expected 3.11 or newer")
@@ -37,21 +38,6 @@ def _open_streams() -> None:
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     if sys.stderr is None:
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-
-
-def _let_nobody_leave() -> None:
-    """A simulated replica runs in this process: its `os._exit(0)` must not be taken for a verdict.
-
-    It becomes a SystemExit, which `harness.cli` takes for a fault. Children end as they like.
-    """
-    own, leave = os.getpid(), os._exit
-
-    def stay(status: int) -> NoReturn:
-        if os.getpid() != own:
-            leave(status)
-        raise SystemExit(status)
-
-    os._exit = stay
 
 
 def _package(error: ModuleNotFoundError) -> str:

@@ -7,7 +7,6 @@ standard error then. Exit codes are those of `errors`, and 141 when nobody reads
 
 import argparse
 import configparser
-import os
 import shlex
 import signal
 import sys
@@ -17,12 +16,14 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console, RenderableType
 from rich.text import Text
 
 from harness import commands
+from harness.check.verdict import Verdict
+from harness.cluster import blame
 from harness.commands import Command
 from harness.errors import (
     EXIT_BUG,
@@ -40,11 +41,11 @@ from harness.files.cases import CaseFile
 from harness.files.config import DURABILITIES, FAILURES, NODES, ClusterConfig, Overrides
 from harness.report import results
 from harness.report.refused import EarlierReport
-from harness.report.writer import Writer
+from harness.report.writer import Writer, why_ended
 from harness.run import launch, points
 from harness.run.runner import Runner
 from harness.run.timing import Phase, Timing
-from harness.screen import lines, streams, time_spent, verdicts, watch
+from harness.screen import consoles, lines, streams, time_spent, verdicts, watch
 from harness.screen.answers import SIGNS
 from harness.screen.cells import Parts, counted
 from harness.screen.progress import ProgressLine, may_redraw
@@ -54,8 +55,6 @@ if TYPE_CHECKING:
     from harness.screen.watching import View
 
 EXIT_UNREAD = 141  # standard output was closed: what a shell reports for SIGPIPE
-PIPED_WIDTH = 80
-COLORS = ("auto", "always", "never")
 FORMATS = ("rich", "json")
 MOST_PROBLEMS = 100  # shown of one file; a file of another kind has one in every line
 EXAMPLES = (
@@ -80,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if code not in (EXIT_VALID, EXIT_INVALID, EXIT_UNKNOWN):
             reasons = [problem.strip() for problem in problems] or ["nobody read standard output"]
             problems = [*problems, *earlier.refuse(reasons, code)]
-        errors = _console("auto", sys.stderr)
+        errors = consoles.opened("auto", sys.stderr)
         for problem in problems[:MOST_PROBLEMS]:
             errors.print(Text(problem), soft_wrap=True)
         if (more := len(problems) - MOST_PROBLEMS) > 0:
@@ -97,9 +96,10 @@ def _outcome(arguments: list[str], output: streams.Output) -> tuple[int, Sequenc
         return EXIT_MACHINE if lost else code, []
     except HarnessError as error:
         return error.exit_code, error.problems
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough: no traceback at the end
-        return EXIT_INTERRUPTED, ["\ninterrupted" if sys.stderr.isatty() else "interrupted"]
+        told = ": ".join(filter(None, ("interrupted", blame.interrupted(interrupt))))
+        return EXIT_INTERRUPTED, [f"\n{told}" if sys.stderr.isatty() else told]
     except streams.Unread:
         return EXIT_UNREAD, []
     except OSError as error:
@@ -161,7 +161,7 @@ class _Parser(argparse.ArgumentParser):
         formatter = argparse.RawDescriptionHelpFormatter
         super().__init__(allow_abbrev=False, formatter_class=formatter, **settings)
         self.add_argument(
-            "--color", metavar="auto|always|never", type=_one_of(COLORS), default="auto",
+            "--color", metavar="auto|always|never", type=_one_of(consoles.COLORS), default="auto",
             help="colours: on terminals unless NO_COLOR is set, always, never",
         )  # fmt: skip
 
@@ -282,7 +282,9 @@ def _run_command(name: str, arguments: list[str]) -> int:
     parser = _command_parser(command)
     parser.set_defaults(parsers=_parsers)
     options = parser.parse(arguments)
-    return 0 if options is None else command.run(options, _console(options.color, sys.stdout))
+    return (
+        0 if options is None else command.run(options, consoles.opened(options.color, sys.stdout))
+    )
 
 
 def _refuse_mistyped_command(file: str) -> None:
@@ -296,12 +298,12 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     draft = testset.read(options.file)
     flags = {key: getattr(options, key) for key in FLAGS}
     settings = launch.settings(flags, draft.overrides, options.config)
-    console = _console(options.color, sys.stdout)
+    console = consoles.opened(options.color, sys.stdout)
     file = draft.cases(settings)
     if options.write_expected:
         return _write_key(options, settings, file, console)
     file = _with_key(options, settings, file)
-    speaking = console if options.format == "rich" else _console(options.color, sys.stderr)
+    speaking = console if options.format == "rich" else consoles.opened(options.color, sys.stderr)
     progress = ProgressLine(speaking, may_redraw(speaking))
     view = _view(options, speaking)
 
@@ -314,7 +316,7 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         speaking.print(_opening(options, settings, file))
 
         runs_on = options.format == "json" or options.no_step or options.watch
-        steps = not runs_on and lines.may_step(_console("auto", sys.stderr))
+        steps = not runs_on and lines.may_step(consoles.opened("auto", sys.stderr))
 
         def update_report() -> None:
             """A disk that is full meanwhile does not end the run before its verdict."""
@@ -330,9 +332,6 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         runner = Runner(cluster, settings, file, progress.show, update_report, timing)
         update_report()
         after.raise_beside(EXIT_VALID)  # nothing was started yet
-        timing.enter(Phase.START)
-        cluster.start()
-        timing.enter(Phase.DISPLAY)
 
         def report(path: Path | None) -> Path:
             return writer.write_now(path, runner, cluster)
@@ -344,23 +343,39 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
 
         watched = view and view.over(head)(launch.fleet(cluster))
         prompt = Prompt(console, runner, cluster, settings, file, progress, again, report)
-        if options.format == "json":
-            with watched or progress.running():
-                while runner.remaining:
-                    runner.run_next()
-        elif watched:
-            prompt.run_watched(watched)
-        elif steps:
-            prompt.step_through(lines.opened(console, settings))
-        else:
-            prompt.run_rest()
+
+        def print_document(ended: str = "") -> None:
+            verdict, spent = runner.verdict(), timing.spent
+            if ended and verdict is Verdict.VALID:
+                verdict = Verdict.UNKNOWN
+            pending, reports = runner.pending(), runner.reports
+            document = results.document(file, settings, reports, pending, verdict, spent, ended)
+            console.out(dumps(document, indent=1), highlight=False)
+
+        try:
+            timing.enter(Phase.START)
+            cluster.start()
+            timing.enter(Phase.DISPLAY)
+            if options.format == "json":
+                with watched or progress.running():
+                    while runner.remaining:
+                        runner.run_next()
+            elif watched:
+                prompt.run_watched(watched)
+            elif steps:
+                prompt.step_through(lines.opened(console, settings))
+            else:
+                prompt.run_rest()
+        except BaseException as error:
+            if options.format == "json" and not isinstance(error, streams.Unread):
+                print_document(why_ended(error))
+            raise
         verdict, pending, reports = runner.verdict(), runner.pending(), runner.reports
         after.is_reached = True
         timing.enter(Phase.STOP)
     timing.enter(Phase.DISPLAY)
     if options.format == "json":
-        document = results.document(file, settings, reports, pending, verdict, timing.spent)
-        console.out(dumps(document, indent=1), highlight=False)
+        print_document()
     score = points.total(points.items(file, reports)) if points.are_given(file) else None
     measured = runner.performance()
     speaking.print(verdicts.verdict_lines(verdict, reports, pending, measured, score))
@@ -464,22 +479,3 @@ def _again(path: Path, options: argparse.Namespace, settings: ClusterConfig, own
         words += [] if options.config is None else ["--config", options.config]
     words += ["--sim"] if options.sim else []
     return f"{commands.program()} {shlex.join([*words, '--seed', str(settings.seed)])}"
-
-
-# ---- streams -----------------------------------------------------------------------------------
-
-
-def _console(color: str, stream: TextIO) -> Console:
-    """Nothing is markup, nothing is highlighted; 80 columns in a pipe unless COLUMNS says more."""
-    width = None
-    if not stream.isatty():
-        columns = os.environ.get("COLUMNS", "")
-        width = int(columns) if columns.isdigit() and int(columns) > 0 else PIPED_WIDTH
-    switches: dict[str, dict[str, Any]] = {
-        "auto": {},
-        "always": {"force_terminal": True, "color_system": "standard", "no_color": False},
-        "never": {"color_system": None, "no_color": True},
-    }
-    return Console(
-        file=stream, width=width, highlight=False, markup=False, emoji=False, **switches[color]
-    )

@@ -25,7 +25,7 @@ from harness import __main__ as entry
 from harness import cli, commands
 from harness.check.verdict import Judgement, Verdict
 from harness.run import launch
-from harness.screen import lines, streams
+from harness.screen import consoles, lines, streams
 
 CSV = '1,"(A, J, 3)","[n1, n2, n3, n4, n5]"\n2,"(A, J, 3)","[n1, n2, n3]"\n'
 UNKNOWN = Judgement("linearizable", Verdict.UNKNOWN, "the log is from an earlier run")
@@ -262,8 +262,22 @@ def test_the_machine_failing_is_4(bench, capsys):
     bench.cluster.start_hook = machine_failure
     assert bench.run("--format", "json") == 4
     out, err = capsys.readouterr()
-    assert "n3 cannot start: too many processes" in err and out == ""
+    assert "n3 cannot start: too many processes" in err and json.loads(out)["sets"] == []
     assert bench.cluster.calls == ["start", "stop"]
+
+
+@pytest.mark.parametrize("fails", [machine_failure, lambda: interrupt()])
+def test_json_is_a_document_too_when_the_run_does_not_come_to_its_end(bench, capsys, fails):
+    bench.reports[:] = [long_set(failing=(), pending=())] * 2
+    runs = iter([lambda: None, fails])
+    bench.before_set = lambda: next(runs)()
+    code, why = (4, "n3 cannot start: too many processes") if fails is machine_failure else (
+        130, "interrupted")  # fmt: skip
+    assert bench.run("--format", "json") == code
+    out, err = capsys.readouterr()
+    document = json.loads(out)
+    assert document["ended"] == why and why in err and len(document["sets"]) == 1
+    assert document["verdict"] == "unknown", "what was not run is not valid"
 
 
 def interrupt():
@@ -349,7 +363,7 @@ def test_colour(monkeypatch, color, terminal, environment, coloured):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     stream = Screen() if terminal else io.StringIO()
-    cli._console(color, stream).print("x", style="red")
+    consoles.opened(color, stream).print("x", style="red")
     assert ("\x1b[31m" in stream.getvalue()) == coloured
 
 

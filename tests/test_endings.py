@@ -5,6 +5,7 @@ Real processes where their death is the point, the simulator where it can show t
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from broken_bank import LINE, breaks
 from bank.replica import Replica
 from harness import cli
 from harness.check.verdict import Verdict
-from harness.cluster import blame
+from harness.cluster import blame, guarded
 from harness.cluster.journal import Liveness
 from harness.errors import EXIT_MACHINE, HarnessError
 from harness.files.config import ClusterConfig
@@ -404,14 +405,55 @@ def test_documents_of_a_run_that_ended_early_say_so_and_why(case, monkeypatch, c
     ("mistake", "told"), [(ZeroDivisionError, "ZeroDivisionError"), (SystemExit, "SystemExit")]
 )
 def test_a_simulated_replica_that_raises_is_1_and_told(case, monkeypatch, capsys, mistake, told):
-    found = {}
-    source = f"def step(*_):\n    raise {mistake.__name__}\n"
-    exec(compile(source, Path(blame._folder(), "replica.py"), "exec"), found)
-    monkeypatch.setattr(Replica, "step", found["step"])
+    monkeypatch.setattr(Replica, "step", of_bank(f"def step(*_):\n    raise {mistake.__name__}"))
     case.write_text(ONE)
     assert cli.main([str(case), "--nodes", "3", "--sim", "--no-step"]) == 1
     told = f"a replica raised in the simulation: bank/replica.py:2: {told}\n"
     assert capsys.readouterr().err.endswith(told)
+
+
+def of_bank(source):
+    """A `step` that stands in bank/replica.py, in its second line."""
+    found = {}
+    exec(compile(source, Path(blame._folder(), "replica.py"), "exec"), found)
+    return found["step"]
+
+
+@pytest.mark.parametrize("command", ["FILE --nodes 3 --sim --no-step", "simulate --seeds 3"])
+def test_a_simulated_turn_that_does_not_end_is_stopped_and_named(
+    case, monkeypatch, capsys, command
+):
+    monkeypatch.setattr(guarded, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(Replica, "step", of_bank("def step(self, *_):\n    while True: pass"))
+    case.write_text(ONE)
+    before = signal.getsignal(signal.SIGVTALRM)
+    assert cli.main(command.replace("FILE", str(case)).split()) == 1
+    told = "".join(capsys.readouterr())
+    assert re.search(r"bank/replica\.py:2", told) and re.search(r"EndlessTurn: a turn of n\d", told)
+    assert signal.getsignal(signal.SIGVTALRM) is before
+    assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0.0, 0.0)
+
+
+def test_long_turns_that_end_are_not_stopped():
+    """Another turn each time that somebody looks, and between them work that is not `bank`'s."""
+    looks = guarded._Looks()
+    turn = of_bank("def step(look):\n    look()")
+    for _ in range(3):
+        turn(lambda: looks.look(0, sys._getframe()))
+    looks.look(0, sys._getframe())
+    held = of_bank("def step(look):\n    look(); look()")
+    with pytest.raises(guarded.EndlessTurn, match="a turn took"):
+        held(lambda: looks.look(0, sys._getframe()))
+
+
+def test_ctrl_c_names_the_simulated_replica_that_was_at_work(case, monkeypatch, capsys):
+    monkeypatch.setattr(
+        Replica, "step", of_bank("def step(self, *_):\n    raise KeyboardInterrupt")
+    )
+    case.write_text(ONE)
+    assert cli.main([str(case), "--nodes", "3", "--sim", "--no-step"]) == 130
+    told = capsys.readouterr().err
+    assert re.search(r"^interrupted: a turn of n\d, bank/replica\.py:2$", told, re.MULTILINE)
 
 
 def test_nothing_is_known_before_the_first_set(case):

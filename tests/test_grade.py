@@ -237,7 +237,7 @@ def test_what_passed_is_removed_at_once(scripted):
     plans = [runs.Plan(graded, run, 10 * run, ["--seed", f"{run}0"], True, 60) for run in (1, 2)]
     with runs.Runs(1, Path) as started:
         for _, made in started.results(plans):
-            assert made.outcome == "passed" and not list(scripted.glob("paxbank-grade-*/*"))
+            assert made.outcome == "passed" and not list(scripted.glob("paxbank-grade-*/[!.]*"))
 
 
 @pytest.mark.parametrize("width", [60, 80, 140])

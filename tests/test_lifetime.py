@@ -14,6 +14,8 @@ from random import Random
 
 import pytest
 
+from harness.files.temporary import OWNER, TemporaryFolder, sweep
+
 ROOT = Path(__file__).parents[1]
 RUN = [sys.executable, str(ROOT / "run.py")]
 LEFT_AFTER_SECONDS = 2.0
@@ -89,7 +91,66 @@ def test_nothing_outlives_a_killed_harness(tmp_path, marked, failure):
     process.kill()
     process.communicate(timeout=10)
     assert wait_for(lambda: not alive(), LEFT_AFTER_SECONDS), alive()
-    assert wait_for(lambda: not list(temporary.glob("paxbank-*")), LEFT_AFTER_SECONDS)
+    assert wait_for(lambda: not list(temporary.iterdir()), LEFT_AFTER_SECONDS)
+
+
+KILLED = """
+import os, signal
+from harness.files.temporary import TemporaryFolder
+TemporaryFolder()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_harness_left_that_was_killed_at_once_goes_with_the_next_start(
+    tmp_path, monkeypatch
+):
+    """Before it had a guardian."""
+    environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", KILLED], env=environment, check=False)
+    (left,) = tmp_path.iterdir()
+    assert [file.name for file in left.iterdir()] == [OWNER]
+    (left / "n1.db").touch()
+    new = TemporaryFolder("grade-", tmp_path)
+    assert list(tmp_path.iterdir()) == [new.path]
+
+
+def test_only_what_is_ours_and_of_the_dead_is_swept(tmp_path):
+    alive = TemporaryFolder("", tmp_path)
+    other, unsigned, kept = (tmp_path / f"paxbank-{name}" for name in ("x", "y", "failed-z"))
+    for folder in (other, unsigned, kept):
+        folder.mkdir()
+    (kept / "results.json").touch()
+    (unsigned / OWNER).touch()  # its owner may be about to lock it
+    (tmp_path / "thesis" / OWNER).parent.mkdir()
+    (tmp_path / "thesis" / OWNER).write_text("1\n")
+    (tmp_path / "paxbank-link").symlink_to(tmp_path / "thesis")
+    before = set(tmp_path.iterdir())
+    sweep(tmp_path)
+    assert set(tmp_path.iterdir()) == before
+    (other / OWNER).write_text("1\n")  # process 1 lives, and holds no lock on it
+    sweep(tmp_path)
+    assert set(tmp_path.iterdir()) == before - {other}
+    alive.close()
+    alive.close()
+    assert not alive.path.exists()
+
+
+def test_a_long_tmpdir_is_no_path_of_a_socket(tmp_path, marked):
+    environment, alive = marked
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    case = tmp_path / "short.csv"
+    case.write_text('1,"(A, B, 1)","[n1, n2, n3]"\n')
+    done = subprocess.run(
+        [*RUN, str(case), "--nodes", "3", "--no-step"],
+        env=environment | {"TMPDIR": str(long)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert wait_for(lambda: not alive(), LEFT_AFTER_SECONDS) and not list(long.iterdir())
 
 
 @pytest.mark.parametrize("failure", ["crash", "pause"])

@@ -154,3 +154,22 @@ def test_simulated_runs_of_a_file_are_the_same_byte_for_byte(capsys, tmp_path):
         printed.append(capsys.readouterr().out)
     assert printed[0] == printed[1]
     assert "simulated" in printed[0]
+
+
+def test_between_the_table_and_the_verdict_it_says_what_it_does(monkeypatch, capsys):
+    """Judging may take seconds."""
+    seen = []
+
+    def judge(self):
+        seen.append(capsys.readouterr().out)
+        return Judgement("clients", Verdict.VALID)
+
+    monkeypatch.setattr(Torture, "run", lambda self, *_: setattr(self, "judgements", PASSED))
+    monkeypatch.setattr(Torture, "judge_clients", judge)
+    assert cli.main(["torture", "--kills", "1"]) == 0
+    (before,) = seen
+    table, _, last = before.rpartition("✓ agreement")
+    assert "faults" in table and "judging what clients saw of 0 requests" in last
+
+
+PASSED = (Judgement("agreement", Verdict.VALID),)

@@ -5,11 +5,9 @@ load processes keep, per account, the sum of what was acknowledged, and per clie
 timestamp. Every replica must hold exactly these sums and timestamps, and the same running hash.
 """
 
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from harness.check.verdict import Judgement, judge
 from harness.cluster.journal import Liveness
 from harness.errors import EXIT_INVALID, EXIT_MACHINE, HarnessError
 from harness.files.config import ClusterConfig
+from harness.files.temporary import TemporaryFolder
 from harness.live import protocol, worker
 from harness.live.fleet import Disks, Fleet, LoadHandle
 from harness.live.silence import LOOK_US
@@ -95,7 +94,8 @@ class LoadedFleet:
         self._config = config
         self._clients = clients
         self._skew = skew
-        self._folder = Path(tempfile.mkdtemp(prefix="paxbank-bench-", dir=folder))
+        self._temporary = TemporaryFolder("bench-", folder)
+        self._folder = self._temporary.path
         self._sums: dict[str, int] = {}
         self._timestamps: dict[str, int] = {}
         self._turns: list[Turn] = []  # changes of leadership since the last failure
@@ -139,8 +139,7 @@ class LoadedFleet:
             yield
         finally:
             self.fleet.stop()
-            with suppress(OSError):
-                shutil.rmtree(self._folder)
+            self._temporary.close()
 
     def _start_loads(self) -> None:
         shares = len(self.fleet.loads)

@@ -71,6 +71,28 @@ def is_at_work(frame: FrameType | None) -> bool:
     return False
 
 
+def turn_at_work(frame: FrameType | None) -> FrameType | None:
+    """The function of `bank` that was called from outside of it and runs here; None for none."""
+    found = None
+    while frame is not None:
+        if _is_in_bank(frame.f_code.co_filename):
+            found = frame
+        frame = frame.f_back
+    return found
+
+
+def of_whom(turn: FrameType) -> str:
+    """ " of n3", when it is a method of a replica."""
+    number = getattr(turn.f_locals.get("self"), "replica", None)
+    return f" of n{number}" if isinstance(number, int) else ""
+
+
+def interrupted(error: BaseException) -> str:
+    """ "a turn of n3, bank/log.py:83": what was going on in `bank` when Ctrl-C came, or ""."""
+    inside = [frame for frame, _ in _frames(error) if _is_in_bank(frame.f_code.co_filename)]
+    return f"a turn{of_whom(inside[0])}, {place(error)}" if inside else ""
+
+
 def _shown(file: str) -> str:
     """ "bank/log.py": below the folder that holds `bank`, and `harness`, as people know it."""
     folder = _folder() or os.path.dirname(__file__)

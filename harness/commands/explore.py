@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from harness.cluster import guarded
 from harness.errors import EXIT_INVALID, EXIT_UNKNOWN, EXIT_VALID, HarnessError
 from harness.sim.cluster import Bounds, Budget
 from harness.sim.explore import Exploration, Explorer
@@ -55,7 +56,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
         def show(found: Exploration) -> None:
             progress.update(task, description=_progress(found))
 
-        found = explorer.run(options.seconds, show)
+        with guarded.replicas():
+            found = explorer.run(options.seconds, show)
     if found.violation is not None:
         for line in script(explorer.cluster, found.schedule):
             console.print(Text(line), soft_wrap=True)

@@ -117,10 +117,11 @@ def run(options: argparse.Namespace, console: Console) -> int:
             trouble = error
     judgements = torture.judgements
     console.print(torture.table())
+    for judgement in judgements:
+        _print_judgement(judgement, console)
+    console.print(f"judging what clients saw of {torture.asked} requests, without the log …")
     judged_blind = torture.judge_clients()
-    for judgement in (*judgements, judged_blind):
-        sign, name = judgement.verdict.sign, judgement.check
-        console.print(Text(f"{sign} {name} {judgement.reason}".rstrip()))
+    _print_judgement(judged_blind, console)
     if judged_blind.verdict is not Verdict.UNKNOWN:  # then the log's word, which is exact, is all
         judgements = (*judgements, judged_blind)
     verdict = overall(judgements)
@@ -138,6 +139,11 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if trouble is not None:
         raise trouble.beside(verdict.exit_code)
     return verdict.exit_code
+
+
+def _print_judgement(judgement: Judgement, console: Console) -> None:
+    sign, name = judgement.verdict.sign, judgement.check
+    console.print(Text(f"{sign} {name} {judgement.reason}".rstrip()))
 
 
 class _Broken(Exception):
@@ -386,6 +392,11 @@ class Torture:
             *self._judge_disks(),
             judge("progress", self._stuck + troubles),
         )
+
+    @property
+    def asked(self) -> int:
+        """Requests so far."""
+        return len(self._history)
 
     def judge_clients(self) -> Judgement:
         """Linearizability by what clients saw alone; unknown when that takes too long."""

@@ -13,8 +13,6 @@ import errno
 import json
 import os
 import secrets
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from bank.ballot import ReplicaId, replica_name
 from bank.sessions import Request
 from harness.errors import EXIT_MACHINE, EXIT_USAGE, HarnessError
 from harness.files.config import ClusterConfig
+from harness.files.temporary import OWNER, TemporaryFolder
 from harness.live import lock
 from harness.live.durable import sync, sync_path
 from harness.live.lock import FolderLock
@@ -38,6 +37,7 @@ class DataFolder:
     def __init__(self, config: ClusterConfig, path: Path | None) -> None:
         """Create or resume; HarnessError when it is in use, of another shape or unusable."""
         self.is_temporary = path is None
+        self._temporary: TemporaryFolder | None = None
         self.cluster = secrets.token_hex(8)  # its identifier; a resumed one's is read below
         self.lock: FolderLock | None = None
         self._shape = {
@@ -51,7 +51,7 @@ class DataFolder:
         if path is not None and path.exists() and not path.is_dir():
             raise HarnessError(f"{path}: is a file, expected a folder for the data")
         try:
-            self.path = Path(tempfile.mkdtemp(prefix="paxbank-")) if path is None else path
+            self.path = self._made() if path is None else path
         except OSError as error:
             raise _failed(path, error) from error
         try:
@@ -72,8 +72,12 @@ class DataFolder:
             self.close()
             raise
 
+    def _made(self) -> Path:
+        self._temporary = TemporaryFolder()
+        return self._temporary.path
+
     def _refuse_strangers(self) -> None:
-        strangers = sorted(p.name for p in self.path.iterdir() if p.name != lock.FILE)
+        strangers = sorted(p.name for p in self.path.iterdir() if p.name not in (lock.FILE, OWNER))
         if strangers and FILE not in strangers:
             raise HarnessError(
                 f"{self.path}: holds {strangers[0]!r} but no {FILE}: "
@@ -156,9 +160,8 @@ class DataFolder:
         """At the end of a run: others may have the folder; a temporary one is removed."""
         if self.lock is not None:
             self.lock.close()
-        if self.is_temporary:
-            with contextlib.suppress(OSError):
-                shutil.rmtree(self.path)
+        if self._temporary is not None:
+            self._temporary.close()
 
 
 def _failed(path: Path | None, error: OSError) -> HarnessError:

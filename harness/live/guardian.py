@@ -2,7 +2,7 @@
 
 End-of-file on their queues tells running replicas that the harness is gone; a stopped one never
 reads it. So the harness tells every process id to the guardian, and when that pipe closes without
-a word the guardian kills what is left and removes the temporary data folder.
+a word the guardian kills what is left and removes the temporary folders.
 """
 
 import contextlib
@@ -10,14 +10,15 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
 ADD, REMOVE, DONE = "add", "remove", "done"
 REMOVALS = 40  # tries, within two seconds
 
 
-def main(connection: Connection, folder: str | None) -> None:
-    """The process's target; `folder` is removed when the harness dies, None keeps the data."""
+def main(connection: Connection, folders: Sequence[str]) -> None:
+    """The process's target; `folders` are removed when the harness dies."""
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     pids: set[int] = set()
@@ -33,9 +34,10 @@ def main(connection: Connection, folder: str | None) -> None:
     for pid in pids:
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)
-    for _ in range(REMOVALS if folder is not None else 0):
-        shutil.rmtree(str(folder), ignore_errors=True)
-        if not os.path.exists(str(folder)):
+    for _ in range(REMOVALS):
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        if not any(map(os.path.exists, folders)):
             break
         time.sleep(0.05)  # who is dying may have made one more file
     os._exit(0)

@@ -11,10 +11,11 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import types
 from collections.abc import Callable, Iterator
-from multiprocessing import forkserver
+from multiprocessing import forkserver, util
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from typing import Any, Protocol
@@ -27,6 +28,8 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["harness.live.preload"])
 # What a shell, a person or the kernel sends; every other signal is a process's own fault.
 FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+LONGEST_TEMPORARY = 60  # bytes; a socket's path may have 103 on macOS, and its name has 32
+SHORT_PLACES = ("/tmp", "/var/tmp")
 KERNEL_SECONDS = 5.0  # how long the kernel may take to do what a signal asks for
 
 
@@ -52,10 +55,27 @@ def _ensure_forkserver() -> None:
         handler = None
     try:
         with _own_path():
+            _sockets()
             forkserver.ensure_running()
     finally:
         if handler is not None:
             signal.signal(signal.SIGINT, handler)
+
+
+def _sockets() -> str:
+    """The folder that holds the sockets of multiprocessing, where their paths are not too long.
+
+    Before Python 3.14 it is in TMPDIR however long that is, and a socket's path has an end.
+    """
+    wanted = tempfile.gettempdir()
+    if len(os.fsencode(wanted)) <= LONGEST_TEMPORARY:
+        return util.get_temp_dir()
+    shorter = next((place for place in SHORT_PLACES if os.access(place, os.W_OK)), wanted)
+    before, tempfile.tempdir = tempfile.tempdir, shorter
+    try:
+        return util.get_temp_dir()  # it is made once, and kept for this process
+    finally:
+        tempfile.tempdir = before
 
 
 @contextlib.contextmanager
@@ -164,9 +184,10 @@ class Guard:
     """The harness's end of the guardian; see `harness.live.guardian`."""
 
     def __init__(self, folder: str | None) -> None:
-        """`folder` is removed should the harness die."""
+        """`folder` is removed should the harness die, and so is where its sockets are."""
         reading, self._writing = CONTEXT.Pipe(duplex=False)
-        self._process = start(guardian.main, reading, folder)
+        folders = [_sockets(), *([] if folder is None else [folder])]
+        self._process = start(guardian.main, reading, folders)
         reading.close()
 
     def add(self, process: HasPid) -> None:

@@ -67,6 +67,13 @@ class Run(Protocol):
         ...
 
 
+def why_ended(error: BaseException) -> str:
+    """Why a run did not come to its end, for its documents."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+
+
 class Writer:
     """The report of one run. It has to see every set: a cluster forgets older messages."""
 
@@ -104,11 +111,9 @@ class Writer:
                 self._ended = ""
                 self._write(self._folder, *self._last, with_page=True)
             return
-        is_told = isinstance(error, HarnessError)
-        told = f"{type(error).__name__}: {error}"
-        self._ended = "interrupted" if isinstance(error, KeyboardInterrupt) else told
-        self._ended = str(error) if is_told else self._ended
+        self._ended = why_ended(error)
         with suppress(HarnessError):
+            is_told = isinstance(error, HarnessError)
             self._write(self._folder, *self._last, with_page=is_told)
 
     def update(self, run: Run, cluster: Cluster) -> None:

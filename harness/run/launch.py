@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.cluster import blame
+from harness.cluster import blame, guarded
 from harness.cluster.driver import Cluster
 from harness.errors import EXIT_INVALID, HarnessError
 from harness.files import config
@@ -71,7 +71,8 @@ def _told() -> Iterator[None]:
     from harness.sim.invariants import Violation
 
     try:
-        yield
+        with guarded.replicas():
+            yield
     except Violation as violation:
         told = f"safety violated in the simulation: {violation}"
         raise HarnessError(told, exit_code=EXIT_INVALID) from violation

@@ -24,6 +24,7 @@ from bank.messages import CheckpointHash
 from bank.replica import Replica
 from harness.check.judges import judge_run
 from harness.check.verdict import Verdict
+from harness.cluster import guarded
 from harness.cluster.history import Operation
 from harness.cluster.links import LEADS_WITHIN_US
 from harness.live.storage import Owner, Storage, create_all
@@ -115,7 +116,8 @@ def _files(mix: Mix, world: SimCluster, storage_class: type[Storage]) -> Iterato
 
 
 def _where(error: BaseException) -> str:
-    last = traceback.extract_tb(error.__traceback__)[-1]
+    frames = traceback.extract_tb(error.__traceback__)
+    last = next(frame for frame in frames[::-1] if frame.filename != guarded.__file__)
     file = last.filename.removeprefix(f"{_ROOT}{os.sep}")
     return f"{file}:{last.lineno}: {last.line}"
 
@@ -313,6 +315,7 @@ class Tally:
 def run_seeds(seeds: Sequence[int], options: SwarmOptions) -> Tally:
     """Several seeds in this process; what a campaign hands to its workers."""
     tally = Tally()
-    for seed in seeds:
-        tally.add(run_seed(seed, options))
+    with guarded.replicas():
+        for seed in seeds:
+            tally.add(run_seed(seed, options))
     return tally

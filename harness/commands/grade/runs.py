@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,6 +34,7 @@ from harness.commands.grade.grades import (
 )
 from harness.errors import EXIT_INVALID, EXIT_MACHINE, EXIT_UNKNOWN, EXIT_VALID
 from harness.files.steps import Names, parse_step
+from harness.files.temporary import TemporaryFolder
 from harness.live.process import Guard
 from harness.report.documents import RESULTS
 
@@ -82,7 +82,8 @@ class Runs:
     def __init__(self, jobs: int, keep: Callable[[], Path]) -> None:
         """`keep` gives the folder for what did not pass; it is asked only when something did."""
         self._jobs, self._keep = jobs, keep
-        self._work = Path(tempfile.mkdtemp(prefix="paxbank-grade-"))
+        self._temporary = TemporaryFolder("grade-")
+        self._work = self._temporary.path
         self._guard = Guard(str(self._work))
         self._running: list[_Running] = []
 
@@ -94,7 +95,7 @@ class Runs:
         try:
             _end([one.process for one in self._running])
             self._guard.dismiss()
-            shutil.rmtree(self._work, ignore_errors=True)
+            self._temporary.close()
         finally:
             signal.signal(signal.SIGINT, before)
 

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from harness.cluster import guarded
 from harness.commands.simulate import executors, shrunk
 from harness.errors import (
     EXIT_INVALID,
@@ -77,7 +78,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
         raise HarnessError("--shrink: --trace makes nothing small, expected one of them")
     outputs.check_folder("--shrink", options.shrink)
     if options.trace:
-        return _trace(seeds, allowed, console)
+        with guarded.replicas():
+            return _trace(seeds, allowed, console)
     until = None if options.seconds is None else time.monotonic() + options.seconds
     started = time.monotonic()
     console.print(
@@ -106,7 +108,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
     code = EXIT_INVALID if tally.violations else EXIT_VALID if tally.seeds else EXIT_UNKNOWN
     try:
         if options.shrink is not None and tally.violations:
-            shrunk.write(tally.violations, allowed, options.shrink, console)
+            with guarded.replicas():
+                shrunk.write(tally.violations, allowed, options.shrink, console)
     except HarnessError as error:
         trouble = trouble or error
     if trouble is not None:

@@ -1,0 +1,61 @@
+"""Folders for the time of a run, and the removal of those that a killed run left.
+
+A guardian removes them when the harness dies. One that is killed before it has its guardian leaves
+its folder to the next run. Whose folder it is says a file in it that its owner keeps locked: the
+lock ends with the owner, however that dies, and unlike a process id it is nobody else's later, nor
+another process in another container. A folder without that file, or that was never locked, is left
+alone.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+PREFIX = "paxbank-"
+OWNER = ".owner"
+
+
+class TemporaryFolder:
+    """A new folder that is this process's until `close`. OSError when there can be none."""
+
+    def __init__(self, kind: str = "", where: Path | None = None) -> None:
+        """`kind` is a part of its name; without `where` it is made where such folders are."""
+        sweep(Path(where or tempfile.gettempdir()))
+        self.path = Path(tempfile.mkdtemp(prefix=PREFIX + kind, dir=where))
+        try:
+            self._owner = os.open(self.path / OWNER, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._owner, fcntl.LOCK_EX)
+            os.write(self._owner, b"%d\n" % os.getpid())  # only then others may look at the lock
+        except OSError:
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise
+
+    def close(self) -> None:
+        """Remove it with all that is in it. Idempotent."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        if self._owner >= 0:
+            os.close(self._owner)
+            self._owner = -1
+
+
+def sweep(where: Path) -> None:
+    """Remove what runs that are dead left there."""
+    for folder in where.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if _is_left(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_left(folder: Path) -> bool:
+    status = folder.lstat()
+    if status.st_uid != os.getuid() or folder.is_symlink():
+        return False
+    owner = os.open(folder / OWNER, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError: its owner lives
+        return os.fstat(owner).st_size > 0
+    finally:
+        os.close(owner)

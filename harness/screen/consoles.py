@@ -1,0 +1,25 @@
+"""How a stream is drawn on: where people or other programs read what rich writes."""
+
+import os
+from typing import Any, TextIO
+
+from rich.console import Console
+
+PIPED_WIDTH = 80
+COLORS = ("auto", "always", "never")
+
+
+def opened(color: str, stream: TextIO) -> Console:
+    """Nothing is markup, nothing is highlighted; 80 columns in a pipe unless COLUMNS says more."""
+    width = None
+    if not stream.isatty():
+        columns = os.environ.get("COLUMNS", "")
+        width = int(columns) if columns.isdigit() and int(columns) > 0 else PIPED_WIDTH
+    switches: dict[str, dict[str, Any]] = {
+        "auto": {},
+        "always": {"force_terminal": True, "color_system": "standard", "no_color": False},
+        "never": {"color_system": None, "no_color": True},
+    }
+    return Console(
+        file=stream, width=width, highlight=False, markup=False, emoji=False, **switches[color]
+    )
