@@ -17,7 +17,16 @@ from bank.sessions import Request
 from harness.cluster.history import Operation
 from harness.external import remarks
 from harness.external.remarks import Remarks
-from harness.external.speaking.dialect import DEFINITE, REFUSALS, Ask, Body, Dialect, Done, Wrong
+from harness.external.speaking.dialect import (
+    DEFINITE,
+    NOT_SUPPORTED,
+    REFUSALS,
+    Ask,
+    Body,
+    Dialect,
+    Done,
+    Wrong,
+)
 
 FIRST_PAUSE_US, LONGEST_PAUSE_US = 30_000, 500_000
 SHORTEST_RETRY_US = 1_000
@@ -235,13 +244,11 @@ class Clients:
         if isinstance(meaning, Wrong):
             self._remarks.add(name, f"answers {{}}: {meaning.why}", str(answer))
             return ()
-        if meaning is None and not self._is_definite(answer):
-            self._note_error(call, answer)
-            return ()
-        call.is_settled = True
         is_current = bool(call.client.queue) and call.client.queue[0] is call.operation
+        is_open = meaning is None and not self._is_definite(answer)
+        call.is_settled = not is_open
         if is_current:
-            call.client.open_calls -= 1
+            call.client.open_calls -= not is_open
             call.client.waiting = max(0, call.client.waiting - 1)
         if isinstance(meaning, Ask):
             if not is_current or not self.running:
@@ -299,14 +306,15 @@ class Clients:
     def _after_error(
         self, call: _Call, replica: ReplicaId, answer: Body, now: int, is_current: bool
     ) -> None:
-        """A definite error: this attempt has done nothing."""
-        client, code = call.client, answer["code"]
+        """A definite one says that this attempt has done nothing, any other leaves it open."""
+        client, code = call.client, answer.get("code")
         self._note_error(call, answer)
-        if code == 10:
+        if code == NOT_SUPPORTED:
             self.on_unsupported(replica, call.body["type"])
         if not is_current:
             return
         if self._dialect.refuses and code in REFUSALS and client.open_calls == 0:
+            assert isinstance(code, int)
             refusal = Refusal(call.operation, replica, code, str(answer.get("text", "")))
             self.refusals.append(refusal)
             call.operation.refused = f"error {code} from {replica_name(replica)}: {refusal.text}"

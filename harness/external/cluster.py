@@ -128,10 +128,11 @@ class ExternalCluster:
             self._caretaker.end()
         self._flush_records()
         try:
-            self.fleet.stop()
-        finally:
+            self.fleet.bury_all()
             if self.logs == self._temporary:
                 self._saved_logs = _ends_of(self._temporary.glob("*.log"))
+            self.fleet.stop()
+        finally:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
     def keep_logs(self) -> Path:

@@ -115,11 +115,15 @@ class Fleet:
         if problems:
             raise HarnessError(*problems, exit_code=EXIT_USAGE)
 
-    def stop(self) -> None:
-        """Everything is gone afterwards. Idempotent."""
+    def bury_all(self) -> None:
+        """The end of every process, which is not waited for."""
         for handle in self.handles.values():
             if handle.warded is not None:
                 self._bury(handle)
+
+    def stop(self) -> None:
+        """Everything is gone afterwards, and the folder with it. Idempotent."""
+        self.bury_all()
         if self._keeper is not None:
             self._keeper.stop()
             self._keeper = None
