@@ -257,6 +257,8 @@ def _file_parser() -> _Parser:
     add(
         "--seed", metavar="N", help="of the replicas' random numbers; drawn and printed when absent"
     )
+    add("--replicas", metavar="FILE", help="run other people's replicas: a YAML file that "
+        "describes them, or the command that starts one")  # fmt: skip
     add("--sim", action="store_true", help="simulate instead of starting processes: virtual time, "
         "and the same output for the same seed")  # fmt: skip
     add("--key", metavar="FILE", type=Path, help="the answer key, YAML, to check or to write; "
@@ -297,7 +299,10 @@ def _refuse_mistyped_command(file: str) -> None:
 def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     draft = testset.read(options.file)
     flags = {key: getattr(options, key) for key in FLAGS}
-    settings = launch.settings(flags, draft.overrides, options.config)
+    description = launch.replicas(options.replicas)
+    if description is not None:
+        launch.refuse_beside_replicas(vars(options))
+    settings = launch.settings(flags, draft.overrides, options.config, description)
     console = consoles.opened(options.color, sys.stdout)
     file = draft.cases(settings)
     if options.write_expected:
@@ -312,7 +317,11 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
 
     writer = Writer(options.report, file, settings, _repeat(arguments, settings), again)
     after = _AfterVerdict()
-    with after, writer, launch.cluster(settings, options.sim, options.data) as cluster:
+    if description is None:
+        opened = launch.cluster(settings, options.sim, options.data)
+    else:
+        opened = launch.external(description, settings, file, options.data, options.report)
+    with after, writer, opened as cluster:
         speaking.print(_opening(options, settings, file))
 
         runs_on = options.format == "json" or options.no_step or options.watch
@@ -382,7 +391,11 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     if options.timing:
         speaking.print(time_spent.timing_table(timing.spent, reports))
     if verdict.exit_code:
-        speaking.print(Text(f" repeat: {_repeat(arguments, settings)}"), soft_wrap=True)
+        told = f" repeat: {_repeat(arguments, settings)}"
+        if description is not None:
+            logs = launch.kept_logs(cluster)
+            told += f"\n processes do not repeat event for event: logs in {logs}"
+        speaking.print(Text(told), soft_wrap=True)
     after.raise_beside(verdict.exit_code)
     return verdict.exit_code
 
@@ -448,7 +461,11 @@ def _opening(options: argparse.Namespace, settings: ClusterConfig, file: CaseFil
     """What is about to run, with everything that is needed to repeat it."""
     parts = [file.name, file.path] if file.name else [file.path]
     parts += [counted(len(file.sets), "set"), counted(settings.nodes, "replica")]
-    parts += [f"failure {settings.failure}", f"durability {settings.durability}"]
+    parts.append(f"failure {settings.failure}")
+    if options.replicas is None:
+        parts.append(f"durability {settings.durability}")
+    else:
+        parts.append(f"replicas {options.replicas}")
     parts += [f"data in {options.data}"] if options.data is not None else []
     parts += ["simulated"] if options.sim else []
     parts += [f"key {file.key}"] if file.key else []

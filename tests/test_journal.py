@@ -46,6 +46,7 @@ from harness.cluster.journal import (
     Passed,
     PeerDied,
     QueueReplaced,
+    Relayed,
     Way,
     passed,
 )
@@ -103,6 +104,7 @@ EVENTS = [
     Executed((4, 6)),
     *map(LivenessChanged, Liveness),
     QueueReplaced(3, "damaged: too long"),
+    Relayed(Way.SENT, (2,), (7, '{"src":"n1","dest":"n2","body":{"type":"vote","term":3}}')),
 ]
 
 
@@ -211,7 +213,7 @@ def words_of_events():
 
 
 def is_note(event):
-    return not isinstance(event, Passed | Heartbeats | PeerDied | Executed)
+    return not isinstance(event, Passed | Relayed | Heartbeats | PeerDied | Executed)
 
 
 def text_asked(tree):

@@ -28,6 +28,8 @@ class ReplicaView:
     status: ReplicaStatus
     was_leader: bool = False  # a failed one that led when it failed
     trouble: str | None = None  # why a STOPPED one is
+    # Fields of `status` that it did not tell: other people's replicas need not.
+    untold: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -60,6 +62,7 @@ class Cluster(Protocol):
 
     replicas: int
     committed: CommitLog
+    is_external: bool  # other people's replicas, judged from outside
 
     def now(self) -> int:
         """The cluster's clock; never goes back."""
@@ -124,6 +127,13 @@ class Cluster(Protocol):
         """What this replica said last; may lag behind `views()`."""
         ...
 
+    def is_settled(self, replicas: Sequence[ReplicaId], upto: Slot, for_leader: bool) -> bool:
+        """These executed every slot up to `upto`; with `for_leader`, somebody leads.
+
+        Of those who do not tell, so much time went by since the last answer that they may have.
+        """
+        ...
+
     def seek_leader(self) -> None:
         """Ask every live replica to see to it that there is a leader, as a request would."""
         ...
@@ -142,6 +152,14 @@ class Cluster(Protocol):
 
     def traces(self) -> Traces:
         """The same of all replicas, with what is kept of earlier sets."""
+        ...
+
+    def contradictions(self) -> Sequence[str]:
+        """What answers of other people's replicas say that cannot be, in any order of events."""
+        ...
+
+    def remarks(self) -> Sequence[str]:
+        """What other people's replicas did that is worth a word, since the last call."""
         ...
 
     def new_set(self) -> None:

@@ -22,6 +22,9 @@ class Operation:
     slot: Slot | None = None  # of the first execution
     ballot: Ballot | None = None  # that the answer named
     order: int = 0  # among all operations of all clients, as they were submitted
+    # Why it was certainly not done and never will be: an error that other people's replicas may
+    # answer; None otherwise.
+    refused: str | None = None
 
     @property
     def is_answered(self) -> bool:

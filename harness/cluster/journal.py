@@ -83,6 +83,16 @@ class Passed(NamedTuple):
         return wire.from_plain(self.plain)
 
 
+class Relayed(NamedTuple):
+    """A message of other people's replicas at one end of its link, as it stood on its line."""
+
+    way: Way
+    peers: tuple[ReplicaId, ...]
+    plain: tuple[int, str]  # a number that no other message of the run has, and the line
+    slots: None = None
+    left_out: int = 0
+
+
 class Heartbeats(NamedTuple):
     """Heartbeats, and answers to them that say nothing new, since the entry before."""
 
@@ -115,7 +125,14 @@ class QueueReplaced(NamedTuple):
 
 
 Event: TypeAlias = (
-    events.Event | Passed | Heartbeats | PeerDied | Executed | LivenessChanged | QueueReplaced
+    events.Event
+    | Passed
+    | Heartbeats
+    | PeerDied
+    | Executed
+    | LivenessChanged
+    | QueueReplaced
+    | Relayed
 )
 
 
@@ -137,7 +154,7 @@ class Entry(NamedTuple):
         event = self.event
         if isinstance(event, PeerDied):
             return Way.READ
-        return event.way if isinstance(event, (Passed, Heartbeats)) else None
+        return event.way if isinstance(event, (Passed, Heartbeats, Relayed)) else None
 
 
 def kind(event: Event) -> str:
@@ -317,6 +334,10 @@ class Traces:
             before.add(entry)
             if entry.slots is not None:
                 earlier.add(entry)
+
+    def drop(self, replica: ReplicaId, count: int) -> None:
+        """So many entries of this set were lost before they came here, some of them its own."""
+        self._kept[replica][0].dropped += count
 
     def new_set(self, at: int) -> None:
         """From now on entries belong to another set."""

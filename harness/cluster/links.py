@@ -9,6 +9,7 @@ its sender and dies with its reader.
 import heapq
 from collections.abc import Collection, Iterable
 from dataclasses import astuple, dataclass, replace
+from itertools import combinations
 from random import Random
 from typing import Any, TypeAlias
 
@@ -90,6 +91,16 @@ class Links:
             return frozenset(live if len(live) >= quorum else ())
         heard = {r: sum(not self.is_cut(r, other) for other in live) for r in live}
         return frozenset(r for r in live if heard[r] >= quorum)
+
+    def has_whole_quorum(self, live: Collection[ReplicaId], replicas: int) -> bool:
+        """Whether a quorum of `live` hears one another, in both directions of every pair."""
+        quorum = quorum_size(replicas)
+        if not self.states:
+            return len(live) >= quorum
+        return any(
+            not any(self.is_cut(*pair) for pair in combinations(some, 2))
+            for some in combinations(sorted(live), quorum)
+        )
 
     def in_touch(self, live: Collection[ReplicaId], replicas: int) -> frozenset[ReplicaId]:
         """Who of `live` hears whatever is decided, whoever leads; all while nothing can be."""

@@ -3,6 +3,7 @@
 Nothing reads these words back: whoever needs a fact asks the event or the message.
 """
 
+import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -42,6 +43,7 @@ from harness.cluster.journal import (
     Passed,
     PeerDied,
     QueueReplaced,
+    Relayed,
     Slots,
     Way,
     cut,
@@ -75,6 +77,8 @@ def line(event: journal.Event) -> Line:
     match event:
         case Passed(way, peers, _, slots, left_out):
             return Line(way.value, peers_text(peers), *_words(event.message, slots, left_out))
+        case Relayed(way, peers, (_, text)):
+            return Line(way.value, peers_text(peers), *_relayed(text))
         case Heartbeats(way, ballot, count):
             text = f"{count} × heartbeat or its answer"
             return Line(way.value, peers_text(()), Heartbeat.LABEL, str(ballot), "", text)
@@ -96,6 +100,22 @@ _NOTES: dict[type, str] = {
     events.RefusedCheckpoint: "damaged checkpoint from n{} thrown away",
     QueueReplaced: "the queue from n{} is damaged and replaced: {}",
 }
+
+
+MOST_OF_A_LINE = 200  # characters of what other people's replicas say
+
+
+def _relayed(text: str) -> tuple[str, str, str, str]:
+    """Type and body of somebody's message, with the client that is one end of it."""
+    message = json.loads(text)
+    body = dict(message["body"])
+    label = str(body.pop("type", "?"))
+    ends = (str(message[end]) for end in ("src", "dest"))
+    client = next((end for end in ends if not end.startswith("n")), "")
+    shown = json.dumps(body, ensure_ascii=False, separators=(", ", ": "))[1:-1]
+    if len(shown) > MOST_OF_A_LINE:
+        shown = f"{shown[: MOST_OF_A_LINE - 1]}…"
+    return label, "", "", joined(client, shown)
 
 
 def note(event: journal.Event) -> str:

@@ -32,6 +32,7 @@ from harness.files.shape import (
 from harness.files.tree import Problems, Section, shown_value
 
 FAILURES = ("disconnect", "crash", "pause")
+ASKED = "asked"  # other people's replicas only: they are asked to fail
 DURABILITIES = ("process", "power", "memory")
 NODES = (3, 5, 7, 9)
 MOST_ACCOUNTS = 1_000_000
@@ -207,6 +208,10 @@ _RANGE = re.compile(
 _PAIR = re.compile(r"\[?\s*([0-9]{1,9})\s*,\s*([0-9]{1,9})\s*\]?")
 
 
+def _failure(value: Any, at: Place) -> Any:
+    return value if value == ASKED else choice(*FAILURES).read(value, at)
+
+
 def _election_timeout(value: Any, _: Place) -> tuple[int, int]:
     expected = f"expected [low, high] from 1 to {LONGEST_MS}, low not above high"
     if isinstance(value, str) and (pair := _PAIR.fullmatch(value)):
@@ -324,7 +329,9 @@ _KEYS = {
     "trace_messages": Key(
         whole(0, 10_000_000), "How many messages of each replica and set are kept."
     ),
-    "failure": Key(choice(*FAILURES), "What happens to a replica that fails."),
+    "failure": Key(
+        Shape(_failure, {"enum": [*FAILURES, ASKED]}), "What happens to a replica that fails."
+    ),
     "durability": Key(choice(*DURABILITIES), "What the disk state of a replica survives."),
     "seed": Key(_SEED, "The number from which time-outs are drawn."),
 }

@@ -54,6 +54,8 @@ Answer = TypeVar("Answer")
 class LiveCluster:
     """See the module."""
 
+    is_external = False
+
     def __init__(
         self, config: ClusterConfig, data: Path | None = None, traced: bool = True
     ) -> None:
@@ -224,6 +226,12 @@ class LiveCluster:
     def _is_live(self, replica: ReplicaId) -> bool:
         return self.fleet.handles[replica].liveness is Liveness.LIVE
 
+    def is_settled(self, replicas: Sequence[ReplicaId], upto: Slot, for_leader: bool) -> bool:
+        """These executed every slot up to `upto`; with `for_leader`, somebody leads."""
+        return all(self.executed_upto(r) >= upto for r in replicas) and (
+            not for_leader or self.leader() is not None
+        )
+
     def seek_leader(self) -> None:
         """Ask every live replica to see to it that there is a leader."""
         for replica in self.fleet.handles:
@@ -339,6 +347,14 @@ class LiveCluster:
     def traces(self) -> Traces:
         """The same of all replicas, with what is kept of earlier sets."""
         return self._traces
+
+    def contradictions(self) -> Sequence[str]:
+        """None: logs and states of our own replicas are judged in full."""
+        return ()
+
+    def remarks(self) -> Sequence[str]:
+        """None: what our own replicas do has its place in traces."""
+        return ()
 
     def new_set(self) -> None:
         """Traces start afresh; what replicas told since the last one is taken first."""

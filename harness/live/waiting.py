@@ -23,8 +23,8 @@ class Waiter:
     __slots__ = ("_is_brisk", "_poll", "_read", "_write")
 
     def __init__(self) -> None:
-        self._read: dict[int, Callable[[], None]] = {}
-        self._write: dict[int, Callable[[], None]] = {}
+        self._read: dict[int, Callable[[], object]] = {}
+        self._write: dict[int, Callable[[], object]] = {}
         self._poll = select.poll()
         self._is_brisk = False  # the last wait was a brief one
 
@@ -33,12 +33,12 @@ class Waiter:
         """The descriptors that are read."""
         return self._read.keys()
 
-    def on_readable(self, descriptor: int, call: Callable[[], None]) -> None:
+    def on_readable(self, descriptor: int, call: Callable[[], object]) -> None:
         """Call this when there is something to read, end-of-file included."""
         self._read[descriptor] = call
         self._update(descriptor)
 
-    def on_writable(self, descriptor: int, call: Callable[[], None]) -> None:
+    def on_writable(self, descriptor: int, call: Callable[[], object]) -> None:
         """Call this when bytes can be written, or never will be."""
         self._write[descriptor] = call
         self._update(descriptor)
@@ -65,7 +65,7 @@ class Waiter:
     def wait(self, timeout_us: int | None) -> None:
         """Sleep until something can be done or the time is over, then do all that can be."""
         ready = self._poll.poll(0) or self._await(timeout_us)
-        calls: list[Callable[[], None]] = []
+        calls: list[Callable[[], object]] = []
         for descriptor, events in ready:
             if events != WRITE and (read := self._read.get(descriptor)) is not None:
                 calls.append(read)

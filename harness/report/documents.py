@@ -14,6 +14,9 @@ from harness.files.text_file import shown
 
 RESULTS, JUNIT, GRADESCOPE = "results.json", "junit.xml", "gradescope.json"
 HISTORY, TRACE, PAGE = "history.jsonl", "trace.jsonl", "report.html"
+LOGS = tuple(
+    f"{name}.log" for name in (*(f"n{number}" for number in range(1, 10)), "build", "shim")
+)
 NAMES = (RESULTS, JUNIT, GRADESCOPE, HISTORY, TRACE, PAGE)
 POKED = "poked.yaml"  # a test set: the sets that were run, with what was done at the prompt
 
@@ -68,7 +71,7 @@ def unfinished(name: str) -> str:
 
 def _strangers(path: Path, names: Sequence[str]) -> list[str]:
     """What else there is in a folder, sorted."""
-    known = {*names, *map(unfinished, (*names, "probe"))}
+    known = {*names, *LOGS, *map(unfinished, (*names, "probe"))}
     return sorted({file.name for file in path.iterdir()} - known)
 
 

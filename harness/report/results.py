@@ -86,6 +86,7 @@ def _set(report: SetReport, poked: Sequence[StepReport]) -> dict[str, Any]:
         "scored": None if report.score is None else points.plain(report.score[0]),
         "scored_of": None if report.score is None else points.plain(report.score[1]),
         "expectations": [_met(met) for met in report.expectations],
+        "remarks": list(report.remarks),
     }
 
 
@@ -117,7 +118,7 @@ def _step(step: StepReport) -> dict[str, Any]:
 
 def _replica(view: ReplicaView) -> dict[str, Any]:
     status = view.status
-    return {
+    found = {
         "state": view.liveness.value,
         "role": status.role.value,
         "was_leader": view.was_leader,
@@ -129,6 +130,7 @@ def _replica(view: ReplicaView) -> dict[str, Any]:
         "balances": dict(status.balances),
         "trouble": view.trouble or status.halted or status.differs,
     }
+    return {key: None if key in view.untold else value for key, value in found.items()}
 
 
 def _ballot(ballot: Ballot | None) -> list[int | str] | None:

@@ -43,8 +43,9 @@ class Barriers:
         self._was_led = True  # at the last look at what time is spent on
         self._asked_in_vain: list[Operation] = []  # when there was no leader
 
-    def wait_for(self, what: str, for_leader: bool = False) -> None:
-        """Wait until all is answered and executed; with `for_leader`, also until one leads.
+    def wait_for(self, what: str, for_leader: bool = False, settles: bool = True) -> None:
+        """Wait until all is answered and, if it `settles`, executed; with `for_leader`, also until
+        one leads.
 
         Patience ends it when nobody live has heard a quorum for so long. That is a failure where
         somebody should by the file. While somebody does, it is one when for `progress_ms` nothing
@@ -59,9 +60,10 @@ class Barriers:
 
         def is_through() -> bool:
             self._timing.enter(self._waits_for(is_able))
-            return self._is_answered_and_executed() and (
-                not for_leader or cluster.leader() is not None
-            )
+            if cluster.unanswered():
+                return False
+            connected, upto = self._standing.connected(), cluster.answered_upto()
+            return not settles or cluster.is_settled(connected, upto, for_leader)
 
         while not cluster.run_until(is_through, SLICE_US):
             self._on_look()
@@ -140,9 +142,3 @@ class Barriers:
         if self._asked_in_vain:
             return Phase.RETRY
         return Phase.ANSWERS if self._cluster.unanswered() else Phase.SETTLING
-
-    def _is_answered_and_executed(self) -> bool:
-        if self._cluster.unanswered():
-            return False
-        upto = self._cluster.answered_upto()
-        return all(self._cluster.executed_upto(r) >= upto for r in self._standing.connected())

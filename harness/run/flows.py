@@ -25,6 +25,7 @@ from harness.cluster.journal import (
     Heartbeats,
     LivenessChanged,
     Passed,
+    Relayed,
     Slots,
     Way,
 )
@@ -51,7 +52,7 @@ class Message:
 
     source: ReplicaId
     sent: int | None  # None: no trace tells; negative: in an earlier set
-    passed: Passed
+    passed: Passed | Relayed
     ends: dict[ReplicaId, int] = field(default_factory=dict)  # when it was read, or its Fate
 
 
@@ -111,7 +112,7 @@ def tell(reports: Sequence[SetReport], traces: Traces, moments: Sequence[Moment]
             _mark(replica, entry, entry.at - start)
             for replica, (entries, _) in trace.items()
             for entry in entries
-            if not isinstance(entry.event, Passed)
+            if not isinstance(entry.event, Passed | Relayed)
         ]
         story.marks.sort(key=lambda mark: mark.at)
     _phases(stories, reports, traces, moments)
@@ -198,7 +199,7 @@ class _Matcher:
         self._stories, self._starts, self._traces = stories, starts, traces
         self._sends: dict[_Key, list[_Sent]] = defaultdict(list)
         # What came to the end of a link: read there, lost or doubled.
-        self._arrivals: dict[_Key, list[tuple[int, int, Passed]]] = defaultdict(list)
+        self._arrivals: dict[_Key, list[tuple[int, int, Passed | Relayed]]] = defaultdict(list)
         self._unread: list[tuple[ReplicaId, _Sent]] = []
         # By replica: when what it read was sent, and when it was read.
         self._heard: dict[ReplicaId, list[tuple[int, int]]] = defaultdict(list)
@@ -208,13 +209,13 @@ class _Matcher:
         for index, trace in enumerate(self._traces):
             for replica, (entries, _) in trace.items():
                 for at, event in entries:
-                    if isinstance(event, Passed):
+                    if isinstance(event, Passed | Relayed):
                         self._add(index, replica, at, event)
         for key in {**self._sends, **self._arrivals}:
             self._match(key)
         self._judge()
 
-    def _add(self, index: int, replica: ReplicaId, at: int, passed: Passed) -> None:
+    def _add(self, index: int, replica: ReplicaId, at: int, passed: Passed | Relayed) -> None:
         way, peers, plain, slots, *_ = passed
         if way is not Way.SENT:
             if way is not Way.HELD:  # that is read later
@@ -261,7 +262,9 @@ class _Matcher:
                 copies.append(sent._replace(message=message))
         return sorted([*sends, *copies], key=lambda sent: sent.at)
 
-    def _join(self, key: _Key, sent: _Sent | None, at: int, index: int, passed: Passed) -> None:
+    def _join(
+        self, key: _Key, sent: _Sent | None, at: int, index: int, passed: Passed | Relayed
+    ) -> None:
         """What was sent, if a trace tells, is what was read."""
         source, to = key[:2]
         start = self._starts[index]

@@ -40,7 +40,9 @@ class Listed:
             )
         is_read = operation.request[2] == READ
         result = operation.result
-        if result is None:
+        if operation.refused is not None:
+            outcome = "refused"
+        elif result is None:
             outcome = "pending"
         else:
             outcome = "success" if operation.succeeded else "failed"

@@ -23,7 +23,7 @@ class StepReport:
 
     label: str  # "3" for the third step of this set, "5.1" when carried over from set 5
     text: str  # "(A, J, 3)", "(A)", "LF", "F(n3)", "cut n1->n3"
-    outcome: str  # success, failed, pending; done, no-leader or not-reached for faults
+    outcome: str  # success, failed, pending, refused; done, no-leader or not-reached for faults
     value: int | None = None  # what a read returned
     slot: Slot | None = None
     ballot: Ballot | None = None
@@ -53,6 +53,7 @@ class SetReport:
     points: float | None = None  # for this set as a whole
     started_at: int = 0  # by the cluster's clock, as in its traces
     spent: Mapping[Phase, int] = field(default_factory=dict)  # microseconds, its checks included
+    remarks: tuple[str, ...] = ()  # what other people's replicas did that is worth a word
 
     @property
     def score(self) -> tuple[float, float] | None:

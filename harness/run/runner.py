@@ -9,6 +9,8 @@ not waited for.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from bank.ballot import Ballot
+from harness.check.black_box import black_box
 from harness.check.expectations import Met
 from harness.check.judges import judge_run
 from harness.check.verdict import Judgement, Verdict, judge, overall
@@ -30,7 +32,7 @@ from harness.files.cases import Action, CaseFile, CaseSet, Command, Leader, Step
 from harness.files.config import ClusterConfig
 from harness.run import expected
 from harness.run.barriers import Barriers, never
-from harness.run.listing import Listed, longest_wait, of_request
+from harness.run.listing import Listed, longest_wait, of_request, request_text
 from harness.run.report import (
     EXPECTATIONS,
     NOTHING_DUE,
@@ -156,7 +158,8 @@ class Runner:
             self._barriers.pause(what, step.action.duration)
             return
         if not step.together:
-            self._barriers.wait_for(what, isinstance(step.action, FailLeader))
+            settles = not (self._cluster.is_external and isinstance(step.action, LinkFault | Heal))
+            self._barriers.wait_for(what, isinstance(step.action, FailLeader), settles)
         self._apply(listed, step.action)
 
     def _submit(self, command: Command, set_number: int, label: str) -> Operation:
@@ -320,7 +323,7 @@ class Runner:
             total=len(self._sets),
             live=tuple(sorted(case.live)),
             leader=leader,
-            ballot=None if leader is None else views[leader - 1].status.following,
+            ballot=_ballot_of(None if leader is None else views[leader - 1]),
             steps=steps,
             views=views,
             judgements=judgements,
@@ -329,6 +332,7 @@ class Runner:
             expectations=expectations,
             points=case.points,
             started_at=self._set_started,
+            remarks=tuple(cluster.remarks()),
         )
 
     def _expectations(
@@ -355,15 +359,31 @@ class Runner:
 
     def _judge(self, views: Sequence[ReplicaView]) -> tuple[Judgement, ...]:
         log, config = self._cluster.committed, self._config
-        judgements = judge_run(
-            config.balances(), log, self.history, views, config.checkpoint_interval
-        )
+        if self._cluster.is_external:
+            judgements = self._judge_outside()
+        else:
+            judgements = judge_run(
+                config.balances(), log, self.history, views, config.checkpoint_interval
+            )
         progress = judge("progress", self._standstills())
         if progress.verdict is Verdict.VALID and self._cluster.unanswered():
             progress = replace(progress, reason=NOTHING_DUE)
         return *judgements, progress
 
+    def _judge_outside(self) -> tuple[Judgement, ...]:
+        known = [operation for operation in self.history if operation.refused is None]
+        refused = [f"{request_text(o)}: {o.refused}" for o in self.history if o.refused is not None]
+        judged = black_box(self._config.balances(), known)
+        return judged, judge("answered", [*refused, *self._cluster.contradictions()])
+
     def _standstills(self) -> list[str]:
         """Who is not there that should be, then what did not come to its end."""
         missing, stuck = self._standing.missing(), self._barriers.stuck
         return ["; ".join(missing + stuck[:1])] if missing else stuck
+
+
+def _ballot_of(leader: ReplicaView | None) -> Ballot | None:
+    """That it follows, if it tells it."""
+    if leader is None or "following" in leader.untold:
+        return None
+    return leader.status.following

@@ -1,6 +1,6 @@
 """Who should be live by the file, its faults and what was poked; who is; and who hears whom."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from bank.ballot import ReplicaId, replica_name
 from harness.cluster.driver import Cluster
@@ -57,11 +57,18 @@ class Standing:
 
     def is_able(self) -> bool:
         """Some live replica hears a quorum, and so must decide."""
-        return bool(self.links.able(self._live(), self._cluster.replicas))
+        return self._can_decide(self._live())
 
     def should_be_able(self) -> bool:
         """The same of those that are to be live."""
-        return bool(self.links.able(self.meant - self._excused, self._cluster.replicas))
+        return self._can_decide(self.meant - self._excused)
+
+    def _can_decide(self, live: Collection[ReplicaId]) -> bool:
+        """Of other people's protocols no more is asked than that whole majorities decide."""
+        links, replicas = self.links, self._cluster.replicas
+        if self._cluster.is_external:
+            return links.has_whole_quorum(live, replicas)
+        return bool(links.able(live, replicas))
 
     def _live(self) -> list[ReplicaId]:
         replicas = range(1, self._cluster.replicas + 1)

@@ -28,6 +28,7 @@ from harness.screen.cells import (
     STRONG,
     Column,
     Grid,
+    Hanging,
     Heading,
     Parts,
     ballot_cell,
@@ -39,6 +40,7 @@ from harness.screen.verdicts import check_lines, set_timing
 
 FOLD_BEYOND = 15  # steps; a longer set shows its answered ones as counts
 CHANGED_BEYOND = 10  # accounts; with more of them only the changed ones are shown
+UNTOLD = "–"  # what other people's replicas do not tell
 MOST_ACCOUNTS = 40  # after a set; PrintDB shows all that changed
 
 _FAILED_AS = {
@@ -77,6 +79,7 @@ def set_screen(report: SetReport, failure: str, before: Mapping[str, int]) -> Re
         Balances(report.views, *changed_accounts(report.views, before, MOST_ACCOUNTS)),
         Text(),
         check_lines(report.judgements, report.expectations, report.score),
+        *(Hanging(Text(f"! {remark}", style=ATTENTION)) for remark in report.remarks),
         set_timing(report),
     )
 
@@ -198,6 +201,8 @@ def step_result(step: StepReport, failure: str) -> Text:
             return Text("✗ failed", style=ATTENTION)
         case "pending":
             return Text("… pending", style=ATTENTION)
+        case "refused":
+            return Text("✗ refused", style=BAD)
         case "no-leader":
             return Text("– no-leader", style=ATTENTION)
         case "not-reached":
@@ -234,7 +239,8 @@ def _node(step: StepReport) -> str:
 
 def replica_table(views: Sequence[ReplicaView]) -> RenderableType:
     """One row per replica, and a line for each that stopped by itself."""
-    newest = max((view.status.committed_upto for view in views), default=0)
+    told = [v.status.committed_upto for v in views if "committed_upto" not in v.untold]
+    newest = max(told, default=0)
     columns = [
         Column("Replica"),
         Column("State"),
@@ -245,23 +251,26 @@ def replica_table(views: Sequence[ReplicaView]) -> RenderableType:
         Column("Lag", right=True),
     ]
     checkpoints = any(view.status.checkpoint for view in views)
+    digests = any("digest" not in view.untold for view in views)
     columns += [Column("Ckpt", right=True, drop=3)] if checkpoints else []
-    columns.append(Column("Digest", drop=1))
+    columns += [Column("Digest", drop=1)] if digests else []
     rows: list[list[Text]] = []
     for view in views:
         status = view.status
         lag = newest - status.executed_upto
-        row = [
-            cell(replica_name(view.replica)),
-            state_cell(view.liveness),
-            role_cell(view),
-            ballot_cell(status.promised),
-            cell(status.committed_upto),
-            cell(status.executed_upto),
-            cell(lag, ATTENTION if lag else ""),
-        ]
-        row += [cell(status.checkpoint)] if checkpoints else []
-        row.append(cell(status.digest[:6]))
+        facts = {
+            "role": role_cell(view),
+            "promised": ballot_cell(status.promised),
+            "committed_upto": cell(status.committed_upto),
+            "executed_upto": cell(status.executed_upto),
+            "lag": cell(lag, ATTENTION if lag else ""),
+        }
+        facts |= {"checkpoint": cell(status.checkpoint)} if checkpoints else {}
+        facts |= {"digest": cell(status.digest[:6])} if digests else {}
+        untold = set(view.untold)
+        untold |= {"lag"} if untold & {"executed_upto", "committed_upto"} else set()
+        row = [cell(replica_name(view.replica)), state_cell(view.liveness)]
+        row += [cell(UNTOLD, QUIET) if name in untold else fact for name, fact in facts.items()]
         rows.append(row)
     return Group(Grid(columns, rows), *troubles(views))
 
@@ -302,12 +311,17 @@ def role_cell(view: ReplicaView) -> Text:
 # ---- balances ----------------------------------------------------------------------------------
 
 
+def _holding(views: Iterable[ReplicaView]) -> list[ReplicaView]:
+    """Those that tell their balances."""
+    return [view for view in views if "balances" not in view.untold]
+
+
 def live_majority(views: Iterable[ReplicaView]) -> dict[str, int]:
     """Per account the balance that most live replicas have; of a tie, that of who is furthest.
 
     Empty when none is live.
     """
-    statuses = [view.status for view in views if view.liveness is Liveness.LIVE]
+    statuses = [v.status for v in _holding(views) if v.liveness is Liveness.LIVE]
     majority: dict[str, int] = {}
     for account in statuses[0].balances if statuses else ():
         held: dict[int, list[int]] = {}
@@ -324,6 +338,7 @@ def changed_accounts(
 
     All of them up to ten; beyond, those that changed or differ between replicas, `most` at most.
     """
+    views = _holding(views)
     every = list(views[0].status.balances) if views else []
     if len(every) <= CHANGED_BEYOND:
         return every, ""
@@ -351,6 +366,7 @@ class Balances:
     ) -> None:
         """`among` are the replicas whose live majority counts, when that is more than `views`."""
         majority = live_majority(views if among is None else among)
+        remark = remark if (views := _holding(views)) else "no replica tells its balances"
         self.views, self.accounts, self.remark = views, accounts, remark
         self.names = [cell(replica_name(view.replica)) for view in views]
         self.cells = {
@@ -373,6 +389,9 @@ class Balances:
         return remarks + ([Text(f" {self.remark}", QUIET)] if self.remark else [])
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if not self.views:
+            yield from self.remarks()
+            return
         width = options.max_width
         whole = self.whole()
         if whole.least_width() <= width:

@@ -82,6 +82,8 @@ class WorldRules:
 class SimCluster:
     """A `harness.cluster.driver.Cluster`; see there for what each method promises."""
 
+    is_external = False
+
     def __init__(
         self,
         config: ClusterConfig,
@@ -462,6 +464,12 @@ class SimCluster:
         while not confirmed():
             self._next_event()
 
+    def is_settled(self, replicas: Sequence[ReplicaId], upto: Slot, for_leader: bool) -> bool:
+        """These executed every slot up to `upto`; with `for_leader`, somebody leads."""
+        return all(self.executed_upto(r) >= upto for r in replicas) and (
+            not for_leader or self.leader() is not None
+        )
+
     def seek_leader(self) -> None:
         """Ask every live replica to see to it that there is a leader."""
         for process in self.processes.values():
@@ -532,6 +540,14 @@ class SimCluster:
         for replica, journal in self._journals.items():
             self._traces.add(replica, journal.take())
         return self._traces
+
+    def contradictions(self) -> Sequence[str]:
+        """None: logs and states of our own replicas are judged in full."""
+        return ()
+
+    def remarks(self) -> Sequence[str]:
+        """None: what our own replicas do has its place in traces."""
+        return ()
 
     def new_set(self) -> None:
         """Traces start afresh."""

@@ -1,0 +1,1 @@
+"""Other people's replicas behind the seam: started, linked, attacked and asked from outside."""

@@ -1,0 +1,453 @@
+"""A Cluster of other people's replicas: see `harness.cluster.driver.Cluster` for what it promises.
+
+The fleet owns their processes and the router their messages; here are the clients with their
+timers, the faults, and what replicas tell when they are asked. What they do not tell is `untold`.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, assert_never
+
+from bank.ballot import ReplicaId, Slot
+from bank.ledger import READ
+from bank.status import Role, SlotStatus
+from harness.cluster.driver import CommitLog, ReplicaView
+from harness.cluster.history import Operation
+from harness.cluster.journal import Entry, Liveness, LivenessChanged, Traces
+from harness.cluster.links import Links
+from harness.cluster.nemesis import (
+    Fail,
+    FailLeader,
+    Fault,
+    Heal,
+    KillAt,
+    LinkFault,
+    Recover,
+    SetLive,
+)
+from harness.errors import EXIT_USAGE, HarnessError
+from harness.external import diagram, told
+from harness.external.asking import Asking
+from harness.external.caretaker import Caretaker
+from harness.external.clients import Clients, Sent
+from harness.external.description import Description
+from harness.external.fleet import Fleet, Handle
+from harness.external.router import HARNESS, Node, Router
+from harness.external.services import ABSENT, LIN_KV, LinKvService, absent
+from harness.external.speaking import dialect
+from harness.files.config import ASKED, ClusterConfig
+from harness.live.waiting import Waiter
+
+LOOK_US = 5_000  # between two looks at a condition while nothing happens
+IDLE_US = 500_000  # between two looks at what replicas do while nobody drives
+ASK_US = 1_000_000  # what an answer to a question of the harness may take
+MOST_OF_A_LOG = 4 << 20  # bytes that are kept of one
+PROBE_US = 300_000  # the same before the first set: only a refusal is of interest
+
+
+class ExternalCluster:
+    """See the module."""
+
+    is_external = True
+
+    def __init__(
+        self,
+        description: Description,
+        config: ClusterConfig,
+        data: Path | None = None,
+        logs: Path | None = None,
+        with_reads: bool = False,
+    ) -> None:
+        """`data` keeps the replicas' folders, `logs` what they write to standard error."""
+        self.replicas = config.nodes
+        self.committed = CommitLog()
+        self.description = description
+        self._config = config
+        self._temporary = Path(tempfile.mkdtemp(prefix="paxbank-"))
+        self.logs = logs or self._temporary
+        self._saved_logs: dict[str, bytes] = {}  # of a stopped cluster, while nobody kept them
+        self._with_reads = with_reads
+        self._waiter = Waiter()
+        self._dialect = dialect(description.speaks, config.balances())
+        kept = config.trace_messages * config.nodes
+        self.router = Router(
+            config.nodes, self._waiter, config.seed, kept, self._on_client, self._on_end
+        )
+        self.fleet = Fleet(
+            description, config, self._waiter, self.router, data or self._temporary,
+            self.logs, data is not None, self._pump, self._on_change,
+        )  # fmt: skip
+        self.clients = Clients(
+            config.accounts,
+            config.nodes,
+            config.client_timeout_ms * 1000,
+            self._dialect,
+            description.retry,
+            self.router.remarks,
+        )
+        self.clients.on_unsupported = self._on_unsupported
+        self.router.clients.update(self.clients.labels)
+        self.router.services = {LIN_KV: LinKvService(), **dict.fromkeys(ABSENT, absent)}
+        self.asking = Asking(
+            self.fleet.handles, self.router, config.accounts, self._dialect.tells_state,
+            self._pump, self.now,
+        )  # fmt: skip
+        self._traces = Traces(self.fleet.handles, config.trace_messages)
+        self._links = Links()
+        self._flushed = 0  # records that are in the traces
+        self._news = False  # something happened that a condition may ask for
+        self._changed_at = 0  # when a fault was done last
+        self._driven_us = 0  # for how long sets ran
+        self._unsupported: dict[str, ReplicaId] = {}  # what was asked, who knows it not
+        self._caretaker: Caretaker | None = None
+        self._is_stopped = False
+
+    # ---- life ----------------------------------------------------------------------------------
+
+    def now(self) -> int:
+        """Microseconds of the machine's monotonic clock."""
+        return Fleet.now()
+
+    def start(self) -> None:
+        """Build and start every replica and wait until all answered `init`."""
+        self.fleet.start()
+        self._caretaker = Caretaker(self._waiter, self._idle)
+        with self._driving():
+            if self._with_reads:
+                self._probe_reads()
+
+    def stop(self) -> None:
+        """End every process and remove temporary data. Idempotent."""
+        if self._is_stopped:
+            return
+        self._is_stopped = True
+        if self._caretaker is not None:
+            self._caretaker.end()
+        self._flush_records()
+        try:
+            self.fleet.bury_all()
+            if self.logs == self._temporary:
+                self._saved_logs = _ends_of(self._temporary.glob("*.log"))
+            self.fleet.stop()
+        finally:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def keep_logs(self) -> Path:
+        """The folder with what they wrote to standard error; of long logs, the end."""
+        if self._saved_logs:
+            self.logs = Path(tempfile.mkdtemp(prefix="paxbank-logs-"))
+            for name, data in self._saved_logs.items():
+                (self.logs / name).write_bytes(data)
+            self._saved_logs = {}
+        return self.logs
+
+    @contextmanager
+    def _driving(self) -> Iterator[None]:
+        """The one thread that drives is this one."""
+        if self._caretaker is None:
+            yield
+            return
+        with self._caretaker.away():
+            yield
+
+    def _idle(self) -> None:
+        self._pump(self.now() + IDLE_US)
+        self.fleet.look_after()
+
+    def _pump(self, until: int) -> None:
+        """Let things happen, at most until that time; returns after something did."""
+        router = self.router
+        router.flush()
+        due = router.deadline()
+        until = until if due is None else min(until, due)
+        self._waiter.wait(max(0, until - self.now()))
+        if due is not None:
+            router.release(self.now())
+        router.flush()
+
+    def _on_end(self, node: Node) -> None:
+        self.fleet.on_output_end(self.fleet.handles[node.number])
+
+    def _on_change(self, handle: Handle) -> None:
+        """It failed, stopped or returned."""
+        self._news = True
+        self._flush_records()
+        self._traces.add(handle.replica, [Entry(self.now(), LivenessChanged(handle.liveness))])
+        if handle.liveness in (Liveness.CRASHED, Liveness.STOPPED):
+            self.clients.lost(handle.replica, self.now())
+
+    def _on_client(self, node: Node, label: str, body: dict[str, Any], at: int) -> None:
+        """A replica sent this to a client, or to the harness."""
+        if label == HARNESS:
+            self._on_harness(self.fleet.handles[node.number], body)
+        else:
+            self._send(self.clients.take(node.number, label, body, at), at)
+        self._news = True
+
+    def _on_harness(self, handle: Handle, body: dict[str, Any]) -> None:
+        if body.get("type") == "init_ok":
+            self.fleet.on_init_ok(handle)
+        else:
+            self.asking.heard(handle, body)
+
+    def _on_unsupported(self, replica: ReplicaId, asked: str) -> None:
+        self._unsupported.setdefault(asked, replica)
+
+    # ---- clients -------------------------------------------------------------------------------
+
+    def submit(self, operation: Operation) -> None:
+        """Queue an operation with its client."""
+        with self._driving():
+            self.clients.submit(operation)
+
+    def set_clients_running(self, running: bool) -> None:
+        """Start or stop the clients' timers."""
+        with self._driving():
+            if running:
+                self.clients.start()
+            else:
+                self.clients.stop()
+
+    def pending(self) -> list[Operation]:
+        """Operations without an answer."""
+        return self.clients.pending()
+
+    def unanswered(self) -> int:
+        """How many `pending` are."""
+        return self.clients.unanswered
+
+    def answered_upto(self) -> Slot:
+        """The highest slot that an answer spoke of."""
+        return self.clients.answered_upto
+
+    def _send(self, sends: Iterable[Sent], at: int) -> None:
+        for label, to, body in sends:
+            self.router.send(label, self.router.nodes[to], body, at)
+
+    def _probe_reads(self) -> None:
+        """HarnessError when replicas answer no reads and the file has some."""
+        account = self._config.accounts[0]
+        body = {"type": READ, "client": account, "timestamp": 0, "account": account}
+        if not self._dialect.tells_state:
+            return
+        answers = self.asking.ask(body, self.fleet.handles.values(), PROBE_US)
+        for handle, answer in answers.items():
+            if answer.get("type") == "error" and answer.get("code") == 10:
+                told = f"{self.description.source}: {handle.name} answers no reads (error 10), "
+                raise HarnessError(f"{told}expected a file without reads", exit_code=EXIT_USAGE)
+
+    # ---- the loop ------------------------------------------------------------------------------
+
+    def run_until(self, condition: Callable[[], bool], timeout: int) -> bool:
+        """Let the cluster work until `condition()` holds, at most `timeout` microseconds."""
+        with self._driving():
+            began = self.now()
+            try:
+                return self._run_until(condition, began + timeout)
+            finally:
+                self._driven_us += self.now() - began
+                if self._driven_us > self.description.limits["wall_seconds"] * 1_000_000:
+                    most = self.description.limits["wall_seconds"]
+                    self.fleet.stop_all(f"takes more than its limits: {most} s of a run")
+
+    def _run_until(self, condition: Callable[[], bool], deadline: int) -> bool:
+        clients, look_at = self.clients, 0
+        while True:
+            now = self.now()
+            self._send(clients.poll(now), now)
+            if self._news or now >= look_at:
+                self._news, look_at = False, now + LOOK_US
+                self.fleet.look_after()
+                if condition():
+                    return True
+            if now >= deadline:
+                return False
+            due = clients.deadline()
+            until = min(deadline, look_at)
+            self._pump(until if due is None else min(until, due))
+
+    # ---- faults --------------------------------------------------------------------------------
+
+    def apply(self, fault: Fault) -> tuple[ReplicaId, ...]:
+        """Do this fault and wait until it is done; returns the replicas that changed."""
+        with self._driving():
+            changed = self._apply(fault)
+            self._changed_at = self.now()
+            return changed
+
+    def _apply(self, fault: Fault) -> tuple[ReplicaId, ...]:
+        mode: str | None = None
+        match fault:
+            case SetLive(live):
+                failing = [r for r in self.fleet.handles if r not in live and self._is_live(r)]
+                returning = [r for r in sorted(live) if not self._is_live(r)]
+            case Fail(replica, mode):
+                failing, returning = [replica] if self._is_live(replica) else [], []
+            case Recover(replica):
+                failing, returning = [], [] if self._is_live(replica) else [replica]
+            case FailLeader():
+                leader = self.leader()
+                failing, returning = [] if leader is None else [leader], []
+            case KillAt():
+                return ()  # there are no points to reach in code that is not ours
+            case LinkFault() | Heal():
+                self._links.apply(fault)
+                self.router.put_on_links(self._links, self.now())
+                return ()
+            case _:
+                assert_never(fault)
+        leader = self.leader()
+        for replica in failing:
+            self.fleet.handles[replica].was_leader = replica == leader
+        mode = mode or self._config.failure
+        if mode == ASKED:
+            return self._ask_to(failing, returning)
+        return self.fleet.change(failing, returning, mode)
+
+    def _ask_to(
+        self, failing: Sequence[ReplicaId], returning: Sequence[ReplicaId]
+    ) -> tuple[ReplicaId, ...]:
+        """The cooperative failure: they are asked to fail, and to recover."""
+        handles = self.fleet.handles
+        stopped = [r for r in returning if handles[r].liveness is not Liveness.DISCONNECTED]
+        self.fleet.change((), stopped, ASKED)
+        asked = {"fail": failing, "recover": [r for r in returning if r not in stopped]}
+        for word, replicas in asked.items():
+            whom = [handles[r] for r in replicas]
+            answers = self.asking.ask({"type": word}, whom, ASK_US)
+            for handle in whom:
+                if answers.get(handle, {}).get("type") != f"{word}_ok":
+                    said = answers.get(handle, "nothing")
+                    told = f"--failure asked: {handle.name} answers {word} with {said}, "
+                    raise HarnessError(f"{told}expected {word}_ok", exit_code=EXIT_USAGE)
+                handle.liveness = Liveness.DISCONNECTED if word == "fail" else Liveness.LIVE
+                self._on_change(handle)
+        return (*failing, *returning)
+
+    def _is_live(self, replica: ReplicaId) -> bool:
+        return self.fleet.handles[replica].liveness is Liveness.LIVE
+
+    def seek_leader(self) -> None:
+        """Nothing: nobody can ask other people's replicas to elect."""
+
+    # ---- looking -------------------------------------------------------------------------------
+
+    def is_settled(
+        self, replicas: Sequence[ReplicaId], upto: Slot, for_leader: bool = False
+    ) -> bool:
+        """These replicas say that they executed the same, or `settle_ms` are over."""
+        since = max(self.clients.last_answer_at, self._changed_at)
+        if self.now() - since >= self.description.settle_ms * 1000:
+            return True
+        return self.asking.is_equal(replicas, upto, since, for_leader)
+
+    def liveness(self, replica: ReplicaId) -> Liveness:
+        """Whether this replica takes part."""
+        return self.fleet.handles[replica].liveness
+
+    def trouble(self, replica: ReplicaId) -> str | None:
+        """Why this replica is not live although no fault was done to it."""
+        return self.fleet.handles[replica].trouble
+
+    def leader(self) -> ReplicaId | None:
+        """By role and ballot where they are told, else whom answers named, else who answered."""
+        leaders = [
+            (h.knowledge.state.ballot or (0, 0), h.replica)
+            for h in self.fleet.handles.values()
+            if h.liveness is Liveness.LIVE and h.knowledge.state.role is Role.LEADER
+        ]
+        if leaders:
+            return max(leaders)[1]
+        for replica in (self.clients.last_named, self.clients.last_answered):
+            if replica is not None and self._is_live(replica) and not self._tells_role(replica):
+                return replica
+        return None
+
+    def _tells_role(self, replica: ReplicaId) -> bool:
+        return self.fleet.handles[replica].knowledge.state.role is not None
+
+    def role(self, replica: ReplicaId) -> Role:
+        """What this replica said last of its role."""
+        return self.fleet.handles[replica].knowledge.state.role or Role.FOLLOWER
+
+    def executed_upto(self, replica: ReplicaId) -> Slot:
+        """What this replica said last; 0 for one that does not say."""
+        return self.fleet.handles[replica].knowledge.state.executed or 0
+
+    def views(self) -> tuple[ReplicaView, ...]:
+        """Every replica's state as of now, as far as it tells it; failed ones as they were left."""
+        with self._driving():
+            self.asking.states(self.fleet.handles.values(), ASK_US)
+        return tuple(map(self._view, self.fleet.handles.values()))
+
+    def _view(self, handle: Handle) -> ReplicaView:
+        status, untold = told.status_of(handle.replica, handle.knowledge, self._config.balances())
+        return ReplicaView(
+            handle.replica, handle.liveness, status, handle.was_leader, handle.trouble, untold
+        )
+
+    def slots(self, replica: ReplicaId, slots: Sequence[Slot]) -> tuple[SlotStatus, ...]:
+        """The state of these slots at one replica, by the log that it tells."""
+        with self._driving():
+            self.asking.logs([self.fleet.handles[replica]], ASK_US)
+        knowledge = self.fleet.handles[replica].knowledge
+        return tuple(told.slot_status(knowledge, slot) for slot in slots)
+
+    def _flush_records(self) -> None:
+        """What the router kept becomes part of the traces."""
+        records, recorded = self.router.records, self.router.recorded
+        first = recorded - len(records)
+        lost = first - self._flushed
+        for replica, entry in diagram.entries(records, first):
+            self._traces.add(replica, [entry])
+        if lost > 0:
+            for replica in self.fleet.handles:
+                self._traces.drop(replica, lost)
+        records.clear()
+        self._flushed = recorded
+
+    def trace(self, replica: ReplicaId) -> tuple[Sequence[Entry], int]:
+        """Messages of this set at one replica, and how many older ones were dropped."""
+        return self.traces().of_set(replica)
+
+    def traces(self) -> Traces:
+        """The same of all replicas, with what is kept of earlier sets."""
+        with self._driving():
+            self._flush_records()
+        return self._traces
+
+    def new_set(self) -> None:
+        """Traces start afresh."""
+        with self._driving():
+            self._pump(self.now())
+            self._flush_records()
+            self._traces.new_set(self.now())
+
+    # ---- what only other people's replicas have --------------------------------------------------
+
+    def contradictions(self) -> Sequence[str]:
+        """What answers put side by side say that cannot be."""
+        return self._dialect.problems()
+
+    def remarks(self) -> list[str]:
+        """What they did that is worth a word and was not told yet."""
+        found = self.router.remarks.news()
+        for handle in self.fleet.handles.values():
+            if handle.last_words:
+                found.append(f"{handle.name}: the end of what it wrote to standard error:")
+                found += [f"    {line}" for line in handle.last_words]
+                handle.last_words = []
+        return found
+
+
+def _ends_of(files: Iterable[Path]) -> dict[str, bytes]:
+    found = {}
+    for file in files:
+        with file.open("rb") as stream:
+            stream.seek(0, 2)
+            stream.seek(max(0, stream.tell() - MOST_OF_A_LOG))
+            found[file.name] = stream.read()
+    return found

@@ -1,0 +1,386 @@
+"""The processes of somebody's replicas: built, started, failed, brought back and buried.
+
+A replica is a Handle from start to stop, whatever happens to its process. All that a process starts
+is in the care of its warden (`harness.external.keeper`), so what fails, pauses and ends here is
+always all of it.
+"""
+
+import contextlib
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bank.ballot import ReplicaId, replica_name
+from harness.cluster.journal import Liveness
+from harness.errors import EXIT_USAGE, HarnessError
+from harness.external.description import Description
+from harness.external.keeper import MARK
+from harness.external.keeping import Keeper, Order, Warded, clean_environment
+from harness.external.placeholders import Placeholders
+from harness.external.router import HARNESS, Node, Router
+from harness.external.told import Knowledge
+from harness.files.config import ClusterConfig
+from harness.files.text_file import shown
+from harness.live.process import end
+from harness.live.waiting import Waiter
+
+START_SECONDS = 10.0  # for `init_ok`
+KERNEL_SECONDS = 6.0  # for a warden to do what it was told
+SILENT_SECONDS = 0.3  # between the end of its output and that of its process
+LAST_LINES = 32
+MOST_OF_A_TAIL = 1 << 16  # bytes
+CAN_ANSWER = (Liveness.LIVE, Liveness.DISCONNECTED)
+
+
+@dataclass(slots=True, eq=False)
+class Handle:
+    """One replica as the harness knows it."""
+
+    replica: ReplicaId
+    node: Node
+    data: Path
+    log: Path
+    liveness: Liveness = Liveness.CRASHED
+    warded: Warded | None = None  # while its process runs
+    starts: int = 0
+    was_leader: bool = False
+    is_asked_to_fail: bool = False
+    trouble: str | None = None  # why it is not live although nobody failed it
+    last_words: list[str] = field(default_factory=list)  # of one that ended by itself
+    confirmed: str = ""  # the last word of its warden
+    output_ended_at: float | None = None  # by time.monotonic
+    knowledge: Knowledge = field(default_factory=Knowledge)
+
+    @property
+    def name(self) -> str:
+        """n1."""
+        return replica_name(self.replica)
+
+    @property
+    def is_running(self) -> bool:
+        """Its process is there, paused ones included."""
+        return self.warded is not None
+
+
+class Fleet:
+    """See the module. `pump` is given from outside: it lets everything happen until a time."""
+
+    def __init__(
+        self,
+        description: Description,
+        config: ClusterConfig,
+        waiter: Waiter,
+        router: Router,
+        folder: Path,
+        logs: Path,
+        keeps_folder: bool,
+        pump: Callable[[int], None],
+        on_change: Callable[[Handle], None],
+    ) -> None:
+        """`folder` has a folder of its own for each replica; `on_change` is told of liveness."""
+        self._description, self._config = description, config
+        self._waiter, self._router = waiter, router
+        self._folder, self._keeps_folder = folder, keeps_folder
+        self._logs = logs
+        self._pump, self._on_change = pump, on_change
+        self._keeper: Keeper | None = None
+        self._mark = secrets.token_hex(8)
+        self._message = 0
+        self.handles = {
+            replica: Handle(replica, node, folder / node.name, logs / f"{node.name}.log")
+            for replica, node in router.nodes.items()
+        }
+        self._resumed = {r: _is_used(h.data) for r, h in self.handles.items()}
+
+    # ---- the whole -----------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Build, then start every replica; HarnessError when one does not start."""
+        self._keeper = Keeper("" if self._keeps_folder else str(self._folder))
+        if self._description.build:
+            self._build(self._keeper)
+        for handle in self.handles.values():
+            self._start(handle)
+        self._await_ready(self.handles.values())
+        problems: list[str] = []
+        for handle in self.handles.values():
+            if handle.liveness is not Liveness.LIVE:
+                where = f"{self._description.source}: {handle.name} does not start"
+                problems += [f"{where}: {handle.trouble}", *_indented(handle.last_words)]
+                break  # the others will not differ
+        if problems:
+            raise HarnessError(*problems, exit_code=EXIT_USAGE)
+
+    def bury_all(self) -> None:
+        """The end of every process, which is not waited for."""
+        for handle in self.handles.values():
+            if handle.warded is not None:
+                self._bury(handle)
+
+    def stop(self) -> None:
+        """Everything is gone afterwards, and the folder with it. Idempotent."""
+        self.bury_all()
+        if self._keeper is not None:
+            self._keeper.stop()
+            self._keeper = None
+
+    def _build(self, keeper: Keeper) -> None:
+        """Once; HarnessError with the end of what it wrote when it fails."""
+        description, log = self._description, self._logs / "build.log"
+        with open(log, "wb") as output, open(os.devnull, "rb") as nothing:
+            limits = {**description.limits, "memory_mb": 1 << 20, "processes": 1 << 20}
+            environment = {**clean_environment(), MARK: self._mark}
+            order = Order(description.build, environment, str(description.folder), limits)
+            streams = (nothing.fileno(), output.fileno(), output.fileno())
+            warded = keeper.start(order, streams)
+        until = time.monotonic() + description.limits["wall_seconds"]
+        why = f"takes longer than {description.limits['wall_seconds']} s"
+        with contextlib.closing(warded):
+            while (left := until - time.monotonic()) > 0 and not warded.is_closed:
+                told = _wait_for(warded, left)
+                words = {value["word"]: value for value in told}
+                if "ended" in words:
+                    code = os.waitstatus_to_exitcode(words["ended"]["status"])
+                    if code == 0:
+                        return
+                    why = f"the command ends with {end(code)}"
+                    break
+                if found := next((v for w, v in words.items() if w in ("refused", "over")), None):
+                    why = str(found["why"])
+                    break
+        command = shown(" ".join(description.build), 80)
+        told_last = _indented(_tail(log))
+        raise HarnessError(f"{description.source}: build: {command}: does not build: {why}",
+                           *told_last, exit_code=EXIT_USAGE)  # fmt: skip
+
+    # ---- starting ------------------------------------------------------------------------------
+
+    def _start(self, handle: Handle) -> None:
+        """Start a process, and send it `init`."""
+        assert self._keeper is not None
+        description, node = self._description, handle.node
+        handle.data.mkdir(parents=True, exist_ok=True)
+        values = Placeholders(handle.replica, self._config.nodes, handle.data)
+        self._write_file(values)
+        reading, their_output = os.pipe()
+        their_input, writing = os.pipe()
+        log = os.open(handle.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        order = Order(
+            [values.fill(word) for word in description.start],
+            {**clean_environment(), **values.environment, MARK: self._mark},
+            values.fill(description.works_in) if description.works_in else str(description.folder),
+            description.limits,
+            (str(handle.data), str(handle.log)),
+        )
+        try:
+            handle.warded = self._keeper.start(order, (their_input, their_output, log))
+        finally:
+            for descriptor in (their_input, their_output, log):
+                os.close(descriptor)
+        self._router.connect(node, reading, writing)
+        self._waiter.on_readable(handle.warded.fileno(), lambda: self._hear(handle))
+        is_restarted = handle.starts > 0 or self._resumed[handle.replica]
+        handle.starts += 1
+        handle.trouble, handle.output_ended_at, handle.confirmed = None, None, ""
+        handle.was_leader = handle.is_asked_to_fail = False
+        handle.last_words = []
+        tells, handle.knowledge = handle.knowledge.tells, Knowledge()
+        handle.knowledge.tells = tells
+        handle.liveness = Liveness.LIVE
+        self._message += 1
+        names = [replica_name(replica) for replica in self.handles]
+        init = {
+            "type": "init",
+            "msg_id": self._message,
+            "node_id": handle.name,
+            "node_ids": names,
+            "accounts": self._config.balances(),
+            "restarted": is_restarted,
+        }
+        self._router.send(HARNESS, node, init, self.now())
+
+    def _write_file(self, values: Placeholders) -> None:
+        file = self._description.file
+        if file is None:
+            return
+        path = self._description.folder / values.fill(file.path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(values.fill(file.text), "utf-8")
+        except OSError as error:
+            reason = error.strerror or str(error)
+            told = f"{self._description.source}: file: {path} cannot be written ({reason})"
+            raise HarnessError(told, exit_code=EXIT_USAGE) from None
+
+    def on_init_ok(self, handle: Handle) -> None:
+        """It answered `init`."""
+        if not handle.node.is_ready:
+            self._router.ready(handle.node)
+
+    def _await_ready(self, handles: Iterable[Handle]) -> None:
+        """Until each answered `init` or is stopped."""
+        waiting = list(handles)
+        until = self.now() + round(START_SECONDS * 1e6)
+        while waiting := [h for h in waiting if h.is_running and not h.node.is_ready]:
+            if self.now() >= until:
+                for handle in waiting:
+                    self._stop(handle, f"does not answer init within {START_SECONDS:.0f} s")
+                return
+            self._pump(until)
+
+    # ---- what wardens say ----------------------------------------------------------------------
+
+    def _hear(self, handle: Handle) -> None:
+        warded = handle.warded
+        if warded is None:
+            return
+        for value in warded.heard():
+            handle.confirmed = value["word"]
+            match value:
+                case {"word": "ended", "status": int(status)}:
+                    self._ended(handle, status)
+                case {"word": "refused", "why": str(why)}:
+                    first = shown(self._description.start[0], 60)
+                    self._stop(handle, f"{first} {why}")
+                case {"word": "over", "why": str(why)}:
+                    self._stop(handle, f"takes more than its limits: {why}")
+        if warded.is_closed and handle.warded is warded:
+            self._stop(handle, "its warden was killed, and its processes with it")
+
+    def _ended(self, handle: Handle, status: int) -> None:
+        code = os.waitstatus_to_exitcode(status)
+        if code < 0 and end(code) == "SIGXFSZ":
+            most = self._description.limits["file_mb"]
+            why = f"takes more than its limits: a file of {most} MB, expected less"
+        else:
+            why = f"its process ended by itself ({end(code)})"
+        self._stop(handle, why)
+
+    def _stop(self, handle: Handle, why: str) -> None:
+        """It is there no longer, by its own doing."""
+        self._bury(handle)
+        handle.trouble = why
+        handle.last_words = _tail(handle.log)
+        handle.liveness = Liveness.STOPPED
+        self._on_change(handle)
+
+    def _bury(self, handle: Handle) -> None:
+        """All of it is dead or dies now; what it had written is read first."""
+        self._router.read_rest(handle.node)
+        self._router.disconnect(handle.node)
+        if handle.warded is not None:
+            self._waiter.forget(handle.warded.fileno())
+            handle.warded.close()
+            handle.warded = None
+
+    def on_output_end(self, handle: Handle) -> None:
+        """Its standard output is closed: the process ends too, or it is no use any more."""
+        handle.output_ended_at = time.monotonic()
+
+    def look_after(self) -> None:
+        """End what has closed its standard output and lives on."""
+        for handle in self.handles.values():
+            ended = handle.output_ended_at
+            if ended is None or not handle.is_running or handle.liveness is Liveness.PAUSED:
+                continue
+            if time.monotonic() - ended > SILENT_SECONDS:
+                self._stop(handle, "closes its standard output")
+
+    def stop_all(self, why: str) -> None:
+        """The end of all that run."""
+        for handle in self.handles.values():
+            if handle.is_running:
+                self._stop(handle, why)
+
+    # ---- faults --------------------------------------------------------------------------------
+
+    def change(
+        self, failing: Sequence[ReplicaId], returning: Sequence[ReplicaId], mode: str
+    ) -> tuple[ReplicaId, ...]:
+        """Fail some in this mode and bring some back; returns who changed, once it is done."""
+        for replica in failing:
+            self._fail(self.handles[replica], mode)
+        started = []
+        for replica in returning:
+            handle = self.handles[replica]
+            match handle.liveness:
+                case Liveness.DISCONNECTED:
+                    self._router.cut_off(handle.node, False)
+                    handle.liveness = Liveness.LIVE
+                case Liveness.PAUSED:
+                    self._tell(handle, "resume", "resumed")
+                    if handle.is_running:
+                        handle.liveness = Liveness.LIVE
+                case _:
+                    self._start(handle)
+                    started.append(handle)
+            if handle.liveness is Liveness.LIVE:
+                handle.was_leader = False
+                self._on_change(handle)
+        self._await_ready(started)
+        return (*failing, *returning)
+
+    def _fail(self, handle: Handle, mode: str) -> None:
+        match mode:
+            case "crash":
+                if handle.is_running:
+                    self._tell(handle, "kill", "killed")
+                self._bury(handle)
+                handle.liveness, handle.trouble = Liveness.CRASHED, None
+            case "pause":
+                self._tell(handle, "pause", "paused")
+                handle.liveness = Liveness.PAUSED if handle.is_running else handle.liveness
+            case _:
+                self._router.cut_off(handle.node, True)
+                handle.liveness = Liveness.DISCONNECTED
+        self._on_change(handle)
+
+    def _tell(self, handle: Handle, word: str, wanted: str) -> None:
+        """Have its warden do something, and wait until that is done, or it is gone."""
+        if handle.warded is None:
+            return
+        handle.confirmed = ""
+        handle.warded.say(word)
+        until = self.now() + round(KERNEL_SECONDS * 1e6)
+        while handle.is_running and handle.confirmed != wanted and self.now() < until:
+            self._pump(until)
+
+    @staticmethod
+    def now() -> int:
+        """Microseconds of the machine's monotonic clock."""
+        return time.monotonic_ns() // 1000
+
+
+def _wait_for(warded: Warded, seconds: float) -> list[dict[str, Any]]:
+    import select
+
+    select.select([warded], [], [], seconds)
+    return warded.heard()
+
+
+def _is_used(folder: Path) -> bool:
+    try:
+        return any(folder.iterdir())
+    except OSError:
+        return False
+
+
+def _tail(path: Path) -> list[str]:
+    """The last lines of what it wrote, as text that a terminal bears."""
+    try:
+        with open(path, "rb") as stream:
+            stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, stream.tell() - MOST_OF_A_TAIL))
+            data = stream.read()
+    except OSError:
+        return []
+    lines = data.decode("utf-8", "replace").splitlines()[-LAST_LINES:]
+    return [shown(line, 200) for line in lines if line.strip()]
+
+
+def _indented(lines: Iterable[str]) -> list[str]:
+    return [f"    {line}" for line in lines]

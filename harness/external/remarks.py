@@ -1,0 +1,53 @@
+"""What replicas do that is no violation and yet worth a word: counted, and told once each."""
+
+from dataclasses import dataclass, field
+
+from harness.files.text_file import shown
+
+MOST_SHOWN = 100  # characters of a line
+
+
+@dataclass(slots=True)
+class _Counted:
+    first: str  # the line that showed it
+    count: int = 0
+
+
+@dataclass(slots=True)
+class Remarks:
+    """By replica and kind. A kind is what people read, with `{}` for the line."""
+
+    found: dict[tuple[str, str], _Counted] = field(default_factory=dict)
+    told: int = 0
+
+    def add(self, name: str, kind: str, line: str = "", count: int = 1) -> None:
+        """It happened at this replica."""
+        counted = self.found.get((name, kind))
+        if counted is None:
+            counted = self.found[name, kind] = _Counted(shown(line, MOST_SHOWN))
+        counted.count += count
+
+    def texts(self) -> list[str]:
+        """One line for each kind at each replica, in the order of their first time."""
+        return [
+            f"{name} {kind.format(counted.first)}"
+            + (f" ({counted.count} times)" if counted.count > 1 else "")
+            for (name, kind), counted in self.found.items()
+        ]
+
+    def news(self) -> list[str]:
+        """Those that were not told yet."""
+        texts = self.texts()
+        new, self.told = texts[self.told :], len(texts)
+        return new
+
+
+NO_MESSAGE = "prints what is no message: {}: is this meant for standard error?"
+TWO_ON_A_LINE = "prints two objects on one line: {}: write each with its newline in one call"
+NO_NEWLINE = "prints an object without its newline: {}: end every message with a newline"
+TOO_LARGE = "sends a message above 1 MiB: dropped: {}"
+UNKNOWN_READER = "sends to somebody who is not there: dropped: {}"
+WRONG_SENDER = "sends in another's name: dropped: {}"
+UNKNOWN_REPLY = "answers what nobody asked it: dropped: {}"
+ANSWERS_TWICE = "answers twice: the first counts: {}"
+READS_TOO_SLOWLY = "does not read what waits for it: messages dropped"

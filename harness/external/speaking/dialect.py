@@ -1,0 +1,62 @@
+"""How a bank's requests are asked of somebody who may know no bank. Pure.
+
+A dialect says what to send for an operation and what an answer means; when to send it, to whom and
+how often is `harness.external.clients`'s.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from bank.ledger import Result
+from harness.cluster.history import Operation
+
+Body: TypeAlias = dict[str, Any]
+
+# Errors that say that nothing was done; every other code leaves that open.
+DEFINITE = frozenset({1, 10, 11, 12, 14, 20, 21, 22, 30})
+NOT_SUPPORTED, TEMPORARILY_UNAVAILABLE, MALFORMED, ABORT = 10, 11, 12, 14
+KEY_DOES_NOT_EXIST, KEY_ALREADY_EXISTS, PRECONDITION_FAILED, TXN_CONFLICT = 20, 21, 22, 30
+REFUSALS = frozenset({MALFORMED, KEY_DOES_NOT_EXIST, KEY_ALREADY_EXISTS, PRECONDITION_FAILED})
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The operation is answered."""
+
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """This has to be asked next, of the same replica; what was asked before is settled."""
+
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """No answer at all: what is wrong with it."""
+
+    why: str
+
+
+Meaning: TypeAlias = Done | Ask | Wrong
+
+
+class Dialect(Protocol):
+    """See the module."""
+
+    tells_state: bool  # replicas may be asked for state, log and views
+    refuses: bool  # error codes of REFUSALS settle a request
+
+    def begin(self, operation: Operation) -> Body:
+        """What to ask first, in a first try and in every further one."""
+        ...
+
+    def understand(self, operation: Operation, asked: Body, answer: Body) -> Meaning | None:
+        """What an answer to `asked` means; None for an error like any other."""
+        ...
+
+    def problems(self) -> list[str]:
+        """What cannot be, whatever the order of events: said by answers put side by side."""
+        ...

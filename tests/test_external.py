@@ -1,0 +1,84 @@
+"""Other people's replicas through the line protocol, from a file to a verdict."""
+
+import pytest
+from external_runs import ALL, outcomes, run, run_yaml, tiny
+
+from harness.check.verdict import Verdict
+from harness.cluster.journal import Liveness
+from harness.errors import HarnessError
+from harness.files import testset
+from harness.run import launch
+
+
+def test_a_file_runs_and_is_judged():
+    runner, _ = run(tiny(), [("(A, J, 3); (C, D, 99); (A)", ALL), ("(B, E, 4)", "n1, n2")])
+    first, second = runner.reports
+    assert outcomes(first) == ["success", "failed", "success"]
+    assert first.steps[2].value in (7, 10)
+    assert runner.verdict() is Verdict.VALID, [r.judgements for r in runner.reports]
+    assert first.leader == 1 and first.steps[0].slot == 1
+    assert [view.status.balances["J"] for view in first.views] == [13, 13, 13]
+    assert second.views[2].liveness is Liveness.DISCONNECTED
+    assert second.views[2].status.balances["E"] == 10, "it is as it was left"
+    assert not first.remarks and not second.remarks
+
+
+def test_what_is_not_told_is_no_number():
+    runner, _ = run(tiny("tells-nothing"), [("(A, J, 3)", ALL)])
+    (report,) = runner.reports
+    assert runner.verdict() is Verdict.VALID
+    assert {"role", "balances", "executed_upto", "digest"} <= report.views[0].untold
+    assert report.leader == 1, "it answered last"
+
+
+@pytest.mark.parametrize("failure", ["disconnect", "crash", "pause"])
+def test_a_leader_fails_and_returns(failure):
+    rows = [("(A, J, 3); LF; (B, E, 4)", ALL), ("(C, D, 1)", ALL)]
+    runner, _ = run(tiny(), rows, failure)
+    first, second = runner.reports
+    assert outcomes(first) == ["success", "done", "pending"]
+    assert first.steps[1].node == 1 and first.views[0].was_leader
+    assert outcomes(second) == ["success", "success"], "the old request is asked again first"
+
+
+def test_messages_are_in_the_journal_at_both_ends():
+    runner, _ = run(tiny(), [("(A, J, 3)", ALL)])
+    read = [e.event for e in runner.traces.of_set(2)[0]]
+    sent = [e.event for e in runner.traces.of_set(1)[0]]
+    copies = [e for e in sent if '"copy"' in e.plain[1] and e.peers == (2,)]
+    assert len(copies) == 1
+    assert [e.plain for e in read if '"copy"' in e.plain[1]] == [copies[0].plain]
+
+
+def test_faults_on_links_befall_them():
+    report, traces = run_yaml(tiny(), 'cut n1->n2, "(A, J, 3)"')
+    ways = [e.way.value for e in traces.of_set(2)[0] if '"copy"' in str(e.event)]
+    assert ways == ["lost"]
+    assert [view.status.balances["J"] for view in report.views] == [13, 10, 13]
+
+
+def test_one_that_is_asked_to_fail_does_so():
+    rows = [("(A, J, 3); LF; (B, E, 4)", ALL), ("(C, D, 1)", ALL)]
+    runner, _ = run(tiny("asked"), rows, "asked")
+    assert outcomes(runner.reports[0]) == ["success", "done", "pending"]
+    assert outcomes(runner.reports[1]) == ["success", "success"]
+    with pytest.raises(HarnessError, match=r"--failure asked: n1 answers fail with .*expected"):
+        run(tiny(), rows, "asked")
+
+
+def test_files_with_reads_need_replicas_with_reads():
+    with pytest.raises(HarnessError, match=r"n1 answers no reads \(error 10\), expected a file"):
+        run(tiny("no-reads"), [("(A)", ALL)])
+    assert run(tiny("no-reads"), [("(A, J, 1)", ALL)])[0].verdict() is Verdict.VALID
+
+
+def test_kill_points_are_refused():
+    text = "sets:\n- live: [n1, n2, n3]\n  steps: [fail leader before COMMIT]\n"
+    described = tiny()
+    settings = launch.settings({"nodes": 3}, {}, description=described)
+    file = testset.read_yaml(text.encode(), "x.yaml").cases(settings)
+    with (
+        pytest.raises(HarnessError, match=r"x.yaml:3: .*kill points are places in our own"),
+        launch.external(described, settings, file),
+    ):
+        pass

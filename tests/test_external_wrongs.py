@@ -1,0 +1,215 @@
+"""What other people's replicas do wrong, one tiny replica each: it is told, and nothing suffers."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from external_runs import ALL, TINY, outcomes, run, run_yaml, tiny
+
+from harness.check.verdict import Verdict
+from harness.cluster.journal import Liveness
+from harness.errors import EXIT_USAGE, HarnessError
+
+ONE = [("(A, J, 3)", ALL)]
+
+
+def remarks(*words, rows=ONE, **more):
+    """What is remarked of a run that is valid all the same."""
+    runner, _ = run(tiny(*words, **more), rows)
+    assert runner.verdict() is Verdict.VALID, [r.judgements for r in runner.reports]
+    assert outcomes(runner.reports[0])[0] == "success"
+    return [remark for report in runner.reports for remark in report.remarks]
+
+
+@pytest.mark.parametrize(
+    ("argument", "shown"), [("garbage", "starting up …"), ("number", "42"), ("braces", "{}")]
+)
+def test_what_is_no_message_is_shown_once(argument, shown):
+    found = remarks("garbage", argument)
+    assert sorted(found) == [
+        f"n{number} prints what is no message: {shown}: is this meant for standard error?"
+        for number in (1, 2, 3)
+    ]
+
+
+def test_two_objects_on_a_line_are_read():
+    found = sorted(remarks("two-on-a-line"))
+    assert [text.split(":")[0] for text in found] == [
+        "n2 prints two objects on one line", "n2 prints what is no message",
+        "n3 prints two objects on one line", "n3 prints what is no message",
+    ]  # fmt: skip
+    assert found[0].endswith("write each with its newline in one call")
+
+
+def test_objects_without_their_newline_are_read():
+    found = remarks("no-newline", rows=[("(A, J, 3); (B, J, 3)", ALL), ("(C, J, 1)", ALL)])
+    assert any("n1 prints an object without its newline" in text for text in found)
+
+
+def test_a_wrong_sender_and_an_unknown_reader_are_dropped():
+    found = remarks("wrong-name")
+    starts = [text.split(":")[0] for text in found]
+    assert starts == [
+        "n2 sends in another's name", "n2 sends to somebody who is not there",
+        "n2 answers what nobody asked it",
+    ]  # fmt: skip
+
+
+def test_the_first_of_two_answers_counts():
+    found = remarks("twice")
+    assert [text.split(":")[0] for text in found] == ["n1 answers twice"]
+
+
+def test_a_message_that_is_too_large_is_dropped():
+    found = remarks("large")
+    assert [text.split(":")[0] for text in found] == ["n2 sends a message above 1 MiB"]
+
+
+def test_a_flooded_reader_loses_messages_and_nobody_waits():
+    found = remarks("flood")
+    assert found[0].startswith("n3 does not read what waits for it: messages dropped (")
+
+
+def test_an_endless_writer_hinders_nobody():
+    found = remarks("endless", limits="{file_mb: 64}")
+    assert "n2 prints what is no message: y" in found[0]
+
+
+def test_one_that_ends_at_its_start_is_shown_with_its_last_lines():
+    with pytest.raises(HarnessError) as caught:
+        run(tiny("ends", "init"), ONE)
+    assert caught.value.exit_code == EXIT_USAGE
+    assert caught.value.problems == (
+        "their.yaml: n2 does not start: its process ended by itself (exit code 3)",
+        "    no configuration",
+        "    Traceback: gone",
+    )
+
+
+def test_one_that_ends_in_a_set_is_stopped_and_starts_again_with_the_next():
+    rows = [("(A, J, 3)", ALL), ("", ALL)]
+    runner, _ = run(tiny("ends", "request"), rows)
+    first, second = runner.reports
+    stopped = [v for v in first.views if v.liveness is Liveness.STOPPED]
+    assert stopped and runner.verdict() is Verdict.INVALID
+    assert stopped[0].trouble == "its process ended by itself (exit code 3)"
+    assert any("boom: a request" in remark for remark in first.remarks)
+    assert {v.liveness for v in second.views} <= {Liveness.LIVE, Liveness.STOPPED}
+
+
+def test_one_that_closes_its_output_is_stopped():
+    report, _ = run_yaml(tiny("closes"), '"(A, J, 3)", wait 500 ms')
+    assert report.views[1].trouble == "closes its standard output"
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("./nowhere", "./nowhere is not there"),
+        ("/etc/hostname", "/etc/hostname is no executable"),
+    ],
+)
+def test_what_cannot_be_started_is_told(command, why):
+    from harness.external import description
+
+    described = description.parse(f"start: {command}".encode(), "their.yaml", TINY.parent)
+    with pytest.raises(HarnessError, match=f"n1 does not start: {why}"):
+        run(described, ONE)
+
+
+def test_what_does_not_build_is_told_with_its_output():
+    described = tiny(build="\"sh -c 'echo no such compiler; exit 4'\"")
+    with pytest.raises(HarnessError) as caught:
+        run(described, ONE)
+    assert caught.value.problems[0].endswith("does not build: the command ends with exit code 4")
+    assert caught.value.problems[1:] == ("    no such compiler",)
+
+
+@pytest.mark.parametrize(
+    ("what", "limit", "told"),
+    [
+        ("memory", "{memory_mb: 100}", "MB of memory, expected at most 100"),
+        ("files", "{file_mb: 20}", "MB of files, expected at most 20"),
+        ("processes", "{processes: 9}", "processes, expected at most 9"),
+    ],
+)
+def test_a_limit_that_is_passed_is_told(what, limit, told):
+    report, _ = run_yaml(tiny("eats", what, limits=limit), '"(A, J, 3)", wait 600 ms')
+    assert report.views[1].liveness is Liveness.STOPPED
+    assert report.views[1].trouble.startswith("takes more than its limits: ")
+    assert report.views[1].trouble.endswith(told)
+
+
+def test_a_refused_request_is_a_finding():
+    runner, _ = run(tiny("refuses"), ONE)
+    assert outcomes(runner.reports[0]) == ["refused"]
+    assert runner.verdict() is Verdict.INVALID
+    reasons = " ".join(j.reason for j in runner.reports[0].judgements)
+    assert "(A, J, 3): error 12 from n1: what is that?" in reasons
+
+
+def living(pids):
+    """Those that run; the dead that nobody has buried do not."""
+    found = []
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/stat") as stat:
+                state = stat.read().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if state not in "ZX":
+            found.append(pid)
+    return found
+
+
+def all_started(pids):
+    """The process ids in this file, once there are those of three replicas."""
+    until = time.monotonic() + 5
+    while len(pids.read_text().split()) < 6 and time.monotonic() < until:
+        time.sleep(0.01)
+    return [int(word) for word in pids.read_text().split()]
+
+
+def test_nothing_that_was_started_outlives_a_run(tmp_path):
+    pids = tmp_path / "pids"
+    run(tiny("forks", str(pids)), ONE, "crash", on_set=lambda report: all_started(pids))
+    started = all_started(pids)
+    assert len(started) == 6
+    assert living(started) == []
+
+
+def test_a_kill_is_of_all_that_a_replica_started(tmp_path):
+    pids = tmp_path / "pids"
+    seen = []
+    rows = [("(A, J, 3)", ALL), ("(A, J, 3)", "n1, n2")]
+
+    def look(report):
+        seen.append(len(living(all_started(pids))))
+
+    run(tiny("forks", str(pids)), rows, "crash", on_set=look)
+    assert seen == [6, 4]
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks at /proc")
+def test_nothing_outlives_a_sigkill_of_the_harness(tmp_path):
+    pids, file = tmp_path / "pids", tmp_path / "x.yaml"
+    file.write_text("cluster: {nodes: 3}\nsets:\n- live: [n1, n2, n3]\n  steps: [wait 60000 ms]\n")
+    start = f"{sys.executable} -S -E {TINY} forks {pids}"
+    words = [sys.executable, "run.py", str(file), "--no-step", "--replicas", start]
+    harness = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    until = time.monotonic() + 20
+    while not (pids.exists() and len(pids.read_text().split()) == 6) and time.monotonic() < until:
+        assert harness.poll() is None, harness.stderr.read()
+        time.sleep(0.02)
+    started = [int(word) for word in pids.read_text().split()]
+    assert len(living(started)) == 6
+    os.kill(harness.pid, signal.SIGKILL)
+    harness.wait()
+    harness.stderr.close()
+    until = time.monotonic() + 2
+    while living(started) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert living(started) == []
