@@ -66,7 +66,7 @@ tick_until(lambda: all(len(r.deposits) == 2 for r in replicas), *replicas)
 print("after the retry:", *[r.deposits for r in replicas])
 P
 
-venv/bin/python -c 'from importlib.metadata import version; print("pysyncobj", version("pysyncobj"))'
+venv/bin/pip list --disable-pip-version-check 2>/dev/null | grep pysyncobj
 venv/bin/python paused.py 2>log.txt | tee seen.txt
 diff seen.txt - <<'E' || { echo "CHANGED: not what the head of this script says"; exit 1; }
 applied by leader and third: [50] [50]
