@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -56,9 +57,7 @@ def routed(in_flight: int, seconds: float) -> Measured:
 
 def bare(in_flight: int, seconds: float) -> Measured:
     """Through the reference."""
-    nodes = [
-        subprocess.Popen(WORDS, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in NAMES
-    ]
+    nodes = [subprocess.Popen(WORDS, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in NAMES]
     try:
         writing = {n: p.stdin.fileno() for n, p in zip(NAMES, nodes, strict=True) if p.stdin}
         reading = {p.stdout.fileno(): n for n, p in zip(NAMES, nodes, strict=True) if p.stdout}
@@ -91,9 +90,9 @@ def _relay(
     until = began + seconds
     while time.monotonic() < until:
         for descriptor, _ in poll.poll(100):
-            *lines, partial[descriptor] = (
-                partial[descriptor] + os.read(descriptor, 65536)
-            ).split(b"\n")
+            *lines, partial[descriptor] = (partial[descriptor] + os.read(descriptor, 65536)).split(
+                b"\n"
+            )
             out: dict[int, list[bytes]] = {}
             for line in lines:
                 message = json.loads(line)
@@ -108,7 +107,7 @@ def _relay(
 
 def _middle(times: list[int]) -> float:
     """The median of what lies between neighbours."""
-    return median(after - before for before, after in zip(times, times[1:], strict=False))
+    return median(after - before for before, after in pairwise(times))
 
 
 def ratios(seconds: float, turns: int) -> dict[str, tuple[float, float, float]]:
