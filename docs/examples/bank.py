@@ -143,8 +143,14 @@ class Replica:
             self.role, self.leader = "leader", self.name
             self.matched = dict.fromkeys(self.others(), 0)
             self.next = dict.fromkeys(self.others(), self.last + 1)
-            self.views.append({"ballot": [self.disk.term, self.name], "first_slot": self.last + 1,
-                               "last_slot": self.last + 1, "text": f"{len(self.votes)} votes"})
+            self.views.append(
+                {
+                    "ballot": [self.disk.term, self.name],
+                    "first_slot": self.last + 1,
+                    "last_slot": self.last + 1,
+                    "text": f"{len(self.votes)} votes",
+                }
+            )
             self.append(NOOP)  # entries of earlier terms are committed with one of its own
 
     def step_down(self):

@@ -15,6 +15,7 @@ from harness.external.router import HARNESS, Router
 
 AGAIN_US = 5_000  # between two questions for the same
 MOST_PAGES = 10_000  # of a log
+OPTIONAL = ("state", "log", "views")
 IN_VAIN = 2  # questions without an answer, after which nobody is asked again
 
 
@@ -93,7 +94,11 @@ class Asking:
         return {h: self._answers.pop(n) for h, n in asked.items() if n in self._answers}
 
     def _note_vain(self, handle: Handle, what: str) -> None:
-        if handle.liveness not in CAN_ANSWER or handle.knowledge.tells.get(what):
+        if (
+            what not in OPTIONAL
+            or handle.liveness not in CAN_ANSWER
+            or handle.knowledge.tells.get(what)
+        ):
             return  # it did once: it is busy, and not ignorant
         key = handle.replica, what
         self._in_vain[key] = self._in_vain.get(key, 0) + 1

@@ -104,6 +104,9 @@ class ExternalCluster:
         self._unsupported: dict[str, ReplicaId] = {}  # what was asked, who knows it not
         self._caretaker: Caretaker | None = None
         self._is_stopped = False
+        # What the faults covered.
+        self._failed_leaders = self._failed_others = self._changes = 0
+        self._seen_leader: ReplicaId | None = None
 
     # ---- life ----------------------------------------------------------------------------------
 
@@ -115,9 +118,10 @@ class ExternalCluster:
         """Build and start every replica and wait until all answered `init`."""
         self.fleet.start()
         self._caretaker = Caretaker(self._waiter, self._idle)
-        with self._driving():
-            if self._with_reads:
-                self._probe_reads()
+        if self._with_reads and not self.answers_reads():
+            lacks = [h.name for h in self.fleet.handles.values() if not h.knowledge.tells.get(READ)]
+            told = f"{self.description.source}: {lacks[0]} answers no reads (error 10), "
+            raise HarnessError(f"{told}expected a file without reads", exit_code=EXIT_USAGE)
 
     def stop(self) -> None:
         """End every process and remove temporary data. Idempotent."""
@@ -227,17 +231,22 @@ class ExternalCluster:
         for label, to, body in sends:
             self.router.send(label, self.router.nodes[to], body, at)
 
-    def _probe_reads(self) -> None:
-        """HarnessError when replicas answer no reads and the file has some."""
+    def answers_reads(self) -> bool:
+        """Nobody says that it knows no reads; what is asked is older than any client's request."""
+        if not self._dialect.tells_state:
+            return True
         account = self._config.accounts[0]
         body = {"type": READ, "client": account, "timestamp": 0, "account": account}
-        if not self._dialect.tells_state:
-            return
-        answers = self.asking.ask(body, self.fleet.handles.values(), PROBE_US)
-        for handle, answer in answers.items():
-            if answer.get("type") == "error" and answer.get("code") == 10:
-                told = f"{self.description.source}: {handle.name} answers no reads (error 10), "
-                raise HarnessError(f"{told}expected a file without reads", exit_code=EXIT_USAGE)
+        handles = self.fleet.handles.values()
+        self.ask(body, handles, PROBE_US)
+        return all(handle.knowledge.tells.get(READ, True) for handle in handles)
+
+    def ask(
+        self, body: dict[str, Any], whom: Iterable[Handle], patience: int
+    ) -> dict[Handle, dict[str, Any]]:
+        """Ask each of these as the harness itself; the answers that came in time."""
+        with self._driving():
+            return self.asking.ask(body, whom, patience)
 
     # ---- the loop ------------------------------------------------------------------------------
 
@@ -299,9 +308,11 @@ class ExternalCluster:
                 return ()
             case _:
                 assert_never(fault)
-        leader = self.leader()
+        leader = self._see_leader()
         for replica in failing:
             self.fleet.handles[replica].was_leader = replica == leader
+        self._failed_leaders += leader in failing
+        self._failed_others += sum(replica != leader for replica in failing)
         mode = mode or self._config.failure
         if mode == ASKED:
             return self._ask_to(failing, returning)
@@ -366,6 +377,27 @@ class ExternalCluster:
                 return replica
         return None
 
+    def _see_leader(self) -> ReplicaId | None:
+        """The leader; counts how often it is another one."""
+        leader = self.leader()
+        if leader is not None and leader != self._seen_leader:
+            self._changes += self._seen_leader is not None
+            self._seen_leader = leader
+        return leader
+
+    def coverage(self) -> str:
+        """What the faults of this run covered, in words."""
+        restarts = sum(max(0, handle.starts - 1) for handle in self.fleet.handles.values())
+        leaders = self._failed_leaders
+        parts = [
+            f"a leader failed {_times(leaders)}",
+            f"a backup {_times(self._failed_others)}",
+            f"another leader was seen {_times(self._changes)}",
+            f"{restarts} restart{'' if restarts == 1 else 's'}",
+        ]
+        told = ", ".join(parts)
+        return told if leaders else f"{told}: without a failed leader a run proves little"
+
     def _tells_role(self, replica: ReplicaId) -> bool:
         return self.fleet.handles[replica].knowledge.state.role is not None
 
@@ -381,6 +413,7 @@ class ExternalCluster:
         """Every replica's state as of now, as far as it tells it; failed ones as they were left."""
         with self._driving():
             self.asking.states(self.fleet.handles.values(), ASK_US)
+            self._see_leader()
         return tuple(map(self._view, self.fleet.handles.values()))
 
     def _view(self, handle: Handle) -> ReplicaView:
@@ -441,6 +474,10 @@ class ExternalCluster:
                 found += [f"    {line}" for line in handle.last_words]
                 handle.last_words = []
         return found
+
+
+def _times(count: int) -> str:
+    return "never" if not count else "once" if count == 1 else f"{count} times"
 
 
 def _ends_of(files: Iterable[Path]) -> dict[str, bytes]:
