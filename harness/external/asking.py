@@ -13,6 +13,7 @@ from harness.external import told
 from harness.external.fleet import CAN_ANSWER, Handle
 from harness.external.router import HARNESS, Router
 
+ASK_US = 1_000_000  # what an answer may take
 AGAIN_US = 5_000  # between two questions for the same
 MOST_PAGES = 10_000  # of a log
 OPTIONAL = ("state", "log", "views")
@@ -73,6 +74,7 @@ class Asking:
             handle.knowledge.tells[what] = True
             if what == "state":
                 replicas = len(self._handles)
+                handle.knowledge.told_at = self._now()
                 handle.knowledge.state = told.read_state(body, self._accounts, replicas)
 
     def ask(

@@ -10,7 +10,8 @@ from bank.ledger import TRANSFER
 from harness.cluster.history import Operation
 from harness.errors import HarnessError
 from harness.external import told
-from harness.external.cluster import ASK_US, ExternalCluster
+from harness.external.asking import ASK_US
+from harness.external.cluster import ExternalCluster
 from harness.external.description import Description
 from harness.external.fleet import Handle
 from harness.files.config import ClusterConfig
