@@ -317,10 +317,8 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
 
     writer = Writer(options.report, file, settings, _repeat(arguments, settings), again)
     after = _AfterVerdict()
-    if description is None:
-        opened = launch.cluster(settings, options.sim, options.data)
-    else:
-        opened = launch.external(description, settings, file, options.data, options.report)
+    theirs = None if description is None else (description, file, options.report)
+    opened = launch.cluster(settings, options.sim, options.data, theirs)
     with after, writer, opened as cluster:
         speaking.print(_opening(options, settings, file))
 
@@ -388,13 +386,14 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     score = points.total(points.items(file, reports)) if points.are_given(file) else None
     measured = runner.performance()
     speaking.print(verdicts.verdict_lines(verdict, reports, pending, measured, score))
+    if description is not None:
+        speaking.print(Text(f" covered: {launch.coverage(cluster)}"), soft_wrap=True)
     if options.timing:
         speaking.print(time_spent.timing_table(timing.spent, reports))
     if verdict.exit_code:
         told = f" repeat: {_repeat(arguments, settings)}"
         if description is not None:
-            logs = launch.kept_logs(cluster)
-            told += f"\n processes do not repeat event for event: logs in {logs}"
+            told += f"\n processes do not repeat event for event: {launch.kept_logs(cluster)}"
         speaking.print(Text(told), soft_wrap=True)
     after.raise_beside(verdict.exit_code)
     return verdict.exit_code
@@ -495,4 +494,5 @@ def _again(path: Path, options: argparse.Namespace, settings: ClusterConfig, own
                 words += [f"--{key}", str(value)]
         words += [] if options.config is None else ["--config", options.config]
     words += ["--sim"] if options.sim else []
+    words += [] if options.replicas is None else ["--replicas", options.replicas]
     return f"{commands.program()} {shlex.join([*words, '--seed', str(settings.seed)])}"

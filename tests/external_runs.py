@@ -27,7 +27,7 @@ def run(described, rows, failure="disconnect", nodes=3, on_set=lambda report: No
     given = {"failure": failure, "nodes": nodes, "seed": 1, **QUICK, **flags}
     settings = launch.settings(given, {}, description=described)
     file = testset.parse_csv(text.encode(), "their.csv", settings)
-    with launch.external(described, settings, file) as cluster:
+    with launch.cluster(settings, theirs=(described, file, None)) as cluster:
         cluster.start()
         runner = Runner(cluster, settings, file)
         while runner.remaining:
@@ -49,7 +49,7 @@ def run_yaml(described, steps, failure="disconnect", **flags):
     given = {"failure": failure, "nodes": 3, "seed": 1, **QUICK, **flags}
     settings = launch.settings(given, {}, description=described)
     file = testset.read_yaml(text.encode(), "x.yaml").cases(settings)
-    with launch.external(described, settings, file) as cluster:
+    with launch.cluster(settings, theirs=(described, file, None)) as cluster:
         cluster.start()
         report = Runner(cluster, settings, file).run_next()
         traces = cluster.traces()

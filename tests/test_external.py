@@ -1,10 +1,12 @@
 """Other people's replicas through the line protocol, from a file to a verdict."""
 
+import sys
+
 import pytest
-from external_runs import ALL, outcomes, run, run_yaml, tiny
+from external_runs import ALL, TINY, outcomes, run, run_yaml, tiny
 
 from harness.check.verdict import Verdict
-from harness.cluster.journal import Liveness
+from harness.cluster.journal import Liveness, Relayed
 from harness.errors import HarnessError
 from harness.files import testset
 from harness.run import launch
@@ -43,8 +45,10 @@ def test_a_leader_fails_and_returns(failure):
 
 def test_messages_are_in_the_journal_at_both_ends():
     runner, _ = run(tiny(), [("(A, J, 3)", ALL)])
-    read = [e.event for e in runner.traces.of_set(2)[0]]
-    sent = [e.event for e in runner.traces.of_set(1)[0]]
+    read, sent = (
+        [e.event for e in runner.traces.of_set(replica)[0] if isinstance(e.event, Relayed)]
+        for replica in (2, 1)
+    )
     copies = [e for e in sent if '"copy"' in e.plain[1] and e.peers == (2,)]
     assert len(copies) == 1
     assert [e.plain for e in read if '"copy"' in e.plain[1]] == [copies[0].plain]
@@ -79,6 +83,31 @@ def test_kill_points_are_refused():
     file = testset.read_yaml(text.encode(), "x.yaml").cases(settings)
     with (
         pytest.raises(HarnessError, match=r"x.yaml:3: .*kill points are places in our own"),
-        launch.external(described, settings, file),
+        launch.cluster(settings, theirs=(described, file, None)),
     ):
         pass
+
+
+def test_a_short_try_says_what_can_be_judged(tmp_path):
+    path = tmp_path / "their.yaml"
+    path.write_text(f"start: {sys.executable} -S -E {TINY} no-reads\n")
+    assert launch.is_description(str(path))
+    found = launch.trial(str(path), {"nodes": 3}, None)
+    assert not found.problems
+    said = [text.partition(":")[0].partition(" after")[0] for text in found.told]
+    assert said == ["n1 to n3 start in " + found.told[0].split(" in ")[1],
+                    "transfer (A, B, 1)", "read", "state", "log", "views"]  # fmt: skip
+    assert found.told[2] == "read: not answered (error 10), files with reads are refused"
+    assert found.told[3] == "state: told: balances, executed, committed, role, ballot"
+    path.write_text(f"start: {sys.executable} -S -E {TINY} ends init\n")
+    assert "does not start" in launch.trial(str(path), {"nodes": 3}, None).problems[0]
+
+
+def test_a_run_says_what_its_faults_covered():
+    rows = [("(A, J, 3); LF; (B, E, 4)", ALL), ("(C, D, 1)", ALL), ("(A, C, 1)", "n1, n2")]
+    _, cluster = run(tiny(), rows, "crash")
+    assert cluster.coverage() == (
+        "a leader failed once, a backup once, another leader was seen never, 1 restart"
+    )
+    _, cluster = run(tiny(), [("(A, J, 3)", ALL)])
+    assert cluster.coverage().endswith("without a failed leader a run proves little")

@@ -48,6 +48,7 @@ from harness.screen.tables import FOLD_BEYOND, MOST_ACCOUNTS, set_title
 
 EXAMPLES = (
     ("testsets/*.csv", "every mistake of these files, and what each set must come to"),
+    ("their.yaml", "what other people's replicas answer, by starting them once"),
     ("FILE --format json", "the same for other programs"),
     ("--schema > testset.schema.json", "for an editor that knows JSON Schema"),
 )
@@ -73,6 +74,7 @@ class _Linted:
     file: CaseFile | None = None  # None for a file with problems
     found: Forecast | None = None
     warnings: dict[int, list[str]] = field(default_factory=dict)  # by set number
+    told: list[str] = field(default_factory=list)  # of other people's replicas
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -114,6 +116,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
 def _lint(path: str, flags: dict[str, object], config_file: str | None) -> _Linted:
     linted = _Linted(path)
     try:
+        if launch.is_description(path):
+            found = launch.trial(path, flags, config_file)
+            linted.told, linted.problems = found.told, found.problems
+            return linted
         if path.endswith(answer_key.SUFFIX):
             raise HarnessError(f"{path}: is an answer key by its name, expected its test set")
         draft = testset.read(path)
@@ -159,6 +165,8 @@ def _screen(linted: _Linted) -> Iterator[RenderableType]:
         if not found.exact:
             what = " too many orders to try them all: more is left open than need be"
             yield from (Text(what, style=ATTENTION), Text())
+    if linted.told:
+        yield from (Text(linted.path), *(Text(f" {told}") for told in linted.told))
     yield from (Text(problem, style=BAD) for problem in linted.problems)
     yield from [Text()] if linted.problems else []
 
@@ -275,6 +283,7 @@ def _document(linted: _Linted) -> dict[str, Any]:
     return {
         "file": linted.path,
         "problems": linted.problems,
+        "told": linted.told,
         "key": (linted.file and linted.file.key) or None,
         "exact": None if found is None else found.exact,
         "sets": [_set_document(linted, of_set) for of_set in (found.sets if found else ())],

@@ -13,8 +13,10 @@ from harness.external import told
 from harness.external.fleet import CAN_ANSWER, Handle
 from harness.external.router import HARNESS, Router
 
+ASK_US = 1_000_000  # what an answer may take
 AGAIN_US = 5_000  # between two questions for the same
 MOST_PAGES = 10_000  # of a log
+OPTIONAL = ("state", "log", "views")
 IN_VAIN = 2  # questions without an answer, after which nobody is asked again
 
 
@@ -72,6 +74,7 @@ class Asking:
             handle.knowledge.tells[what] = True
             if what == "state":
                 replicas = len(self._handles)
+                handle.knowledge.told_at = self._now()
                 handle.knowledge.state = told.read_state(body, self._accounts, replicas)
 
     def ask(
@@ -93,7 +96,11 @@ class Asking:
         return {h: self._answers.pop(n) for h, n in asked.items() if n in self._answers}
 
     def _note_vain(self, handle: Handle, what: str) -> None:
-        if handle.liveness not in CAN_ANSWER or handle.knowledge.tells.get(what):
+        if (
+            what not in OPTIONAL
+            or handle.liveness not in CAN_ANSWER
+            or handle.knowledge.tells.get(what)
+        ):
             return  # it did once: it is busy, and not ignorant
         key = handle.replica, what
         self._in_vain[key] = self._in_vain.get(key, 0) + 1

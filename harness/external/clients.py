@@ -96,6 +96,7 @@ class Clients:
         self.labels: Mapping[str, _Client] = {c.label: c for c in self.by_account.values()}
         self.running = False
         self.last_named: ReplicaId | None = None  # the leader that an answer named last
+        self.named_at = 0
         self.last_answered: ReplicaId | None = None
         self.last_answer_at = 0
         self.answered_upto = 0  # the highest slot that an answer spoke of
@@ -239,7 +240,7 @@ class Clients:
             if isinstance(meaning, Done):
                 self.answers.append((call.operation.request[:2], meaning.result))
             return ()
-        self._believe(call.client, replica, answer)
+        self._believe(call.client, replica, answer, now)
         meaning = self._dialect.understand(call.operation, call.body, answer)
         if isinstance(meaning, Wrong):
             self._remarks.add(name, f"answers {{}}: {meaning.why}", str(answer))
@@ -287,10 +288,11 @@ class Clients:
         if client.queue:
             self._idle.append(client)
 
-    def _believe(self, client: _Client, replica: ReplicaId, answer: Body) -> None:
+    def _believe(self, client: _Client, replica: ReplicaId, answer: Body, now: int) -> None:
         named = read_replica(answer.get("leader"), self._replicas)
         if named is not None:
             client.believed = self.last_named = named
+            self.named_at = now
         elif answer.get("type") != "error":
             client.believed = replica
 

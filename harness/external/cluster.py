@@ -4,46 +4,37 @@ The fleet owns their processes and the router their messages; here are the clien
 timers, the faults, and what replicas tell when they are asked. What they do not tell is `untold`.
 """
 
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any
 
-from bank.ballot import ReplicaId, Slot
+from bank.ballot import Ballot, ReplicaId, Slot
+from bank.events import Leads
 from bank.ledger import READ
 from bank.status import Role, SlotStatus
 from harness.cluster.driver import CommitLog, ReplicaView
 from harness.cluster.history import Operation
 from harness.cluster.journal import Entry, Liveness, LivenessChanged, Traces
-from harness.cluster.links import Links
-from harness.cluster.nemesis import (
-    Fail,
-    FailLeader,
-    Fault,
-    Heal,
-    KillAt,
-    LinkFault,
-    Recover,
-    SetLive,
-)
+from harness.cluster.nemesis import Fault
 from harness.errors import EXIT_USAGE, HarnessError
 from harness.external import diagram, told
-from harness.external.asking import Asking
+from harness.external.asking import ASK_US, Asking
 from harness.external.caretaker import Caretaker
 from harness.external.clients import Clients, Sent
 from harness.external.description import Description
+from harness.external.faults import Faults
 from harness.external.fleet import Fleet, Handle
 from harness.external.router import HARNESS, Node, Router
 from harness.external.services import ABSENT, LIN_KV, LinKvService, absent
 from harness.external.speaking import dialect
-from harness.files.config import ASKED, ClusterConfig
+from harness.files.config import ClusterConfig
+from harness.files.temporary import TemporaryFolder
 from harness.live.waiting import Waiter
 
 LOOK_US = 5_000  # between two looks at a condition while nothing happens
 IDLE_US = 500_000  # between two looks at what replicas do while nobody drives
-ASK_US = 1_000_000  # what an answer to a question of the harness may take
 MOST_OF_A_LOG = 4 << 20  # bytes that are kept of one
 PROBE_US = 300_000  # the same before the first set: only a refusal is of interest
 
@@ -66,8 +57,8 @@ class ExternalCluster:
         self.committed = CommitLog()
         self.description = description
         self._config = config
-        self._temporary = Path(tempfile.mkdtemp(prefix="paxbank-"))
-        self.logs = logs or self._temporary
+        self._temporary = TemporaryFolder()
+        self.logs = logs or self._temporary.path
         self._saved_logs: dict[str, bytes] = {}  # of a stopped cluster, while nobody kept them
         self._with_reads = with_reads
         self._waiter = Waiter()
@@ -77,7 +68,7 @@ class ExternalCluster:
             config.nodes, self._waiter, config.seed, kept, self._on_client, self._on_end
         )
         self.fleet = Fleet(
-            description, config, self._waiter, self.router, data or self._temporary,
+            description, config, self._waiter, self.router, data or self._temporary.path,
             self.logs, data is not None, self._pump, self._on_change,
         )  # fmt: skip
         self.clients = Clients(
@@ -96,10 +87,17 @@ class ExternalCluster:
             self._pump, self.now,
         )  # fmt: skip
         self._traces = Traces(self.fleet.handles, config.trace_messages)
-        self._links = Links()
+        self.faults = Faults(
+            self.fleet,
+            self.router,
+            self.asking,
+            config.failure,
+            self.leader,
+            self._on_lead,
+        )
         self._flushed = 0  # records that are in the traces
+        self._terms = 0  # how often another one led
         self._news = False  # something happened that a condition may ask for
-        self._changed_at = 0  # when a fault was done last
         self._driven_us = 0  # for how long sets ran
         self._unsupported: dict[str, ReplicaId] = {}  # what was asked, who knows it not
         self._caretaker: Caretaker | None = None
@@ -115,9 +113,10 @@ class ExternalCluster:
         """Build and start every replica and wait until all answered `init`."""
         self.fleet.start()
         self._caretaker = Caretaker(self._waiter, self._idle)
-        with self._driving():
-            if self._with_reads:
-                self._probe_reads()
+        if self._with_reads and not self.answers_reads():
+            lacks = [h.name for h in self.fleet.handles.values() if not h.knowledge.tells.get(READ)]
+            told = f"{self.description.source}: {lacks[0]} answers no reads (error 10), "
+            raise HarnessError(f"{told}expected a file without reads", exit_code=EXIT_USAGE)
 
     def stop(self) -> None:
         """End every process and remove temporary data. Idempotent."""
@@ -129,11 +128,11 @@ class ExternalCluster:
         self._flush_records()
         try:
             self.fleet.bury_all()
-            if self.logs == self._temporary:
-                self._saved_logs = _ends_of(self._temporary.glob("*.log"))
+            if self.logs == self._temporary.path:
+                self._saved_logs = _ends_of(self.logs.glob("*.log"))
             self.fleet.stop()
         finally:
-            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._temporary.close()
 
     def keep_logs(self) -> Path:
         """The folder with what they wrote to standard error; of long logs, the end."""
@@ -176,6 +175,8 @@ class ExternalCluster:
         self._news = True
         self._flush_records()
         self._traces.add(handle.replica, [Entry(self.now(), LivenessChanged(handle.liveness))])
+        if handle.liveness is Liveness.STOPPED:
+            self.faults.note_end(handle)
         if handle.liveness in (Liveness.CRASHED, Liveness.STOPPED):
             self.clients.lost(handle.replica, self.now())
 
@@ -184,8 +185,20 @@ class ExternalCluster:
         if label == HARNESS:
             self._on_harness(self.fleet.handles[node.number], body)
         else:
+            named = self.clients.last_named
             self._send(self.clients.take(node.number, label, body, at), at)
+            if self.clients.last_named != named:
+                self.faults.see_leader()
         self._news = True
+
+    def _on_lead(self, replica: ReplicaId) -> None:
+        """Another one leads, as far as anybody says."""
+        self._terms += 1
+        state = self.fleet.handles[replica].knowledge.state
+        ballot = state.ballot if state.role is Role.LEADER and state.ballot else None
+        led = Leads(ballot or Ballot(self._terms, replica))
+        self._flush_records()
+        self._traces.add(replica, [Entry(self.now(), led)])
 
     def _on_harness(self, handle: Handle, body: dict[str, Any]) -> None:
         if body.get("type") == "init_ok":
@@ -227,17 +240,22 @@ class ExternalCluster:
         for label, to, body in sends:
             self.router.send(label, self.router.nodes[to], body, at)
 
-    def _probe_reads(self) -> None:
-        """HarnessError when replicas answer no reads and the file has some."""
+    def answers_reads(self) -> bool:
+        """Nobody says that it knows no reads; what is asked is older than any client's request."""
+        if not self._dialect.tells_state:
+            return True
         account = self._config.accounts[0]
         body = {"type": READ, "client": account, "timestamp": 0, "account": account}
-        if not self._dialect.tells_state:
-            return
-        answers = self.asking.ask(body, self.fleet.handles.values(), PROBE_US)
-        for handle, answer in answers.items():
-            if answer.get("type") == "error" and answer.get("code") == 10:
-                told = f"{self.description.source}: {handle.name} answers no reads (error 10), "
-                raise HarnessError(f"{told}expected a file without reads", exit_code=EXIT_USAGE)
+        handles = self.fleet.handles.values()
+        self.ask(body, handles, PROBE_US)
+        return all(handle.knowledge.tells.get(READ, True) for handle in handles)
+
+    def ask(
+        self, body: dict[str, Any], whom: Iterable[Handle], patience: int
+    ) -> dict[Handle, dict[str, Any]]:
+        """Ask each of these as the harness itself; the answers that came in time."""
+        with self._driving():
+            return self.asking.ask(body, whom, patience)
 
     # ---- the loop ------------------------------------------------------------------------------
 
@@ -274,61 +292,7 @@ class ExternalCluster:
     def apply(self, fault: Fault) -> tuple[ReplicaId, ...]:
         """Do this fault and wait until it is done; returns the replicas that changed."""
         with self._driving():
-            changed = self._apply(fault)
-            self._changed_at = self.now()
-            return changed
-
-    def _apply(self, fault: Fault) -> tuple[ReplicaId, ...]:
-        mode: str | None = None
-        match fault:
-            case SetLive(live):
-                failing = [r for r in self.fleet.handles if r not in live and self._is_live(r)]
-                returning = [r for r in sorted(live) if not self._is_live(r)]
-            case Fail(replica, mode):
-                failing, returning = [replica] if self._is_live(replica) else [], []
-            case Recover(replica):
-                failing, returning = [], [] if self._is_live(replica) else [replica]
-            case FailLeader():
-                leader = self.leader()
-                failing, returning = [] if leader is None else [leader], []
-            case KillAt():
-                return ()  # there are no points to reach in code that is not ours
-            case LinkFault() | Heal():
-                self._links.apply(fault)
-                self.router.put_on_links(self._links, self.now())
-                return ()
-            case _:
-                assert_never(fault)
-        leader = self.leader()
-        for replica in failing:
-            self.fleet.handles[replica].was_leader = replica == leader
-        mode = mode or self._config.failure
-        if mode == ASKED:
-            return self._ask_to(failing, returning)
-        return self.fleet.change(failing, returning, mode)
-
-    def _ask_to(
-        self, failing: Sequence[ReplicaId], returning: Sequence[ReplicaId]
-    ) -> tuple[ReplicaId, ...]:
-        """The cooperative failure: they are asked to fail, and to recover."""
-        handles = self.fleet.handles
-        stopped = [r for r in returning if handles[r].liveness is not Liveness.DISCONNECTED]
-        self.fleet.change((), stopped, ASKED)
-        asked = {"fail": failing, "recover": [r for r in returning if r not in stopped]}
-        for word, replicas in asked.items():
-            whom = [handles[r] for r in replicas]
-            answers = self.asking.ask({"type": word}, whom, ASK_US)
-            for handle in whom:
-                if answers.get(handle, {}).get("type") != f"{word}_ok":
-                    said = answers.get(handle, "nothing")
-                    told = f"--failure asked: {handle.name} answers {word} with {said}, "
-                    raise HarnessError(f"{told}expected {word}_ok", exit_code=EXIT_USAGE)
-                handle.liveness = Liveness.DISCONNECTED if word == "fail" else Liveness.LIVE
-                self._on_change(handle)
-        return (*failing, *returning)
-
-    def _is_live(self, replica: ReplicaId) -> bool:
-        return self.fleet.handles[replica].liveness is Liveness.LIVE
+            return self.faults.apply(fault)
 
     def seek_leader(self) -> None:
         """Nothing: nobody can ask other people's replicas to elect."""
@@ -339,7 +303,7 @@ class ExternalCluster:
         self, replicas: Sequence[ReplicaId], upto: Slot, for_leader: bool = False
     ) -> bool:
         """These replicas say that they executed the same, or `settle_ms` are over."""
-        since = max(self.clients.last_answer_at, self._changed_at)
+        since = max(self.clients.last_answer_at, self.faults.done_at)
         if self.now() - since >= self.description.settle_ms * 1000:
             return True
         return self.asking.is_equal(replicas, upto, since, for_leader)
@@ -354,15 +318,23 @@ class ExternalCluster:
 
     def leader(self) -> ReplicaId | None:
         """By role and ballot where they are told, else whom answers named, else who answered."""
+        named, handles = self.clients.last_named, self.fleet.handles.values()
         leaders = [
             (h.knowledge.state.ballot or (0, 0), h.replica)
-            for h in self.fleet.handles.values()
+            for h in handles
             if h.liveness is Liveness.LIVE and h.knowledge.state.role is Role.LEADER
         ]
+        told_at = max((h.knowledge.told_at for h in handles), default=0)
+        if named is not None and self.faults.is_live(named) and self.clients.named_at > told_at:
+            return named  # that is newer than what was told
         if leaders:
             return max(leaders)[1]
-        for replica in (self.clients.last_named, self.clients.last_answered):
-            if replica is not None and self._is_live(replica) and not self._tells_role(replica):
+        for replica in (named, self.clients.last_answered):
+            if (
+                replica is not None
+                and self.faults.is_live(replica)
+                and not self._tells_role(replica)
+            ):
                 return replica
         return None
 
@@ -381,6 +353,7 @@ class ExternalCluster:
         """Every replica's state as of now, as far as it tells it; failed ones as they were left."""
         with self._driving():
             self.asking.states(self.fleet.handles.values(), ASK_US)
+            self.faults.see_leader()
         return tuple(map(self._view, self.fleet.handles.values()))
 
     def _view(self, handle: Handle) -> ReplicaView:
@@ -427,6 +400,10 @@ class ExternalCluster:
             self._traces.new_set(self.now())
 
     # ---- what only other people's replicas have --------------------------------------------------
+
+    def coverage(self) -> str:
+        """What the faults of this run covered, in words."""
+        return self.faults.coverage()
 
     def contradictions(self) -> Sequence[str]:
         """What answers put side by side say that cannot be."""

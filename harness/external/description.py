@@ -111,6 +111,17 @@ def read(given: str) -> Description:
     return Description(source=given, folder=Path.cwd(), start=words[0])
 
 
+def is_one(path: str) -> bool:
+    """Whether this YAML file has `start:` and no `sets:`, right or wrong otherwise."""
+    if not path.lower().endswith((".yaml", ".yml")):
+        return False
+    try:
+        section = yaml_source.parse(text_file.read(path, "YAML"), path)
+    except HarnessError:
+        return False
+    return isinstance(section, Section) and "start" in section and "sets" not in section
+
+
 def parse(data: bytes, name: str, folder: Path) -> Description:
     """What the bytes of a description say; `name` is for the messages."""
     section = yaml_source.parse(data, name, _EXAMPLE)

@@ -48,7 +48,6 @@ class Handle:
     warded: Warded | None = None  # while its process runs
     starts: int = 0
     was_leader: bool = False
-    is_asked_to_fail: bool = False
     trouble: str | None = None  # why it is not live although nobody failed it
     last_words: list[str] = field(default_factory=list)  # of one that ended by itself
     confirmed: str = ""  # the last word of its warden
@@ -186,7 +185,7 @@ class Fleet:
         is_restarted = handle.starts > 0 or self._resumed[handle.replica]
         handle.starts += 1
         handle.trouble, handle.output_ended_at, handle.confirmed = None, None, ""
-        handle.was_leader = handle.is_asked_to_fail = False
+        handle.was_leader = False
         handle.last_words = []
         tells, handle.knowledge = handle.knowledge.tells, Knowledge()
         handle.knowledge.tells = tells
@@ -323,6 +322,11 @@ class Fleet:
                 self._on_change(handle)
         self._await_ready(started)
         return (*failing, *returning)
+
+    def change_liveness(self, handle: Handle, liveness: Liveness) -> None:
+        """It says so itself."""
+        handle.liveness = liveness
+        self._on_change(handle)
 
     def _fail(self, handle: Handle, mode: str) -> None:
         match mode:

@@ -50,6 +50,7 @@ class Knowledge:
     """All that one replica told, as of its last answers."""
 
     state: State = field(default_factory=State)
+    told_at: int = 0  # µs, when that was so
     log: dict[Slot, LogEntry] = field(default_factory=dict)
     log_from: Slot = 1  # below, it says, all is truncated
     views: list[dict[str, Any]] = field(default_factory=list)

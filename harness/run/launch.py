@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from bank.ledger import READ
 from harness.cluster import blame, guarded
@@ -22,9 +22,12 @@ from harness.files.cases import CaseFile, Command
 from harness.files.config import ClusterConfig, Overrides
 
 if TYPE_CHECKING:
+    from harness.external.cluster import ExternalCluster
     from harness.external.description import Description
+    from harness.external.trial import Trial
     from harness.live.fleet import Fleet
 
+Theirs: TypeAlias = "tuple[Description, CaseFile, Path | None]"  # see `cluster`
 SEEDS = 1_000_000  # drawn ones are below, short enough to be typed again
 
 
@@ -72,6 +75,22 @@ def replicas(given: str | None) -> "Description | None":
     return description.read(given)
 
 
+def is_description(path: str) -> bool:
+    """Whether a file describes replicas and is no test set."""
+    from harness.external import description
+
+    return description.is_one(path)
+
+
+def trial(path: str, flags: Mapping[str, object], config_file: str | None) -> "Trial":
+    """A short try of the replicas that a file describes."""
+    from harness.external import description
+    from harness.external.trial import trial
+
+    described = description.read(path)
+    return trial(described, settings(flags, {}, config_file, described))
+
+
 def refuse_beside_replicas(options: Mapping[str, object]) -> None:
     """HarnessError for options that have no meaning for replicas whose code is not ours."""
     reasons = {
@@ -89,56 +108,45 @@ def refuse_beside_replicas(options: Mapping[str, object]) -> None:
         raise HarnessError(*problems)
 
 
-@contextmanager
-def external(
-    description: "Description",
-    settings: ClusterConfig,
-    file: CaseFile,
-    data: Path | None = None,
-    logs: Path | None = None,
-) -> Iterator[Cluster]:
-    """The same as `cluster`, of other people's replicas, for this file.
+def kept_logs(stopped: Cluster) -> str:
+    """Where the logs of other people's replicas are kept from now on, in words."""
+    return f"logs in {_of_others(stopped).keep_logs()}"
 
-    `logs` is the folder that keeps what they write to standard error; see `kept_logs`.
-    """
+
+def coverage(stopped: Cluster) -> str:
+    """What the faults of a run of other people's replicas covered, in words."""
+    return _of_others(stopped).coverage()
+
+
+def _of_others(cluster: Cluster) -> "ExternalCluster":
     from harness.external.cluster import ExternalCluster
 
-    asked = [step.action for case in file.sets for step in case.steps]
-    for case in file.sets:
-        for step in case.steps:
-            if isinstance(step.action, KillAt) or (
-                isinstance(step.action, FailLeader) and step.action.point is not None
-            ):
-                told = f"{file.path}:{step.line}: {step.text}: kill points are places in our own "
-                raise HarnessError(f"{told}replicas' code, expected LF or F(n1) with --replicas")
-    with_reads = any(isinstance(action, Command) and action.kind == READ for action in asked)
-    opened = ExternalCluster(description, settings, data, logs, with_reads)
-    try:
-        yield opened
-    finally:
-        _stop(opened)
-
-
-def kept_logs(stopped: Cluster) -> Path:
-    """Where the logs of other people's replicas are kept; without it a folder is of no use."""
-    from harness.external.cluster import ExternalCluster
-
-    assert isinstance(stopped, ExternalCluster)
-    return stopped.keep_logs()
+    assert isinstance(cluster, ExternalCluster)
+    return cluster
 
 
 @contextmanager
 def cluster(
-    settings: ClusterConfig, simulated: bool = False, data: Path | None = None
+    settings: ClusterConfig,
+    simulated: bool = False,
+    data: Path | None = None,
+    theirs: "Theirs | None" = None,
 ) -> Iterator[Cluster]:
-    """A cluster, not started yet; stopped at the end whatever happens, Ctrl-C again included."""
+    """A cluster, not started yet; stopped at the end whatever happens, Ctrl-C again included.
+
+    `theirs` are other people's replicas, the file that they are to run, and the folder that gets
+    what they write to standard error; see `kept_logs`.
+    """
     if data is not None and settings.durability == "memory":
         raise HarnessError(
             "--data: durability memory keeps nothing there, expected durability process or power"
         )
     if data is not None and simulated:
         raise HarnessError("--data: a simulated cluster keeps nothing, leave out --data or --sim")
-    opened = _simulated(settings) if simulated else _live(settings, data)
+    if theirs is not None:
+        opened = _external(settings, data, *theirs)
+    else:
+        opened = _simulated(settings) if simulated else _live(settings, data)
     try:
         with _told() if simulated else nullcontext():
             yield opened
@@ -168,6 +176,27 @@ def _simulated(settings: ClusterConfig) -> Cluster:
     from harness.sim.world import SimCluster
 
     return SimCluster(settings)
+
+
+def _external(
+    settings: ClusterConfig,
+    data: Path | None,
+    description: "Description",
+    file: CaseFile,
+    logs: Path | None,
+) -> Cluster:
+    from harness.external.cluster import ExternalCluster
+
+    for case in file.sets:
+        for step in case.steps:
+            if isinstance(step.action, KillAt) or (
+                isinstance(step.action, FailLeader) and step.action.point is not None
+            ):
+                told = f"{file.path}:{step.line}: {step.text}: kill points are places in our own "
+                raise HarnessError(f"{told}replicas' code, expected LF or F(n1) with --replicas")
+    asked = [step.action for case in file.sets for step in case.steps]
+    with_reads = any(isinstance(action, Command) and action.kind == READ for action in asked)
+    return ExternalCluster(description, settings, data, logs, with_reads)
 
 
 def _live(settings: ClusterConfig, data: Path | None) -> Cluster:

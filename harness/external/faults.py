@@ -1,0 +1,190 @@
+"""What a fault does to other people's replicas, and who could reach whom since.
+
+Reach is kept with certainty in mind: a fault counts from when it has taken effect, its end from
+when it was begun, so that whoever may have been reachable is.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, assert_never
+
+from bank.ballot import ReplicaId
+from harness.cluster.journal import CLIENTS, Liveness
+from harness.cluster.links import Links
+from harness.cluster.nemesis import (
+    Fail,
+    FailLeader,
+    Fault,
+    Heal,
+    KillAt,
+    LinkFault,
+    Recover,
+    SetLive,
+)
+from harness.errors import EXIT_USAGE, HarnessError
+from harness.external.asking import ASK_US, Asking
+from harness.external.fleet import Fleet, Handle
+from harness.external.router import Router
+from harness.files.config import ASKED
+
+
+class Reach(NamedTuple):
+    """Who can do what from a moment on, until the next one."""
+
+    at: int  # µs
+    running: frozenset[ReplicaId]  # not killed, paused or ended
+    cut: frozenset[tuple[int, int]]  # (sender, reader) whose messages do not arrive
+
+
+class Faults:
+    """See the module."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        router: Router,
+        asking: Asking,
+        mode: str,
+        leader: Callable[[], ReplicaId | None],
+        on_lead: Callable[[ReplicaId], None],
+    ) -> None:
+        """`mode` is what failing means, where a fault does not say it; `leader` is who leads now,
+        `on_lead` is told when it is another one."""
+        self.reach: list[Reach] = []
+        self.kills: list[int] = []  # when replicas were killed, µs
+        self.done_at = 0  # when a fault was done last
+        self.leaders = self.others = self.changes = 0  # how often one failed; another leader
+        self._fleet, self._router, self._asking = fleet, router, asking
+        self._mode, self._leader, self._on_lead = mode, leader, on_lead
+        self._links = Links()
+        self._seen_leader: ReplicaId | None = None
+        self._running = set(fleet.handles)
+        self._away: set[ReplicaId] = set()
+        self._note()
+
+    # ---- faults --------------------------------------------------------------------------------
+
+    def apply(self, fault: Fault) -> tuple[ReplicaId, ...]:
+        """Do this fault and wait until it is done; returns the replicas that changed."""
+        mode, replicas = self._mode, self._fleet.handles
+        failing: list[ReplicaId] = []
+        returning: list[ReplicaId] = []
+        match fault:
+            case SetLive(live):
+                failing = [r for r in replicas if r not in live and self.is_live(r)]
+                returning = [r for r in sorted(live) if not self.is_live(r)]
+            case Fail(replica, own_mode):
+                mode = own_mode or mode
+                failing = [replica] if self.is_live(replica) else []
+            case Recover(replica):
+                returning = [] if self.is_live(replica) else [replica]
+            case FailLeader():
+                leader = self.see_leader()
+                failing = [] if leader is None else [leader]
+            case KillAt():
+                pass  # there are no points to reach in code that is not ours
+            case LinkFault() | Heal():
+                self._put_on_links(fault)
+            case _:
+                assert_never(fault)
+        leader = self.see_leader()
+        for replica in failing:
+            replicas[replica].was_leader = replica == leader
+            self.leaders += replica == leader
+            self.others += replica != leader
+        self._fail(failing, mode)
+        self._recover(returning, mode)
+        self.done_at = self._fleet.now()
+        return (*failing, *returning)
+
+    def _put_on_links(self, fault: LinkFault | Heal) -> None:
+        self._links.apply(fault)
+        if isinstance(fault, Heal):
+            self._note()
+        self._router.put_on_links(self._links, self._fleet.now())
+        self._note()
+
+    def _fail(self, replicas: Sequence[ReplicaId], mode: str) -> None:
+        if not replicas:
+            return
+        if mode == ASKED:
+            self._ask("fail", replicas, Liveness.DISCONNECTED)
+            return
+        self._fleet.change(replicas, (), mode)
+        for replica in replicas:
+            if mode == "disconnect":
+                self._away.add(replica)
+            else:
+                self._running.discard(replica)
+        if mode == "crash":
+            self.kills.append(self._fleet.now())
+        self._note()
+
+    def _recover(self, replicas: Sequence[ReplicaId], mode: str) -> None:
+        if not replicas:
+            return
+        self._running.update(replicas)
+        self._away.difference_update(replicas)
+        self._note()
+        asked = [r for r in replicas if mode == ASKED and self._is_asked_to_fail(r)]
+        self._fleet.change((), [r for r in replicas if r not in asked], mode)
+        self._ask("recover", asked, Liveness.LIVE)
+
+    def _is_asked_to_fail(self, replica: ReplicaId) -> bool:
+        return self._fleet.handles[replica].liveness is Liveness.DISCONNECTED
+
+    def _ask(self, word: str, replicas: Sequence[ReplicaId], after: Liveness) -> None:
+        """The cooperative failure: they are asked to fail, and to recover."""
+        whom = [self._fleet.handles[replica] for replica in replicas]
+        answers = self._asking.ask({"type": word}, whom, ASK_US)
+        for handle in whom:
+            if answers.get(handle, {}).get("type") != f"{word}_ok":
+                said = answers.get(handle, "nothing")
+                told = f"--failure asked: {handle.name} answers {word} with {said}, "
+                raise HarnessError(f"{told}expected {word}_ok", exit_code=EXIT_USAGE)
+            self._fleet.change_liveness(handle, after)
+
+    def is_live(self, replica: ReplicaId) -> bool:
+        """It takes part."""
+        return self._fleet.handles[replica].liveness is Liveness.LIVE
+
+    # ---- what there was ------------------------------------------------------------------------
+
+    def note_end(self, handle: Handle) -> None:
+        """It ended by itself."""
+        self._running.discard(handle.replica)
+        self._note()
+
+    def _note(self) -> None:
+        everybody = [CLIENTS, *self._fleet.handles]
+        cut = {link for link in self._links.states if self._links.is_lost(*link)}
+        for away in self._away:
+            cut.update((away, other) for other in everybody if other != away)
+            cut.update((other, away) for other in everybody if other != away)
+        reach = Reach(self._fleet.now(), frozenset(self._running), frozenset(cut))
+        if not self.reach or self.reach[-1][1:] != reach[1:]:
+            self.reach.append(reach)
+
+    def see_leader(self) -> ReplicaId | None:
+        """The leader; counts how often it is another one."""
+        leader = self._leader()
+        if leader is not None and leader != self._seen_leader:
+            self.changes += self._seen_leader is not None
+            self._seen_leader = leader
+            self._on_lead(leader)
+        return leader
+
+    def coverage(self) -> str:
+        """What the faults so far covered, in words."""
+        restarts = sum(max(0, handle.starts - 1) for handle in self._fleet.handles.values())
+        parts = [
+            f"a leader failed {_times(self.leaders)}",
+            f"a backup {_times(self.others)}",
+            f"another leader was seen {_times(self.changes)}",
+            f"{restarts} restart{'' if restarts == 1 else 's'}",
+        ]
+        told = ", ".join(parts)
+        return told if self.leaders else f"{told}: without a failed leader a run proves little"
+
+
+def _times(count: int) -> str:
+    return "never" if not count else "once" if count == 1 else f"{count} times"
