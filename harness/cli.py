@@ -361,7 +361,7 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     if options.format == "json":
         document = results.document(file, settings, reports, pending, verdict, timing.spent)
         console.out(dumps(document, indent=1), highlight=False)
-    score = points.total(points.items(file, reports)) if points.are_given(file) else None
+    score = points.of_file(file, reports)
     measured = runner.performance()
     speaking.print(verdicts.verdict_lines(verdict, reports, pending, measured, score))
     if options.timing:

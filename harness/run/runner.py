@@ -329,6 +329,7 @@ class Runner:
             expectations=expectations,
             points=case.points,
             started_at=self._set_started,
+            where=f"{self._file.path}:{case.line}",
         )
 
     def _expectations(

@@ -76,7 +76,7 @@ def set_screen(report: SetReport, failure: str, before: Mapping[str, int]) -> Re
         Text(),
         Balances(report.views, *changed_accounts(report.views, before, MOST_ACCOUNTS)),
         Text(),
-        check_lines(report.judgements, report.expectations, report.score),
+        check_lines(report),
         set_timing(report),
     )
 
