@@ -383,7 +383,7 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     timing.enter(Phase.DISPLAY)
     if options.format == "json":
         print_document()
-    score = points.total(points.items(file, reports)) if points.are_given(file) else None
+    score = points.of_file(file, reports)
     measured = runner.performance()
     speaking.print(verdicts.verdict_lines(verdict, reports, pending, measured, score))
     if description is not None:

@@ -245,17 +245,17 @@ def test_every_package_is_listed_in_the_setup():
 
 
 INTERRUPTS = """
-from harness.run.runner import Runner
+from harness.run.barriers import Barriers
 
-barrier = Runner._barrier
+wait_for = Barriers.wait_for
 
 
 def too_long(self, *_):
-    Runner._barrier = barrier
+    Barriers.wait_for = wait_for
     raise TimeoutError("took too long")
 
 
-Runner._barrier = too_long
+Barriers.wait_for = too_long
 """
 
 

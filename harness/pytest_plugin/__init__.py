@@ -144,8 +144,7 @@ class SetItem(pytest.Item):
         run = self.parent
         self.user_properties += [("seed", run.settings.seed), ("failure", run.settings.failure)]
         run.run_to(self.position)
-        place = f"{run.file.path}:{self.line}"
-        if told := words.problems(run.runner.reports[self.position - 1], place):
+        if told := words.problems(run.runner.reports[self.position - 1]):
             screen = words.screen(run.runner.reports, self.position, run.settings)
             told += ["", screen, "", f"repeat: paxbank {run.file.path} --no-step {self._flags()}"]
             pytest.fail("\n".join(told), pytrace=False)

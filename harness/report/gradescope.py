@@ -62,13 +62,11 @@ def _tests(
     ended: str,
 ) -> Iterator[dict[str, Any]]:
     for position, together in groupby(scored, key=lambda item: item.set_position):
-        place = ""
         for index, item in enumerate(together):  # the set itself, then its expectations
-            place = place or item.where
             number = f"{position}.{index}" if index else str(position)
             output = "\n".join(filter(None, (NOT_RUN, ended))) if item.holds is None else ""
             if item.holds is False:
-                told = [*problems(reports[position - 1], place), ""]
+                told = [*problems(reports[position - 1]), ""]
                 output = "\n".join([*told, screen(reports, position, config)])
             name = f"{item.name} ({PurePath(item.where).name})"
             found = test(number, name, bool(item.holds), output)

@@ -129,7 +129,7 @@ def _head(
         for name, fact in facts.items()
         if fact != ""
     ]
-    score = points.total(points.items(file, reports)) if points.are_given(file) else None
+    score = points.of_file(file, reports)
     verdict = overall(j for report in reports for j in report.judgements)
     said = verdict_lines(verdict, reports, pending, measured(reports), score)
     told = element("div", shown(said), class_="verdict") if reports else element("p", "No set yet.")
@@ -146,7 +146,7 @@ def _head(
 def _links(reports: Sequence[SetReport]) -> Safe:
     sets = []
     for report in reports:
-        verdict = overall(report.judgements)
+        verdict = report.verdict
         sign = "" if verdict is Verdict.VALID else f" {verdict.sign}"
         name, href = f"{report.number}{sign}", f"#set-{report.number}"
         title = f"Set {report.number}: {verdict.value}"
@@ -186,8 +186,8 @@ def _overview(
 
 
 def _overview_row(report: SetReport) -> list[object]:
-    outcomes = [step.outcome for step in report.steps]
-    pending = outcomes.count("pending")
+    outcomes = report.outcomes
+    pending = outcomes["pending"]
     missed = [j for j in report.judgements if j.verdict is not Verdict.VALID]
     signs = [_badge(j.verdict, j.check.replace("_", "-")) for j in missed]
     leader: object = element("span", "no leader", class_="look")
@@ -197,7 +197,7 @@ def _overview_row(report: SetReport) -> list[object]:
         element("a", str(report.number), href=f"#set-{report.number}"),
         " ".join(map(replica_name, report.live)),
         leader,
-        outcomes.count("success") + outcomes.count("failed"),
+        outcomes["success"] + outcomes["failed"],
         element("span", str(pending), class_="look" if pending else None),
         duration(round(report.seconds * 1e6)),
         leaderless(report),
@@ -244,14 +244,14 @@ def _sets(
     for index, (report, story) in enumerate(zip(reports, stories, strict=True)):
         title = set_title(report.number, report.position, report.total)
         balances = _balances(report, before)
-        checks = check_lines(report.judgements, report.expectations, report.score)
+        checks = check_lines(report)
         more = element(
             "a", f"Messages of this set ({len(story.messages):,})", href="#messages",
             data_set=index, data_at=0,
         )  # fmt: skip
         yield element(
             "section",
-            element("h2", title, " ", _badge(overall(report.judgements))),
+            element("h2", title, " ", _badge(report.verdict)),
             shown(set_summary(report)),
             shown(set_timing(report)),
             element(

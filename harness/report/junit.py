@@ -17,7 +17,7 @@ from harness.check.verdict import Verdict
 from harness.files.cases import CaseFile, CaseSet
 from harness.files.config import ClusterConfig
 from harness.report.words import screen
-from harness.run.report import EXPECTATIONS, SetReport
+from harness.run.report import SetReport
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NOTHING = {
@@ -125,7 +125,7 @@ def run(
         cases = [Case("set", 0.0, "error" if ended else "skipped", told)]
         if report is not None:
             properties |= {"leaderless_ms": report.leaderless_us / 1000}
-            cases = list(_cases(file, case, report, screen(reports, position, config)))
+            cases = list(_cases(case, report, screen(reports, position, config)))
         seconds = 0.0 if report is None else report.seconds
         suites.append(
             Suite(
@@ -135,15 +135,13 @@ def run(
     return encode(file.name or file.path, suites)
 
 
-def _cases(file: CaseFile, case: CaseSet, report: SetReport, shown: str) -> Iterator[Case]:
-    place = f"{file.path}:{case.line}"
+def _cases(case: CaseSet, report: SetReport, shown: str) -> Iterator[Case]:
     seconds = report.seconds  # every check is about the whole set: the first one carries its time
-    for judgement in report.judgements:
-        if judgement.check == EXPECTATIONS and report.expectations:
-            continue
+    for judgement in report.checks:
+        check, reason = judgement.check, judgement.reason
         outcome = {Verdict.INVALID: "failure", Verdict.UNKNOWN: "error"}.get(judgement.verdict, "")
-        told = f"{place}: {judgement.check}: {judgement.reason}\n\n{shown}" if outcome else ""
-        yield Case(judgement.check, seconds, outcome, judgement.reason, told)
+        told = f"{report.where}: {check}: {reason}\n\n{shown}" if outcome else ""
+        yield Case(check, seconds, outcome, reason, told)
         seconds = 0.0
     for index, met in enumerate(report.expectations):
         at_end = "at the end " if index >= len(case.expected) else ""

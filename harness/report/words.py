@@ -8,9 +8,8 @@ from io import StringIO
 
 from rich.console import Console, RenderableType
 
-from harness.check.verdict import Verdict
 from harness.files.config import ClusterConfig
-from harness.run.report import EXPECTATIONS, SetReport
+from harness.run.report import SetReport
 from harness.screen import tables
 
 WIDTH = 100  # columns
@@ -27,23 +26,10 @@ def text(renderable: RenderableType, width: int = WIDTH) -> str:
     return stream.getvalue().strip("\n")
 
 
-def problems(report: SetReport, place: str) -> list[str]:
-    """One line for each check and expectation of a set that does not hold; none when all do.
-
-    `place` is where the set stands, such as "x.csv:12".
-    """
-    found = [
-        f"{judgement.verdict.sign} {place}: {judgement.check}: {judgement.reason}"
-        for judgement in report.judgements
-        if judgement.verdict is not Verdict.VALID
-        and not (judgement.check == EXPECTATIONS and report.expectations)
-    ]
-    found += [
-        f"✗ {met.expected.where}: {met.expected.key}: {met.reason}"
-        for met in report.expectations
-        if not met.holds
-    ]
-    return found
+def problems(report: SetReport) -> list[str]:
+    """One line for each, with its place or that of the set."""
+    return [f"{p.verdict.sign} {p.where or report.where}: {p.check}: {p.reason}"
+            for p in report.problems]  # fmt: skip
 
 
 def screen(reports: Sequence[SetReport], position: int, config: ClusterConfig) -> str:

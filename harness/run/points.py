@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import fsum
 
-from harness.check.verdict import Verdict, overall
+from harness.check.verdict import Verdict
 from harness.files.cases import CaseFile
 from harness.run.report import SetReport
 
@@ -43,7 +43,7 @@ def items(file: CaseFile, reports: Sequence[SetReport]) -> list[Item]:
     for position, case in enumerate(file.sets, 1):
         report = reports[position - 1] if position <= len(reports) else None
         name = f"set {case.number}"
-        holds = None if report is None else overall(report.judgements) is Verdict.VALID
+        holds = None if report is None else report.verdict is Verdict.VALID
         most = case.points if with_points else 1
         found.append(Item(position, name, f"{file.path}:{case.line}", holds, most))
         wanted = [(name, e) for e in case.expected]
@@ -53,6 +53,11 @@ def items(file: CaseFile, reports: Sequence[SetReport]) -> list[Item]:
                 met = None if report is None else report.expectations[index].holds
                 found.append(Item(position, f"{name}: {e.key}", e.where, met, e.points))
     return found
+
+
+def of_file(file: CaseFile, reports: Sequence[SetReport]) -> tuple[float, float] | None:
+    """What it scored so far and what it could; None when it gives no points at all."""
+    return total(items(file, reports)) if are_given(file) else None
 
 
 def total(scored: Sequence[Item]) -> tuple[float, float]:

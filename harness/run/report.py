@@ -1,8 +1,14 @@
-"""What became of sets and their steps, as values: a Runner makes them, whoever shows them asks."""
+"""What became of sets and their steps, as values: a Runner makes them, whoever shows them asks.
 
+A SetReport knows its verdict, what speaks against it and what it scored. Screen, page, JUnit,
+Gradescope, JSON and pytest put that into their words and decide nothing.
+"""
+
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import fsum
+from typing import NamedTuple
 
 from bank.ballot import Ballot, ReplicaId, Slot
 from bank.status import Role
@@ -34,6 +40,15 @@ class StepReport:
     action: Action | None = None  # what `text` says
 
 
+class Problem(NamedTuple):
+    """One thing that speaks against a set."""
+
+    verdict: Verdict  # INVALID, or UNKNOWN
+    check: str  # that does not hold or could not decide; of an expectation its key
+    reason: str
+    where: str  # of an expectation, its own place in a file; "" for a check
+
+
 @dataclass(frozen=True, slots=True)
 class SetReport:
     """One set, after its last barrier."""
@@ -54,12 +69,44 @@ class SetReport:
     started_at: int = 0  # by the cluster's clock, as in its traces
     spent: Mapping[Phase, int] = field(default_factory=dict)  # microseconds, its checks included
     remarks: tuple[str, ...] = ()  # what other people's replicas did that is worth a word
+    where: str = ""  # where it stands: "x.csv:12"
+
+    @property
+    def verdict(self) -> Verdict:
+        """Over all checks."""
+        return overall(self.judgements)
+
+    @property
+    def checks(self) -> list[Judgement]:
+        """All but the one that sums up expectations which are told one by one."""
+        is_told = bool(self.expectations)
+        return [j for j in self.judgements if not (is_told and j.check == EXPECTATIONS)]
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What speaks against it: checks first, then expectations; none when all of it holds."""
+        found = [
+            Problem(judgement.verdict, judgement.check, judgement.reason, "")
+            for judgement in self.checks
+            if judgement.verdict is not Verdict.VALID
+        ]
+        found += [
+            Problem(Verdict.INVALID, met.expected.key, met.reason, met.expected.where)
+            for met in self.expectations
+            if not met.holds
+        ]
+        return found
+
+    @property
+    def outcomes(self) -> Counter[str]:
+        """How many steps came to what."""
+        return Counter(step.outcome for step in self.steps)
 
     @property
     def score(self) -> tuple[float, float] | None:
         """What it scored and what it could; None when the file gives no points for it."""
         given = [(met.holds, met.expected.points) for met in self.expectations]
-        given.append((overall(self.judgements) is Verdict.VALID, self.points))
+        given.append((self.verdict is Verdict.VALID, self.points))
         counted = [(holds, points) for holds, points in given if points is not None]
         if not counted:
             return None

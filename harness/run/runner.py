@@ -333,6 +333,7 @@ class Runner:
             points=case.points,
             started_at=self._set_started,
             remarks=tuple(cluster.remarks()),
+            where=f"{self._file.path}:{case.line}",
         )
 
     def _expectations(

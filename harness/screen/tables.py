@@ -78,7 +78,7 @@ def set_screen(report: SetReport, failure: str, before: Mapping[str, int]) -> Re
         Text(),
         Balances(report.views, *changed_accounts(report.views, before, MOST_ACCOUNTS)),
         Text(),
-        check_lines(report.judgements, report.expectations, report.score),
+        check_lines(report),
         *(Hanging(Text(f"! {remark}", style=ATTENTION)) for remark in report.remarks),
         set_timing(report),
     )

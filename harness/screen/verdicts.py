@@ -1,15 +1,14 @@
 """The end of a set and of a run: checks, expectations, points and times. Pure, like `tables`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from bank.ledger import describe
-from harness.check.expectations import Met
 from harness.check.verdict import Judgement, Verdict
 from harness.cluster.history import Operation
-from harness.run.report import EXPECTATIONS, Performance, SetReport
+from harness.run.report import Performance, Problem, SetReport
 from harness.screen.cells import (
     ATTENTION,
     BAD,
@@ -29,36 +28,26 @@ LONG_WAIT_US = 100_000  # with no commit: worth a word even where nothing was ma
 _STYLES = {Verdict.VALID: GOOD, Verdict.INVALID: BAD, Verdict.UNKNOWN: ATTENTION}
 
 
-def check_lines(
-    judgements: Sequence[Judgement],
-    expectations: Sequence[Met] = (),
-    score: tuple[float, float] | None = None,
-) -> RenderableType:
+def check_lines(report: SetReport) -> RenderableType:
     """Every check with its sign, then a line for everything that does not hold or is unknown."""
     signs = [
         Text.assemble((judgement.verdict.sign, _STYLES[judgement.verdict]), " ")
-        + Text(_check_name(judgement) + _remark(judgement))
-        for judgement in judgements
+        + Text(_check_name(judgement.check) + _remark(judgement))
+        for judgement in report.judgements
     ]
-    signs += [] if score is None else [Text(points(*score), style=STRONG)]
+    signs += [] if report.score is None else [Text(points(*report.score), style=STRONG)]
     against = [
-        Hanging(Text(f"{verdict.sign} {text}", style=_STYLES[verdict]))
-        for verdict, text in _against(judgements, expectations)
+        Hanging(Text(f"{p.verdict.sign} {_problem(p)}", style=_STYLES[p.verdict]))
+        for p in report.problems
     ]
     return Group(Parts(signs, separator="  ", indent=1), *against)
 
 
-def _against(
-    judgements: Sequence[Judgement], expectations: Sequence[Met]
-) -> Iterator[tuple[Verdict, str]]:
-    """What speaks against a set: an expectation that does not hold has its own place in a file."""
-    for judgement in judgements:
-        told_below = judgement.check == EXPECTATIONS and expectations
-        if judgement.verdict is not Verdict.VALID and not told_below:
-            yield judgement.verdict, f"{_check_name(judgement)}: {judgement.reason}"
-    for met in expectations:
-        if not met.holds:
-            yield Verdict.INVALID, f"{met.expected.where}: {met.expected.key}: {met.reason}"
+def _problem(problem: Problem) -> str:
+    """An expectation has its own place in a file."""
+    if problem.where:
+        return f"{problem.where}: {problem.check}: {problem.reason}"
+    return f"{_check_name(problem.check)}: {problem.reason}"
 
 
 def points(scored: float, most: float) -> str:
@@ -72,8 +61,8 @@ def _remark(judgement: Judgement) -> str:
     return f" ({judgement.reason})" if is_said else ""
 
 
-def _check_name(judgement: Judgement) -> str:
-    return judgement.check.replace("_", "-")
+def _check_name(check: str) -> str:
+    return check.replace("_", "-")
 
 
 def set_timing(report: SetReport) -> RenderableType:
@@ -130,8 +119,8 @@ def verdict_lines(
     lines += [] if score is None else [Text(f" {points(*score)}", style=STRONG)]
     for report in judged:
         lines += [
-            Hanging(Text(f"set {report.number}, {text}"), indent=3)
-            for _, text in _against(report.judgements, report.expectations)
+            Hanging(Text(f"set {report.number}, {_problem(problem)}"), indent=3)
+            for problem in report.problems
         ]
     for operation in pending:
         step, client = describe(*operation.request[2:]), operation.request[0]

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from bank.ballot import replica_name
 from bank.status import Role
-from harness.check.verdict import Verdict, overall
+from harness.check.verdict import Verdict
 from harness.cluster.journal import Liveness
 from harness.run.report import Progress, SetReport
 from harness.screen.cells import (
@@ -61,7 +61,7 @@ def sets_head(progress: Progress | None, done: Sequence[SetReport], name: str) -
         Text(f"{progress.answered}/{progress.operations} answered"),
         Text(f"waits for {progress.waiting_for}"),
     ]
-    ended = [(overall(report.judgements), report.number) for report in done]
+    ended = [(report.verdict, report.number) for report in done]
     well = sum(verdict is Verdict.VALID for verdict, _ in ended)
     told = [Text.assemble(("✓", GOOD), f" {counted(well, 'set')} before")] if well else []
     told += [
