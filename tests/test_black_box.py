@@ -5,6 +5,7 @@ judges_taken_out.txt names what each of these tests guards.
 
 from dataclasses import replace
 
+import histories
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,10 @@ from hypothesis import strategies as st
 from bank.ledger import FAILED, READ, SUCCESS, TRANSFER, Ledger
 from harness.check import black_box as module
 from harness.check.black_box import black_box
+from harness.check.guided import Guided
+from harness.check.operations import arithmetic, events_of
 from harness.check.verdict import Verdict
+from harness.check.witness import flaw
 from harness.cluster.history import Operation
 
 BALANCES = {"A": 10, "B": 10, "C": 0}
@@ -304,3 +308,127 @@ def test_many_operations_of_ten_clients():
     late.result += 1_000
     assert black_box(balances, history, budget).verdict is Verdict.INVALID
     assert budget <= module.BUDGET
+
+
+# ---- requests that are never answered ----------------------------------------------------------
+
+
+def guided_order(balances, history, budget=100_000):
+    """The order that the guesses come to, None without one."""
+    ops = [op for op in (arithmetic(o, balances) for o in history) if op is not None]
+    guided = Guided(balances, ops, budget)
+    found = guided.run(events_of(ops))
+    return [op.source for op in guided.order()] if found is None else None
+
+
+@pytest.mark.parametrize("fault", [None, *histories.FAULTS])
+def test_small_histories_are_judged_as_by_brute_force(fault):
+    """A third of the requests is never answered, so that faults may be explained by them."""
+    verdicts = set()
+    for seed in range(60):
+        shape = {"open_share": 0.3, "balance": 5, "most": 4, "own": False, "reads": 0.4}
+        balances, history = histories.draw(seed, 8, 3, fault=fault, at=0.4, late=0.5, **shape)
+        if not any(operation.is_answered for operation in history):
+            continue
+        judgement = black_box(balances, history)
+        expected = Verdict.VALID if has_order(balances, history) else Verdict.INVALID
+        assert judgement.verdict is expected, (seed, judgement.reason)
+        verdicts.add(expected)
+        order = guided_order(balances, history)
+        if order is not None:
+            assert expected is Verdict.VALID, (
+                f"seed {seed}: a guess explained what nothing explains"
+            )
+            assert flaw(balances, history, order) == ""
+    assert verdicts == ({Verdict.VALID} if fault is None else {Verdict.VALID, Verdict.INVALID})
+
+
+@pytest.mark.parametrize(("late", "own"), [(0.0, True), (0.3, False)])
+def test_an_order_is_found_among_many_requests_without_an_answer(late, own):
+    """The exact search alone looks at more than ten times as many configurations by then."""
+    balances, history = histories.draw(1, 3_000, 10, late=late, own=own)
+    assert sum(not operation.is_answered for operation in history) >= 20
+    order = guided_order(balances, history)
+    assert order is not None and flaw(balances, history, order) == ""
+    assert black_box(balances, history, 100_000).verdict is Verdict.VALID
+
+
+ORDER = [
+    pay("A", "B", 3, 0, 9),
+    look("A", 7, 1, 2),
+    pay("B", "C", 12, 3),
+    refused("A", "C", 8, 4, 5),
+]
+BROKEN_ORDERS = {
+    "not in time": ([pay("A", "B", 1, 0, 1), pay("A", "B", 1, 2, 3)], (1, 0)),
+    "what moved money is left out": (ORDER, (2,)),
+    "one is there twice": (ORDER, (0, 2, 2)),
+    "a read without a place": ([pay("A", "B", 3, 0, 1), look("A", 10, 2, 3)], (0,)),
+    "reads that are in another order": (
+        [pay("A", "B", 3, 0, 9), look("A", 7, 1, 2), look("A", 10, 3, 4)],
+        (0,),
+    ),
+    "a failure that could pay": ([refused("A", "B", 10, 0, 1)], ()),
+    "a payment that could not": ([pay("A", "B", 11, 0, 1)], (0,)),
+    "to oneself without the money": ([pay("A", "A", 11, 0, 1)], ()),
+    "answered before it was sent": ([replace(look("A", 10, 5, 6), answered_at=4)], ()),
+    "a read of nobody": ([look("Z", 3, 0, 1)], ()),
+}
+
+
+def test_an_order_that_explains_every_answer_is_a_proof():
+    for places in ((0, 2), (0, 1, 2), (0, 1, 3), (0, 1, 3, 2)):
+        assert flaw(BALANCES, ORDER, [ORDER[place] for place in places]) == ""
+    for history in VALID.values():
+        done = [o for o in history if o.invoked_at is not None and o.request[3] in BALANCES]
+        order = guided_order(BALANCES, done)
+        assert order is None or flaw(BALANCES, done, order) == ""
+
+
+@pytest.mark.parametrize(("history", "places"), BROKEN_ORDERS.values(), ids=BROKEN_ORDERS)
+def test_an_order_that_explains_nothing_is_none(history, places):
+    assert flaw(BALANCES, history, [history[place] for place in places]) != ""
+
+
+def test_evidence_begins_with_a_look_whatever_came_before():
+    """Of a hundred operations a few show it."""
+    before = [pay("A", "B", 1, at, at + 30, client=f"c{at}") for at in range(10, 1010, 10)]
+    seen = [pay("A", "C", 5, 0), look("A", 495, 5, 8)]  # all orders have moved it since
+    late = [
+        look("A", 395, 2_000, 2_010),
+        pay("A", "C", 9, 2_020, 2_030),
+        look("A", 395, 2_040, 2_050),
+    ]
+    judgement = black_box({"A": 500, "B": 0, "C": 0}, [*seen, *before, *late])
+    assert judgement.reason == (
+        "no order explains x's (A) = 395, 2040-2050 µs, whatever came before, beside "
+        "x's (A, C, 5) from 0 µs on, never answered; x's (A) = 395, 2000-2010 µs; "
+        "x's (A, C, 9) = success, 2020-2030 µs"
+    )
+    assert judgement.evidence.failed is late[2] and judgement.evidence.others[1:] == tuple(late[:2])
+
+
+def test_evidence_is_a_proof_by_itself():
+    """With the balances that it names and all others rich, or with any where it names none."""
+    looks = set()
+    for seed in range(20):
+        for fault in ("stale read", "lost"):
+            shape = {"open_share": 0.02, "balance": 30, "most": 4, "own": False, "reads": 0.5}
+            balances, history = histories.draw(seed, 100, 4, fault=fault, **shape)
+            found = black_box(balances, history).evidence
+            if found is None or len(found.others) > 6:
+                continue
+            operations = [*found.others, found.failed]
+            # Answers after the failure are no part of it.
+            shown = [
+                replace(o, result=None, answered_at=None)
+                if o.answered_at is not None and o.answered_at > found.failed.answered_at
+                else o
+                for o in operations
+            ]
+            rich = dict.fromkeys(balances, 1_000)
+            account = found.failed.request[3]
+            begins = [{account: b} for b in range(99)] if not found.before else [found.before]
+            assert not any(has_order({**rich, **begin}, shown) for begin in begins), (seed, fault)
+            looks.add(bool(found.before))
+    assert looks == {True, False}

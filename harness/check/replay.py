@@ -156,15 +156,14 @@ def _execute_slot(state: Replay, log: CommitLog, slot: Slot) -> Result:
         return last[2]
     if kind not in (TRANSFER, READ) or (last is not None and timestamp < last[1]):
         return SKIPPED  # an older one than the client's last has no effect
-    result = _execute(state.balances, kind, *command)  # type: ignore[arg-type]
+    result = execute(state.balances, kind, *command)  # type: ignore[arg-type]
     state.answers[client, timestamp] = slot, result
     state.sessions[client] = client, timestamp, result, slot
     return result
 
 
-def _execute(
-    balances: dict[str, int], kind: str, sender: str, receiver: str, amount: int
-) -> Result:
+def execute(balances: dict[str, int], kind: str, sender: str, receiver: str, amount: int) -> Result:
+    """What a command gives, and does to `balances`."""
     if kind == READ:
         return balances.get(sender, FAILED)
     if sender not in balances or receiver not in balances or not 0 < amount <= balances[sender]:

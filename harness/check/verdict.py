@@ -1,9 +1,10 @@
 """The three answers of a judge, and how several of them become one."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
+from harness.check.contradiction import Contradiction
 from harness.errors import EXIT_INVALID, EXIT_UNKNOWN, EXIT_VALID
 
 
@@ -33,6 +34,7 @@ class Judgement:
     check: str
     verdict: Verdict
     reason: str = ""
+    evidence: Contradiction | None = field(default=None, compare=False)
 
 
 def judge(check: str, problems: Iterable[str], unknown: str = "") -> Judgement:
