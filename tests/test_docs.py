@@ -17,6 +17,10 @@ from pathlib import Path
 import pytest
 from reference import PAGE, page
 
+from harness.check.verdict import Verdict
+from harness.files import testset
+from harness.run import launch
+from harness.run.runner import Runner
 from harness.screen.lines import WORDS, parse
 
 ROOT = Path(__file__).parents[1]
@@ -199,11 +203,47 @@ def test_the_bug_to_practise_on_is_found_as_the_page_says(tmp_path):
     assert found.returncode == 1
     for line in re.findall(r"^(?:✗ seed|  repeat with).*$", text, re.MULTILINE):
         assert line.rstrip(" …") in found.stdout
-    trace = simulate("--seeds 16 --nodes 5 --trace").stdout.splitlines()
+    failed = len(set(re.findall(r"^✗ seed (\d+)", found.stdout, re.MULTILINE)))
+    assert 4 < failed < 12, "the page says that one seed in four fails"
+    (seed,) = set(re.findall(r"[Ss]eed (\d+)", text))  # the page tells of one
+    trace = simulate(f"--seeds {seed} --nodes 5 --trace").stdout.splitlines()
+    for leader in re.findall(r"n\d leads \(\d+, n\d\)", text):
+        assert any(leader.partition(" ")[2] in line for line in trace), leader
     shown = re.findall(r"^ +[\d.]+ │.*$", text, re.MULTILINE)
     places = [next(i for i, one in enumerate(trace) if one.startswith(line)) for line in shown]
     assert places[1] == places[0] + 1
     assert 40 < len(trace) - places[1] < 70, "the page says how far above the violation that is"
+
+
+def test_the_bug_to_practise_on_is_looked_at_with_its_own_seed():
+    """Commands that look at a failure name the seed of the story; others name ranges."""
+    text = (ROOT / "docs" / "debugging-a-seed.md").read_text("utf-8")
+    (seed,) = set(re.findall(r"[Ss]eed (\d+)", text))
+    looked_at = re.findall(r"simulate --seeds (\d+)(?!\d*:)( --nodes 5)?", text)
+    assert len(looked_at) >= 3 and set(looked_at) == {(seed, " --nodes 5")}
+
+
+def test_the_points_of_the_last_lesson_are_passed(tmp_path):
+    """What the tutorial tells to try happens."""
+    text = (ROOT / "testsets" / "tutorial" / "6-the-value-survives.yaml").read_text("utf-8")
+    lesson = (ROOT / "docs" / "tutorial.md").read_text("utf-8").partition("## 6.")[2]
+    (first,) = re.findall(r"`(fail n\d in mid-NEW-VIEW)`", lesson)
+    others = re.findall(r"`((?:before|after) the write)`", lesson)
+    tried = [(text.replace("before COMMIT", point), 1) for point in others]
+    tried.append((text.replace("- steps:\n", f"- steps:\n      - {first}\n", 1), 0))
+    assert len(tried) == 3
+    for number, (file, at) in enumerate(tried):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(file)
+        draft = testset.read(str(path))
+        settings = launch.settings({"seed": 3}, draft.overrides)
+        with launch.cluster(settings, simulated=True) as cluster:
+            cluster.start()
+            runner = Runner(cluster, settings, draft.cases(settings))
+            while runner.remaining:
+                runner.run_next()
+        assert runner.reports[at].steps[0].outcome == "done", file
+        assert runner.verdict() is Verdict.VALID
 
 
 def test_commands_are_found():

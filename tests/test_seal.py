@@ -108,6 +108,7 @@ def left(request, tmp_path_factory):
         replica.storage.close()
     files = keep(folder, folder / "left")
     assert read(files) == state
+    replica.storage.close()
     return files, state
 
 

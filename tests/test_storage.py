@@ -125,11 +125,29 @@ def test_no_file_to_copy_is_no_state(tmp_path):
 
 
 def test_another_schema_version_is_refused(file):
-    with sqlite3.connect(file) as db:
+    with closing(sqlite3.connect(file)) as db, db:
         db.execute("pragma user_version = 3")
     db.close()
     with pytest.raises(StorageError, match=r"n1\.db: schema version 3, expected 4"):
         Storage(file, "process", OWNER)
+
+
+def test_a_file_that_is_refused_is_closed(file, monkeypatch):
+    opened, connect = [], sqlite3.connect
+
+    def refuses(*words, **more):
+        opened.append(connect(*words, **more))
+        return opened[-1]
+
+    def full(self, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sqlite3, "connect", refuses)
+    monkeypatch.setattr(Storage, "_begin_log", full)
+    with pytest.raises(StorageError, match="No space left on device"):
+        Storage(file, "process", OWNER)
+    with pytest.raises(sqlite3.ProgrammingError, match="closed database"):
+        opened[-1].execute("select 1")
 
 
 @pytest.mark.parametrize("rows", [20, 21, 60, 61, 1000])

@@ -149,7 +149,7 @@ def each(
             raise at.not_that(value, expected)
         if len(value) < least:
             raise ValueError(f"found an empty list, expected {expected}")
-        places = [(at._replace(line=line), item) for line, item in walk(value)]
+        places = [(at._replace(line=line), one) for line, one in walk(value)]
         return [meant for place, one in places for meant in read_or_tell(item, one, place)]
 
     return Shape(read, {"type": "array", "items": item} | ({"minItems": least} if least else {}))

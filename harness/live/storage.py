@@ -128,16 +128,23 @@ class Storage:
                 for file in (path, seal.path_of(path), path.parent):
                     sync_path(file)
             self._db = sqlite3.connect(path, isolation_level=None)
-            self._db.execute("pragma journal_mode=wal")
-            self._db.execute("pragma wal_autocheckpoint=0")
-            self._db.execute(f"pragma synchronous={'full' if self._is_durable else 'normal'}")
-            if self._is_durable and sys.platform == "darwin":
-                self._db.execute("pragma fullfsync=on")
-            self._seal = Seal(path)
-            self._begin_log(content)
+            try:
+                self._begin(content)
+            except Exception:
+                self._db.close()
+                raise
         except (sqlite3.Error, OSError, SealError, TypeError, ValueError) as error:
             raise _refusal(path, error) from error
         self._truncated_upto = self.found.truncated_upto
+
+    def _begin(self, content: bytes) -> None:
+        self._db.execute("pragma journal_mode=wal")
+        self._db.execute("pragma wal_autocheckpoint=0")
+        self._db.execute(f"pragma synchronous={'full' if self._is_durable else 'normal'}")
+        if self._is_durable and sys.platform == "darwin":
+            self._db.execute("pragma fullfsync=on")
+        self._seal = Seal(self._path)
+        self._begin_log(content)
 
     def _begin_log(self, content: bytes) -> None:
         """Begin a new write-ahead log, whose salt the seal knows before anything is in it.
