@@ -32,6 +32,9 @@ class WorldRules:
     sizes: Sizes = USUAL
 
 
+USUAL_RULES = WorldRules()
+
+
 class WiredWorld(TimedWorld):
     """A world with a network. Who gets a message is a process, or None for the clients."""
 

@@ -66,7 +66,7 @@ from harness.sim.disk import Disk
 from harness.sim.judging import decided, marks
 from harness.sim.process import Process
 from harness.sim.timed import Control, TimedProcess
-from harness.sim.wires import WiredWorld, WorldRules
+from harness.sim.wires import USUAL_RULES, WiredWorld, WorldRules
 
 
 class SimCluster(WiredWorld):
@@ -77,7 +77,7 @@ class SimCluster(WiredWorld):
     def __init__(
         self,
         config: ClusterConfig,
-        rules: WorldRules = WorldRules(),
+        rules: WorldRules = USUAL_RULES,
         replica_class: Callable[..., Replica] = Replica,
         sink: Sink | None = None,
         choices: Choices | None = None,
