@@ -32,7 +32,7 @@ from harness.live import worker as workers
 from harness.live.queues import ControlEnd, FrameReader, Incoming, Outgoing, framed
 from harness.live.storage import DiskError, Owner, Storage, StorageError, read_copy
 from harness.sim.disk import Disk
-from harness.sim.mix import SwarmOptions, draw
+from harness.sim.scenario import SwarmOptions, draw
 from harness.sim.swarm import run_seed
 
 BALANCES = {"A": 10, "B": 10}

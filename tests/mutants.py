@@ -275,7 +275,7 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 def _seeds(first: int, last: int) -> str | None:
-    from harness.sim.mix import SwarmOptions
+    from harness.sim.scenario import SwarmOptions
     from harness.sim.swarm import run_seed
 
     for seed in range(first, last):
@@ -286,8 +286,8 @@ def _seeds(first: int, last: int) -> str | None:
 
 
 def _explored() -> str | None:
-    from harness.sim.cluster import Bounds, Budget
     from harness.sim.explore import Explorer
+    from harness.sim.explore.graph import Bounds, Budget
 
     short = Budget(elections=0)
     for bounds in (

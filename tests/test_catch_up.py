@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from conductor import Conductor, transfer
 
 from bank import checkpoint as checkpoints
 from bank.ballot import Ballot
@@ -13,7 +14,6 @@ from bank.messages import CatchUp, Heartbeat, Promise, State, StatePiece
 from bank.sessions import Machine
 from bank.settings import USUAL, Settings, Sizes
 from bank.status import Role
-from harness.sim.conductor import Conductor, transfer
 
 FIRST = Ballot(1, 1)
 SHORT = Settings(checkpoint_interval=4, checkpoint_pause=0, keep_slots=0)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from conductor import TEN_EACH, Conductor, read, transfer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +16,6 @@ from bank.messages import CheckpointHash
 from bank.sessions import Machine
 from bank.settings import USUAL, Settings
 from bank.status import Role
-from harness.sim.conductor import TEN_EACH, Conductor, read, transfer
 
 SHORT = Settings(checkpoint_interval=4, checkpoint_pause=0, keep_slots=2)
 

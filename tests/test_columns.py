@@ -2,8 +2,8 @@
 
 import pytest
 
+from harness.cluster.journal import CLIENTS
 from harness.sim.columns import EVERYBODY, HEAD_EVERY, Columns, Happening
-from harness.sim.network import CLIENTS
 
 SEND = Happening(1_500, 2, "→all ✗n3 ACCEPT (1, n2) 4-6 (A, B, 3), (C)")
 TOLD = Happening(12_345_678, CLIENTS, "A: success, slot 4")

@@ -7,6 +7,7 @@ who is right: all go on, nobody forgets anything, and the run is not valid.
 import json
 
 import pytest
+from conductor import TEN_EACH, Conductor, transfer
 
 from bank.effects import Persist, Run
 from bank.messages import CheckpointHash
@@ -21,7 +22,6 @@ from harness.files.testset import load
 from harness.live.cluster import LiveCluster
 from harness.live.storage import Owner, Storage
 from harness.run.runner import Runner
-from harness.sim.conductor import TEN_EACH, Conductor, transfer
 
 SHORT = Settings(checkpoint_interval=4, checkpoint_pause=0, keep_slots=2)
 PATIENCE = 40  # heartbeats until a request is answered

@@ -1,6 +1,7 @@
 """What a quorum of promises decides."""
 
 import pytest
+from conductor import transfer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -8,7 +9,6 @@ from bank.ballot import Ballot
 from bank.election import Candidacy, fill, merge
 from bank.messages import AcceptedEntry, Promise
 from bank.sessions import NOOP_REQUEST
-from harness.sim.conductor import transfer
 
 X, Y, Z = transfer("A", "J", 3), transfer("B", "J", 4), transfer("C", "J", 5)
 

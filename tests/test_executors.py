@@ -17,7 +17,7 @@ from harness.commands import find
 from harness.commands import simulate as simulating
 from harness.commands.simulate import _parts, executors
 from harness.errors import EXIT_INVALID, EXIT_MACHINE, EXIT_UNKNOWN, EXIT_USAGE, HarnessError
-from harness.sim.mix import SwarmOptions
+from harness.sim.scenario import SwarmOptions
 from harness.sim.swarm import Tally, run_seeds
 
 FEW = range(8)

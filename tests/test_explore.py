@@ -11,10 +11,10 @@ from bank.messages import Accept, NewView
 from bank.replica import Replica
 from harness.commands import explore
 from harness.errors import HarnessError
-from harness.sim.cluster import Bounds, Budget
 from harness.sim.explore import Explorer
-from harness.sim.frozen import freeze, still, thaw
-from harness.sim.schedule import script
+from harness.sim.explore.frozen import freeze, still, thaw
+from harness.sim.explore.graph import Bounds, Budget
+from harness.sim.explore.schedule import script
 
 SOUND = {
     "two requests": Bounds(),
@@ -63,8 +63,8 @@ def test_walk_out_of_time_is_not_complete():
 
 def test_thawed_replica_is_the_frozen_one():
     explorer = Explorer(Bounds(elected=True))
-    state = explorer.cluster.first_state()
-    replica = explorer.cluster.turns.replica(state[0])
+    state = explorer.graph.first_state()
+    replica = explorer.graph.turns.replica(state[0])
     assert replica.role.value == "leader"
     frozen = freeze(replica)
     assert freeze(thaw(frozen)) == frozen
@@ -177,7 +177,7 @@ def test_broken_replica_is_caught_with_a_script(broken):
     bounds, reason = BROKEN[broken]
     explorer = Explorer(bounds, broken)
     found = explorer.run(seconds=20)
-    lines = script(explorer.cluster, found.schedule)
+    lines = script(explorer.graph, found.schedule)
     assert found.violation is not None
     assert reason in found.violation
     numbers = [line for line in lines if line[:3].strip().isdigit() and int(line[:3])]

@@ -54,9 +54,9 @@ from harness.files.config import ClusterConfig
 from harness.files.testset import load
 from harness.run import flows, story
 from harness.run.runner import Runner
-from harness.sim.mix import SwarmOptions, draw
 from harness.sim.record import Recorded
-from harness.sim.swarm import run_mix
+from harness.sim.scenario import SwarmOptions, draw
+from harness.sim.swarm import run_scenario
 from harness.sim.world import SimCluster
 
 ROOT = Path(__file__).parents[1]
@@ -166,8 +166,8 @@ def told():
     moments = story.timeline(world.traces().events, done, 5)
     starts = story.starts_of(runner.reports)
     found = flows.tell(runner.reports, traces, moments)
-    recorded = Recorded((mix := draw(3, SwarmOptions())).config, mix.rules)
-    outcome = run_mix(mix, recorded)
+    recorded = Recorded((drawn := draw(3, SwarmOptions())).config, drawn.rules)
+    outcome = run_scenario(drawn, recorded)
     return (
         moments,
         [story.life(slot, world.traces(), starts, 5) for slot in world.committed.slots],

@@ -60,8 +60,8 @@ def by_swarm(log, history, views):
     """It stops at the first one that does not hold."""
     world = SimpleNamespace(committed=log, views=lambda: views, balances=BALANCES)
     try:
-        mix = SimpleNamespace(config=CONFIG, rules=SimpleNamespace(sizes=USUAL))
-        swarm._judge(world, mix, history)
+        scenario = SimpleNamespace(config=CONFIG, rules=SimpleNamespace(sizes=USUAL))
+        swarm._judge(world, scenario, history)
     except AssertionError as error:
         check, _, reason = str(error).partition(": ")
         return (Judgement(check, Verdict.INVALID, reason),)

@@ -11,14 +11,17 @@ import pytest
 
 from bank.ballot import Ballot
 from bank.effects import Effects, Executed, Persist, Run, Send, Stored
-from bank.messages import Accept, Accepted, Commit, NewView, Prepare, Promise, Reply
+from bank.events import Leads
+from bank.messages import Accept, Accepted, CheckpointHash, Commit, NewView, Prepare, Promise, Reply
 from bank.replica import Replica
 from bank.sessions import Machine
 from bank.settings import Settings
 from harness.sim import judging
-from harness.sim.ghost import Ghosts
+from harness.sim.explore.checker import CheckerStates
+from harness.sim.explore.turns import Act, Envelope, Step
 from harness.sim.invariants import Violation
-from harness.sim.turns import Act, Deed, Letter
+from harness.sim.judging import Marks
+from harness.sim.trace_writer import TraceWriter
 
 BALANCES = {"A": 10, "B": 10}
 FIRST, SECOND = Ballot(1, 1), Ballot(2, 2)
@@ -75,95 +78,116 @@ def test_what_a_message_says_of_its_senders_disk_is_told(message, told):
     assert checks.heard == [told] * (told is not None)
 
 
-@pytest.mark.parametrize(
-    ("executed", "halted", "is_compared"),
-    [((), None, False), ((Executed(4, [PAY], [ANSWER]),), None, True), ((), "differs", True)],
-    ids=["idle", "executed", "halted"],
-)
-def test_the_end_of_a_turn_is_told(executed, halted, is_compared):
-    replica = SimpleNamespace(
-        replica=2,
-        halted=halted,
-        log=SimpleNamespace(truncated_upto=3, executed_upto=4, committed_upto=5),
-        status=lambda: "status",
-    )
-    checks = Listening()
-    judging.turned(checks, replica, Effects(executed=list(executed)))
+def test_what_a_turn_comes_to_is_told():
+    checks, effects = Listening(), Effects()
+    judging.decided(checks, 2, effects, Marks(3, 4, 5))
     assert checks.heard == [
         ("truncates", 2, 3),
         ("checkpoints", 2, None),
         ("watermarks", 2, 3, 4, 5),
-        *[("compare", ["status"])] * is_compared,
     ]
+
+
+def test_a_replica_that_halts_is_a_violation():
+    with pytest.raises(Violation, match="n2 stopped itself: another history"):
+        judging.decided(Listening(), 2, Effects(halted="another history"), Marks(0, 0, 0))
+
+
+def test_states_are_compared_in_scripts_after_executing():
+    world = TraceWriter(3, Settings())
+    world.checks = Listening()
+    for effects in (
+        Effects(events=[Leads(FIRST)]),
+        Effects(executed=[Executed(1, [PAY], [ANSWER])]),
+    ):
+        world.flushed(world.processes[2], effects)
+    compared = [name for name, *_ in world.checks.heard if name == "compare"]
+    assert compared == ["compare"]
 
 
 # ---- the explorer's memory -----------------------------------------------------------------------
 
 
-def ghosts(*messages):
-    letters = [Letter(1, 2, message) for message in messages]
-    return Ghosts(3, BALANCES, 10, letters)
+def checkers(*messages):
+    envelopes = [Envelope(1, 2, message) for message in messages]
+    return CheckerStates(3, BALANCES, 10, envelopes)
 
 
-def deed(number, replica, *acts):
-    return Deed(number, replica, acts, (), (), True)
+def step(number, replica, *acts):
+    return Step(number, replica, acts, (), (), True)
 
 
 def votes(replica, *requests):
     return Act(persist=Persist(FIRST, 1, True, [Run(1, FIRST, requests)], None, 0, None))
 
 
-LEADS = Act(flushed=Effects(early=[Send((2, 3), NewView(FIRST, 1, (PAY,), 0))]))
-EXECUTES = Act(flushed=Effects(executed=[Executed(1, [PAY], [ANSWER])]))
+def flushes(marks, **effects):
+    return Act(flushed=(Effects(**effects), marks))
 
 
-def after(memory, *deeds):
-    ghost = memory.first
-    for one in deeds:
-        ghost = memory.after(ghost, one)
-    return ghost
+LEADS = flushes(Marks(0, 0, 0), early=[Send((2, 3), NewView(FIRST, 1, (PAY,), 0))])
+EXECUTES = flushes(Marks(0, 1, 1), executed=[Executed(1, [PAY], [ANSWER])])
 
 
-LED = (deed(1, 1, LEADS, votes(1, PAY)), deed(2, 2, votes(2, PAY)))
+def after(memory, *steps):
+    checker = memory.first
+    for one in steps:
+        checker = memory.after(checker, one)
+    return checker
+
+
+LED = (step(1, 1, LEADS, votes(1, PAY)), step(2, 2, votes(2, PAY)))
 
 
 def test_equal_memories_are_one_and_others_are_not():
-    memory = ghosts()
+    memory = checkers()
     once = after(memory, *LED)
     assert once not in (memory.first, after(memory, LED[0]))
-    assert memory.after(once, deed(3, 2, votes(2, PAY))) == once
-    assert memory.after(once, deed(4, 3, votes(3, PAY))) != once
+    assert memory.after(once, step(3, 2, votes(2, PAY))) == once
+    assert memory.after(once, step(4, 3, votes(3, PAY))) != once
     assert len(memory) == 4
 
 
-def test_what_was_executed_and_voted_for_is_remembered_from_deed_to_deed():
-    memory = ghosts()
-    executed = after(memory, *LED, deed(3, 1, EXECUTES))
+def test_what_was_executed_and_voted_for_is_remembered_from_step_to_step():
+    memory = checkers()
+    executed = after(memory, *LED, step(3, 1, EXECUTES))
     with pytest.raises(Violation, match="slot 1: n2 executed"):
-        other = Act(flushed=Effects(executed=[Executed(1, [BACK], [("B", 1, "success", 1)])]))
-        memory.after(executed, deed(4, 2, other))
+        answers = [("B", 1, "success", 1)]
+        other = flushes(Marks(0, 1, 1), executed=[Executed(1, [BACK], answers)])
+        memory.after(executed, step(4, 2, other))
     with pytest.raises(Violation, match="which no quorum"):
-        after(memory, LED[0], deed(5, 1, EXECUTES))
+        after(memory, LED[0], step(5, 1, EXECUTES))
 
 
-def test_a_deed_is_judged_after_what_came_before():
-    memory, executes = ghosts(), deed(3, 1, EXECUTES)
+def test_a_step_is_judged_after_what_came_before():
+    memory, executes = checkers(), step(3, 1, EXECUTES)
     after(memory, *LED, executes)
     with pytest.raises(Violation, match="which no quorum"):
         after(memory, LED[0], executes)
 
 
-def test_every_act_of_a_deed_is_judged():
-    memory = ghosts(Accepted(SECOND, 1, 1, 0), Accepted(FIRST, 1, 1, 0))
+def test_every_act_of_a_step_is_judged():
+    memory = checkers(Accepted(SECOND, 1, 1, 0), Accepted(FIRST, 1, 1, 0))
     with pytest.raises(Violation, match=r"spoke of \(2, n2\) with"):
-        after(memory, *LED, deed(3, 2, Act(letter=0)))
+        after(memory, *LED, step(3, 2, Act(envelope=0)))
     with pytest.raises(Violation, match="which it claimed in"):
         lost = Stored(FIRST, 1, (), 0, 0, None)
-        after(memory, *LED, deed(4, 2, Act(letter=1)), deed(5, 2, Act(found=lost)))
+        after(memory, *LED, step(4, 2, Act(envelope=1)), step(5, 2, Act(found=lost)))
     with pytest.raises(Violation, match="is led twice"):
-        after(memory, *LED, deed(6, 1, LEADS))
+        after(memory, *LED, step(6, 1, LEADS))
+    with pytest.raises(Violation, match="committed 0"):
+        after(memory, step(8, 1, flushes(Marks(0, 1, 0))))
     with pytest.raises(Violation, match="proposed was"):
-        after(memory, LED[0], deed(7, 2, votes(2, BACK)))
+        after(memory, LED[0], step(7, 2, votes(2, BACK)))
+
+
+def test_what_was_read_lets_a_replica_let_go():
+    memory = checkers()
+    reads = Act(read=(2, CheckpointHash(1, "ab" * 32, False, (2, 3))))
+    lets_go = flushes(Marks(1, 1, 1))
+    after(memory, *LED, step(3, 1, EXECUTES), step(4, 1, reads, lets_go))
+    with pytest.raises(Violation, match="confirmed by 0 of 1"):
+        after(memory, *LED, step(3, 1, EXECUTES), step(5, 1, lets_go))
 
 
 def looked_at(**changes):
@@ -178,7 +202,7 @@ def looked_at(**changes):
         sessions=tuple(machine.sessions.values()),
     )
     done = SimpleNamespace(status=lambda: replace(status, **changes))
-    return deed(3, 1, EXECUTES, Act(done=done))
+    return step(3, 1, EXECUTES, Act(done=done))
 
 
 WRONG = {
@@ -192,7 +216,7 @@ WRONG = {
 
 @pytest.mark.parametrize("changes", WRONG.values(), ids=WRONG)
 def test_a_state_after_executing_is_held_against_the_slots(changes):
-    memory = ghosts()
+    memory = checkers()
     after(memory, *LED, looked_at())
     with pytest.raises(Violation):
-        after(ghosts(), *LED, looked_at(**changes))
+        after(checkers(), *LED, looked_at(**changes))

@@ -1,9 +1,8 @@
 """Faults on links: what is read and when, and who can still talk to whom."""
 
-from random import Random
-
 import pytest
 
+from harness.cluster.choices import Seeded
 from harness.cluster.journal import Way
 from harness.cluster.links import Links, Transit, from_plain
 from harness.cluster.nemesis import Heal, LinkFault
@@ -23,7 +22,7 @@ def on(kind, *links, **amounts):
 
 
 def transit(*faults, now=0):
-    one = Transit(Random(1))
+    one = Transit(Seeded(1))
     one.under(under(*faults), now)
     return one
 
@@ -76,7 +75,7 @@ def test_reordering_lets_later_messages_overtake():
 
 def test_faults_add_up_until_they_are_healed():
     links = under(on("delay", least=5, most=5), on("duplicate"))
-    one = Transit(Random(1))
+    one = Transit(Seeded(1))
     one.under(links, 10)
     assert one.take(LINK, "a", 10) == Way.DOUBLED
     assert read(one) == [(15, "a"), (15, "a")]
@@ -105,7 +104,7 @@ def test_what_a_link_holds_arrives_at_once_and_in_order_when_it_is_healed():
 @pytest.mark.parametrize("fault", ["cut", "delay", "reorder", "duplicate"])
 def test_a_notice_of_death_is_never_lost_and_never_overtakes(fault):
     for seed in range(30):
-        one = Transit(Random(seed))
+        one = Transit(Seeded(seed))
         one.under(under(on(fault, least=10, most=90)), 0)
         for now in range(20):
             one.take(LINK, "old", now)

@@ -1,6 +1,7 @@
 """The log, against a dict from slot to (ballot, request)."""
 
 import pytest
+from conductor import transfer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -9,7 +10,6 @@ from bank.ballot import NO_BALLOT, Ballot
 from bank.effects import Run
 from bank.log import Log
 from bank.messages import AcceptedEntry
-from harness.sim.conductor import transfer
 
 FIRST, SECOND, THIRD = Ballot(1, 1), Ballot(2, 2), Ballot(3, 3)
 BALLOTS = st.sampled_from([FIRST, SECOND, THIRD])

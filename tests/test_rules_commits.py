@@ -3,6 +3,8 @@
 Each test fails when its rule is taken out: `test_rules_bite.py` does that.
 """
 
+from conductor import TEN_EACH, Conductor, read, transfer
+
 from bank.ballot import Ballot
 from bank.effects import Send
 from bank.messages import (
@@ -20,7 +22,6 @@ from bank.messages import (
 )
 from bank.sessions import NOOP_REQUEST
 from bank.settings import Settings
-from harness.sim.conductor import TEN_EACH, Conductor, read, transfer
 
 X, Y, Z = transfer("A", "J", 3), transfer("B", "J", 4), transfer("C", "J", 5)
 FIRST, SECOND, THIRD = Ballot(1, 1), Ballot(2, 2), Ballot(3, 3)

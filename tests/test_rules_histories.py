@@ -1,10 +1,11 @@
 """Rule 14: whose history counts, and who halts. More of it in test_checkpoint and test_damage."""
 
+from conductor import Conductor, transfer
+
 from bank.history_hash import HistoryHash
 from bank.messages import CheckpointHash
 from bank.settings import Settings
 from bank.status import Role
-from harness.sim.conductor import Conductor, transfer
 
 MINE, OTHER = "1" * 64, "2" * 64
 SHORT = Settings(checkpoint_interval=4, checkpoint_pause=0, keep_slots=2)

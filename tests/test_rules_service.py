@@ -5,6 +5,8 @@ Each test fails when its rule is taken out: `test_rules_bite.py` does that.
 
 from random import Random
 
+from conductor import TEN_EACH, Conductor, follower, transfer
+
 from bank.ballot import Ballot
 from bank.effects import Send
 from bank.messages import (
@@ -19,7 +21,6 @@ from bank.messages import (
     Prepare,
     Promise,
 )
-from harness.sim.conductor import TEN_EACH, Conductor, follower, transfer
 
 X, Y, Z = transfer("A", "J", 3), transfer("B", "J", 4), transfer("C", "J", 5)
 FIRST, SECOND, THIRD = Ballot(1, 1), Ballot(2, 2), Ballot(2, 3)

@@ -1,4 +1,4 @@
-"""Named situations as scripts, each with the trace that it must leave; see `harness.sim.player`.
+"""Named situations as scripts, each with the trace that it must leave; see `script_runner`.
 
     PAXBANK_REWRITE=1 python -m pytest tests/test_scripts.py
 
@@ -15,8 +15,8 @@ import pytest
 from test_rules_bite import Mutation, without_rule
 
 from bank.replica import Replica
-from harness.sim.player import play
 from harness.sim.script import ScriptError, parse, written
+from harness.sim.script_runner import play
 
 SCRIPTS = sorted((Path(__file__).parent / "scripts").glob("*.txt"))
 LONGEST = 60  # lines: read in a minute

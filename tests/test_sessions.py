@@ -1,11 +1,11 @@
 """Exactly once: what the machine remembers of each client."""
 
+from conductor import TEN_EACH, read, transfer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bank.ledger import FAILED, SKIPPED, SUCCESS
 from bank.sessions import NOOP_REQUEST, Changed, Machine
-from harness.sim.conductor import TEN_EACH, read, transfer
 
 
 def test_same_timestamp_gives_the_first_answer_with_the_first_slot():

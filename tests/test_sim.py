@@ -5,11 +5,9 @@ import json
 import os
 import subprocess
 import sys
-from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from random import Random
 
 import pytest
 from screen_fakes import render
@@ -20,10 +18,12 @@ from bank.ledger import TRANSFER
 from bank.messages import Accepted, PeerDown
 from bank.status import Role, SlotMark
 from harness.check.verdict import Judgement, Verdict
+from harness.cluster.choices import Seeded
 from harness.cluster.driver import Cluster
 from harness.cluster.history import Operation
 from harness.cluster.journal import Heartbeats, Journal, Liveness, LivenessChanged, Way
-from harness.cluster.nemesis import Fail, FailLeader, Recover, SetLive
+from harness.cluster.links import LinkState, Transit
+from harness.cluster.nemesis import Fail, FailLeader, LinkFault, Recover, SetLive
 from harness.files.config import ClusterConfig
 from harness.files.testset import load
 from harness.run.report import NOTHING_DUE
@@ -31,10 +31,10 @@ from harness.run.runner import Runner
 from harness.screen.tables import set_screen
 from harness.sim.disk import Disk
 from harness.sim.invariants import Violation
-from harness.sim.network import LinkRules, Network
-from harness.sim.process import ProcessRules
 from harness.sim.swarm import SwarmOptions, run_seed
-from harness.sim.world import SimCluster, WorldRules
+from harness.sim.timed import ProcessRules
+from harness.sim.wires import WorldRules
+from harness.sim.world import SimCluster
 
 ROOT = Path(__file__).parents[1]
 TEN_SETS = ROOT.parent / "shared" / "testsets" / "ten-sets.csv"
@@ -88,51 +88,52 @@ def test_same_seed_same_bytes_whatever_the_hash_seed():
 # ---- network -------------------------------------------------------------------------------------
 
 
-def network(**rules):
-    return Network(Random(1), LinkRules(**rules), Counter())
+FAR_APART = {"least": 10, "most": 1_000}
 
 
-def test_an_ordered_link_keeps_the_order_and_an_unordered_one_does_not():
-    for ordered in (True, False):
-        links = network(delay=(10, 1_000), ordered=ordered)
-        arrivals = [links.arrivals(1, 2, now)[0] for now in range(100)]
-        assert (arrivals == sorted(arrivals)) is ordered
+def network(seed=1, **state):
+    return Transit(Seeded(seed), LinkState(**{**FAR_APART, **state}))
+
+
+@pytest.mark.parametrize("reorder", [0, 100])
+def test_an_ordered_link_keeps_the_order_and_an_unordered_one_does_not(reorder):
+    links = network(reorder=reorder, held_least=0, held_most=0)
+    arrivals = [links.dues((1, 2), now)[0] for now in range(100)]
+    assert (arrivals == sorted(arrivals)) is not bool(reorder)
+    assert bool(links.overtook) is bool(reorder)
 
 
 @pytest.mark.parametrize(
-    ("rules", "copies"),
-    [({}, {1}), ({"loss": 0.5}, {0, 1}), ({"duplication": 0.5}, {1, 2}), ({"loss": 1.0}, {0})],
+    ("state", "copies"),
+    [({}, {1}), ({"lose": 50}, {0, 1}), ({"duplicate": 50}, {1, 2}), ({"lose": 100}, {0})],
     ids=["sound", "loss", "duplication", "nothing arrives"],
 )
-def test_copies_that_arrive(rules, copies):
-    links = network(**rules)
-    assert {len(links.arrivals(1, 2, now)) for now in range(100)} == copies
+def test_copies_that_arrive(state, copies):
+    links = network(**state)
+    assert {len(links.dues((1, 2), now)) for now in range(100)} == copies
 
 
-def test_a_cut_has_one_direction_and_can_be_mended():
-    links = network()
-    links.cut.add((1, 2))
-    assert not links.arrivals(1, 2, 0)
-    assert links.arrivals(2, 1, 0)
-    links.cut.clear()
-    assert links.arrivals(1, 2, 0)
+def test_a_link_unlike_the_others():
+    links = network(least=10, most=20)
+    links.states[1, 2] = LinkState(least=5_000, most=6_000)
+    assert links.dues((1, 2), 0)[0] >= 5_000
+    assert links.dues((2, 1), 0)[0] <= 20
 
 
-def test_a_link_with_rules_of_its_own():
-    links = network(delay=(10, 20))
-    links.link_rules[1, 2] = LinkRules(delay=(5_000, 6_000))
-    assert links.arrivals(1, 2, 0)[0] >= 5_000
-    assert links.arrivals(2, 1, 0)[0] <= 20
+def test_a_stalled_message_holds_up_those_behind_it():
+    links = network(least=10, most=10, stall=30, stall_least=5_000, stall_most=5_000)
+    arrivals = [links.dues((1, 2), now)[0] for now in range(20)]
+    assert arrivals == sorted(arrivals) and len(set(arrivals)) < 20, "they wait for it"
 
 
 def test_a_death_notice_comes_after_the_dead_ones_words_and_before_its_successors():
     for seed in range(50):
-        rules = LinkRules(delay=(10, 1_000), ordered=False, stall=0.5, duplication=0.5)
-        links = Network(Random(seed), rules, Counter())
-        before = [at for now in range(20) for at in links.arrivals(1, 2, now)]
-        notice = links.death_notice(1, 2, 21)
-        after = [at for now in range(22, 40) for at in links.arrivals(1, 2, now)]
-        assert max(before) < notice < min(after)
+        links = network(seed, reorder=50, stall=50, stall_most=500, duplicate=50)
+        before = [at for now in range(20) for at in links.dues((1, 2), now)]
+        notice = links.due_after_all((1, 2), 21)
+        after = [at for now in range(22, 40) for at in links.dues((1, 2), now)]
+        # Of one moment, what was sent first arrives first.
+        assert max(before) <= notice <= min(after)
 
 
 # ---- disk ----------------------------------------------------------------------------------------
@@ -156,13 +157,14 @@ def test_a_killed_process_leaves_what_it_committed():
 
 def test_a_loss_of_power_takes_a_suffix_of_what_was_not_synced():
     kept = set()
-    for seed in range(50):
+    for seed in range(4):
         disk = Disk()
         disk.commit(persist(1, 1))
         disk.sync()
         for number in (2, 3, 4):
             disk.commit(persist(number, number))
-        disk.lose_power(Random(seed))
+        assert disk.unsynced == 3
+        disk.lose_power(seed % 4)
         slots = [slot for slot, _, _ in disk.stored().entries]
         assert slots == list(range(1, len(slots) + 1))
         assert disk.stored().promised.number == len(slots)
@@ -381,7 +383,7 @@ def test_a_process_paused_in_the_middle_of_a_write_goes_on_there():
     world = cluster(rules)
     operation = pay(world)
     busy = world.processes[2]
-    assert world.run_until(lambda: busy._busy, SECOND)
+    assert world.run_until(lambda: busy.writing is not None, SECOND)
     world.apply(Fail(2, "pause"))
     world.run_until(lambda: False, SECOND)
     assert busy.disk.promised == NO_BALLOT, "the write did not come to its end"
@@ -396,7 +398,7 @@ def test_a_process_killed_in_the_middle_of_a_write_has_written_nothing():
     world = cluster(rules)
     pay(world)
     busy = world.processes[2]
-    assert world.run_until(lambda: busy._busy, SECOND)
+    assert world.run_until(lambda: busy.writing is not None, SECOND)
     world.apply(Fail(2, "crash"))
     world.run_until(lambda: False, SECOND)
     assert busy.disk.promised == NO_BALLOT
@@ -502,9 +504,9 @@ def test_a_leader_cut_off_for_ever_stops_nobody(nodes, direction):
         leader = world.leader()
         others = [replica for replica in world.processes if replica != leader]
         if direction != "dumb":
-            world.network.cut.update((other, leader) for other in others)
+            world.apply(LinkFault("cut", frozenset((other, leader) for other in others)))
         if direction != "deaf":
-            world.network.cut.update((leader, other) for other in others)
+            world.apply(LinkFault("cut", frozenset((leader, other) for other in others)))
         operation = Operation(("A", 0, TRANSFER, "A", "B", 1), set_number=1)
         world.submit(operation)
         assert world.run_until(lambda o=operation: o.is_answered, 5 * SECOND), (seed, leader)

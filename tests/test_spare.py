@@ -3,10 +3,11 @@
 Each test fails when what it tests is taken out: `test_rules_bite.py` does that.
 """
 
+from conductor import Conductor, transfer
+
 from bank.ballot import Ballot
 from bank.messages import Accept, CatchUp, Commit, Heartbeat, Nack
 from bank.settings import MILLISECOND, Settings, Sizes
-from harness.sim.conductor import Conductor, transfer
 
 FIRST = Ballot(1, 1)
 SIZES = Sizes()

@@ -19,7 +19,7 @@ from harness.commands import find
 from harness.errors import HarnessError
 from harness.sim import coverage
 from harness.sim.columns import LEGEND
-from harness.sim.mix import KINDS, SwarmOptions, draw
+from harness.sim.scenario import KINDS, SwarmOptions, draw
 from harness.sim.swarm import Tally, run_seed, run_seeds
 from harness.sim.world import SimCluster
 
@@ -57,7 +57,7 @@ def test_a_cluster_without_faults_elects_once():
     assert not any(tally.coverage[f"fault {what}"] for what in ("kill", "paused", "disconnect"))
 
 
-def test_a_seed_keeps_its_mix_when_a_kind_of_fault_is_taken_from_it():
+def test_a_seed_keeps_its_scenario_when_a_kind_of_fault_is_taken_from_it():
     for seed in range(50):
         full, less = (
             draw(seed, SwarmOptions(faults=faults))
@@ -65,55 +65,57 @@ def test_a_seed_keeps_its_mix_when_a_kind_of_fault_is_taken_from_it():
         )
         assert less.kinds == tuple(kind for kind in full.kinds if kind != "loss")
         assert less.config == full.config
-        assert less.rules.links == replace(full.rules.links, loss=0.0)
+        assert less.rules.links == replace(full.rules.links, lose=0)
 
 
 def test_links_that_are_cut_for_good_leave_a_quorum_whole():
     ways = set()
     options = SwarmOptions(faults=tuple(kind for kind in KINDS if kind != "topology"))
     for seed in range(300):
-        mix = draw(seed, options)
-        whole = [r for r in range(1, mix.config.nodes + 1) if r not in mix.outsiders]
-        assert len(whole) >= mix.config.nodes // 2 + 1
-        assert not any(a in whole and b in whole for a, b in mix.lasting)
-        assert bool(mix.lasting) == ("lasting-cut" in mix.kinds)
-        ways |= {(b, a) in mix.lasting for a, b in mix.lasting}
+        scenario = draw(seed, options)
+        whole = [r for r in range(1, scenario.config.nodes + 1) if r not in scenario.outsiders]
+        assert len(whole) >= scenario.config.nodes // 2 + 1
+        assert not any(a in whole and b in whole for a, b in scenario.lasting)
+        assert bool(scenario.lasting) == ("lasting-cut" in scenario.kinds)
+        ways |= {(b, a) in scenario.lasting for a, b in scenario.lasting}
     assert ways == {False, True}, "one way and both ways"
 
 
 def test_topologies_that_are_drawn_leave_all_nobody_or_some_able():
     found = Counter()
     for seed in range(1000):
-        mix = draw(seed, SwarmOptions(faults=("topology",)))
-        if not mix.kinds:
+        scenario = draw(seed, SwarmOptions(faults=("topology",)))
+        if not scenario.kinds:
             continue
-        links, everybody = Links(), range(1, mix.config.nodes + 1)
-        links.apply(LinkFault("cut", mix.lasting))
-        able = len(links.able(everybody, mix.config.nodes))
-        assert mix.is_able == (able > 0)
-        assert set(everybody) - set(mix.outsiders) == links.in_touch(everybody, mix.config.nodes)
-        found["some" if 0 < able < mix.config.nodes else "all" if able else "nobody"] += 1
+        links, everybody = Links(), range(1, scenario.config.nodes + 1)
+        links.apply(LinkFault("cut", scenario.lasting))
+        able = len(links.able(everybody, scenario.config.nodes))
+        assert scenario.is_able == (able > 0)
+        assert set(everybody) - set(scenario.outsiders) == links.in_touch(
+            everybody, scenario.config.nodes
+        )
+        found["some" if 0 < able < scenario.config.nodes else "all" if able else "nobody"] += 1
     assert min(found[which] for which in ("some", "all", "nobody")) >= 10, found
 
 
 def test_sizes_are_small_and_usual_and_some_seeds_go_far():
-    mixes = [draw(seed, SwarmOptions()) for seed in range(300)]
+    scenarios = [draw(seed, SwarmOptions()) for seed in range(300)]
     for field in fields(Sizes):
-        drawn = {getattr(mix.rules.sizes, field.name) for mix in mixes}
+        drawn = {getattr(scenario.rules.sizes, field.name) for scenario in scenarios}
         assert len(drawn) >= 3 and getattr(USUAL, field.name) in drawn, field.name
         assert min(drawn) * 4 < getattr(USUAL, field.name), field.name
-    far = [mix for mix in mixes if mix.operations > 1000]
+    far = [scenario for scenario in scenarios if scenario.operations > 1000]
     assert 2 <= len(far) <= 12
-    assert max(mix.operations for mix in far) == 5000
+    assert max(scenario.operations for scenario in far) == 5000
     # What is sent in one piece, kept, and hashed between two checkpoints is gone beyond.
-    assert all(mix.operations > mix.config.keep_slots for mix in far)
+    assert all(scenario.operations > scenario.config.keep_slots for scenario in far)
 
 
 def test_the_replicas_get_the_sizes_that_a_seed_drew():
-    mix = draw(0, SwarmOptions())
-    world = SimCluster(mix.config, mix.rules)
+    scenario = draw(0, SwarmOptions())
+    world = SimCluster(scenario.config, scenario.rules)
     world.start()
-    assert {p.replica.settings.sizes for p in world.processes.values()} == {mix.rules.sizes}
+    assert {p.replica.settings.sizes for p in world.processes.values()} == {scenario.rules.sizes}
 
 
 # ---- broken ones: the zoo has more -------------------------------------------------------------

@@ -6,6 +6,7 @@ import pickletools
 from fractions import Fraction
 
 import pytest
+from conductor import transfer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,7 +30,6 @@ from bank.messages import (
     StatePiece,
 )
 from harness.cluster import wire
-from harness.sim.conductor import transfer
 
 NUMBERS = st.integers(0, 2**70)
 NAMES = st.text("AJn1 _é☃", max_size=8)

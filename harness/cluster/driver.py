@@ -100,6 +100,7 @@ class Cluster(Protocol):
         """Do this fault; returns the replicas that changed, after they or the kernel confirmed.
 
         FailLeader returns () when there is no leader to fail; its point is the runner's business.
+        A replica that failed fails no more until it returned.
         """
         ...
 

@@ -1,24 +1,25 @@
-"""Links between replicas under faults: what befalls a message on its way. Pure.
+"""Links between replicas: what befalls a message on its way. Pure.
 
-Processes and the simulator ask the same classes, so a fault means the same on both. A message is
-never invented and never changed; order is kept unless `reorder` is on. A fault befalls a message
-when it reaches its reader, who holds it back as long as the link says: what is on its way outlives
-its sender and dies with its reader.
+Processes and the simulator ask the same classes, so a fault means the same on both; the simulator's
+network is a Transit as well, whose links are never whole. A message is never invented and never
+changed; order is kept unless `reorder` is on. A fault befalls a message when it reaches its reader,
+who holds it back as long as the link says: what is on its way outlives its sender and dies with its
+reader.
 """
 
 import heapq
 from collections.abc import Collection, Iterable
 from dataclasses import astuple, dataclass, replace
 from itertools import combinations
-from random import Random
 from typing import Any, TypeAlias
 
 from bank.ballot import ReplicaId
 from bank.quorum import quorum_size
+from harness.cluster.choices import Choices
 from harness.cluster.journal import Way
 from harness.cluster.nemesis import Heal, Link, LinkFault
 
-HELD_BACK_US = (1_000, 20_000)  # how much later a message arrives that `reorder` picked
+HELD_BACK_US = (1_000, 20_000)  # what `reorder` means where nobody says
 LEADS_WITHIN_US = 3_000_000  # an able cluster has a leader after so long, whatever was before
 
 Plain: TypeAlias = list[tuple[int, ...]]
@@ -26,13 +27,18 @@ Plain: TypeAlias = list[tuple[int, ...]]
 
 @dataclass(frozen=True, slots=True)
 class LinkState:
-    """The faults of one link. Rates in percent, times in microseconds."""
+    """What one link does. Rates in percent, times in microseconds."""
 
     lose: int = 0  # 100: it is cut
     duplicate: int = 0
-    reorder: int = 0
+    reorder: int = 0  # how many messages later ones may overtake
     least: int = 0  # delay
     most: int = 0
+    held_least: int = HELD_BACK_US[0]  # how much later a message arrives that `reorder` picked
+    held_most: int = HELD_BACK_US[1]
+    stall: int = 0  # how many messages take longer, and hold up those behind them
+    stall_least: int = 0
+    stall_most: int = 0
 
 
 WHOLE = LinkState()
@@ -116,25 +122,73 @@ def from_plain(plain: Iterable[tuple[int, ...]]) -> Links:
 
 
 class Transit:
-    """Messages that reached their readers, and what the links do to them before they are read."""
+    """What links do to messages on their way: when copies arrive, and those that have to wait."""
 
-    def __init__(self, random: Random) -> None:
-        self._random = random
-        self._states: dict[Link, LinkState] = {}
+    def __init__(self, choices: Choices, usual: LinkState = WHOLE) -> None:
+        """`usual`: of every link whose state nobody says."""
+        self.usual = usual
+        self.states: dict[Link, LinkState] = {}
+        self.overtook = 0  # messages that came before one that was sent earlier
+        self._pick = choices.pick
         self._held: list[tuple[int, int, Link, Any]] = []  # due, place in line; a heap
         self._sequence = 0
         self._latest: dict[Link, int] = {}  # when the last message in order is due
+        self._last: dict[Link, int] = {}  # the same of the others, which may be later
         self._floor: dict[Link, int] = {}  # when the last notice is due: nothing passes it
+
+    # ---- when it arrives -----------------------------------------------------------------------
+
+    def dues(self, link: Link, now: int) -> list[int]:
+        """When the copies of a message sent now arrive; empty when it is lost."""
+        state, pick = self.states.get(link, self.usual), self._pick
+        if state.lose and pick(100) < state.lose:
+            return []
+        due = self._due(link, state, now)
+        if state.duplicate and pick(100) < state.duplicate:
+            return [due, self._due(link, state, now)]
+        return [due]
+
+    def _due(self, link: Link, state: LinkState, now: int) -> int:
+        pick, due, least = self._pick, now, state.least
+        if state.most:
+            due += least + pick(state.most - least + 1)
+        if state.stall and pick(100) < state.stall:
+            due += state.stall_least + pick(state.stall_most - state.stall_least + 1)
+        latest = self._latest.get(link, 0)
+        if self._floor and due < (last := self._floor.get(link, 0)):
+            due = last
+        if state.reorder and pick(100) < state.reorder:
+            due += state.held_least + pick(state.held_most - state.held_least + 1)
+            last = self._last.get(link, 0)
+            self.overtook += due < max(latest, last)
+            self._last[link] = max(due, last)
+            return due
+        self._latest[link] = due = due if due > latest else latest
+        return due
+
+    def due_after_all(self, link: Link, now: int) -> int:
+        """When the notice that a link's sender died arrives: after all that it sent, before what
+        its successor sends. No fault loses it, and none but what it waits for delays it.
+        """
+        last = max(self._latest.get(link, 0), self._last.get(link, 0), self._floor.get(link, 0))
+        self._floor[link] = due = max(now, last)
+        return due
+
+    # ---- what waits here -----------------------------------------------------------------------
 
     @property
     def is_idle(self) -> bool:
         """Every link is whole and nothing is held back: messages need not be shown to this."""
-        return not self._states and not self._held
+        return not self.states and not self._held
+
+    def is_whole(self, link: Link) -> bool:
+        """This link is whole, and nothing is held back: its messages need not be shown to this."""
+        return not self._held and link not in self.states
 
     def under(self, links: Links, now: int) -> None:
         """From now on links are like that; what a link held that is whole again arrives at once."""
-        healed = self._states.keys() - links.states.keys()
-        self._states = dict(links.states)
+        healed = self.states.keys() - links.states.keys()
+        self.states = dict(links.states)
         if healed:
             self._held = [
                 (min(due, now) if link in healed else due, place, link, item)
@@ -142,28 +196,21 @@ class Transit:
             ]
             heapq.heapify(self._held)
             for link in healed:
-                self._latest.pop(link, None)
-                self._floor.pop(link, None)
+                for times in (self._latest, self._last, self._floor):
+                    times.pop(link, None)
 
     def take(self, link: Link, item: Any, now: int) -> Way | None:
         """A message reached its reader: what befell it; None when it may be read at once."""
-        state, random = self._states.get(link, WHOLE), self._random
-        if state.lose and random.random() * 100 < state.lose:
-            return Way.LOST
-        copies = 2 if state.duplicate and random.random() * 100 < state.duplicate else 1
-        dues = [self._due(link, state, now) for _ in range(copies)]
+        dues = self.dues(link, now)
         for due in dues:
             self._hold(due, link, item)
-        return Way.DOUBLED if copies > 1 else Way.HELD if dues[0] > now else None
+        if not dues:
+            return Way.LOST
+        return Way.DOUBLED if len(dues) > 1 else Way.HELD if dues[0] > now else None
 
     def close(self, link: Link, notice: Any, now: int) -> None:
-        """The end of a link's sender: after all that it sent, before what its successor sends.
-
-        No fault loses it, and none but what it waits for delays it.
-        """
-        last = max((due for due, _, of, _ in self._held if of == link), default=now)
-        self._floor[link] = due = max(now, last, self._latest.get(link, 0))
-        self._hold(due, link, notice)
+        """The notice of a death reached its reader; see `due_after_all`."""
+        self._hold(self.due_after_all(link, now), link, notice)
 
     def due(self, now: int) -> list[tuple[Link, Any]]:
         """What may be read now, in order; no longer held here."""
@@ -179,13 +226,3 @@ class Transit:
     def _hold(self, due: int, link: Link, item: Any) -> None:
         self._sequence += 1
         heapq.heappush(self._held, (due, self._sequence, link, item))
-
-    def _due(self, link: Link, state: LinkState, now: int) -> int:
-        random = self._random
-        due = max(now, self._floor.get(link, 0))
-        if state.most:
-            due = max(due, now + random.randint(state.least, state.most))
-        if state.reorder and random.random() * 100 < state.reorder:
-            return due + random.randint(*HELD_BACK_US)
-        self._latest[link] = due = max(due, self._latest.get(link, 0))
-        return due

@@ -15,9 +15,9 @@ from rich.text import Text
 
 from harness.cluster import guarded
 from harness.errors import EXIT_INVALID, EXIT_UNKNOWN, EXIT_VALID, HarnessError
-from harness.sim.cluster import Bounds, Budget
 from harness.sim.explore import Exploration, Explorer
-from harness.sim.schedule import script
+from harness.sim.explore.graph import Bounds, Budget
+from harness.sim.explore.schedule import script
 
 MOST_NODES = 7
 MOST_REQUESTS = 9  # clients A, B, …; their transfers go to Z
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         with guarded.replicas():
             found = explorer.run(options.seconds, show)
     if found.violation is not None:
-        for line in script(explorer.cluster, found.schedule):
+        for line in script(explorer.graph, found.schedule):
             console.print(Text(line), soft_wrap=True)
     verdict, exit_code = _verdict(found)
     console.print(Text(verdict), soft_wrap=True)

@@ -10,6 +10,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -25,7 +26,8 @@ from harness.check.black_box import black_box
 from harness.check.judges import judge_run
 from harness.check.promises import promises
 from harness.check.verdict import Judgement, Verdict, judge, overall
-from harness.cluster import nemesis
+from harness.cluster import draws, nemesis
+from harness.cluster.choices import Seeded, between, happens, one_of
 from harness.cluster.driver import CommitLog
 from harness.cluster.history import Operation
 from harness.cluster.journal import Liveness
@@ -157,7 +159,7 @@ class Torture:
         self._config = config
         self._modes = modes
         self._faults = faults
-        self._random = Random(config.seed)
+        self._choices = Seeded(config.seed)
         self._history: list[Operation] = []
         self._stuck: list[str] = []
         self._disks: list[tuple[ReplicaId, Stored | None]] = []  # of the dead, before they return
@@ -217,10 +219,10 @@ class Torture:
                 cluster.submit(operation)
 
     def _draw(self, client: str) -> tuple[str, str, str, int]:
-        if self._random.random() < READS:
-            return READ, self._random.choice(self._config.accounts), "", 0
-        amount = self._random.randint(1, 30)
-        return TRANSFER, client, self._random.choice(self._config.accounts), amount
+        account = one_of(self._choices, self._config.accounts)
+        if happens(self._choices, READS):
+            return READ, account, "", 0
+        return TRANSFER, client, account, between(self._choices, 1, 30)
 
     def _go_on(self, cluster: LiveCluster, microseconds: int) -> None:
         """Keep the load up for so long."""
@@ -240,53 +242,43 @@ class Torture:
 
     def _one_fault(self, cluster: LiveCluster) -> None:
         """After a random while fail somebody, and before or after that bring somebody back."""
-        self._go_on(cluster, self._random.randrange(1_000, 60_000))
+        choices = self._choices
+        self._go_on(cluster, between(choices, 1_000, 60_000))
         replicas = range(1, cluster.replicas + 1)
         down = [r for r in replicas if cluster.liveness(r) is not Liveness.LIVE]
         most = (cluster.replicas - 1) // 2
-        if down and (len(down) == most or self._random.random() < 0.5):
-            self._recover(cluster, self._random.choice(down))
-            self._go_on(cluster, self._random.randrange(1_000, 30_000))
+        if down and (len(down) == most or happens(choices, 0.5)):
+            self._recover(cluster, one_of(choices, down))
+            self._go_on(cluster, between(choices, 1_000, 30_000))
         live = [r for r in replicas if cluster.liveness(r) is Liveness.LIVE]
         leader = cluster.leader()
-        victim = self._random.choice(live)
-        if leader in live and leader is not None and self._random.random() < 0.4:
-            victim = leader
-        mode = self._random.choice(self._modes)
+        victim = draws.victim(choices, live, leader, 0.4)
+        mode = one_of(choices, self._modes)
         if mode == "points":
             self._kill_at_point(cluster, victim)
             return
-        if mode == "links":
-            self._hit_links(cluster, victim, live)
+        fault = draws.fault(choices, mode, victim, cluster.replicas)
+        if isinstance(fault, LinkFault):
+            self._hit_links(cluster, fault, live)
             return
         if not self._can_decide([r for r in live if r != victim]):
             self._heal(cluster)
         self._leaders_hit += victim == leader
         self._counts[mode] += 1
-        cluster.apply(Fail(victim, mode))
+        cluster.apply(fault)
 
-    def _hit_links(self, cluster: LiveCluster, victim: ReplicaId, live: list[ReplicaId]) -> None:
-        """A fault on all links or on some, rather those of a victim, beside the faults so far."""
-        if self._links.states and self._random.random() < 0.5:
+    def _hit_links(self, cluster: LiveCluster, fault: LinkFault, live: list[ReplicaId]) -> None:
+        """A fault of links beside those so far, unless nobody could lead then."""
+        if self._links.states and happens(self._choices, 0.5):
             self._heal(cluster)
-        replicas = self._replicas(cluster)
-        pairs = [(source, to) for source in replicas for to in replicas if source != to]
-        own = [pair for pair in pairs if victim in pair]
-        way = self._random.randrange(2)
-        chosen = self._random.choice((pairs, own, [pair for pair in own if pair[way] == victim]))
-        kind = self._random.choice(LINK_FAULTS)
-        if kind == "cut":
-            chosen = self._random.sample(own, self._random.randint(1, len(own)))
-            if not self._can_decide(live, chosen):
+        if fault.kind == "cut":
+            if not self._can_decide(live, fault.links):
                 self._heal(cluster)
-            if not self._can_decide(live, chosen):
-                kind = "lose"
-        most = self._random.randrange(1_000, 50_000)
-        percent = self._random.choice((5, 30))
-        fault = LinkFault(kind, frozenset(chosen), percent, self._random.randrange(most), most)
+            if not self._can_decide(live, fault.links):
+                fault = replace(fault, kind="lose")
         self._links.apply(fault)
         cluster.apply(fault)
-        self._counts[kind] += 1
+        self._counts[fault.kind] += 1
 
     def _can_decide(self, live: list[ReplicaId], cut: Iterable[Link] = ()) -> bool:
         """True when one of these can lead, with those links cut as well."""
@@ -311,7 +303,7 @@ class Torture:
         self._heal(cluster)
         # A NEW-VIEW needs two deaths at once, which three replicas do not survive.
         points = [p for p in nemesis.POINTS if p != nemesis.MID_NEW_VIEW or cluster.replicas > 3]
-        point = self._random.choice(points)
+        point = one_of(self._choices, points)
         if point == nemesis.MID_NEW_VIEW:
             # Who just returned stands last: let all be at ease, so that it is known who is next.
             for replica in self._replicas(cluster):
@@ -323,7 +315,7 @@ class Torture:
         if point == nemesis.BEFORE_COMMIT and leader is not None:
             victim = leader
         elif point == nemesis.MID_CATCH_UP:
-            victim = self._random.choice(others)  # a leader does not
+            victim = one_of(self._choices, others)  # a leader does not
         elif point == nemesis.MID_NEW_VIEW:
             victim = min(others)
         cluster.apply(KillAt(victim, point))

@@ -13,11 +13,11 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from json import JSONEncoder
-from random import Random
 from time import monotonic_ns
 from typing import Any
 
 from bank.ballot import ReplicaId, replica_name
+from harness.cluster.choices import Seeded
 from harness.cluster.journal import CLIENTS, Way
 from harness.cluster.links import Links, Transit
 from harness.external import remarks
@@ -93,7 +93,7 @@ class Router:
         self._by_name = {node.name: node for node in self.nodes.values()}
         self._waiter = waiter
         self._on_client, self._on_end = on_client, on_end
-        self._transit = Transit(Random(f"{seed}/links"))
+        self._transit = Transit(Seeded(f"{seed}/links"))
         self._is_whole = True  # no link has a fault and nothing is held
         self._dirty: list[Node] = []  # with lines to be written
         self._serial = 0

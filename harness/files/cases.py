@@ -92,8 +92,13 @@ def links_text(links: frozenset[Link]) -> str:
     for source, to in sorted(links):
         both = (to, source) in links
         if not both or source < to:
-            words.append(f"{replica_name(source)}{'<->' if both else '->'}{replica_name(to)}")
+            words.append(f"{_end(source)}{'<->' if both else '->'}{_end(to)}")
     return ", ".join(words)
+
+
+def _end(address: ReplicaId) -> str:
+    """Files name replicas alone; the simulator cuts links of clients, too."""
+    return replica_name(address) if address else "clients"
 
 
 # ---- expectations ------------------------------------------------------------------------------

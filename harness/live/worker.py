@@ -31,6 +31,7 @@ from bank.sessions import Session
 from bank.settings import Settings
 from bank.status import Role
 from harness.cluster import blame, journal, kill_points, links, nemesis, wire
+from harness.cluster.choices import Seeded
 from harness.cluster.journal import Journal, Liveness, LivenessChanged, QueueReplaced, Way
 from harness.live import gauges, protocol
 from harness.live.lock import FolderLock
@@ -120,7 +121,7 @@ class Worker:
         self._inbox: list[tuple[ReplicaId, Message]] = []  # read in this turn, with the source
         self._outbox: dict[Outgoing, list[bytes]] = {}
         self._transit: links.Transit | None = None  # while links have faults or hold messages
-        self._fates = Random(f"{spec.seed}/{spec.replica}/{spec.incarnation}/links")
+        self._fates = Seeded(f"{spec.seed}/{spec.replica}/{spec.incarnation}/links")
         self._put_on_links(spec.links)
         self._waiter.on_readable(control.fileno(), self._read_control)
         for peer, (incarnation, reading, writing) in spec.peers.items():
@@ -174,23 +175,19 @@ class Worker:
 
     def _perform(self, effects: Effects) -> None:
         """In the one order that is safe: see `bank.effects.Effects`."""
-        point = self._armed
-        if point is not None and not self._passes(point, effects):
-            point = None
-        if point == nemesis.BEFORE_COMMIT:
-            _die()
-        if point is not None:
-            kill_points.cut_short(point, effects, self._writers)
+        point, cut = self._armed, None
+        if point is not None and self._passes(point, effects):
+            cut = kill_points.cut_at(point, effects, self._writers)
+            effects.early = cut.early
+            effects.replies = effects.replies if cut.answers else []
         if effects.early or effects.replies:
             self._say(effects.early, effects.replies)
-        if point not in (None, nemesis.AFTER_WRITE, nemesis.MID_CHECKPOINT):
-            _die()
         if effects.persist is not None and self._storage is not None:
-            if point == nemesis.MID_CHECKPOINT:
+            if cut is not None and point == nemesis.MID_CHECKPOINT:
                 self._storage.write_only(effects.persist)
-                _die()
-            self._storage.commit(effects.persist)
-        if point is not None:
+            elif cut is None or cut.writes:
+                self._storage.commit(effects.persist)
+        if cut is not None:
             _die()
         if effects.durable:
             self._say(effects.durable)

@@ -11,8 +11,7 @@ from typing import NamedTuple, TypeAlias
 from bank.ballot import ReplicaId, replica_name
 from bank.effects import Executed, Persist
 from harness.cluster import wording
-from harness.cluster.journal import Event
-from harness.sim.network import CLIENTS
+from harness.cluster.journal import CLIENTS, Event
 
 EVERYBODY: ReplicaId = -1
 

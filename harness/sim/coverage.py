@@ -7,8 +7,8 @@ not happen or a branch of the protocol that was not taken proves nothing.
 from collections import Counter
 from collections.abc import Iterator
 
-from harness.sim.mix import KINDS
-from harness.sim.process import Point
+from harness.cluster.kill_points import INSTANTS
+from harness.sim.scenario import KINDS
 
 # (group, what a person reads, the counter's key)
 _SHOWN: tuple[tuple[str, str, str], ...] = (
@@ -30,19 +30,19 @@ _SHOWN: tuple[tuple[str, str, str], ...] = (
     ("requests", "sent to all", "request broadcast"),
     ("requests", "relayed", "request relayed"),
     ("requests", "executed again without effect", "request executed again without effect"),
-    *(("crashes in a turn", point.value, f"crash {point.value}") for point in Point),
+    *(("crashes in a turn", place.value, f"crash {place.value}") for place in INSTANTS),
     ("crashes in a turn", "in the middle of a write", "write lost: killed in the middle"),
     ("crashes in a turn", "power lost, last write too", "power lost: committed write lost"),
     ("crashes in a turn", "power lost, last write kept", "power lost: write kept"),
-    ("faults", "kills", "fault kill"),
-    ("faults", "pauses", "fault paused"),
+    ("faults", "kills", "fault crash"),
+    ("faults", "pauses", "fault pause"),
     ("faults", "disconnects", "fault disconnect"),
     ("faults", "links cut one way", "fault cut one way"),
     ("faults", "partitions", "fault partition"),
     ("faults", "links cut for good", "fault lasting cut"),
     *(("seeds with", kind, f"kind {kind}") for kind in KINDS),
     ("messages", "lost in the network", "message lost: network"),
-    ("messages", "lost on a cut link", "message lost: link cut"),
+    ("messages", "lost on a cut link", "message lost by a link fault"),
     ("messages", "lost with their reader's process", "message lost: its reader died"),
     ("messages", "sent to a dead process", "message lost: its reader was dead"),
     ("messages", "thrown away while disconnected", "message lost: disconnected"),

@@ -8,7 +8,6 @@ suffix of the committed transactions, for SQLite writes them in order.
 import os
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 
 from bank.ballot import NO_BALLOT, Ballot, Slot
 from bank.checkpoint import Checkpoint
@@ -41,13 +40,15 @@ class Disk:
             self._apply(persist)
         self._unsynced.clear()
 
-    def lose_power(self, random: Random) -> int:
-        """Lose a suffix of what was committed and not synced; returns how many transactions."""
-        kept = random.randint(0, len(self._unsynced))
-        lost = len(self._unsynced) - kept
-        del self._unsynced[kept:]
+    @property
+    def unsynced(self) -> int:
+        """How many transactions a loss of power can take."""
+        return len(self._unsynced)
+
+    def lose_power(self, lost: int) -> None:
+        """Lose the last ones of what was committed and not synced; the others survive."""
+        del self._unsynced[len(self._unsynced) - lost :]
         self.sync()
-        return lost
 
     def stored(self) -> Stored:
         """What a replica that starts now finds. Only after `sync` or `lose_power`."""

@@ -1,13 +1,23 @@
-"""What the checks of `harness.sim.invariants` are told where replicas are driven turn by turn.
+"""What the checks of `harness.sim.invariants` are told of a turn, in whatever world it is taken."""
 
-The simulated world tells them the same, in between what it counts on the way.
-"""
+from typing import NamedTuple
 
-from bank.ballot import ReplicaId
+from bank.ballot import ReplicaId, Slot, replica_name
 from bank.effects import Effects
-from bank.messages import Accept, Accepted, Message, NewView, Prepare, Promise
+from bank.messages import (
+    Accept,
+    Accepted,
+    CheckpointHash,
+    Message,
+    NewView,
+    Prepare,
+    Promise,
+    StatePiece,
+)
 from bank.replica import Replica
-from harness.sim.invariants import Safety
+from harness.sim.invariants import Safety, Violation
+
+TELLING = (CheckpointHash, StatePiece)  # what `Safety.told` listens to
 
 
 def flushed(safety: Safety, replica: ReplicaId, effects: Effects) -> None:
@@ -36,11 +46,31 @@ def sent(safety: Safety, replica: ReplicaId, message: Message) -> None:
             pass
 
 
-def turned(safety: Safety, replica: Replica, effects: Effects) -> None:
-    """A turn is over: the watermarks, and the state that they stand for."""
-    number, log = replica.replica, replica.log
-    safety.truncates(number, log.truncated_upto)
-    safety.checkpoints(number, effects.persist)
-    safety.watermarks(number, log.truncated_upto, log.executed_upto, log.committed_upto)
-    if effects.executed or replica.halted is not None:
-        safety.compare([replica.status()])
+class Marks(NamedTuple):
+    """How far a replica is."""
+
+    truncated: Slot
+    executed: Slot
+    committed: Slot
+
+
+def marks(replica: Replica) -> Marks:
+    """How far it is now."""
+    log = replica.log
+    return Marks(log.truncated_upto, log.executed_upto, log.committed_upto)
+
+
+def stopped(replica: ReplicaId, why: str) -> str:
+    """The violation of one that goes on no longer."""
+    return f"{replica_name(replica)} stopped itself: {why}"
+
+
+def decided(safety: Safety, replica: ReplicaId, effects: Effects, marks: Marks) -> None:
+    """What they come to for the replica: it goes on, no watermark goes back, and what it lets go of
+    others confirmed.
+    """
+    if effects.halted is not None:
+        raise Violation(stopped(replica, effects.halted))
+    safety.truncates(replica, marks.truncated)
+    safety.checkpoints(replica, effects.persist)
+    safety.watermarks(replica, *marks)

@@ -1,192 +1,186 @@
-"""A simulated world that writes down what befalls its replicas, as commands of a script.
+"""A simulated world that writes down what its processes do, as commands of a script.
 
 A script knows no network: a message that arrives is delivered, one that does not is not mentioned,
-and who is disconnected or paused just does nothing. What a script cannot say is left out: clocks
-that drift, and the moment of a crash between two sends of one turn. So the story is nearly always
-the same, and whether it ends the same is for the player to find out.
+and who is disconnected or paused just does nothing. Both worlds are made of the same processes, and
+all that can happen to one has a command: so what was recorded is played the same, turn by turn.
 """
 
-from collections import defaultdict
+from string import ascii_uppercase
 from typing import Any
 
 from bank.ballot import ReplicaId, replica_name
-from bank.effects import Effects, Send
+from bank.effects import Effects, Send, Stored
 from bank.messages import ClientRequest, Message, PeerDown
 from bank.replica import CLIENT, Replica
 from bank.sessions import Request
 from bank.settings import MILLISECOND
-from harness.cluster import wire
-from harness.cluster.wording import message_name, request_text
-from harness.sim.player import READ_ON
-from harness.sim.process import Point, Process
+from harness.cluster.kill_points import Cut
+from harness.cluster.wording import request_text
+from harness.files.config import ClusterConfig
+from harness.sim.hand import Waiting
+from harness.sim.process import Fate, Process, Slow
+from harness.sim.script_runner import PLAIN, READ_ON, SIZES
+from harness.sim.wires import WorldRules
 from harness.sim.world import SimCluster
 
-_BEFORE = (Point.AMONG_EARLY, Point.BEFORE_WRITE, None)  # None: in the middle of the write
-_AFTER = (Point.AFTER_WRITE, Point.AMONG_DURABLE)
+SAID = (  # of the configuration, what replicas go by
+    "election_timeout_ms",
+    "prepare_quiet_ms",
+    "prepare_pause_ms",
+    "heartbeat_ms",
+    "stagger_ms",
+    "spare_pause_ms",
+    "spare_after_slots",
+    "learn_slots",
+    "checkpoint_interval",
+    "checkpoint_pause_ms",
+    "keep_slots",
+)
+DOOMS = ("slow ", "crash ")  # what happens in the turn that comes next, and is none itself
 
 
 class Recorded(SimCluster):
     """See the module."""
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, config: ClusterConfig, rules: WorldRules, *more: Any) -> None:
         """As a SimCluster."""
-        self._commands: list[str] = []  # empty ones are told by nobody
+        self._commands: list[str] = []
         self._healed_at: int | None = None
-        self._turns: dict[ReplicaId, list[int]] = {}  # where those of an unfinished turn stand
-        # The last command of an unflushed one: where it stands, itself, and when it came.
-        self._reading: dict[ReplicaId, tuple[int, str, int]] = {}
-        self._flushed_at: dict[ReplicaId, int] = {}
-        self._stores: set[ReplicaId] = set()  # whose unfinished turn writes something
+        self._turn: list[str] = []  # the commands of one that is not flushed yet
         self._asked: dict[str, int] = {}  # client: its last timestamp
-        # By link what was sent and did not arrive yet: its name, and itself.
-        self._waiting: dict[tuple[ReplicaId, ReplicaId], list[tuple[str, bytes]]] = defaultdict(
-            list
-        )
-        super().__init__(*arguments)
+        self._waiting = Waiting()  # as it is where the commands are obeyed
+        super().__init__(config, rules, *more)
+
+    def head(self) -> str:
+        """The first line of a script whose replicas are those of this world."""
+        config, sizes = self._config, self.settings.sizes
+        named = ",".join(config.accounts)
+        few = ",".join(ascii_uppercase[: len(config.accounts)])
+        accounts = len(config.accounts) if named == few else named
+        words = [f"nodes {config.nodes} seed {config.seed} accounts {accounts}"]
+        for key in SAID:
+            value = getattr(config, key)
+            if value != getattr(PLAIN, key):
+                text = "-".join(map(str, value)) if isinstance(value, tuple) else value
+                words.append(f"{key} {text}")
+        usual = PLAIN.settings().sizes
+        for name in SIZES:
+            if (size := getattr(sizes, name)) != getattr(usual, name):
+                words.append(f"{name} {size}")
+        drifts = [process.drift_ppm for process in self.processes.values()]
+        if any(drifts):
+            words.append(f"drift {','.join(map(str, drifts))}")
+        if not all(process.is_synced for process in self.processes.values()):
+            words.append("synced 0")
+        return " ".join(words)
 
     def commands(self) -> list[str]:
-        """All that happened."""
-        return [command for command in self._commands if command]
+        """All that happened; the last of it may have ended with a violation."""
+        return [*self._commands, *self._told()]
 
     def until_healed(self) -> list[str]:
         """What happened until all faults stopped."""
-        return [command for command in self._commands[: self._healed_at] if command]
+        return self.commands()[: self._healed_at]
 
-    def _note(self, replica: ReplicaId, command: str) -> None:
-        """Something that makes `replica` take a turn. Before it there is room for its death."""
-        if replica not in self._turns:
-            self._turns[replica] = [len(self._commands)]
-            self._commands.append("")
-        if (last := self._reading.get(replica)) is not None:
-            place, before, at = last
-            self._commands[place] = _timed(before + READ_ON, at)
-        self._reading[replica] = len(self._commands), command, self.now()
-        self._turns[replica].append(len(self._commands))
-        self._add(command)
+    def _timed(self, command: str) -> str:
+        return f"{command} @{self.time / MILLISECOND:.3f}ms"
 
-    def _add(self, command: str) -> None:
-        self._commands.append(_timed(command, self.now()))
+    # ---- what a turn does ----------------------------------------------------------------------
 
-    # ---- what a world does ---------------------------------------------------------------------
-
-    def _make_replica(self, process: Process) -> Replica:
-        name = replica_name(process.id)
-        if process.incarnation > 1:
-            self._add(f"restart {name}")
-        made = super()._make_replica(process)
-        tick, reconnected = made.tick, made.reconnected
-
-        def ticked(now: int) -> None:
-            self._note(process.id, f"tick {name}")
-            tick(now)
-
-        def returned(now: int) -> None:
-            self._note(process.id, f"reconnect {name}")
-            reconnected(now)
-
-        made.tick, made.reconnected = ticked, returned  # type: ignore[method-assign]
-        return made
-
-    def send(self, process: Process, send: Send) -> None:
-        """See SimCluster."""
-        for to in send.to:
-            self._send(process.id, to, send.message)
-        super().send(process, send)
+    def make(self, process: Process, stored: Stored | None) -> Replica:
+        """See World."""
+        if stored is not None:
+            self._turn.append(f"restart {replica_name(process.id)}")
+        return super().make(process, stored)
 
     def read(self, process: Process, source: ReplicaId, message: Message) -> None:
-        """See SimCluster."""
+        """See World."""
         if source == CLIENT:
             assert isinstance(message, ClientRequest)
-            self._ask_for(process.id, message.requests)
+            self._turn.append(self._request(process.id, message.requests))
         else:
-            self._note(process.id, self._delivery((source, process.id), message))
+            self._turn.append(self._waiting.command((source, process.id), message))
         super().read(process, source, message)
 
-    def _send(self, source: ReplicaId, to: ReplicaId, message: Message) -> None:
-        if self.processes[to].alive:
-            self._waiting[source, to].append(_letter(message))
-
-    def _delivery(self, link: tuple[ReplicaId, ReplicaId], message: Message) -> str:
-        letter, waiting = _letter(message), self._waiting[link]
-        name = letter[0]
-        where = f"n{link[0]}->n{link[1]} {name}"
-        if letter not in waiting:
-            return f"again {where}"
-        at = waiting.index(letter)
-        older = sum(1 for other, _ in waiting[:at] if other == name)
-        del waiting[at]
-        return f"deliver {where} +{older}" if older else f"deliver {where}"
-
-    def _ask_for(self, replica: ReplicaId, requests: tuple[Request, ...]) -> None:
-        new: list[str] = []
-        old: list[str] = []
+    def _request(self, replica: ReplicaId, requests: tuple[Request, ...]) -> str:
+        parts: list[str] = []
+        was_new: bool | None = None
         for request in requests:
-            client, timestamp = request[0], request[1]
-            if timestamp > self._asked.get(client, 0):
+            client, timestamp, *_ = request
+            is_new = timestamp > self._asked.get(client, 0)
+            if is_new:
                 self._asked[client] = timestamp
-                new.append(request_text(request))
-            elif timestamp == self._asked[client]:
-                old.append(client)
+                text = request_text(request)
             else:
-                old.append(f"{client} {timestamp}")
-        if new:
-            more = f" and {', '.join(old)}" if old else ""
-            self._note(replica, f"request n{replica} {' '.join(new)}{more}")
-        else:
-            self._note(replica, f"retry n{replica} {', '.join(old)}")
+                text = client if timestamp == self._asked[client] else f"{client} {timestamp}"
+            if is_new == was_new:
+                parts[-1] += f" {text}" if is_new else f", {text}"
+            else:
+                parts.append(text)
+            was_new = is_new
+        verb = "retry" if len(parts) == 1 and not was_new else "request"
+        return f"{verb} {replica_name(replica)} {' and '.join(parts)}"
 
-    def flushed(self, process: Process, effects: Effects) -> None:
-        """See SimCluster."""
-        self._reading.pop(process.id, None)
-        self._stores.discard(process.id)
-        self._flushed_at[process.id] = self.now()
-        if effects.persist is not None:
-            self._stores.add(process.id)
-        super().flushed(process, effects)
+    def ticks(self, process: Process) -> None:
+        """See World."""
+        self._turn.append(f"tick {replica_name(process.id)}")
 
-    def turned(self, process: Process) -> None:
-        """See SimCluster."""
-        turn = self._turns.pop(process.id, None)
-        if turn is not None and self._flushed_at[process.id] < self.now():
-            self._commands[turn[0]] = f"slow n{process.id}"
-            # What waited meanwhile is read before anything else is flushed.
-            self._add(f"answer n{process.id}{READ_ON}")
-        super().turned(process)
+    def returns(self, process: Process) -> None:
+        """See World."""
+        self._turn.append(f"reconnect {replica_name(process.id)}")
+
+    def seeks(self, process: Process) -> None:
+        """See World."""
+        self._turn.append(f"seek {replica_name(process.id)}")
+
+    def ends_write(self, process: Process) -> None:
+        """See World."""
+        self._turn.append(f"answer {replica_name(process.id)}")
+
+    def fate(self, process: Process, effects: Effects, is_first: bool) -> Fate:
+        """See World."""
+        fate = super().fate(process, effects, is_first)
+        doom = _doom(process.id, fate)
+        # Before the last command of the turn: with that it is flushed.
+        self._turn[-1:-1] = [doom] if doom else []
+        self._commands += self._told()
+        self._turn = []
+        return fate
+
+    def _told(self) -> list[str]:
+        """The commands of the turn that is taken."""
+        said = (c if c.startswith(DOOMS) else c + READ_ON for c in self._turn[:-1])
+        return list(map(self._timed, (*said, *self._turn[-1:])))
+
+    # ---- what is between processes -------------------------------------------------------------
+
+    def send(self, process: Process, send: Send) -> None:
+        """See World."""
+        for to in send.to:
+            self._waiting.sent.append((process.id, to, send.message))
+            if self.processes[to].alive:
+                self._waiting.post(process.id, to, send.message)
+        super().send(process, send)
+
+    def killed(self, process: Process, cut: Cut | None) -> None:
+        """See World."""
+        if cut is None:
+            self._commands.append(self._timed(f"crash {replica_name(process.id)}"))
+        notice = PeerDown(process.id, process.incarnation)
+        self._waiting.end(process.id, notice, self.alive())
+        super().killed(process, cut)
 
     def healed(self) -> None:
         """See SimCluster."""
         self._healed_at = len(self._commands)
         super().healed()
 
-    def killed(self, process: Process, point: Point | None, where: str) -> None:
-        """See SimCluster."""
-        self._crash(process.id, point)
-        for peer in self.processes:
-            self._waiting[peer, process.id].clear()
-            self._send(process.id, peer, PeerDown(process.id, process.incarnation))
-        super().killed(process, point, where)
 
-    def _crash(self, replica: ReplicaId, point: Point | None) -> None:
-        self._reading.pop(replica, None)
-        turn, name = self._turns.pop(replica, None), replica_name(replica)
-        if turn is not None and point is Point.BEFORE_ALL:
-            for at in turn:
-                self._commands[at] = ""  # as if it had not read what made it take this turn
-        elif turn is not None and replica in self._stores:
-            if point in _AFTER:
-                self._commands[turn[0]] = f"crash {name} after write"
-                return
-            if point in _BEFORE:
-                self._commands[turn[0]] = f"crash {name} before write"
-                return
-        self._add(f"crash {name}")
-
-
-def _timed(command: str, at: int) -> str:
-    return f"{command} @{at / MILLISECOND:.3f}ms"
-
-
-def _letter(message: Message) -> tuple[str, bytes]:
-    """Its name, and what it says; a notice of death is never sent, and says nothing else."""
-    data = b"" if isinstance(message, PeerDown) else wire.encode(message)
-    return message_name(message), data
+def _doom(replica: ReplicaId, fate: Fate) -> str | None:
+    if fate is None:
+        return None
+    if isinstance(fate, Slow):
+        return f"slow {replica_name(replica)}"
+    first = " write first" if fate.write_first else ""
+    lost = f" losing {fate.lost}" if fate.lost else ""
+    return f"crash {replica_name(replica)} after {fate.acts}{first}{lost}"

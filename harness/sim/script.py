@@ -1,4 +1,4 @@
-"""Scripts as text: commands, a line `----`, and what the replicas do then. `player` plays them."""
+"""Scripts as text: commands, a line `----`, and what the replicas do then; see `script_runner`."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple

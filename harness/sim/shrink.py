@@ -1,6 +1,6 @@
 """A failing seed made small, twice: fewer things in its plan, then fewer events in its story.
 
-A plan is a seed with less of what it drew: replicas, kinds of faults, clients, requests, deeds.
+A plan is a seed with less of what it drew: replicas, kinds of faults, clients, requests, strikes.
 Taking one thing away shakes the dice of all that follows, so each smaller plan may roll them a few
 times; it counts when it fails in the same way. What is left is recorded as commands, and of those
 everything is left out without which the replicas still fail in that way ("Simplifying and
@@ -18,11 +18,12 @@ from bank.replica import Replica
 from bank.settings import MILLISECOND, Sizes
 from harness.files.config import NODES
 from harness.sim.invariants import Violation
-from harness.sim.mix import Mix, SwarmOptions, draw
-from harness.sim.player import PLAIN, READ_ON, Player, started
 from harness.sim.record import Recorded
+from harness.sim.scenario import Scenario, SwarmOptions, draw
 from harness.sim.script import RULE, ScriptError
-from harness.sim.swarm import Outcome, run_mix
+from harness.sim.script_runner import READ_ON, ScriptRunner, started
+from harness.sim.swarm import Outcome, run_scenario
+from harness.sim.world import SimCluster
 
 # What a shrunk failure may cost, counted and not timed, so that it comes out the same everywhere.
 MOST_EVENTS = 2_000_000  # of plans that are run
@@ -30,24 +31,11 @@ MOST_COMMANDS = 500_000  # of stories that are played
 SETTLED = 2_000  # commands that a `settle` is worth
 ROLLS = 3  # of the dice, for each plan
 APART = 1_000_000  # between the seeds of two rolls
-SAID = (  # of the configuration, what replicas go by
-    "election_timeout_ms",
-    "prepare_quiet_ms",
-    "prepare_pause_ms",
-    "heartbeat_ms",
-    "stagger_ms",
-    "spare_pause_ms",
-    "spare_after_slots",
-    "learn_slots",
-    "checkpoint_interval",
-    "checkpoint_pause_ms",
-    "keep_slots",
-)
-UNSAID = ("drift", "power", "crash-point", "slow-disk", "batching")  # in a script: not well
 FEW = (1, 2, 3, 5, 10)  # accounts that are tried
 SHORTEST = 20 * MILLISECOND  # of the faulty phase
 
 Item = TypeVar("Item")
+World = TypeVar("World", bound=SimCluster)
 ReplicaClass = Callable[..., Replica]
 
 
@@ -69,57 +57,62 @@ class Plan:
     accounts: int | None = None
     operations: int | None = None
     phase: int | None = None  # microseconds of faults
-    deeds: tuple[int, ...] | None = None
+    strikes: tuple[int, ...] | None = None
     whole: bool = False  # all goes in pieces of the usual sizes
     roll: int = 0  # of the dice
 
-    def mix(self) -> Mix:
+    def scenario(self) -> Scenario:
         """What is run."""
-        mix = draw(self.seed, self.options)
-        config = replace(mix.config, seed=self.seed + self.roll * APART)
+        scenario = draw(self.seed, self.options)
+        config = replace(scenario.config, seed=self.seed + self.roll * APART)
         if self.accounts is not None:
             config = replace(config, accounts=config.accounts[: self.accounts])
-        phase = min(mix.fault_phase, self.phase or mix.fault_phase)
-        asked = mix.operations if self.operations is None else self.operations
+        phase = min(scenario.fault_phase, self.phase or scenario.fault_phase)
+        asked = scenario.operations if self.operations is None else self.operations
         if self.whole:
-            mix = replace(mix, rules=replace(mix.rules, sizes=Sizes()))
+            scenario = replace(scenario, rules=replace(scenario.rules, sizes=Sizes()))
         return replace(
-            mix,
+            scenario,
             config=config,
-            operations=min(mix.operations, asked),
+            operations=min(scenario.operations, asked),
             fault_phase=phase,
-            bursts=tuple(burst for burst in mix.bursts if burst < phase),
-            deeds=None if self.deeds is None else frozenset(self.deeds),
+            bursts=tuple(burst for burst in scenario.bursts if burst < phase),
+            strikes=None if self.strikes is None else frozenset(self.strikes),
         )
 
 
-def run_plan(plan: Plan, replica_class: ReplicaClass) -> tuple[Outcome, Recorded]:
-    """Run a plan to its verdict, and record it."""
-    mix = plan.mix()
-    world = Recorded(mix.config, mix.rules, replica_class)
-    return run_mix(mix, world), world
+def run_plan(plan: Plan, replica_class: ReplicaClass, kind: type[World]) -> tuple[Outcome, World]:
+    """Run a plan to its verdict, in a world of this kind: one that records it, or not."""
+    scenario = plan.scenario()
+    world = kind(scenario.config, scenario.rules, replica_class)
+    return run_scenario(scenario, world), world
 
 
-def _smaller_plans(plan: Plan, mix: Mix) -> Iterator[Plan]:
+def _smaller_plans(plan: Plan, scenario: Scenario) -> Iterator[Plan]:
     """Plans with one thing less, the greatest first."""
     for nodes in NODES:
-        if nodes < mix.config.nodes:
+        if nodes < scenario.config.nodes:
             yield replace(plan, options=replace(plan.options, nodes=(nodes,)))
     if not plan.whole:
         yield replace(plan, whole=True)
-    some = tuple(kind for kind in mix.kinds if kind not in UNSAID)
-    fewer = [tuple(one for one in mix.kinds if one != kind) for kind in mix.kinds]
-    for faults in ((), some, *fewer):
-        if len(faults) < len(mix.kinds):
+    fewer = [tuple(one for one in scenario.kinds if one != kind) for kind in scenario.kinds]
+    for faults in ((), *fewer):
+        if len(faults) < len(scenario.kinds):
             yield replace(plan, options=replace(plan.options, faults=faults))
     for accounts in FEW:
-        if accounts < len(mix.config.accounts):
+        if accounts < len(scenario.config.accounts):
             yield replace(plan, accounts=accounts)
-    for operations in (1, 2, mix.operations // 4, mix.operations // 2, mix.operations - 1):
-        if 0 < operations < mix.operations:
+    for operations in (
+        1,
+        2,
+        scenario.operations // 4,
+        scenario.operations // 2,
+        scenario.operations - 1,
+    ):
+        if 0 < operations < scenario.operations:
             yield replace(plan, operations=operations)
     for share in (2, 3):
-        if (phase := mix.fault_phase * (share - 1) // share) > SHORTEST:
+        if (phase := scenario.fault_phase * (share - 1) // share) > SHORTEST:
             yield replace(plan, phase=phase)
 
 
@@ -135,7 +128,7 @@ class _Plans:
             if self._events >= MOST_EVENTS:
                 return None
             rolled = replace(plan, roll=roll)
-            outcome, _ = run_plan(rolled, self._class)
+            outcome, _ = run_plan(rolled, self._class, SimCluster)
             self._events += outcome.events
             if outcome.violation is not None and kind_of(outcome.violation) == self._kind:
                 return rolled, outcome
@@ -143,21 +136,23 @@ class _Plans:
 
     def smallest(self, plan: Plan) -> Plan:
         """Take away one thing after the other until none can go."""
-        found: tuple[Plan, Outcome] | None = (plan, run_plan(plan, self._class)[0])
+        found: tuple[Plan, Outcome] | None = (plan, run_plan(plan, self._class, SimCluster)[0])
         while found is not None:
             plan, outcome = found
-            found = next(filter(None, map(self._fails, _smaller_plans(plan, plan.mix()))), None)
-        deeds = tuple(sorted({deed.number for deed in outcome.done} - {0}))
-        rolls: dict[tuple[int, ...], Plan] = {deeds: plan}
+            found = next(
+                filter(None, map(self._fails, _smaller_plans(plan, plan.scenario()))), None
+            )
+        strikes = tuple(sorted({strike.number for strike in outcome.done} - {0}))
+        rolls: dict[tuple[int, ...], Plan] = {strikes: plan}
 
         def fails(left: Sequence[int]) -> Sequence[int] | None:
-            found = self._fails(replace(plan, deeds=tuple(left)))
+            found = self._fails(replace(plan, strikes=tuple(left)))
             if found is None:
                 return None
             rolls[tuple(left)] = found[0]
             return left
 
-        return rolls[tuple(reduced(deeds, fails))]
+        return rolls[tuple(reduced(strikes, fails))]
 
 
 # ---- stories -----------------------------------------------------------------------------------
@@ -198,24 +193,25 @@ def _perform(
     head: str, commands: Iterable[str], replica_class: ReplicaClass
 ) -> tuple[list[str], str | None]:
     """Commands up to a violation, and it; what cannot be done is left out, as if not said."""
-    player = started(head, replica_class)
+    runner = started(head, replica_class)
+    runner.is_silent = True
     done: list[str] = []
     for wanted in commands:
         try:
-            if (command := _obey(player, wanted)) is not None:
+            if (command := _obey(runner, wanted)) is not None:
                 done.append(command)
         except Violation as violation:
-            return [*done, player.told], str(violation)
-        player.lines.clear()
+            return [*done, runner.told], str(violation)
+        runner.lines.clear()
     return done, None
 
 
-def _obey(player: Player, wanted: str) -> str | None:
+def _obey(runner: ScriptRunner, wanted: str) -> str | None:
     """What was done for a command: itself, or its like; None when nobody is left who would."""
-    for command in (wanted, player.alike(wanted)):
+    for command in (wanted, runner.alike(wanted)):
         try:
             if command is not None:
-                player.command(command)
+                runner.command(command)
         except Violation:
             raise
         except (ScriptError, AssertionError):
@@ -255,23 +251,12 @@ class _Stories:
         return reduced(commands, lambda left: self.ends(head, left))
 
 
-def _exact(mix: Mix) -> str:
-    """The head of a script whose replicas are those of the world."""
-    words = [f"nodes {mix.config.nodes} seed {mix.config.seed}"]
-    for key in SAID:
-        value = getattr(mix.config, key)
-        if value != getattr(PLAIN, key):
-            text = "-".join(map(str, value)) if isinstance(value, tuple) else value
-            words.append(f"{key} {text}")
-    return " ".join(words)
-
-
-def _tellings(mix: Mix, world: Recorded) -> Iterator[list[str]]:
+def _tellings(scenario: Scenario, world: Recorded) -> Iterator[list[str]]:
     """Ways to tell what was recorded."""
     yield world.commands()
     # Of what waits when the faults stop, whatever did not arrive by then never will.
-    whole = [replica_name(r) for r in world.processes if r not in mix.outsiders]
-    cuts = [f"cut n{a}->n{b}" for a, b in sorted(mix.lasting) if mix.is_able]
+    whole = [replica_name(r) for r in world.processes if r not in scenario.outsiders]
+    cuts = [f"cut n{a}->n{b}" for a, b in sorted(scenario.lasting) if scenario.is_able]
     if whole:
         yield [*world.until_healed(), "drop all", *cuts, f"settle {' '.join(whole)}"]
 
@@ -281,10 +266,12 @@ def _without_clock(command: str) -> str:
     return re.sub(r" @[\d.]+ms$", "", command).replace("tick ", "expire ")
 
 
-def _shortest(mix: Mix, world: Recorded, kind: str, replica_class: ReplicaClass) -> Story | None:
+def _shortest(
+    scenario: Scenario, world: Recorded, kind: str, replica_class: ReplicaClass
+) -> Story | None:
     """The shortest story, of the same kind if there is one, and the plainest way to tell it."""
-    head = _exact(mix)
-    told = [_confirmed(head, commands, replica_class) for commands in _tellings(mix, world)]
+    head = world.head()
+    told = [_confirmed(head, commands, replica_class) for commands in _tellings(scenario, world)]
     found = [(commands, violation) for commands, violation in told if violation is not None]
     if not found:
         return None
@@ -292,7 +279,7 @@ def _shortest(mix: Mix, world: Recorded, kind: str, replica_class: ReplicaClass)
     commands, violation = found[0]
     search = _Stories(kind_of(violation), replica_class)
     best = search.shortest(head, commands)
-    nodes, interval = mix.config.nodes, mix.config.checkpoint_interval
+    nodes, interval = scenario.config.nodes, scenario.config.checkpoint_interval
     for plain in (f"nodes {nodes}", f"nodes {nodes} checkpoint {interval}"):
         clockless = search.ends(plain, list(map(_without_clock, best)))
         if clockless is not None:
@@ -319,7 +306,7 @@ class Shrunk:
     plan: Plan
     outcome: Outcome
     recorded: int  # commands of the plan's run
-    story: Story | None  # None: the player does not get there
+    story: Story | None  # None: the runner does not get there
 
 
 def shrink(
@@ -328,25 +315,25 @@ def shrink(
     """Make this seed's failure small."""
     kind = kind_of(violation)
     plan = _Plans(kind, replica_class).smallest(Plan(seed, options))
-    outcome, world = run_plan(plan, replica_class)
-    story = _shortest(plan.mix(), world, kind, replica_class)
+    outcome, world = run_plan(plan, replica_class, Recorded)
+    story = _shortest(plan.scenario(), world, kind, replica_class)
     return Shrunk(plan, outcome, len(world.commands()), story)
 
 
 def script_text(story: Story, told_by: str, replica_class: ReplicaClass = Replica) -> str:
     """The story as a script: each command with what it led to, the violation at the end."""
-    player = started(story.head, replica_class)
+    runner = started(story.head, replica_class)
     blocks: list[str] = []
     commands = [f"# {' '.join(story.violation.split())}", f"# {told_by}", story.head]
     for command in story.commands:
         commands.append(command)
         end: Iterable[str] = ()
         try:
-            player.command(command)
+            runner.command(command)
         except Violation as error:
             end = [f"✗ {error}"]
-        if lines := [*player.lines, *end]:
+        if lines := [*runner.lines, *end]:
             blocks.append("\n".join(chain(commands, [RULE], lines)))
             commands = []
-            player.lines.clear()
+            runner.lines.clear()
     return "\n\n".join(blocks) + "\n"

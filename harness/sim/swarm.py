@@ -30,8 +30,8 @@ from harness.cluster.links import LEADS_WITHIN_US
 from harness.live.storage import Owner, Storage, create_all
 from harness.sim.columns import EVERYBODY, Happening, Sink
 from harness.sim.disk import FileDisk
-from harness.sim.faults import Deed, Injector
-from harness.sim.mix import MILLISECOND, Mix, SwarmOptions, draw
+from harness.sim.faults import Injector, Strike
+from harness.sim.scenario import MILLISECOND, Scenario, SwarmOptions, draw
 from harness.sim.world import SimCluster
 
 _ROOT = Path(__file__).parents[2]  # files in what is printed are named from here
@@ -55,7 +55,7 @@ class Outcome:
     recovery: int = 0  # microseconds from the end of the faults until what waited was answered
     at: int = 0  # microseconds; when it ended
     violation: str | None = None
-    done: list[Deed] = field(default_factory=list)
+    done: list[Strike] = field(default_factory=list)
     coverage: Counter[str] = field(default_factory=Counter)
 
 
@@ -67,44 +67,46 @@ def run_seed(
     storage_class: type[Storage] = Storage,
 ) -> Outcome:
     """Run one seed to its verdict; never raises for what a replica or its storage did."""
-    mix = draw(seed, options)
-    world = SimCluster(mix.config, mix.rules, replica_class, sink)
-    outcome = run_mix(mix, world, storage_class)
+    scenario = draw(seed, options)
+    world = SimCluster(scenario.config, scenario.rules, replica_class, sink)
+    outcome = run_scenario(scenario, world, storage_class)
     if outcome.violation is not None and sink is not None:
         sink(Happening(outcome.at, EVERYBODY, f"✗ {outcome.violation}"))
     return outcome
 
 
-def run_mix(mix: Mix, world: SimCluster, storage_class: type[Storage] = Storage) -> Outcome:
-    """The same for a mix that was drawn already, in a world made for it."""
-    seed = mix.config.seed
+def run_scenario(
+    scenario: Scenario, world: SimCluster, storage_class: type[Storage] = Storage
+) -> Outcome:
+    """The same for a scenario that was drawn already, in a world made for it."""
+    seed = scenario.config.seed
     assert seed is not None
-    outcome = Outcome(seed, mix.config.nodes, mix.kinds, coverage=world.coverage)
+    outcome = Outcome(seed, scenario.config.nodes, scenario.kinds, coverage=world.coverage)
     try:
-        with _files(mix, world, storage_class):
-            _run(world, mix, outcome)
+        with _files(scenario, world, storage_class):
+            _run(world, scenario, outcome)
     except AssertionError as error:
         outcome.violation = str(error) or _where(error)
     except (Exception, SystemExit) as error:  # no replica ends the campaign
         outcome.violation = f"{type(error).__name__}: {error}; {_where(error)}"
     outcome.events, outcome.at = world.events, world.now()
-    outcome.coverage["request executed again without effect"] = world.safety.oracle.repeats
-    outcome.coverage["slot proposed with two values"] = world.safety.contested
+    outcome.coverage["request executed again without effect"] = world.checks.oracle.repeats
+    outcome.coverage["slot proposed with two values"] = world.checks.contested
     return outcome
 
 
 @contextmanager
-def _files(mix: Mix, world: SimCluster, storage_class: type[Storage]) -> Iterator[None]:
-    """Real files under the replicas of a mix that drew them."""
-    if not mix.file_rows:
+def _files(scenario: Scenario, world: SimCluster, storage_class: type[Storage]) -> Iterator[None]:
+    """Real files under the replicas of a scenario that drew them."""
+    if not scenario.file_rows:
         yield
         return
     with tempfile.TemporaryDirectory(prefix="paxbank-simulate-") as folder, ExitStack() as opened:
         paths = {replica: Path(folder, f"n{replica}.db") for replica in world.processes}
-        create_all(paths, mix.config.balances(), CLUSTER, "process")
+        create_all(paths, scenario.config.balances(), CLUSTER, "process")
         disks = {
             replica: FileDisk(
-                path, Owner(replica_name(replica), CLUSTER), storage_class, mix.file_rows
+                path, Owner(replica_name(replica), CLUSTER), storage_class, scenario.file_rows
             )
             for replica, path in paths.items()
         }
@@ -122,52 +124,52 @@ def _where(error: BaseException) -> str:
     return f"{file}:{last.lineno}: {last.line}"
 
 
-def _run(world: SimCluster, mix: Mix, outcome: Outcome) -> None:
+def _run(world: SimCluster, scenario: Scenario, outcome: Outcome) -> None:
     world.start()
-    injector = Injector(world, mix)
+    injector = Injector(world, scenario)
     outcome.done = injector.done
-    operations = load(mix)
+    operations = load(scenario)
     for when, operation in operations:
         world.at(when, world.submit, operation)
     world.set_clients_running(True)
-    world.run_until(lambda: False, mix.fault_phase)
+    world.run_until(lambda: False, scenario.fault_phase)
     injector.heal()
-    if not mix.is_able:
+    if not scenario.is_able:
         _demand_rest(world)
         injector.mend_for_good()
-        mix = replace(mix, lasting=frozenset(), outsiders=(), is_able=True)
+        scenario = replace(scenario, lasting=frozenset(), outsiders=(), is_able=True)
     healed = world.now()
     waiting = [operation for operation in world.pending() if operation.invoked_at is not None]
-    if "topology" in mix.kinds:
+    if "topology" in scenario.kinds:
         # Who led before may not have noticed yet that a quorum is cut off.
-        world.run_until(lambda: False, 2 * mix.config.election_timeout_ms[1] * MILLISECOND)
+        world.run_until(lambda: False, 2 * scenario.config.election_timeout_ms[1] * MILLISECOND)
         _demand(world, lambda: world.leader() is not None, "nobody leads", LEADS_WITHIN_US)
-    bound = _recovery_bound(mix)
+    bound = _recovery_bound(scenario)
     _demand(world, _all_answered(waiting), "what waited is not answered", bound)
     outcome.recovery = world.now() - healed
     history = [operation for _, operation in operations]
     _demand(world, _all_answered(history), "not everything is answered")
-    _demand(world, lambda: _is_equal(world, mix.outsiders), "replicas are not equal")
+    _demand(world, lambda: _is_equal(world, scenario.outsiders), "replicas are not equal")
     world.compare()
-    _judge(world, mix, history)
-    _demand_peace(world, mix)
+    _judge(world, scenario, history)
+    _demand_peace(world, scenario)
 
 
-def load(mix: Mix) -> list[tuple[int, Operation]]:
+def load(scenario: Scenario) -> list[tuple[int, Operation]]:
     """Operations, and when each is handed to its client."""
-    random, reads = Random(f"{mix.config.seed}/load"), Random(f"{mix.config.seed}/reads")
-    accounts = mix.config.accounts
+    random, reads = Random(f"{scenario.config.seed}/load"), Random(f"{scenario.config.seed}/reads")
+    accounts = scenario.config.accounts
     load: list[tuple[int, Operation]] = []
-    for _ in range(mix.operations):
+    for _ in range(scenario.operations):
         sender = random.choice(accounts)
         if random.random() < 0.2:
             request = (sender, 0, READ, reads.choice(accounts), "", 0)
         else:
             request = (sender, 0, TRANSFER, sender, random.choice(accounts), random.randint(1, 8))
-        if mix.bursts:
-            when = random.choice(mix.bursts) + random.randint(0, 3_000)
+        if scenario.bursts:
+            when = random.choice(scenario.bursts) + random.randint(0, 3_000)
         else:
-            when = random.randint(0, mix.fault_phase)
+            when = random.randint(0, scenario.fault_phase)
         load.append((when, Operation(request, set_number=1)))
     return load
 
@@ -189,10 +191,10 @@ def _is_equal(world: SimCluster, outsiders: Sequence[ReplicaId]) -> bool:
     return len({world.executed_upto(replica) for replica in whole}) <= 1
 
 
-def _recovery_bound(mix: Mix) -> int:
+def _recovery_bound(scenario: Scenario) -> int:
     """Microseconds in which what waited when the faults stopped has to be answered."""
-    config = mix.config
-    times = RECOVERY_BESIDE_OUTSIDERS if mix.outsiders else RECOVERY
+    config = scenario.config
+    times = RECOVERY_BESIDE_OUTSIDERS if scenario.outsiders else RECOVERY
     return (times * config.election_timeout_ms[1] + config.client_timeout_ms) * MILLISECOND
 
 
@@ -216,13 +218,13 @@ def _demand(
     )
 
 
-def _demand_peace(world: SimCluster, mix: Mix) -> None:
+def _demand_peace(world: SimCluster, scenario: Scenario) -> None:
     """Whoever is cut off, once somebody leads nobody else does, and ballots rest."""
     _demand(world, lambda: world.leader() is not None, "nobody leads")
-    timeout = mix.config.election_timeout_ms[1] * MILLISECOND
+    timeout = scenario.config.election_timeout_ms[1] * MILLISECOND
     # One that was just cut off for good may still believe that it leads, or stand once more and be
     # heard by those it does not hear: that has to be over after some time-outs.
-    lapse = max(LAPSE * timeout, LEADS_WITHIN_US) if mix.lasting else 3 * timeout
+    lapse = max(LAPSE * timeout, LEADS_WITHIN_US) if scenario.lasting else 3 * timeout
     world.run_until(lambda: False, lapse)
     before, number = world.coverage["Leads"], _highest_number(world)
     sent = world.messages.copy()
@@ -231,7 +233,7 @@ def _demand_peace(world: SimCluster, mix: Mix) -> None:
         raise AssertionError("a leader is replaced though all is well")
     if number != _highest_number(world):
         raise AssertionError("ballots grow though somebody leads")
-    _hold_to_budget(world.messages - sent, mix)
+    _hold_to_budget(world.messages - sent, scenario)
 
 
 def _demand_rest(world: SimCluster) -> None:
@@ -249,17 +251,19 @@ def _highest_number(world: SimCluster) -> int:
     return max(process.replica.seen for process in world.processes.values())
 
 
-def _hold_to_budget(sent: Counter[str], mix: Mix) -> None:
+def _hold_to_budget(sent: Counter[str], scenario: Scenario) -> None:
     """What an idle cluster says in IDLE time-outs: heartbeats and their answers, hardly more.
 
     While a checkpoint is not confirmed, it is asked for with each heartbeat, both ways. Replicas
     that are cut off stand now and then, which may be answered.
     """
-    config, peers = mix.config, mix.config.nodes - 1
+    config, peers = scenario.config, scenario.config.nodes - 1
     shortest, longest = config.election_timeout_ms
-    watched = IDLE * longest * (1_000_000 + mix.rules.drift_ppm) // 1_000_000  # on a fast clock
+    watched = (
+        IDLE * longest * (1_000_000 + scenario.rules.drift_ppm) // 1_000_000
+    )  # on a fast clock
     beats = watched // config.heartbeat_ms + 2
-    stands = len(mix.outsiders) * (watched // shortest + 1)
+    stands = len(scenario.outsiders) * (watched // shortest + 1)
     checkpoints = sent.pop(CheckpointHash.LABEL, 0)
     for count, most, what in (
         (sent.total(), 2 * peers * (beats + stands), "messages"),
@@ -273,8 +277,8 @@ def _hold_to_budget(sent: Counter[str], mix: Mix) -> None:
             )
 
 
-def _judge(world: SimCluster, mix: Mix, operations: Sequence[Operation]) -> None:
-    interval, sizes = mix.config.checkpoint_interval, mix.rules.sizes
+def _judge(world: SimCluster, scenario: Scenario, operations: Sequence[Operation]) -> None:
+    interval, sizes = scenario.config.checkpoint_interval, scenario.rules.sizes
     for judgement in judge_run(
         world.balances, world.committed, operations, world.views(), interval, sizes
     ):

@@ -1,20 +1,20 @@
 """The simulated cluster: replicas, clients and faults in one thread, on virtual time.
 
-One heap keyed (time, sequence number), one seeded generator: the same configuration and seed give
-the same run, byte for byte. Nothing here looks at the real clock, and no set is iterated whose
-order could show. After every event `harness.sim.invariants` judges what it changed; a violation is
-raised from wherever the world is being driven.
+The same configuration and the same decisions give the same run, byte for byte: everything that may
+go one way or another is asked of `choices`, a seed's if nobody says otherwise. Nothing here looks
+at the real clock, and no set is iterated whose order could show. After every event
+`harness.sim.invariants` judges what it changed; a violation is raised from wherever the world is
+being driven.
 """
 
-import heapq
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import Random
 from typing import assert_never
 
-from bank.ballot import ReplicaId, Slot, replica_name
-from bank.effects import Effects, Persist, Send
+from bank.ballot import ReplicaId, Slot
+from bank.effects import Effects, Persist, Send, Stored
 from bank.messages import (
     Accept,
     Accepted,
@@ -30,13 +30,14 @@ from bank.messages import (
 )
 from bank.replica import CLIENT, Replica
 from bank.sessions import NOOP_REQUEST, Request
-from bank.settings import USUAL, Sizes
 from bank.status import Role, SlotStatus
 from harness.cluster import wire
+from harness.cluster.choices import Choices, Seeded, between
 from harness.cluster.client import Clients, ClientSend
 from harness.cluster.driver import CommitLog, ReplicaView
 from harness.cluster.history import Operation
 from harness.cluster.journal import (
+    CLIENTS,
     Entry,
     Journal,
     Liveness,
@@ -46,6 +47,7 @@ from harness.cluster.journal import (
     kind,
     passed,
 )
+from harness.cluster.kill_points import Cut
 from harness.cluster.nemesis import (
     Fail,
     FailLeader,
@@ -61,25 +63,13 @@ from harness.files.cases import action_text
 from harness.files.config import ClusterConfig
 from harness.sim.columns import EVERYBODY, Happening, Sink, What
 from harness.sim.disk import Disk
-from harness.sim.invariants import Safety, Violation
-from harness.sim.link_faults import LinkFaults
-from harness.sim.network import CLIENTS, LinkRules, Network
-from harness.sim.process import Control, Point, Process, ProcessRules
-
-COMPARED_EVERY = 1000  # events between two comparisons of all replicas' states
+from harness.sim.judging import decided, marks
+from harness.sim.process import Process
+from harness.sim.timed import Control, TimedProcess
+from harness.sim.wires import USUAL_RULES, WiredWorld, WorldRules
 
 
-@dataclass(frozen=True, slots=True)
-class WorldRules:
-    """What the machine and its network are like."""
-
-    links: LinkRules = LinkRules()  # noqa: RUF009 — frozen
-    processes: ProcessRules = ProcessRules()  # noqa: RUF009 — frozen
-    drift_ppm: int = 0  # how far clocks may run apart, either way
-    sizes: Sizes = USUAL
-
-
-class SimCluster:
+class SimCluster(WiredWorld):
     """A `harness.cluster.driver.Cluster`; see there for what each method promises."""
 
     is_external = False
@@ -87,92 +77,50 @@ class SimCluster:
     def __init__(
         self,
         config: ClusterConfig,
-        rules: WorldRules = WorldRules(),
+        rules: WorldRules = USUAL_RULES,
         replica_class: Callable[..., Replica] = Replica,
         sink: Sink | None = None,
+        choices: Choices | None = None,
     ) -> None:
-        """`sink` gets every event; `replica_class` may be a broken replica, for tests."""
+        """`sink` gets every event; `replica_class` may be a broken replica, for tests.
+
+        `choices` decides instead of the configuration's seed.
+        """
+        settings = replace(config.settings(), sizes=rules.sizes)
+        choices = choices or Seeded(f"{config.seed}/world")
+        super().__init__(
+            choices,
+            rules.links,
+            config.nodes,
+            settings,
+            config.balances(),
+            replica_class,
+            config.seed,
+        )
         self.replicas = config.nodes
         self.committed = CommitLog()
-        self.coverage: Counter[str] = Counter()
-        self.events = 0
         self.messages: Counter[str] = Counter()  # by label, each as often as replicas get it
-        self.replica_class = replica_class
-        self.random = Random(f"{config.seed}/world")
-        self.network = Network(self.random, rules.links, self.coverage)
-        self._faults = LinkFaults(self, Random(f"{config.seed}/links"))
-        self.safety = Safety(config.nodes, config.balances(), config.checkpoint_interval)
         self.on_death: Callable[[Process], None] = lambda process: None
         self.on_lead: Callable[[Process], None] = lambda process: None
         self.on_commit: Callable[[Process], None] = lambda process: None
         self._config = config
-        self._settings = replace(config.settings(), sizes=rules.sizes)
-        self.balances = config.balances()
         self._sink = sink
-        self._now = 0
-        self._sequence = 0
-        self._heap: list[tuple[int, int, Callable[..., None], tuple[object, ...]]] = []
         self._clients = Clients(config.accounts, config.nodes, config.client_timeout_ms * 1000)
         self._clients_due: int | None = None
         drift = rules.drift_ppm
         self.processes = {
-            replica: Process(
+            replica: TimedProcess(
                 self,
                 replica,
-                self._make_replica,
                 rules.processes,
-                self.random.randint(-drift, drift) if drift else 0,
+                between(choices, -drift, drift) if drift else 0,
                 config.durability == "power" or not rules.processes.power_loss,
             )
-            for replica in range(1, config.nodes + 1)
+            for replica in self.everyone
         }
         traced = config.trace_messages > 0
         self._journals = {r: Journal() for r in self.processes} if traced else {}
         self._traces = Traces(self.processes, config.trace_messages)
-
-    # ---- virtual time --------------------------------------------------------------------------
-
-    def now(self) -> int:
-        """Virtual microseconds since the start."""
-        return self._now
-
-    def at(self, when: int, handler: Callable[..., None], *arguments: object) -> None:
-        """Call `handler(*arguments)` at `when`; events of one moment happen in order of asking."""
-        self._sequence += 1
-        heapq.heappush(self._heap, (when, self._sequence, handler, arguments))
-
-    def _next_event(self) -> None:
-        self._now, _, handler, arguments = heapq.heappop(self._heap)
-        self.events += 1
-        handler(*arguments)
-        if self.events % COMPARED_EVERY == 0:
-            self.compare()
-
-    def run_until(self, condition: Callable[[], bool], timeout: int) -> bool:
-        """Let the cluster work until `condition()` holds, at most `timeout` microseconds."""
-        deadline = self._now + timeout
-        while not condition():
-            if not self._heap or self._heap[0][0] > deadline:
-                self._now = deadline
-                return condition()
-            self._next_event()
-        return True
-
-    def compare(self) -> None:
-        """Hold all running replicas' states against each other and against any time before."""
-        self.safety.compare([p.replica.status() for p in self.processes.values() if p.alive])
-
-    def alive(self) -> list[ReplicaId]:
-        """Those whose processes run."""
-        return [replica for replica, process in self.processes.items() if process.alive]
-
-    def healed(self) -> None:
-        """All faults stop, for good."""
-        self.say(EVERYBODY, "all faults stop")
-
-    def count(self, what: str) -> None:
-        """Something happened that a campaign wants to have reached."""
-        self.coverage[what] += 1
 
     # ---- life ----------------------------------------------------------------------------------
 
@@ -190,21 +138,11 @@ class SimCluster:
         """Nothing is held that would have to be released."""
         self._heap.clear()
 
-    def _make_replica(self, process: Process) -> Replica:
-        stored = process.disk.stored() if process.incarnation > 1 else None
+    def make(self, process: Process, stored: Stored | None) -> Replica:
+        """See World."""
         if stored is not None:
-            self.safety.restarted(process.id, stored)
             self.say(process.id, f"restarts as incarnation {process.incarnation}")
-        seed = f"{self._config.seed}/{process.id}/{process.incarnation}"
-        return self.replica_class(
-            process.id,
-            self.replicas,
-            self._settings,
-            Random(seed),
-            self.balances,
-            stored,
-            process.clock(),
-        )
+        return super().make(process, stored)
 
     # ---- what processes do ---------------------------------------------------------------------
 
@@ -213,9 +151,9 @@ class SimCluster:
         message, source = send.message, process.id
         match message:
             case Prepare() | Promise():
-                self.safety.spoke(source, message.ballot)
+                self.checks.spoke(source, message.ballot)
             case Accepted():
-                self.safety.claimed(source, message.ballot, message.first_slot, message.last_slot)
+                self.checks.claimed(source, message.ballot, message.first_slot, message.last_slot)
             case State():
                 self.coverage["log entries sent to who lacks them"] += 1
             case StatePiece() if message.piece > 0:
@@ -223,117 +161,97 @@ class SimCluster:
             case ClientRequest():
                 self.coverage["request relayed"] += 1
         self.messages[message.LABEL] += len(send.to)
-        data, now, lost = wire.encode(message), self._now, []
+        data, lost = wire.encode(message), []
         for to in send.to:
             target = self.processes[to]
             if not target.alive:
                 self.coverage["message lost: its reader was dead"] += 1
                 lost.append(to)
-                continue
-            arrivals = self.network.arrivals(source, to, now)
-            for when in arrivals:
-                self.at(when, self._faults.arrive, target, target.incarnation, source, data)
-            if not arrivals:
+            elif not self.post(source, target, data):
                 lost.append(to)
         if self._journals or self._sink is not None:
-            self._write_down(source, Way.SENT, self._peers(send.to), message, tuple(lost))
+            self.write_down(source, Way.SENT, self._peers(send.to), message, tuple(lost))
 
     def reply(self, process: Process, reply: Reply) -> None:
         """A REPLY leaves for the clients."""
         for answer in reply.answers:
-            self.safety.replied(process.id, answer)
-        data = wire.encode(reply)
-        arrivals = self.network.arrivals(process.id, CLIENTS, self._now)
-        for when in arrivals:
-            self.at(when, self._take_reply, data)
+            self.checks.replied(process.id, answer)
+        arrives = self.post(process.id, None, wire.encode(reply))
         if self._journals or self._sink is not None:
-            unreached = () if arrivals else (CLIENT,)
-            self._write_down(process.id, Way.SENT, (CLIENT,), reply, unreached)
+            unreached = () if arrives else (CLIENT,)
+            self.write_down(process.id, Way.SENT, (CLIENT,), reply, unreached)
 
     def read(self, process: Process, source: ReplicaId, message: Message) -> None:
-        """A process is about to step this message."""
-        self.safety.told(process.id, source, message)
+        """See World."""
+        self.checks.told(process.id, source, message)
         if self._journals or self._sink is not None:
-            self._write_down(process.id, Way.READ, (source,), message)
-
-    def befell(self, target: Process, source: ReplicaId, way: Way, data: bytes) -> None:
-        """A link fault did this to a message."""
-        self.coverage[f"message {way.value} by a link fault"] += 1
-        self._write_down(target.id, way, (source,), wire.decode(data))
+            self.write_down(process.id, Way.READ, (source,), message)
 
     def flushed(self, process: Process, effects: Effects) -> None:
         """A turn's decisions, before any of them has an effect."""
-        replica, safety = process.id, self.safety
-        if effects.halted is not None:
-            raise Violation(f"{replica_name(replica)} stopped itself: {effects.halted}")
+        replica, checks = process.id, self.checks
         for executed in effects.executed:
-            safety.executed(replica, executed)
+            checks.executed(replica, executed)
             self.committed.add(
                 replica,
                 executed.first_slot,
                 [(r, a[2]) for r, a in zip(executed.requests, executed.answers, strict=True)],
             )
-        leads = process.replica.role is Role.LEADER
-        safety.truncates(replica, process.replica.log.truncated_upto)
-        safety.checkpoints(replica, effects.persist)
-        if effects.executed and leads:
+        decided(checks, replica, effects, marks(process.replica))
+        if effects.executed and process.replica.role is Role.LEADER:
             self.on_commit(process)
         if effects.persist and effects.persist.truncated_upto > process.disk.truncated_upto:
             self.coverage["log truncated"] += 1
         for send in effects.early:
             message = send.message
             if isinstance(message, NewView):
-                safety.leads(message.ballot, replica)
+                checks.leads(message.ballot, replica)
                 self.on_lead(process)
-                safety.proposed(message.ballot, message.first_slot, message.requests)
+                checks.proposed(message.ballot, message.first_slot, message.requests)
                 self.coverage["no-op proposed"] += message.requests.count(NOOP_REQUEST)
             elif isinstance(message, Accept):
-                safety.proposed(message.ballot, message.first_slot, message.requests)
+                checks.proposed(message.ballot, message.first_slot, message.requests)
         for event in effects.events:
             self.coverage[kind(event)] += 1
         if self._sink is not None:
             for what in (*effects.events, *effects.executed):
                 self.say(replica, what)
         if self._journals:
-            self._journals[replica].turned(self._now, effects.events, effects.executed)
+            self._journals[replica].turned(self.time, effects.events, effects.executed)
 
     def stored(self, process: Process, persist: Persist) -> None:
-        """A transaction is durable."""
+        """See World."""
         self.say(process.id, persist)
-        self.safety.stored(process.id, persist)
+        self.checks.stored(process.id, persist)
 
-    def turned(self, process: Process) -> None:
-        """A turn is over."""
-        log = process.replica.log
-        self.safety.watermarks(
-            process.id, log.truncated_upto, log.executed_upto, log.committed_upto
-        )
-
-    def killed(self, process: Process, point: Point | None, where: str) -> None:
+    def killed(self, process: Process, cut: Cut | None) -> None:
         """The kernel closes the dead process's queues: peers and clients read their end."""
-        self.say(process.id, f"✝ killed {where}".rstrip())
+        died_at = self.processes[process.id].died_at
+        self.say(process.id, f"✝ killed {died_at}".rstrip())
         self._note_liveness(process.id, Liveness.CRASHED)
         notice = PeerDown(process.id, process.incarnation)
         for peer in self.processes.values():
             if peer.alive:
-                when = self.network.death_notice(process.id, peer.id, self._now)
-                self.at(when, self._faults.arrive, peer, peer.incarnation, process.id, notice)
-        when = self.network.death_notice(process.id, CLIENTS, self._now)
-        self.at(when, self._lose_queue, process.id)
+                self.close(process.id, peer, notice)
+        self.close(process.id, None, notice)
         self.on_death(process)
+
+    def healed(self) -> None:
+        """All faults stop, for good."""
+        self.say(EVERYBODY, "all faults stop")
 
     # ---- clients -------------------------------------------------------------------------------
 
     def submit(self, operation: Operation) -> None:
         """Queue an operation with its client."""
         self._clients.submit(operation)
-        self._rouse_clients(self._now)
+        self._rouse_clients(self.time)
 
     def set_clients_running(self, running: bool) -> None:
         """Start or stop the clients' timers."""
         if running:
             self._clients.start()
-            self._rouse_clients(self._now)
+            self._rouse_clients(self.time)
         else:
             self._clients.stop()
 
@@ -355,13 +273,13 @@ class SimCluster:
             self.at(when, self._poll_clients)
 
     def _poll_clients(self) -> None:
-        if self._clients_due != self._now:
+        if self._clients_due != self.time:
             return  # roused earlier meanwhile
         self._clients_due = None
-        self._ask(self._clients.poll(self._now))
+        self._ask(self._clients.poll(self.time))
         due = self._clients.deadline()
         if due is not None:
-            self._rouse_clients(max(due, self._now))
+            self._rouse_clients(max(due, self.time))
 
     def _ask(self, sends: Sequence[ClientSend]) -> None:
         """Put requests on the queues, those for one replica as one message."""
@@ -374,28 +292,27 @@ class SimCluster:
         arrived: set[ReplicaId] = set()  # only asked, never iterated
         for replica in sorted(by_replica):
             process = self.processes[replica]
-            if process.alive:
-                data = wire.encode(ClientRequest(tuple(by_replica[replica])))
-                for when in self.network.arrivals(CLIENTS, replica, self._now):
-                    self.at(when, process.deliver, process.incarnation, CLIENT, data)
-                    arrived.add(replica)
+            data = wire.encode(ClientRequest(tuple(by_replica[replica])))
+            if process.alive and self.post(CLIENTS, process, data):
+                arrived.add(replica)
         if self._sink is not None:
             for to, request in sends:
                 lost = tuple(replica for replica in to if replica not in arrived)
                 whom = peers_text(self._peers(to)) + unreached_text(lost, to)
                 self.say(CLIENTS, joined(f"→{whom}", request_text(request)))
 
-    def _take_reply(self, data: bytes) -> None:
-        reply = wire.decode(data)
+    def heard(self, source: ReplicaId, item: bytes | PeerDown) -> None:
+        """See WiredWorld."""
+        if isinstance(item, PeerDown):
+            self._ask(self._clients.lost(source, self.time))
+            return
+        reply = wire.decode(item)
         assert isinstance(reply, Reply)
-        answered = self._clients.take(reply, self._now)
+        answered = self._clients.take(reply, self.time)
         if answered:
-            self._rouse_clients(self._now)
+            self._rouse_clients(self.time)
         for operation in answered:
             self.say(CLIENTS, f"{operation.request[0]}: {operation.result}, slot {operation.slot}")
-
-    def _lose_queue(self, replica: ReplicaId) -> None:
-        self._ask(self._clients.lost(replica, self._now))
 
     # ---- faults --------------------------------------------------------------------------------
 
@@ -420,7 +337,7 @@ class SimCluster:
                 return (replica,) if self.processes[replica].arm(point) else ()
             case LinkFault() | Heal():
                 self.say(EVERYBODY, action_text(fault))
-                self._faults.apply(fault)
+                self.put_on_links(fault)
             case _:
                 assert_never(fault)
         for replica in failing:
@@ -429,7 +346,7 @@ class SimCluster:
             self._recover(self.processes[replica])
         return tuple(failing + returning)
 
-    def _fail(self, process: Process, mode: str) -> None:
+    def _fail(self, process: TimedProcess, mode: str) -> None:
         match mode:
             case "crash":
                 process.kill()
@@ -445,9 +362,9 @@ class SimCluster:
 
     def _note_liveness(self, replica: ReplicaId, liveness: Liveness) -> None:
         if self._journals:
-            self._journals[replica].add(self._now, LivenessChanged(liveness))
+            self._journals[replica].add(self.time, LivenessChanged(liveness))
 
-    def _recover(self, process: Process) -> None:
+    def _recover(self, process: TimedProcess) -> None:
         self._note_liveness(process.id, Liveness.LIVE)
         if not process.alive:
             process.start()
@@ -460,9 +377,10 @@ class SimCluster:
             self._settle(lambda: not process.disconnected)
 
     def _settle(self, confirmed: Callable[[], bool]) -> None:
-        """Wait until a process obeyed: it may be in the middle of a write."""
-        while not confirmed():
-            self._next_event()
+        """Wait until a process obeyed: it may be in the middle of a write. What happens by itself
+        cannot wait."""
+        while not self.is_running and not confirmed():
+            self.next_event()
 
     def is_settled(self, replicas: Sequence[ReplicaId], upto: Slot, for_leader: bool) -> bool:
         """These executed every slot up to `upto`; with `for_leader`, somebody leads."""
@@ -508,12 +426,12 @@ class SimCluster:
         """What this replica executed last."""
         return self.processes[replica].replica.log.executed_upto
 
-    def _reachable(self, process: Process) -> Replica:
+    def _reachable(self, process: TimedProcess) -> Replica:
         """The replica itself, or what its disk says when it cannot be asked."""
         if process.alive and not process.paused:
             return process.replica
         disk = process.disk.stored()
-        return Replica(process.id, self.replicas, self._settings, Random(0), self.balances, disk)
+        return Replica(process.id, self.replicas, self.settings, Random(0), self.balances, disk)
 
     def views(self) -> tuple[ReplicaView, ...]:
         """Every replica's state as of now; failed ones as they were left."""
@@ -551,9 +469,9 @@ class SimCluster:
 
     def new_set(self) -> None:
         """Traces start afresh."""
-        self.traces().new_set(self._now)
+        self.traces().new_set(self.time)
 
-    def _write_down(
+    def write_down(
         self,
         replica: ReplicaId,
         way: Way,
@@ -564,7 +482,7 @@ class SimCluster:
         """A message was read, sent, perhaps in vain, or befallen by a link fault."""
         if self._journals:
             journal = self._journals[replica]
-            journal.passed(self._now, way, peers, message)
+            journal.passed(self.time, way, peers, message)
             if len(journal.entries) >= self._config.trace_messages:
                 self._traces.add(replica, journal.take())
         if self._sink is not None:
@@ -576,4 +494,4 @@ class SimCluster:
     def say(self, who: ReplicaId, what: What) -> None:
         """One event of the run's story; see `columns.Happening` for who it can be."""
         if self._sink is not None:
-            self._sink(Happening(self._now, who, what))
+            self._sink(Happening(self.time, who, what))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from statistics import median
 
-from harness.sim.mix import KINDS, SwarmOptions
+from harness.sim.scenario import KINDS, SwarmOptions
 from harness.sim.swarm import run_seed
 
 from .kit import ANIMALS, Animal

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from bank.replica import Replica
 from harness.live.storage import Storage
-from harness.sim.mix import KINDS, SwarmOptions
+from harness.sim.scenario import KINDS, SwarmOptions
 from harness.sim.swarm import run_seed
 
 

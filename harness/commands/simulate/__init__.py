@@ -32,7 +32,7 @@ from harness.files import outputs
 from harness.files.config import NODES
 from harness.sim import coverage
 from harness.sim.columns import LEGEND, Columns, Happening
-from harness.sim.mix import KINDS, SwarmOptions, draw
+from harness.sim.scenario import KINDS, SwarmOptions, draw
 from harness.sim.swarm import Tally, run_seed, run_seeds
 
 CHUNK = 10  # seeds that a worker takes at a time
@@ -165,9 +165,10 @@ def _trace(seeds: range, allowed: SwarmOptions, console: Console) -> int:
     for line in LEGEND:
         show(line)
     for seed in seeds:
-        mix = draw(seed, allowed)
-        columns = Columns(mix.config.nodes, width)
-        show(f"\nseed {seed}: {mix.config.nodes} replicas, faults {', '.join(mix.kinds) or 'none'}")
+        scenario = draw(seed, allowed)
+        columns = Columns(scenario.config.nodes, width)
+        nodes, faults = scenario.config.nodes, ", ".join(scenario.kinds) or "none"
+        show(f"\nseed {seed}: {nodes} replicas, faults {faults}")
 
         def tell(event: Happening, columns: Columns = columns) -> None:
             for line in columns.lines(event):

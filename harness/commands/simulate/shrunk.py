@@ -16,11 +16,13 @@ from harness.files.config import ClusterConfig
 from harness.files.writer import yaml_text
 from harness.run.runner import Runner
 from harness.sim.columns import LEGEND, Columns, Happening
-from harness.sim.mix import KINDS, MILLISECOND, Mix, SwarmOptions
-from harness.sim.shrink import UNSAID, ReplicaClass, Shrunk, kind_of, script_text, shrink
-from harness.sim.swarm import load, run_mix
+from harness.sim.scenario import KINDS, MILLISECOND, Scenario, SwarmOptions
+from harness.sim.shrink import ReplicaClass, Shrunk, kind_of, script_text, shrink
+from harness.sim.swarm import load, run_scenario
 from harness.sim.world import SimCluster
 
+# No test set can say these.
+UNSAID = ("drift", "power", "crash-point", "slow-disk", "batching", "stall")
 MOST_SHRUNK = 3  # failures of different kinds
 SEEDS = range(20)  # with which the test set is tried
 
@@ -61,12 +63,12 @@ def write(
 
 def _write(small: Shrunk, repeat: str, folder: Path, replica_class: ReplicaClass) -> Iterator[str]:
     seed = small.plan.seed
-    mix = small.plan.mix()
+    scenario = small.plan.scenario()
     yield (
-        f"what is left of seed {seed}: {mix.config.nodes} replicas, "
-        f"{len(mix.config.accounts)} clients, {mix.operations} requests, "
-        f"faults {', '.join(mix.kinds) or 'none'}, "
-        f"{sum(deed.number > 0 for deed in small.outcome.done)} deeds; {small.recorded} events"
+        f"what is left of seed {seed}: {scenario.config.nodes} replicas, "
+        f"{len(scenario.config.accounts)} clients, {scenario.operations} requests, "
+        f"faults {', '.join(scenario.kinds) or 'none'}, "
+        f"{sum(strike.number > 0 for strike in small.outcome.done)} faults; {small.recorded} events"
     )
     if small.story is None:
         trace = folder / f"seed-{seed}.trace.txt"
@@ -83,7 +85,7 @@ def _write(small: Shrunk, repeat: str, folder: Path, replica_class: ReplicaClass
         yield f"  no test set: it cannot say {case}"
         return
     file = folder / f"seed-{seed}.yaml"
-    config = _plain(mix, _modes(small))
+    config = _plain(scenario, _modes(small))
     file.write_text(yaml_text([case], config, f"seed {seed}"), "utf-8")
     shows = next((s for s in SEEDS if _fails(case, config, s, replica_class)), None)
     yield (
@@ -95,13 +97,15 @@ def _write(small: Shrunk, repeat: str, folder: Path, replica_class: ReplicaClass
 
 def _trace(small: Shrunk, replica_class: ReplicaClass) -> list[str]:
     """What is left of the run, in columns."""
-    mix, lines = small.plan.mix(), list[str]()
-    columns = Columns(mix.config.nodes, None)
+    scenario, lines = small.plan.scenario(), list[str]()
+    columns = Columns(scenario.config.nodes, None)
 
     def tell(event: Happening) -> None:
         lines.extend(columns.lines(event))
 
-    outcome = run_mix(mix, SimCluster(mix.config, mix.rules, replica_class, tell))
+    outcome = run_scenario(
+        scenario, SimCluster(scenario.config, scenario.rules, replica_class, tell)
+    )
     return [*lines, f"✗ {outcome.violation}"]
 
 
@@ -110,16 +114,16 @@ def _trace(small: Shrunk, replica_class: ReplicaClass) -> list[str]:
 
 def as_case(small: Shrunk) -> CaseSet | str:
     """What the plan asks for and does, as one set; else what a test set cannot say."""
-    mix = small.plan.mix()
-    unsaid = [kind for kind in mix.kinds if kind in (*UNSAID, "stall")]
+    scenario = small.plan.scenario()
+    unsaid = [kind for kind in scenario.kinds if kind in UNSAID]
     if unsaid or len(_modes(small)) > 1:
         return ", ".join(unsaid) or "several ways to fail at once"
-    replicas, end = range(1, mix.config.nodes + 1), small.outcome.at
-    asked = [(at, Command(*o.request[2:])) for at, o in load(mix) if at <= end]
-    happens: list[tuple[int, Action]] = [(0, fault) for fault in _lasting_faults(mix)]
-    for deed in small.outcome.done:
-        if (said := _between_replicas(deed.fault)) is not None:
-            happens.append((deed.at, said))
+    replicas, end = range(1, scenario.config.nodes + 1), small.outcome.at
+    asked = [(at, Command(*o.request[2:])) for at, o in load(scenario) if at <= end]
+    happens: list[tuple[int, Action]] = [(0, fault) for fault in _lasting_faults(scenario)]
+    for strike in small.outcome.done:
+        if (said := _between_replicas(strike.fault)) is not None:
+            happens.append((strike.at, said))
     steps: list[Step] = []
     now = 0
     for at, action in sorted([*happens, *asked], key=lambda one: one[0]):
@@ -128,7 +132,7 @@ def as_case(small: Shrunk) -> CaseSet | str:
             now = at
         steps.append(_step(action))
     links = frozenset((a, b) for a in replicas for b in replicas if a != b)
-    steps.append(_step(Heal(links - mix.lasting if mix.lasting else None)))
+    steps.append(_step(Heal(links - scenario.lasting if scenario.lasting else None)))
     down = {a.replica for _, a in happens if isinstance(a, Fail)}
     steps += [_step(Recover(replica)) for replica in sorted(down)]
     first, *others = steps
@@ -136,7 +140,7 @@ def as_case(small: Shrunk) -> CaseSet | str:
 
 
 def _modes(small: Shrunk) -> set[str | None]:
-    faults = (deed.fault for deed in small.outcome.done)
+    faults = (strike.fault for strike in small.outcome.done)
     return {fault.mode for fault in faults if isinstance(fault, Fail)}
 
 
@@ -144,37 +148,38 @@ def _step(action: Action) -> Step:
     return Step(ADDED, action_text(action), action, together=True)
 
 
-def _lasting_faults(mix: Mix) -> Iterator[Fault]:
+def _lasting_faults(scenario: Scenario) -> Iterator[Fault]:
     """What all links do from the start on."""
-    rules, replicas = mix.rules.links, range(1, mix.config.nodes + 1)
+    rules, replicas = scenario.rules.links, range(1, scenario.config.nodes + 1)
     links = frozenset((a, b) for a in replicas for b in replicas if a != b)
     for kind, rate in (
-        ("lose", rules.loss),
-        ("duplicate", rules.duplication),
-        ("reorder", 0.0 if rules.ordered else 0.3),
+        ("lose", rules.lose),
+        ("duplicate", rules.duplicate),
+        ("reorder", 30 if rules.reorder else 0),
     ):
         if rate:
-            yield LinkFault(kind, links, max(1, round(rate * 100)))
-    if rules.delay[1] >= MILLISECOND:
-        yield LinkFault("delay", links, least=rules.delay[0], most=rules.delay[1])
-    for (a, b), slow in mix.distances.items():
+            yield LinkFault(kind, links, rate)
+    if rules.most >= MILLISECOND:
+        yield LinkFault("delay", links, least=rules.least, most=rules.most)
+    for (a, b), slow in scenario.distances.items():
         if a in replicas and b in replicas:
-            low, high = slow.delay
-            yield LinkFault("delay", frozenset({(a, b)}), least=low, most=high)
+            yield LinkFault("delay", frozenset({(a, b)}), least=slow.least, most=slow.most)
 
 
-def _between_replicas(deed: Fault) -> Fault | None:
+def _between_replicas(fault: Fault) -> Fault | None:
     """The same, without links of clients, which no test set can cut."""
-    if isinstance(deed, LinkFault | Heal):
-        links = frozenset(link for link in deed.links or () if 0 not in link)
-        return replace(deed, links=links) if links else None
-    return replace(deed, mode=None) if isinstance(deed, Fail) else deed
+    if isinstance(fault, LinkFault | Heal):
+        links = frozenset(link for link in fault.links or () if 0 not in link)
+        return replace(fault, links=links) if links else None
+    return replace(fault, mode=None) if isinstance(fault, Fail) else fault
 
 
-def _plain(mix: Mix, modes: set[str | None]) -> ClusterConfig:
+def _plain(scenario: Scenario, modes: set[str | None]) -> ClusterConfig:
     """The cluster of the file: what failing means is a matter of the whole of it."""
     (mode,) = modes or {"disconnect"}
-    return replace(mix.config, trace_messages=ClusterConfig().trace_messages, failure=mode or "")
+    return replace(
+        scenario.config, trace_messages=ClusterConfig().trace_messages, failure=mode or ""
+    )
 
 
 def _fails(case: CaseSet, plain: ClusterConfig, seed: int, replica_class: ReplicaClass) -> bool:

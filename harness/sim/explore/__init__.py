@@ -1,6 +1,6 @@
 """All schedules within bounds, breadth first, on the very replica that runs in the processes.
 
-What can happen, and which schedules are merged, is said in `cluster`; here they are walked. Every
+What can happen, and which schedules are merged, is said in `graph`; here they are walked. Every
 distinct state is visited once; the first violation met has the shortest schedule there is. A walk
 that was stopped proves nothing.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bank.replica import Replica
-from harness.sim.cluster import Bounds, Cluster, Move, State
+from harness.sim.explore.graph import Bounds, Graph, Move, State
 from harness.sim.invariants import Violation
 
 LOOKS_EVERY = 1 << 12  # states between two looks at the clock
@@ -36,7 +36,7 @@ class Explorer:
     """One walk."""
 
     def __init__(self, bounds: Bounds, replica_class: type[Replica] = Replica) -> None:
-        self.cluster = Cluster(bounds, replica_class)
+        self.graph = Graph(bounds, replica_class)
         self._found = Exploration()
         # Of each state in order of appearance: where from, and by which of its successors.
         self._parents = array("I", [0])
@@ -52,7 +52,7 @@ class Explorer:
         started = time.monotonic()
         self._walk(started, seconds, progress)
         self._found.seconds = time.monotonic() - started
-        self._found.replica_states = self.cluster.turns.states
+        self._found.replica_states = self.graph.turns.states
         return self._found
 
     def _walk(
@@ -61,9 +61,9 @@ class Explorer:
         found = self._found
         level: list[tuple[State, int, int]] = []
         try:
-            first = self.cluster.first_state()
+            first = self.graph.first_state()
         except Violation as violation:
-            found.violation, found.schedule = str(violation), [self.cluster.attempt]
+            found.violation, found.schedule = str(violation), [self.graph.attempt]
         else:
             self._seen[first] = 0
             found.states = 1
@@ -90,10 +90,10 @@ class Explorer:
         self, state: State, budget: int, node: int, after: list[tuple[State, int, int]]
     ) -> bool:
         """Look at every successor of a state; False when one is a violation."""
-        found, seen, covers = self._found, self._seen, self.cluster.covers
+        found, seen, covers = self._found, self._seen, self.graph.covers
         choice = -1
         try:
-            for choice, (following, left) in enumerate(self.cluster.successors(state, budget)):
+            for choice, (following, left) in enumerate(self.graph.successors(state, budget)):
                 known = seen.get(following)
                 if known is None:
                     seen[following] = left
@@ -109,7 +109,7 @@ class Explorer:
                 self._choices.append(choice)
                 after.append((following, left, len(self._parents) - 1))
         except Violation as violation:
-            attempt = self.cluster.attempt
+            attempt = self.graph.attempt
             found.violation = str(violation)
             found.schedule = [*self._schedule(node), attempt]
         found.transitions += choice + 1
@@ -122,12 +122,12 @@ class Explorer:
         while node:
             choices.append(self._choices[node])
             node = self._parents[node]
-        state, budget = self.cluster.first_state(), 0
+        state, budget = self.graph.first_state(), 0
         moves: list[Move] = []
         for wanted in reversed(choices):
-            for choice, following in enumerate(self.cluster.successors(state, budget)):
+            for choice, following in enumerate(self.graph.successors(state, budget)):
                 if choice == wanted:
-                    moves.append(self.cluster.attempt)
+                    moves.append(self.graph.attempt)
                     state, budget = following
                     break
         return moves

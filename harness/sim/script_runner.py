@@ -1,21 +1,23 @@
-"""Plays scripts: replicas driven by hand, and everything they do written down for a person.
+"""Runs scripts: replicas driven by hand, and everything they do written down for a person.
 
 A script is blocks of commands, a line `----`, and what the replicas do then, up to an empty line:
 
     # leader dies before COMMIT: the first line says the situation or the bug it guards
     nodes 3                        a new cluster; `nodes 3 checkpoint 4` takes one every 4 slots,
-                                     `seed 7 heartbeat_ms 20` is as in the configuration
+                                     `seed 7 heartbeat_ms 20` is as in the configuration; `HEAD`
+                                     in this module has what else can be said
     elect n1                       the first election, summed up in one line
     request n1 (A, B, 3) (C)       a client asks one replica, `n1 n2` or `all`; (C) is a read,
                                      A: (C) one by another client
     retry all A                    client A sends its last request again; `retry n1 A, B 2` is one
-                                     message, of B with its second request; also after new ones:
-                                     `request n1 (A, B, 3) and B 2`
+                                     message, of B with its second request; new and old ones in
+                                     one: `request n1 (A, B, 3) and B 2 and (C)`
     deliver n1->n2                 the oldest message between the two arrives; `n1->all` and
     deliver all                      `all->n2` mean one of each; `all` means until all is silent
     deliver n1->n2 ACCEPT (1, n1) 7  the oldest one of this name; it may overtake others, and with
                                      `+2` behind it two older ones of the same name
-    again n1->n2 ACCEPT (1, n1) 7    another copy of one that was sent before
+    again n1->n2 ACCEPT (1, n1) 7    another copy of the last one that was sent before; with `+2`
+                                     two later ones of the same name are passed over
     drop n1->n2                    everything between the two is lost; also `all`
     cut n1->n2 / mend n1->n2       everything sent from now on is lost; no longer so
     … and read on                  the turn is not over: it goes on with the next command
@@ -23,9 +25,14 @@ A script is blocks of commands, a line `----`, and what the replicas do then, up
     tick n2                        n2 looks at the clock
     expire n2                      the next timer of n2 runs out; nobody else looks at the clock
     time 300ms                     everything works for so long
+    seek n1                        somebody waits for a leader
     crash n1 [unnoticed]           the process dies; unnoticed, the others are not told
     crash n1 before write          … in its next turn that stores something: what may overtake
     crash n1 after write             the write has left, what has to wait for it has not
+    crash n1 after 3               … in its next turn that sends or stores something, when it did
+                                     so much: the write, and each message to each replica; with
+                                     `write first` behind it the write comes first
+    crash n1 losing 2              it dies by a loss of power, with its last two writes
     restart n1                     a new process finds what its disk kept
     disconnect n1 / reconnect n1   n1 neither sends nor hears; it is back with its memory
     pause n1 / wake n1             n1 stands still while what arrives waits
@@ -46,22 +53,24 @@ read or answered and nothing else happens.
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
 from bank.ballot import ReplicaId, replica_name
 from bank.messages import ClientRequest
 from bank.replica import Replica
 from bank.sessions import Request
-from bank.settings import MILLISECOND, Settings
+from bank.settings import MILLISECOND, USUAL, Settings, Sizes
 from bank.status import Role, SlotMark
 from harness.cluster.wording import message_name, request_text, requests_text, span
 from harness.files.config import ClusterConfig
-from harness.sim.conductor import read, transfer
+from harness.sim.hand import AFTER_WRITE, BEFORE_WRITE, TEN_EACH, Doom, read, transfer
 from harness.sim.invariants import Violation
+from harness.sim.process import Process
 from harness.sim.script import Block, ScriptError, parse
-from harness.sim.telling import TEN_EACH, Teller
+from harness.sim.trace_writer import TraceWriter
 
 READ_ON = " and read on"
 NOTHING = "ok"  # of a block in which nothing was written down
@@ -83,31 +92,31 @@ def play_text(
     text: str, name: str, replica_class: Callable[..., Replica] = Replica
 ) -> Iterator[Block]:
     """The same of a script called `name`; a violation is its last line."""
-    player: Player | None = None
+    runner: ScriptRunner | None = None
     for block in parse(text, name):
         lines: list[str] = []
         for number, command in block.commands():
             where = f"{name}:{number}"
             if command.startswith("nodes "):
-                player = started(command, replica_class, where)
+                runner = started(command, replica_class, where)
                 continue
-            if player is None:
+            if runner is None:
                 raise ScriptError(f"{where}: `nodes N` comes first, not: {command}")
             try:
-                player.command(command)
+                runner.command(command)
             except ScriptError as error:
                 raise ScriptError(f"{where}: {error}") from None
             except Violation as violation:
-                yield Block(block.head, block.line, [*lines, *player.lines, f"✗ {violation}"])
+                yield Block(block.head, block.line, [*lines, *runner.lines, f"✗ {violation}"])
                 return
             except Exception as error:
                 error.add_note(f"{where}: {command}")
                 raise
-            lines += player.lines
-            player.lines.clear()
+            lines += runner.lines
+            runner.lines.clear()
         yield Block(block.head, block.line, lines or [NOTHING])
-    if player is not None and player.to_die:
-        never = ", ".join(f"{replica_name(r)} {when} write" for r, when in player.to_die.items())
+    if runner is not None and runner.dooms:
+        never = ", ".join(f"{replica_name(r)} {doom.said}" for r, doom in runner.dooms.items())
         raise ScriptError(f"{name}: never crashed: {never}")
 
 
@@ -115,42 +124,76 @@ def play_text(
 PLAIN = ClusterConfig(spare_pause_ms=0, spare_after_slots=0, learn_slots=1)
 
 
+# What the first line can say beside keys of the configuration.
+HEAD = {
+    "nodes": "how many replicas",
+    "seed": "what they draw from: that of a simulated world",
+    "checkpoint": "slots from one to the next; none waits for time, and nothing is kept",
+    "accounts": "how many, A, B, …, or which: AA,AB; with 10 each",
+    "drift": "how many parts per million the clock of each replica is fast: 12,-5,0",
+    "synced": "0: what is written can be lost by a loss of power",
+}
+SIZES = tuple(field.name for field in fields(Sizes))
+
+
 def started(
     head: str, replica_class: Callable[..., Replica] = Replica, where: str = ""
-) -> "Player":
-    """The player that a line "nodes 3 …" asks for."""
+) -> "ScriptRunner":
+    """The runner that a line "nodes 3 …" asks for."""
     words = head.split()
     given = dict(zip(words[::2], words[1::2], strict=False))
     try:
-        settings, seed = _settings(given), int(given["seed"]) if "seed" in given else None
-        return Player(int(given["nodes"]), settings, replica_class, seed)
+        return ScriptRunner(given, replica_class)
     except (TypeError, ValueError, KeyError):
         raise ScriptError(f"{where}: unknown command: {head}") from None
 
 
 def _settings(given: Mapping[str, str]) -> Settings:
-    """Keys of the configuration, or `checkpoint 4`: one every 4 slots, and nothing is kept.
-
-    The others are as in PLAIN.
-    """
+    """Keys of the configuration, and sizes. The others are as in PLAIN."""
     keys: dict[str, Any] = {}
     if "checkpoint" in given:
         interval = int(given["checkpoint"])
         keys |= {"checkpoint_interval": interval, "checkpoint_pause_ms": 0, "keep_slots": 0}
     for key, value in given.items():
-        if key not in ("nodes", "seed", "checkpoint"):
+        if key not in HEAD and key not in SIZES:
             low, _, high = value.partition("-")
             keys[key] = (int(low), int(high)) if high else int(low)
-    return replace(PLAIN, **keys).settings()
+    sizes = {name: int(given[name]) for name in SIZES if name in given}
+    return replace(replace(PLAIN, **keys).settings(), sizes=replace(USUAL, **sizes))
 
 
-# ---- the player ---------------------------------------------------------------------------------
+def _accounts(given: str) -> list[str]:
+    """ "3", which is A, B and C; or "AA,AB"."""
+    return list(ascii_uppercase[: int(given)]) if given.isdigit() else given.split(",")
 
 
-class Player(Teller):
+# ---- the runner ---------------------------------------------------------------------------------
+
+
+class ScriptRunner(TraceWriter):
     """Obeys commands."""
 
     told = ""  # the last one
+
+    def __init__(self, given: Mapping[str, str], replica_class: Callable[..., Replica]) -> None:
+        """`given`: what the first line says, by HEAD, SIZES or keys of the configuration."""
+        self._drift = [int(ppm) for ppm in given["drift"].split(",")] if "drift" in given else []
+        self._is_synced = given.get("synced", "1") != "0"
+        self._last: dict[str, Request] = {}  # of each client
+        self._asked: dict[tuple[str, int], Request] = {}  # all, by client and timestamp
+        accounts = _accounts(given.get("accounts", str(len(TEN_EACH))))
+        super().__init__(
+            int(given["nodes"]),
+            _settings(given),
+            dict.fromkeys(accounts, 10),
+            replica_class,
+            given.get("seed"),
+        )
+
+    def process(self, replica: ReplicaId) -> Process:
+        """See HandWorld."""
+        drift = self._drift[replica - 1] if self._drift else 0
+        return Process(self, replica, drift, self._is_synced)
 
     # ---- commands --------------------------------------------------------------------------------
 
@@ -163,7 +206,7 @@ class Player(Teller):
             del self.lines[first:]
             return
         if match := re.fullmatch(r"(.*) @([\d.]+)ms", text):
-            self.now = max(self.now, round(float(match[2]) * MILLISECOND))
+            self.time = max(self.time, round(float(match[2]) * MILLISECOND))
             text = match[1]
         self._reads_on = text.endswith(READ_ON)
         text = text.removesuffix(READ_ON)
@@ -176,12 +219,12 @@ class Player(Teller):
     def _who(self, names: str, can_crash: bool = False) -> list[ReplicaId]:
         """The replicas of "n1", "n1 n2" or "all", all of them running unless `can_crash`."""
         if names == "all":
-            return [r for r in self.everyone if can_crash or r in self.replicas]
+            return [r for r in self.everyone if can_crash or self.is_running(r)]
         found = [int(name[1:]) for name in names.split()]
         for replica in found:
             if replica not in self.everyone:
                 raise ScriptError(f"there is no {replica_name(replica)}")
-            if not can_crash and replica not in self.replicas:
+            if not can_crash and not self.is_running(replica):
                 raise ScriptError(f"{replica_name(replica)} is crashed")
         return found
 
@@ -200,43 +243,48 @@ class Player(Teller):
         self.elect(replica)
         self.run(1)  # the first heartbeat
         del self.lines[first:]
-        behind = [replica_name(r) for r in self.everyone if r != replica and self._hears(r)]
+        behind = [replica_name(r) for r in self.everyone if r != replica and self.hears(r)]
         followers = " and ".join([", ".join(behind[:-1]), behind[-1]])
         self._write(replica, f"leads {self[replica].following}; {followers} follow")
 
-    def do_request(self, names: str, texts: str, old: str | None) -> None:
-        requests = []
-        for asking, text in re.findall(r"(?:(\w+): )?\(([^)]*)\)", texts):
-            account, *rest = text.split(", ")
-            client = asking or account
-            timestamp = self._last[client][1] + 1 if client in self._last else 1
-            made = transfer(client, rest[0], int(rest[1]), timestamp) if rest else None
-            made = made or read(account, timestamp, client)
-            self._last[client] = self._asked[client, timestamp] = made
-            requests.append(made)
-        self._ask(self._who(names), (*requests, *self._old(old or "")))
+    def do_request(self, names: str, texts: str) -> None:
+        requests: list[Request] = []
+        for part in texts.split(" and "):
+            new = re.findall(r"(?:(\w+): )?\(([^)]*)\)", part)
+            requests += (
+                [self._new(client, text) for client, text in new] if new else self._old(part)
+            )
+        self._ask(self._who(names), tuple(requests))
+
+    def _new(self, asking: str, text: str) -> Request:
+        """The next request of a client: "A, B, 3", or "C", which is a read."""
+        account, *rest = text.split(", ")
+        client = asking or account
+        timestamp = self._last[client][1] + 1 if client in self._last else 1
+        made = transfer(client, rest[0], int(rest[1]), timestamp) if rest else None
+        made = made or read(account, timestamp, client)
+        self._last[client] = self._asked[client, timestamp] = made
+        return made
 
     def do_retry(self, names: str, old: str) -> None:
-        self._ask(self._who(names), self._old(old))
+        self._ask(self._who(names), tuple(self._old(old)))
 
-    def _old(self, texts: str) -> tuple[Request, ...]:
+    def _old(self, texts: str) -> Iterator[Request]:
         """The requests of "A, B 2": the last of client A, the second of B."""
-        found = []
         for client, _, number in (text.partition(" ") for text in texts.split(", ") if text):
             last = self._last.get(client)
             request = self._asked.get((client, int(number))) if number else last
             if request is None:
                 raise ScriptError(f"client {client} asked for nothing yet")
-            found.append(request)
-        return tuple(found)
+            yield request
 
     def _ask(self, replicas: list[ReplicaId], requests: tuple[Request, ...]) -> None:
-        for replica in filter(self._hears, replicas):
+        for replica in filter(self.hears, replicas):
             self.step(replica, ClientRequest(requests))
 
     def do_deliver(self, sources: str, targets: str) -> None:
         waiting = [link for link in self._links(sources, targets) if self.queues[link]]
-        heard = [(source, to) for source, to in waiting if self._hears(to)]
+        heard = [(source, to) for source, to in waiting if self.hears(to)]
         if not heard:
             raise ScriptError("nothing waits there for one who hears")
         for link in heard:
@@ -244,15 +292,10 @@ class Player(Teller):
 
     def do_deliver_named(self, source: str, target: str, name: str, older: str | None) -> None:
         link = self._link(source, target)
-        queue, left = self.queues[link], int(older or 0)
-        for at, message in enumerate(queue):
-            if message_name(message) == name:
-                if not left:
-                    del queue[at]
-                    self.step(link[1], message, link[0])
-                    return
-                left -= 1
-        raise ScriptError(f"no {name} waits there")
+        message = self.waiting.named(link, name, int(older or 0))
+        if message is None:
+            raise ScriptError(f"no {name} waits there")
+        self.step(link[1], message, link[0])
 
     def alike(self, command: str) -> str | None:
         """`command` with the oldest message of its kind that waits there, when its own does not.
@@ -269,24 +312,23 @@ class Player(Teller):
                 return f"{match[1]}{message_name(message)}{match[6]}"
         return None
 
-    def do_again(self, source: str, target: str, name: str) -> None:
+    def do_again(self, source: str, target: str, name: str, newer: str | None) -> None:
         link = self._link(source, target)
-        for *sent_on, message in reversed(self.sent):
-            if tuple(sent_on) == link and message_name(message) == name:
-                self.step(link[1], message, link[0])
-                return
-        raise ScriptError(f"no {name} was sent there")
+        message = self.waiting.again(link, name, int(newer or 0))
+        if message is None:
+            raise ScriptError(f"no {name} was sent there")
+        self.step(link[1], message, link[0])
 
     def _link(self, source: str, target: str) -> tuple[ReplicaId, ReplicaId]:
         (sender,), (reader,) = self._who(source, True), self._who(target)
-        if not self._hears(reader):
+        if not self.hears(reader):
             raise ScriptError(f"{target} does not hear")
         return sender, reader
 
     def do_settle(self, names: str) -> None:
         wanted, last = self._who(names, True), dict(self._last)
         for replica in self.everyone:
-            if replica not in self.replicas:
+            if not self.is_running(replica):
                 self.restart(replica)
             if replica in self.away:
                 self.reconnect(replica)
@@ -326,9 +368,9 @@ class Player(Teller):
         self.cuts.difference_update(self._links(sources, targets))
 
     def do_expire(self, name: str) -> None:
-        (replica,), first = self._who(name), len(self.lines)
+        (replica,), written = self._who(name), self.written
         self.expire(replica)
-        while self[replica].role is Role.LEADER and len(self.lines) == first:
+        while self[replica].role is Role.LEADER and self.written == written:
             self.expire(replica)  # it only found that it is still answered
 
     def do_tick(self, name: str) -> None:
@@ -338,21 +380,35 @@ class Player(Teller):
         with self._without_heartbeats():
             self.run(int(milliseconds))
 
-    def do_crash(self, name: str, when: str | None) -> None:
+    def do_seek(self, name: str) -> None:
+        for replica in self._who(name):
+            self.processes[replica].seek_leader()
+            self._end_turn(replica)
+
+    def do_crash(self, name: str, unnoticed: str | None, lost: str | None) -> None:
         (replica,) = self._who(name)
-        if when in ("before write", "after write"):
-            self.to_die[replica] = when.split()[0]
-        else:
-            self.crash(replica, noticed=when is None)
+        self.crash(replica, unnoticed is None, int(lost or 0))
+
+    def do_doom(self, name: str, write: str) -> None:
+        (replica,) = self._who(name)
+        self.dooms[replica] = BEFORE_WRITE if write == "before" else AFTER_WRITE
+
+    def do_doom_after(
+        self, name: str, acts: str, write_first: str | None, lost: str | None
+    ) -> None:
+        (replica,) = self._who(name)
+        words = f"after {acts}"
+        self.dooms[replica] = Doom(words, int(acts), False, bool(write_first), int(lost or 0))
 
     def do_restart(self, name: str) -> None:
-        (replica,), disk = self._who(name, can_crash=True), self.disks
-        if replica in self.replicas:
+        (replica,) = self._who(name, can_crash=True)
+        if self.is_running(replica):
             raise ScriptError(f"{name} is running")
-        rows, promised = disk[replica].rows, disk[replica].promised
+        disk = self.processes[replica].disk
+        rows, promised = disk.rows, disk.promised
         promise = f"promise {promised}" if promised.number else "no promise"
         slots = f"slots {span(min(rows), max(rows))}" if rows else "no slots"
-        upto = disk[replica].committed_upto
+        upto = disk.committed_upto
         self._write(replica, f"restarts with {promise}, {slots}, committed up to {upto}")
         self.restart(replica)
 
@@ -373,16 +429,18 @@ class Player(Teller):
 
     def do_answer(self, name: str) -> None:
         (replica,) = self._who(name)
-        if replica not in self._writing:
+        if self.processes[replica].writing is None:
             raise ScriptError(f"{name} writes nothing")
         self.slow_disks.discard(replica)
         self.disk_answers(replica)
 
     def do_status(self) -> None:
         table = [["", "role", "follows", "promised", "C", "E", "slots", "balances"]]
-        last_slot = max((self.status(r).last_slot for r in self.replicas), default=0)
+        last_slot = max(
+            (self.status(r).last_slot for r in filter(self.is_running, self.everyone)), default=0
+        )
         for replica in self.everyone:
-            if replica not in self.replicas:
+            if not self.is_running(replica):
                 table.append([replica_name(replica), "crashed", *[""] * 6])
                 continue
             status = self.status(replica)
@@ -391,8 +449,9 @@ class Player(Teller):
             role += ", paused" if replica in self.paused else ""
             ballots = [str(b) if b.number else "–" for b in (status.following, status.promised)]
             upto = [str(status.committed_upto), str(status.executed_upto)]
-            changed = [f"{a} {b}" for a, b in status.balances.items() if b != TEN_EACH[a]]
-            marks = self.marks(replica, last_slot)
+            changed = [f"{a} {b}" for a, b in status.balances.items() if b != 10]
+            slots = self[replica].slots(range(1, last_slot + 1))
+            marks = "".join(slot.mark.value for slot in slots)
             table.append(
                 [
                     replica_name(replica),
@@ -426,32 +485,36 @@ def _commands() -> list[tuple[re.Pattern[str], Callable[..., Any]]]:
     old = r"(\w+(?: \d+)?(?:, \w+(?: \d+)?)*)"
     link = rf"{one}->{one}".replace(r"(n\d+)", r"(n\d+|all)")
     asked = r"(?:\w+: )?\(\w+(?:, \w+, \d+)?\)"
+    part = rf"(?:(?: ?{asked})+|{old[1:-1]})"
     table: dict[str, Callable[..., Any]] = {
-        rf"elect {one}": Player.do_elect,
-        rf"request {some} ((?: ?{asked})+)(?: and {old})?": Player.do_request,
-        rf"retry {some} {old}": Player.do_retry,
-        r"deliver all": Player.do_deliver_all,
-        rf"deliver {link}": Player.do_deliver,
-        rf"deliver {one}->{one} ([A-Z].*?)(?: \+(\d+))?": Player.do_deliver_named,
-        rf"again {one}->{one} ([A-Z].*)": Player.do_again,
-        rf"settle {some}": Player.do_settle,
-        r"drop all": Player.do_drop_all,
-        rf"drop {link}": Player.do_drop,
-        rf"cut {link}": Player.do_cut,
-        rf"mend {link}": Player.do_mend,
-        rf"expire {one}": Player.do_expire,
-        rf"tick {one}": Player.do_tick,
-        r"time (\d+)ms": Player.do_time,
-        rf"crash {one}(?: (unnoticed|before write|after write))?": Player.do_crash,
-        rf"restart {one}": Player.do_restart,
-        rf"disconnect {some}": Player.do_disconnect,
-        rf"reconnect {some}": Player.do_reconnect,
-        rf"pause {one}": Player.do_pause,
-        rf"wake {one}": Player.do_wake,
-        rf"slow {one}": Player.do_slow,
-        rf"answer {one}": Player.do_answer,
-        r"status": Player.do_status,
-        rf"log {one}": Player.do_log,
+        rf"elect {one}": ScriptRunner.do_elect,
+        rf"request {some} ({part}(?: and {part})*)": ScriptRunner.do_request,
+        rf"retry {some} {old}": ScriptRunner.do_retry,
+        r"deliver all": ScriptRunner.do_deliver_all,
+        rf"deliver {link}": ScriptRunner.do_deliver,
+        rf"deliver {one}->{one} ([A-Z].*?)(?: \+(\d+))?": ScriptRunner.do_deliver_named,
+        rf"again {one}->{one} ([A-Z].*?)(?: \+(\d+))?": ScriptRunner.do_again,
+        rf"settle {some}": ScriptRunner.do_settle,
+        r"drop all": ScriptRunner.do_drop_all,
+        rf"drop {link}": ScriptRunner.do_drop,
+        rf"cut {link}": ScriptRunner.do_cut,
+        rf"mend {link}": ScriptRunner.do_mend,
+        rf"expire {one}": ScriptRunner.do_expire,
+        rf"tick {one}": ScriptRunner.do_tick,
+        r"time (\d+)ms": ScriptRunner.do_time,
+        rf"seek {some}": ScriptRunner.do_seek,
+        rf"crash {one}(?: (unnoticed))?(?: losing (\d+))?": ScriptRunner.do_crash,
+        rf"crash {one} (before|after) write": ScriptRunner.do_doom,
+        rf"crash {one} after (\d+)( write first)?(?: losing (\d+))?": ScriptRunner.do_doom_after,
+        rf"restart {one}": ScriptRunner.do_restart,
+        rf"disconnect {some}": ScriptRunner.do_disconnect,
+        rf"reconnect {some}": ScriptRunner.do_reconnect,
+        rf"pause {one}": ScriptRunner.do_pause,
+        rf"wake {one}": ScriptRunner.do_wake,
+        rf"slow {one}": ScriptRunner.do_slow,
+        rf"answer {one}": ScriptRunner.do_answer,
+        r"status": ScriptRunner.do_status,
+        rf"log {one}": ScriptRunner.do_log,
     }
     return [(re.compile(pattern), method) for pattern, method in table.items()]
 

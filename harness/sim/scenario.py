@@ -1,4 +1,4 @@
-"""What one seed of a swarm is: a cluster, a load and its own mix of faults, drawn from its number.
+"""What one seed of a swarm is: a cluster, a load and faults of some kinds, drawn from its number.
 
 Leaving kinds of fault out altogether in some seeds finds what a mix of everything hides ("Swarm
 Testing", Groce et al., ISSTA 2012). Everything is drawn whatever the options allow, so that a seed
@@ -10,13 +10,12 @@ from random import Random
 
 from bank.ballot import ReplicaId
 from bank.settings import Sizes
-from harness.cluster.links import Links
+from harness.cluster.links import Links, LinkState
 from harness.cluster.nemesis import Link, LinkFault
 from harness.files.config import ClusterConfig
-from harness.sim.network import LinkRules
-from harness.sim.process import ProcessRules
+from harness.sim.timed import ProcessRules
 from harness.sim.topologies import draw_cut
-from harness.sim.world import WorldRules
+from harness.sim.wires import NEAR, WorldRules
 
 MILLISECOND = 1000
 CLIENT_NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -57,7 +56,7 @@ class SwarmOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Mix:
+class Scenario:
     """What one seed drew."""
 
     config: ClusterConfig
@@ -67,18 +66,20 @@ class Mix:
     fault_phase: int  # microseconds
     fault_pause: int  # mean time between two actions
     bursts: tuple[int, ...]  # when many clients ask at once; empty: they ask evenly
-    distances: dict[tuple[ReplicaId, ReplicaId], LinkRules]  # links with rules of their own
+    distances: dict[tuple[ReplicaId, ReplicaId], LinkState]  # links that are unlike the others
     # Rows in a statement, where disks are real files of the class that processes use; 0: they are
     # simulated.
     file_rows: int = 0
     lasting: frozenset[Link] = frozenset()  # cut at some time, and mended only if nobody is able
     outsiders: tuple[ReplicaId, ...] = ()  # may miss what is decided while these are cut
     is_able: bool = True  # somebody hears a quorum although these are cut
-    deeds: frozenset[int] | None = None  # of the deeds, by number, those that are done; None: all
+    strikes: frozenset[int] | None = (
+        None  # of the faults, by number, those that are done; None: all
+    )
 
 
-def draw(seed: int, options: SwarmOptions) -> Mix:
-    """The mix of this seed, within what the options allow; depends on nothing else."""
+def draw(seed: int, options: SwarmOptions) -> Scenario:
+    """The scenario of this seed, within what the options allow; depends on nothing else."""
     random = Random(f"{seed}/mix")
     share = random.choice((0.2, 0.5, 0.8))  # of the kinds: some seeds are calm, some fierce
     apart = {kind: Random(f"{seed}/{kind}") for kind in DRAWN_APART}
@@ -97,7 +98,7 @@ def draw(seed: int, options: SwarmOptions) -> Mix:
     outsiders, lasting = (
         _lasting(apart["lasting-cut"], config.nodes) if "lasting-cut" in kinds else ((), ())
     )
-    mix = Mix(
+    scenario = Scenario(
         config,
         _rules(random, kinds, low),
         kinds,
@@ -111,23 +112,23 @@ def draw(seed: int, options: SwarmOptions) -> Mix:
         outsiders=tuple(outsiders),
     )
     if "topology" in kinds:
-        mix = _with_topology(mix, apart["topology"])
+        scenario = _with_topology(scenario, apart["topology"])
     sizes = _sizes(random, Random(f"{seed}/sizes"))
-    mix = replace(mix, rules=replace(mix.rules, sizes=sizes))
+    scenario = replace(scenario, rules=replace(scenario.rules, sizes=sizes))
     far = Random(f"{seed}/long")
-    return _long(far, mix) if far.random() < LONG else mix
+    return _long(far, scenario) if far.random() < LONG else scenario
 
 
-def _with_topology(mix: Mix, random: Random) -> Mix:
+def _with_topology(scenario: Scenario, random: Random) -> Scenario:
     """Links of one topology are left at last, in place of a minority's lasting cuts."""
-    nodes, links = mix.config.nodes, Links()
+    nodes, links = scenario.config.nodes, Links()
     everybody = range(1, nodes + 1)
     lasting = draw_cut(random, nodes)
     links.apply(LinkFault("cut", lasting))
     in_touch = links.in_touch(everybody, nodes)
     outsiders = tuple(replica for replica in everybody if replica not in in_touch)
     is_able = bool(links.able(everybody, nodes))
-    return replace(mix, lasting=lasting, outsiders=outsiders, is_able=is_able)
+    return replace(scenario, lasting=lasting, outsiders=outsiders, is_able=is_able)
 
 
 def _sizes(pieces: Random, others: Random) -> Sizes:
@@ -144,22 +145,24 @@ def _sizes(pieces: Random, others: Random) -> Sizes:
     )
 
 
-def _long(random: Random, mix: Mix) -> Mix:
+def _long(random: Random, scenario: Scenario) -> Scenario:
     """The same with thousands of slots, which cost little when many clients ask at once."""
     sizes = replace(
-        mix.rules.sizes,
+        scenario.rules.sizes,
         piece_bytes=random.choice((1_000, 256 * 1024)),
         piece_slots=random.choice((30, 1000)),
     )
     interval = random.choice((7, 100, 1000))
     config = replace(
-        mix.config,
+        scenario.config,
         accounts=LONG_CLIENTS,
         checkpoint_interval=interval,
         keep_slots=random.choice((0, interval, 1000)),
     )
     operations = random.choice(LONG_OPERATIONS)
-    return replace(mix, config=config, rules=replace(mix.rules, sizes=sizes), operations=operations)
+    return replace(
+        scenario, config=config, rules=replace(scenario.rules, sizes=sizes), operations=operations
+    )
 
 
 def _file_rows(random: Random) -> int:
@@ -200,21 +203,28 @@ def _rules(random: Random, kinds: tuple[str, ...], low: int) -> WorldRules:
         drawn = random.choice(rates)
         return drawn if kind in kinds else 0.0
 
+    def percent(kind: str, *rates: int) -> int:
+        return int(rate(kind, *rates))
+
     slowest = random.choice((2, low // 2, 2 * low)) * MILLISECOND
-    links = LinkRules(
-        delay=random.choice(((20, 100), (500, 2_000), (low * 20, low * 200))),
-        loss=rate("loss", 0.01, 0.1, 0.4),
-        duplication=rate("duplication", 0.01, 0.2),
-        stall=rate("stall", 0.01, 0.2),
-        stall_delay=(MILLISECOND, slowest),
-        ordered="reorder" not in kinds,
+    least, most = random.choice(((20, 100), (500, 2_000), (low * 20, low * 200)))
+    links = LinkState(
+        lose=percent("loss", 1, 10, 40),
+        duplicate=percent("duplication", 1, 20),
+        reorder=percent("reorder", 100),
+        least=least,
+        most=most,
+        held_least=0,  # how they differ lets messages overtake, nothing else holds them back
+        held_most=0,
+        stall=percent("stall", 1, 20),
+        stall_least=MILLISECOND,
+        stall_most=slowest,
     )
     processes = ProcessRules(
         batching=rate("batching", 0.1, 0.9),
         batch_delay=random.choice((200, 2_000)),
         slow_write=rate("slow-disk", 0.02, 1.0),
         write_delay=random.choice((300, 5_000, 20_000)),
-        late_early=rate("batching", 0.0, 0.5),
         crash_per_turn=max(rate("crash-point", 0.001, 0.01), rate("power", 0.002)),
         power_loss=rate("power", 0.5),
     )
@@ -223,14 +233,22 @@ def _rules(random: Random, kinds: tuple[str, ...], low: int) -> WorldRules:
 
 def _distances(
     random: Random, nodes: int, low: int
-) -> dict[tuple[ReplicaId, ReplicaId], LinkRules]:
+) -> dict[tuple[ReplicaId, ReplicaId], LinkState]:
     """Some links far slower than others, one way: messages of one broadcast arrive apart."""
-    far: dict[tuple[ReplicaId, ReplicaId], LinkRules] = {}
+    far: dict[tuple[ReplicaId, ReplicaId], LinkState] = {}
     for source in range(nodes + 1):
         for to in range(nodes + 1):
             if source != to and random.random() < 0.3:
                 slowest = random.choice((2_000, low * 300, low * 1_000))
-                far[source, to] = LinkRules((slowest // 2, slowest), ordered=random.random() < 0.5)
+                reorder = 100 * (random.random() < 0.5)
+                far[source, to] = replace(
+                    NEAR,
+                    least=slowest // 2,
+                    most=slowest,
+                    reorder=reorder,
+                    held_least=0,
+                    held_most=0,
+                )
     return far
 
 

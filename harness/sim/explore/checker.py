@@ -14,56 +14,60 @@ from typing import Any
 from bank.ballot import replica_name
 from bank.replica import Replica
 from harness.sim import judging
-from harness.sim.frozen import freeze, thaw
+from harness.sim.explore.frozen import freeze, thaw
+from harness.sim.explore.turns import Envelope, Step
 from harness.sim.invariants import Oracle, Safety, Violation
-from harness.sim.turns import Deed, Letter
 
 
-class Ghosts:
+class CheckerStates:
     """Memories of the checks, numbered; each step of one is computed once."""
 
     def __init__(
-        self, nodes: int, balances: Mapping[str, int], interval: int, letters: list[Letter]
+        self, nodes: int, balances: Mapping[str, int], interval: int, envelopes: list[Envelope]
     ) -> None:
-        self._letters = letters  # shared: it grows
+        self._envelopes = envelopes  # shared: it grows
         self._balances = balances
         self._numbers: dict[Any, int] = {}
-        self._ghosts: list[Any] = []
+        self._states: list[Any] = []
         self._known: dict[tuple[int, int], int] = {}
         self.first = self._number(Safety(nodes, balances, interval))
 
     def __len__(self) -> int:
-        return len(self._ghosts)
+        return len(self._states)
 
     def _number(self, safety: Safety) -> int:
         safety.contested = safety.oracle.repeats = 0  # only counted, never compared
         safety._latest.clear()
-        ghost = freeze(safety, ordered=False)
-        number = self._numbers.setdefault(ghost, len(self._ghosts))
-        if number == len(self._ghosts):
-            self._ghosts.append(ghost)
+        checker = freeze(safety, ordered=False)
+        number = self._numbers.setdefault(checker, len(self._states))
+        if number == len(self._states):
+            self._states.append(checker)
         return number
 
-    def after(self, ghost: int, deed: Deed) -> int:
-        """Judge a deed: the memory afterwards. Raises Violation."""
-        key = ghost, deed.number
+    def after(self, checker: int, step: Step) -> int:
+        """Judge a step: the memory afterwards. Raises Violation."""
+        key = checker, step.number
         known = self._known.get(key)
         if known is None:
-            safety: Safety = thaw(self._ghosts[ghost])
-            self._judge(safety, deed)
+            safety: Safety = thaw(self._states[checker])
+            self._judge(safety, step)
             known = self._known[key] = self._number(safety)
         return known
 
-    def _judge(self, safety: Safety, deed: Deed) -> None:
-        replica, executed = deed.replica, False
-        for act in deed.acts:
+    def _judge(self, safety: Safety, step: Step) -> None:
+        replica, executed = step.replica, False
+        for act in step.acts:
             if act.flushed is not None:
-                executed |= bool(act.flushed.executed)
-                judging.flushed(safety, replica, act.flushed)
+                effects, marks = act.flushed
+                executed |= bool(effects.executed)
+                judging.flushed(safety, replica, effects)
+                judging.decided(safety, replica, effects, marks)
+            elif act.read is not None:
+                safety.told(replica, *act.read)
             elif act.persist is not None:
                 safety.stored(replica, act.persist)
-            elif act.letter is not None:
-                judging.sent(safety, replica, self._letters[act.letter].message)
+            elif act.envelope is not None:
+                judging.sent(safety, replica, self._envelopes[act.envelope].message)
             elif act.found is not None:
                 safety.restarted(replica, act.found)
                 executed = True

@@ -30,9 +30,9 @@ from bank.ledger import TRANSFER
 from bank.messages import Accepted, ClientRequest, PeerDown, Promise
 from bank.replica import CLIENT, Replica
 from harness.sim.disk import Disk
-from harness.sim.frozen import Timer, freeze
-from harness.sim.ghost import Ghosts
-from harness.sim.turns import Deed, Turn, Turns, write
+from harness.sim.explore.checker import CheckerStates
+from harness.sim.explore.frozen import Timer, freeze
+from harness.sim.explore.turns import Step, Turn, Turns, write
 
 BALANCE = 10
 SHOP = "Z"  # everybody's transfers go there
@@ -74,11 +74,11 @@ class Move(NamedTuple):
 
     kind: str  # turn, cut (a turn in the middle of which the process dies), lost, dies, start
     replica: ReplicaId
-    code: int  # of a letter or timer, as in Turns.known
-    deed: Deed | None = None  # of a cut
+    code: int  # of a envelope or timer, as in Turns.known
+    step: Step | None = None  # of a cut
 
 
-class Cluster:
+class Graph:
     """Its states and what can happen in each; see the module."""
 
     def __init__(self, bounds: Bounds, replica_class: type[Replica] = Replica) -> None:
@@ -92,19 +92,19 @@ class Cluster:
         nodes = self._nodes = bounds.nodes
         interval = bounds.checkpoint_interval
         self.turns = Turns(replica_class, nodes, balances, interval)
-        self._ghosts = Ghosts(nodes, balances, interval, self.turns.letters)
+        self._checkers = CheckerStates(nodes, balances, interval, self.turns.envelopes)
         self._disks: list[object] = []
         self._disk_numbers: dict[object, int] = {}
         self._written: dict[tuple[int, int], int] = {}
         self._everyone = range(1, nodes + 1)
-        # Places in a state: replicas, disks, links, ghost, submitted.
+        # Places in a state: replicas, disks, links, checker, submitted.
         pairs = [(s, r) for s in self._everyone for r in self._everyone if s != r]
         self._place = {pair: 2 * nodes + i for i, pair in enumerate(pairs)}
         self._links = [(place, to) for (_, to), place in self._place.items()]
         self._to = {r: [p for p, to in self._links if to == r] for r in self._everyone}
-        self._ghost = 2 * nodes + len(pairs)
-        self._submitted = self._ghost + 1
-        # Links: a queue is a number too. Its next messages: (letter, queue without it).
+        self._checker = 2 * nodes + len(pairs)
+        self._submitted = self._checker + 1
+        # Links: a queue is a number too. Its next messages: (envelope, queue without it).
         self.attempt = Move("start", 0, 0)  # the event that is being tried
         self._queues: list[tuple[int, ...]] = []
         self._queue_numbers: dict[tuple[int, ...], int] = {}
@@ -112,15 +112,15 @@ class Cluster:
         self._answers: list[bool] = []  # holds a message that can get stale
         self._fresh: dict[tuple[int, int], int] = {}
         self._pushed: list[dict[tuple[int, ...], int]] = []
-        self._notices: frozenset[int] = frozenset()  # letters that tell of a death: never lost
+        self._notices: frozenset[int] = frozenset()  # envelopes that tell of a death: never lost
         self._empty = self._queue(())
         self._asks: dict[tuple[int, ReplicaId], int] = {}
         for index, request in enumerate(self.requests):
             for replica in self._everyone:
                 ask = ClientRequest((request,))
-                self._asks[index, replica] = self.turns.letter(CLIENT, replica, ask)
+                self._asks[index, replica] = self.turns.envelope(CLIENT, replica, ask)
         self._downs = {
-            (s, r): self.turns.letter(s, r, PeerDown(s, 1)) for s, r in pairs
+            (s, r): self.turns.envelope(s, r, PeerDown(s, 1)) for s, r in pairs
         }  # no replica reads the incarnation
         self._notices = frozenset(self._downs.values())
         self._budgets(bounds.budget)
@@ -153,46 +153,46 @@ class Cluster:
             self._disks.append(disk)
         return number
 
-    def _queue(self, letters: tuple[int, ...]) -> int:
+    def _queue(self, envelopes: tuple[int, ...]) -> int:
         """The number of a link's content, and what can be taken from it."""
-        letters = self._canonical(letters)
-        number = self._queue_numbers.get(letters)
+        envelopes = self._canonical(envelopes)
+        number = self._queue_numbers.get(envelopes)
         if number is not None:
             return number
-        number = self._queue_numbers[letters] = len(self._queues)
-        self._queues.append(letters)
+        number = self._queue_numbers[envelopes] = len(self._queues)
+        self._queues.append(envelopes)
         self._pushed.append({})
         self._answers.append(
             self.bounds.merge_stale
             and any(
-                isinstance(self.turns.letters[letter].message, Promise | Accepted)
-                for letter in letters
+                isinstance(self.turns.envelopes[envelope].message, Promise | Accepted)
+                for envelope in envelopes
             )
         )
         self._next.append(())
-        heads = {letters[0]: 0} if letters else {}
-        if self.bounds.reorder and letters and letters[0] not in self._notices:
-            for index, letter in enumerate(letters):
-                if letter in self._notices:
+        heads = {envelopes[0]: 0} if envelopes else {}
+        if self.bounds.reorder and envelopes and envelopes[0] not in self._notices:
+            for index, envelope in enumerate(envelopes):
+                if envelope in self._notices:
                     break
-                heads.setdefault(letter, index)
+                heads.setdefault(envelope, index)
         self._next[number] = tuple(
-            (letter, self._queue(letters[:index] + letters[index + 1 :]))
-            for letter, index in heads.items()
+            (envelope, self._queue(envelopes[:index] + envelopes[index + 1 :]))
+            for envelope, index in heads.items()
         )
         return number
 
-    def _canonical(self, letters: tuple[int, ...]) -> tuple[int, ...]:
+    def _canonical(self, envelopes: tuple[int, ...]) -> tuple[int, ...]:
         """Without an order of messages, sorted between notices of death."""
         if not self.bounds.reorder:
-            return letters
+            return envelopes
         parts: list[list[int]] = [[]]
-        for letter in letters:
-            if letter in self._notices:
-                parts += [[letter], []]
+        for envelope in envelopes:
+            if envelope in self._notices:
+                parts += [[envelope], []]
             else:
-                parts[-1].append(letter)
-        return tuple(letter for part in parts for letter in sorted(part))
+                parts[-1].append(envelope)
+        return tuple(envelope for part in parts for envelope in sorted(part))
 
     # ---- what can happen -----------------------------------------------------------------------
 
@@ -201,7 +201,7 @@ class Cluster:
         state = [self.turns.fresh(replica) for replica in self._everyone]
         state += [self._disk(freeze(Disk(), ordered=False))] * self._nodes
         state += [self._empty] * len(self._links)
-        state += [self._ghosts.first, 0]
+        state += [self._checkers.first, 0]
         if not self.bounds.elected:
             return tuple(state)
         first = self._after(tuple(state), self.turns.seek_leader(state[0]))
@@ -211,43 +211,43 @@ class Cluster:
             if not waiting:
                 return first
             place, to = waiting[0]
-            letter, rest = self._next[first[place]][0]
-            first = self._after(first, self.turns.take(first[to - 1], letter * 2), place, rest)
+            envelope, rest = self._next[first[place]][0]
+            first = self._after(first, self.turns.take(first[to - 1], envelope * 2), place, rest)
 
     def _after(self, state: State, turn: Turn, place: int = 0, rest: int = 0) -> State:
         """After a whole turn, which read the message of a link."""
         after = list(state)
         if place:
             after[place] = rest
-        replica = turn.deed.replica
+        replica = turn.step.replica
         if turn.after != after[replica - 1]:
             after[replica - 1] = turn.after
             for link in self._to[replica]:
                 if self._answers[after[link]]:
                     after[link] = self._without_stale(after[link], turn.after)
-        return self._do(after, turn.deed)
+        return self._do(after, turn.step)
 
-    def _do(self, after: list[int], deed: Deed) -> State:
-        """What a deed does beside its replica's own state."""
-        source = deed.replica
-        for to, letters in deed.letters:
+    def _do(self, after: list[int], step: Step) -> State:
+        """What a step does beside its replica's own state."""
+        source = step.replica
+        for to, envelopes in step.envelopes:
             if after[to - 1]:
                 place = self._place[source, to]
                 pushed = self._pushed[after[place]]
-                queue = pushed.get(letters)
+                queue = pushed.get(envelopes)
                 if queue is None:
-                    queue = pushed[letters] = self._queue(self._queues[after[place]] + letters)
+                    queue = pushed[envelopes] = self._queue(self._queues[after[place]] + envelopes)
                 if self._answers[queue]:
                     queue = self._without_stale(queue, after[to - 1])
                 after[place] = queue
-        if deed.judged:
-            after[self._ghost] = self._ghosts.after(after[self._ghost], deed)
-            if deed.writes:
+        if step.judged:
+            after[self._checker] = self._checkers.after(after[self._checker], step)
+            if step.writes:
                 place = self._nodes + source - 1
-                key = after[place], deed.number
+                key = after[place], step.number
                 disk = self._written.get(key)
                 if disk is None:
-                    written = write(self._disks[after[place]], deed.writes)
+                    written = write(self._disks[after[place]], step.writes)
                     disk = self._written[key] = self._disk(written)
                 after[place] = disk
         return tuple(after)
@@ -263,25 +263,25 @@ class Cluster:
         if fresh is None:
             promised = self.turns.promised[own]
             kept = [
-                letter
-                for letter in self._queues[queue]
-                if not self._is_stale(letter, promised, own)
+                envelope
+                for envelope in self._queues[queue]
+                if not self._is_stale(envelope, promised, own)
             ]
             fresh = self._fresh[key] = self._queue(tuple(kept))
         return fresh
 
-    def _is_stale(self, letter: int, promised: Ballot, own: int) -> bool:
-        message = self.turns.letters[letter].message
+    def _is_stale(self, envelope: int, promised: Ballot, own: int) -> bool:
+        message = self.turns.envelopes[envelope].message
         if not isinstance(message, Promise | Accepted) or message.ballot >= promised:
             return False
-        turn = self.turns.take(own, letter * 2)
-        return turn.after == own and all(act.done is not None for act in turn.deed.acts)
+        turn = self.turns.take(own, envelope * 2)
+        return turn.after == own and all(act.done is not None for act in turn.step.acts)
 
-    def _die(self, state: State, replica: ReplicaId, deed: Deed | None = None) -> State:
+    def _die(self, state: State, replica: ReplicaId, step: Step | None = None) -> State:
         """The process dies, perhaps in mid-turn: memory and queues to it are gone."""
         after = list(state)
-        if deed is not None:
-            after = list(self._do(after, deed))
+        if step is not None:
+            after = list(self._do(after, step))
         after[replica - 1] = 0
         for other in self._everyone:
             if other == replica:
@@ -289,8 +289,8 @@ class Cluster:
             after[self._place[other, replica]] = self._empty
             if after[other - 1]:
                 place = self._place[replica, other]
-                letters = (*self._queues[after[place]], self._downs[replica, other])
-                after[place] = self._queue(letters)
+                envelopes = (*self._queues[after[place]], self._downs[replica, other])
+                after[place] = self._queue(envelopes)
         return tuple(after)
 
     def successors(self, state: State, budget: int) -> Iterator[tuple[State, int]]:
@@ -312,13 +312,13 @@ class Cluster:
     def _on_links(self, state: State, budget: int) -> Iterator[tuple[State, int]]:
         dropped = self._spend[DROP][budget]
         for place, to in self._links:
-            for letter, rest in self._next[state[place]]:
+            for envelope, rest in self._next[state[place]]:
                 if not state[to - 1]:
                     continue
                 taken = (*state[:place], rest, *state[place + 1 :])
-                yield from self._happens(taken, budget, to, letter * 2)
-                if dropped >= 0 and letter not in self._notices:
-                    self.attempt = Move("lost", to, letter * 2)
+                yield from self._happens(taken, budget, to, envelope * 2)
+                if dropped >= 0 and envelope not in self._notices:
+                    self.attempt = Move("lost", to, envelope * 2)
                     yield taken, dropped
 
     def _own(self, state: State, budget: int, replica: ReplicaId) -> Iterator[tuple[State, int]]:
@@ -357,9 +357,9 @@ class Cluster:
             self.attempt = Move("turn", replica, code + 1)
             yield self._after(state, self.turns.take(own, code + 1)), left
         if (left := self._spend[CRASH][budget]) >= 0:
-            for deed in self.turns.cuts(turn):
-                self.attempt = Move("cut", replica, code, deed)
-                yield self._die(state, replica, deed), left
+            for step in self.turns.cuts(turn):
+                self.attempt = Move("cut", replica, code, step)
+                yield self._die(state, replica, step), left
 
     # ---- one schedule --------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ QUIET = Settings(
 
 
 class Timer(IntEnum):
-    """What can run out at a replica; negative, so that no letter has the same number."""
+    """What can run out at a replica; negative, so that no envelope has the same number."""
 
     ELECTION = -1  # a leader's: nobody answered for so long
     PULSE = -2  # a leader's heartbeat is due, or a question has to be asked again

@@ -1,0 +1,310 @@
+"""Turns of the real replica, each computed once and remembered.
+
+A replica is deterministic: its state and what happens to it decide its next state and what it
+asks for. Of millions of states of a cluster only thousands of states of one replica are distinct,
+so the explorer runs `bank.replica.Replica` once for each of (state, happening) and counts on with
+numbers. A turn is that of `harness.sim.process`, kept as a list of acts in the order in which they
+are done, since a process can die between any two.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any, NamedTuple
+
+from bank.ballot import NO_BALLOT, ReplicaId
+from bank.effects import Effects, Persist, Send, Stored
+from bank.messages import Message
+from bank.replica import Replica
+from harness.sim import judging
+from harness.sim.disk import Disk
+from harness.sim.explore.frozen import QUIET, STILL, Timer, alarm, freeze, still, thaw, timers
+from harness.sim.invariants import Violation
+from harness.sim.judging import Marks
+from harness.sim.process import Process, World
+
+
+class Envelope(NamedTuple):
+    """A message on its way."""
+
+    source: ReplicaId  # CLIENT for a request
+    to: ReplicaId
+    message: Message
+
+
+class Act(NamedTuple):
+    """One part of a turn, after which its process can die. Exactly one field is set."""
+
+    read: tuple[ReplicaId, Message] | None = None  # of what checks listen to
+    flushed: tuple[Effects, Marks] | None = None  # decided; nothing left yet
+    envelope: int | None = None  # a message leaves
+    persist: Persist | None = None  # the transaction is committed
+    found: Stored | None = None  # a new incarnation read its disk
+    done: Replica | None = None  # the turn is over; a copy to look at
+
+
+class _Collector(World):
+    """The world of one turn: what its process does there is written down as acts."""
+
+    def __init__(self, turns: "Turns", acts: list[Act]) -> None:
+        self._turns, self._acts = turns, acts
+        super().__init__(
+            turns.nodes, turns.settings, turns.balances, turns.replica_class, is_checked=False
+        )
+
+    def random(self, process: Process) -> Random:
+        """See World."""
+        return STILL
+
+    def read(self, process: Process, source: ReplicaId, message: Message) -> None:
+        """See World."""
+        if isinstance(message, judging.TELLING):
+            self._acts.append(Act(read=(source, message)))
+
+    def flushed(self, process: Process, effects: Effects) -> None:
+        """See World."""
+        if effects.halted is not None:
+            raise Violation(judging.stopped(process.id, effects.halted))
+        if effects != Effects():
+            self._acts.append(Act(flushed=(effects, judging.marks(process.replica))))
+
+    def send(self, process: Process, send: Send) -> None:
+        """See World."""
+        for to in send.to:
+            number = self._turns.envelope(process.id, to, send.message)
+            self._acts.append(Act(envelope=number))
+
+    def stored(self, process: Process, persist: Persist) -> None:
+        """See World."""
+        self._acts.append(Act(persist=persist))
+
+
+@dataclass(slots=True, eq=False)
+class Step:
+    """What a turn, or the part of it before its process died, does to everything else."""
+
+    number: int
+    replica: ReplicaId
+    acts: tuple[Act, ...]
+    envelopes: tuple[tuple[int, tuple[int, ...]], ...]  # by receiver, in order
+    writes: tuple[Persist, ...]
+    judged: bool  # there is something for the checks to look at
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    """One state of a replica after another."""
+
+    after: int
+    step: Step
+    cuts: tuple[Step, ...] | None = None  # how far it can get before its process dies
+
+
+class Turns:
+    """See the module. Everything is named by small numbers, given out in order of appearance."""
+
+    def __init__(
+        self,
+        replica_class: type[Replica],
+        nodes: int,
+        balances: Mapping[str, int],
+        checkpoint_interval: int,
+    ) -> None:
+        self.settings = replace(QUIET, checkpoint_interval=checkpoint_interval)
+        self.replica_class, self.nodes, self.balances = replica_class, nodes, dict(balances)
+        self.envelopes: list[Envelope] = []
+        self._envelope_numbers: dict[Envelope, int] = {}
+        self._states: list[Any] = [None]  # 0 is a replica that is down
+        self._numbers: dict[Any, int] = {None: 0}
+        self.timers: list[tuple[Timer, ...]] = [()]
+        self.promised = [NO_BALLOT]  # by state
+        # By state, then by envelope * 2 (+ 1: and the turn goes on), or Timer.
+        self.known: list[dict[int, Turn]] = [{}]
+        self._starts: dict[tuple[ReplicaId, Any], Turn] = {}
+        self._steps = 0
+
+    @property
+    def states(self) -> int:
+        """Distinct states of single replicas so far."""
+        return len(self._states) - 1
+
+    def envelope(self, source: ReplicaId, to: ReplicaId, message: Message) -> int:
+        """The number of this message on this link."""
+        envelope = Envelope(source, to, message)
+        number = self._envelope_numbers.setdefault(envelope, len(self.envelopes))
+        if number == len(self.envelopes):
+            self.envelopes.append(envelope)
+        return number
+
+    def replica(self, state: int) -> Replica:
+        """A replica in this state, to do with it what one likes."""
+        replica = thaw(self._states[state])
+        assert isinstance(replica, Replica)
+        return replica
+
+    def _number(self, replica: Replica) -> int:
+        still(replica)
+        state = freeze(replica)
+        number = self._numbers.setdefault(state, len(self._states))
+        if number == len(self._states):
+            self._states.append(state)
+            self.timers.append(timers(replica))
+            self.promised.append(replica.promised)
+            self.known.append({})
+        return number
+
+    # ---- turns ---------------------------------------------------------------------------------
+
+    def fresh(self, replica: ReplicaId) -> int:
+        """The state of a replica that never ran before."""
+        return self._number(self._process(replica, []).replica)
+
+    def _process(self, replica: ReplicaId, acts: list[Act], disk: Disk | None = None) -> Process:
+        """A process that starts, fresh or from a disk."""
+        process = Process(_Collector(self, acts), replica)
+        if disk is not None:
+            process.disk, process.incarnation = disk, 1
+        process.start()
+        return process
+
+    def _running(self, state: int, acts: list[Act]) -> Process:
+        """The process of a replica in this state."""
+        replica = self.replica(state)
+        process = Process(_Collector(self, acts), replica.replica)
+        process.replica, process.alive = replica, True
+        return process
+
+    def start(self, replica: ReplicaId, disk: Any) -> Turn:
+        """A new incarnation starts from a frozen disk."""
+        turn = self._starts.get((replica, disk))
+        if turn is None:
+            acts = [Act(found=thaw(disk).stored())]
+            with _judged():
+                process = self._process(replica, acts, thaw(disk))
+                process.end_turn()
+            turn = self._starts[replica, disk] = self._turn(process, acts)
+        return turn
+
+    def take(self, state: int, code: int) -> Turn:
+        """What happens in `state`: an envelope arrives or a timer runs out (see `known`)."""
+        turn = self.known[state].get(code)
+        if turn is None:
+            turn = self.known[state][code] = self._compute(state, code)
+        return turn
+
+    def seek_leader(self, state: int) -> Turn:
+        """Somebody waits for a leader."""
+        acts: list[Act] = []
+        process = self._running(state, acts)
+        process.seek_leader()
+        process.end_turn()
+        return self._turn(process, acts)
+
+    def _compute(self, state: int, code: int) -> Turn:
+        acts: list[Act] = []
+        process = self._running(state, acts)
+        with _judged():
+            if code < 0:
+                alarm(process.replica, Timer(code))
+                process.tick()
+            else:
+                envelope = self.envelopes[code >> 1]
+                process.read(envelope.source, envelope.message)
+            if code >= 0 and code & 1:  # one message of several in a turn: nothing is flushed yet
+                after = self._number(process.replica)
+                return Turn(after, self._step(process.id, acts), ())
+            process.end_turn()
+        return self._turn(process, acts)
+
+    def _turn(self, process: Process, acts: list[Act]) -> Turn:
+        """A whole one."""
+        state = self._number(process.replica)
+        acts.append(Act(done=self.replica(state)))
+        return Turn(state, self._step(process.id, acts))
+
+    def _step(self, replica: ReplicaId, acts: Iterable[Act]) -> Step:
+        acts = tuple(acts)
+        envelopes: dict[int, list[int]] = {}
+        for act in acts:
+            if act.envelope is not None:
+                envelopes.setdefault(self.envelopes[act.envelope].to, []).append(act.envelope)
+        self._steps += 1
+        return Step(
+            self._steps,
+            replica,
+            acts,
+            tuple((to, tuple(numbers)) for to, numbers in envelopes.items()),
+            tuple(act.persist for act in acts if act.persist is not None),
+            any(act.envelope is None and act.done is None for act in acts),
+        )
+
+    # ---- turns cut short -----------------------------------------------------------------------
+
+    def cuts(self, turn: Turn) -> tuple[Step, ...]:
+        """Each way in which the process can die in mid-turn after something left or was stored.
+
+        Early messages leave in order, before the write or after it; durable ones only after it.
+        """
+        if turn.cuts is None:
+            replica = turn.step.replica
+            acts = [act for act in turn.step.acts if act.done is None]
+            found: dict[tuple[Any, ...], tuple[Act, ...]] = {}
+            for part in (*_prefixes(acts), *_late(acts)):
+                if _outcome(part) != _outcome(()):
+                    found.setdefault(_outcome(part), part)
+            found.pop(_outcome(acts), None)  # a crash after the turn
+            turn.cuts = tuple(self._step(replica, part) for part in found.values())
+        return turn.cuts
+
+
+def _prefixes(acts: list[Act]) -> Iterable[tuple[Act, ...]]:
+    return [tuple(acts[:count]) for count in range(1, len(acts))]
+
+
+def _late(acts: list[Act]) -> Iterable[tuple[Act, ...]]:
+    """A driver may write before it sends what could leave early."""
+    found: list[tuple[Act, ...]] = []
+    flushed = 0
+    for index, act in enumerate(acts):
+        if act.flushed is not None:
+            flushed = index
+        if act.persist is not None:
+            for count in range(flushed + 1, index):
+                found.append((*acts[: flushed + 1], act, *acts[flushed + 1 : count]))
+    return found
+
+
+def _outcome(acts: Iterable[Act]) -> tuple[Any, ...]:
+    """What is left behind: messages, transactions, and whether clients were answered."""
+    acts = tuple(acts)
+    return (
+        tuple(act.envelope for act in acts if act.envelope is not None),
+        tuple(id(act.persist) for act in acts if act.persist is not None),
+        tuple(id(act) for act in acts if act.flushed is not None and act.flushed[0].replies),
+    )
+
+
+@contextmanager
+def _judged() -> Iterator[None]:
+    """What a replica raises is a violation: to assert is its way to say so."""
+    try:
+        yield
+    except Violation:
+        raise
+    except Exception as error:
+        raise Violation(f"{type(error).__name__}: {error}") from error
+
+
+def write(disk: Any, persists: Iterable[Persist]) -> Any:
+    """A frozen disk after some transactions; what is stored never gets older."""
+    thawed: Disk = thaw(disk)
+    for persist in persists:
+        before = dict(thawed.rows)
+        thawed.commit(persist)
+        thawed.sync()
+        for slot, (ballot, request) in thawed.rows.items():
+            old, held = before.get(slot, (NO_BALLOT, request))
+            if ballot < old or (ballot == old and request != held):
+                raise Violation(f"slot {slot} is stored in {ballot} over {old}: {held}, {request}")
+    return freeze(thawed, ordered=False)
