@@ -43,7 +43,12 @@ CONFIG = ClusterConfig(
 
 def by_runner(log, history, views):
     cluster = SimpleNamespace(
-        committed=log, pending=list, unanswered=lambda: 0, now=lambda: 0, replicas=3
+        committed=log,
+        pending=list,
+        unanswered=lambda: 0,
+        now=lambda: 0,
+        replicas=3,
+        is_external=False,
     )
     runner = Runner(cluster, CONFIG, CaseFile("x.csv", (CaseSet(1, frozenset({1}), (), 1),)))
     runner.history = history
