@@ -13,7 +13,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
-from importlib import metadata
+from importlib import metadata, resources
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -57,7 +57,9 @@ if TYPE_CHECKING:
 EXIT_UNREAD = 141  # standard output was closed: what a shell reports for SIGPIPE
 FORMATS = ("rich", "json")
 MOST_PROBLEMS = 100  # shown of one file; a file of another kind has one in every line
+TOUR = "tour"  # as a command: the sample file, wherever it was installed
 EXAMPLES = (
+    ("tour", "five small sets that show what there is"),
     ("testsets/tour.csv", "step through it; Enter runs the next set"),
     ("testsets/tour.csv --no-step", "run all sets"),
     ("FILE --failure crash --seed 7", "replicas are killed and restarted"),
@@ -137,6 +139,8 @@ def version() -> str:
 
 
 def _dispatch(arguments: list[str]) -> int:
+    if arguments[:1] == [TOUR]:
+        arguments = [_sample("tour.csv"), *arguments[1:]]
     if arguments and arguments[0] in commands.names():
         return _run_command(arguments[0], arguments[1:])
     parser = _file_parser()
@@ -289,9 +293,17 @@ def _run_command(name: str, arguments: list[str]) -> int:
     )
 
 
+def _sample(name: str) -> str:
+    """The path of a test set that comes with this program, as short as it can be said here."""
+    path = Path(__file__).parents[1] / "testsets" / name
+    if not path.exists():
+        path = Path(str(resources.files("paxbank_testsets").joinpath(name)))
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
 def _refuse_mistyped_command(file: str) -> None:
     """ "simulat" is rather a command than a test set, when there is no such file."""
-    hint = nearest(file, commands.names()) if "." not in file else ""
+    hint = nearest(file, [TOUR, *commands.names()]) if "." not in file else ""
     if hint and not Path(file).exists():
         raise HarnessError(f"{file}: neither a file nor a command{hint}")
 

@@ -31,7 +31,11 @@ class Command:
 def program() -> str:
     """What a person types to start this program again."""
     name = Path(sys.argv[0]).name
-    return {"run.py": "python run.py", "__main__.py": "python -m harness"}.get(name, "paxbank")
+    return {
+        "run.py": "python run.py",
+        "__main__.py": "python -m harness",
+        "paxbank.py": "python -m paxbank",
+    }.get(name, "paxbank")
 
 
 def names() -> list[str]:
