@@ -20,7 +20,7 @@ from harness.pytest_plugin import FAILURES as OFFERED
 ROOT = Path(__file__).parents[1]
 SETUP = configparser.ConfigParser()
 SETUP.read(ROOT / "setup.cfg")
-PLUGIN, FOLDER = SETUP["options"]["package_dir"].strip().split(" = ")
+PLUGIN, FOLDER = SETUP["options"]["package_dir"].strip().splitlines()[0].split(" = ")
 
 TWO = """Set Number,Transactions,Live Nodes
 1,"(A, J, 3)","[n1, n2, n3, n4, n5]"
@@ -233,15 +233,26 @@ def test_what_is_ours(project):
     assert "bare.csv::set-1" in run(project, "--collect-only", "-q", "bare.csv")[1]
 
 
-def test_every_package_is_listed_in_the_setup():
-    found = {
-        ".".join(path.parent.relative_to(ROOT).parts)
-        for top in ("bank", "harness")
-        for path in (ROOT / top).rglob("__init__.py")
-    }
-    renamed = {FOLDER.replace("/", "."): PLUGIN}
-    listed = SETUP["options"]["packages"].split()
-    assert sorted(listed) == sorted(renamed.get(name, name) for name in found)
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("tabs.tsv", TWO.replace(",Live", "\tLive").replace("r,T", "r\tT"), "tabs.tsv"),
+        ("notes.txt", TWO, "notes.txt::set-1"),
+        ("near.csv", "Set,Step,Who\n1,(A),n1\n", "near.csv:1: "),
+        ("near.yaml", "set:\n  - steps: [(A)]\n", "near.yaml:1: set: unknown key"),
+        ("Sets.yml", "Sets:\n  - live: [n1]\n", "Sets.yml:1: Sets: "),
+        ("two.expected.yaml", KEY, "is an answer key, expected its test set"),
+    ],
+)
+def test_what_is_named_is_taken_or_told(project, name, text, told):
+    """By its name; in a folder it is somebody else's."""
+    (project / name).write_text(text, "utf-8")
+    _, out = run(project, "--collect-only", "-q", "--paxbank-sim", name)
+    assert told in out and "no tests collected" not in out.replace(
+        "no tests collected, 1 error", ""
+    )
+    if name != "tabs.tsv":
+        assert run(project, "--collect-only", "-q")[0] == 5
 
 
 INTERRUPTS = """

@@ -2,7 +2,9 @@
 
 Installed, it is loaded in every run of pytest, also of projects that have nothing to do with it and
 may have a package `harness` of their own. So it imports nothing of ours and touches nothing before
-it meets a file of ours: a CSV with our header or named on the command line, a YAML with `sets:`.
+it meets a file of ours: a CSV with our header, a YAML with `sets:`. Who names a file on the command
+line means it: a CSV is ours then whatever its header, and so is what nearly is a test set, whose
+mistakes are told; pytest itself would say no more than that it found no test.
 
 The tests of a file share one cluster and go on from each other's state. So a set that runs brings
 the sets before it along, whether they were selected or not; those are run once and not judged.
@@ -27,6 +29,9 @@ LOOKED_AT = 64 * 1024  # bytes of a file, to tell whether it is ours
 
 _HEADER = re.compile(rb"(?:\xef\xbb\xbf)?\s*setnumber[,;\t]transactions?[,;\t]livenodes")
 _SETS = re.compile(rb"^(?:\xef\xbb\xbf)?sets\s*:", re.MULTILINE)
+_NEARLY_SETS = re.compile(rb"^\s*(?:test)?[ _-]?sets?\s*:", re.MULTILINE | re.IGNORECASE)
+_KEY = re.compile(rb"^expected\s*:", re.MULTILINE)
+_NEARLY_HEADER = re.compile(rb"\W*(?:set.*transaction|transaction.*live)", re.IGNORECASE)
 # Others have `sets:` too.
 _IN_SETS = re.compile(rb"^[ \t-]+.*\b(?:live|steps|expect)\s*:", re.MULTILINE)
 
@@ -49,17 +54,25 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> "SetFile |
 
 def _is_ours(path: Path, is_named: bool) -> bool:
     suffix = path.suffix.lower()
-    if suffix not in (".csv", ".yaml", ".yml") or path.stem.endswith(".expected"):
+    if suffix in (".csv", ".tsv"):
+        if is_named:
+            return True
+    elif suffix not in (".yaml", ".yml") and not (is_named and suffix in (".txt", "")):
         return False
     try:
         with open(path, "rb") as stream:
             data = stream.read(LOOKED_AT)
     except OSError:
         return False
-    if suffix == ".csv":
+    if suffix not in (".yaml", ".yml"):
+        if is_named:
+            return _NEARLY_HEADER.match(data) is not None
         head = re.sub(rb'[" ]', b"", data.lstrip()[:200]).lower()
-        return is_named or _HEADER.match(head) is not None
-    return _SETS.search(data) is not None and _IN_SETS.search(data) is not None
+        return _HEADER.match(head) is not None
+    if path.stem.endswith(".expected"):
+        return is_named and _KEY.search(data) is not None
+    sets = _NEARLY_SETS if is_named else _SETS
+    return sets.search(data) is not None and _IN_SETS.search(data) is not None
 
 
 class SetFile(pytest.File):
@@ -83,6 +96,8 @@ class SetFile(pytest.File):
         from harness.files import answer_key, testset
         from harness.run import launch
 
+        if self.path.stem.endswith(".expected"):
+            raise self.CollectError(f"{self.path}: is an answer key, expected its test set instead")
         options = self.config.option
         flags = {"failure": options.paxbank_failure, "seed": options.paxbank_seed}
         shown = os.path.relpath(self.path, self.config.invocation_params.dir)
