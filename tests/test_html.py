@@ -401,6 +401,18 @@ def test_nothing_is_wider_than_the_window(drawn, width):
 
 
 @needs_browser
+@pytest.mark.parametrize("width", [1000, 1100, 1200, 1279, 1280, 1440])
+def test_on_a_screen_no_table_and_no_lane_is_cut(drawn, width):
+    """The digest and the last set's lane were outside of their frames, and nothing said so."""
+    drawn.resize(width, 900)
+    drawn.wait(f"innerWidth === {width}")
+    cut = drawn.run("""[...document.querySelectorAll('.scroll')]
+        .filter(frame => frame.scrollWidth > frame.clientWidth + 1)
+        .map(frame => frame.textContent.slice(0, 60))""")
+    assert cut == []
+
+
+@needs_browser
 def test_print_has_the_whole_set_and_its_lanes(drawn):
     choose(drawn, 1)
     total = int(drawn.run(COUNT).split()[0])

@@ -20,7 +20,7 @@ from harness.screen.cells import duration
 
 LANE = 26  # height of a replica's row
 HEAD, LEFT, GAP = 24, 34, 6
-NARROWEST, WHOLE = 40, 1170  # width of a set; of a picture that has room for all of them
+NARROWEST, WHOLE = 40, 900  # width of a set; of a picture of all, which grows with the window
 WIDE_ENOUGH = 5.6  # per character of a label
 
 PANEL_WIDTH, PANEL_HEIGHT = 150, 46
@@ -46,8 +46,9 @@ def timeline(reports: Sequence[SetReport], stories: Sequence[Story]) -> Safe:
     names = [
         element("text", f"n{r}", x=0, y=_row(r) + 4, class_="name") for r in range(1, nodes + 1)
     ]
+    kind = "timeline whole" if room >= 0 else "timeline"
     return element(
-        "svg", *names, *columns, class_="timeline", role="img", width=round(x), height=height + 2,
+        "svg", *names, *columns, class_=kind, role="img", width=round(x), height=height + 2,
         viewBox=f"0 0 {round(x)} {height + 2}",
         aria_label="Who led when; the list below says the same in words",
     )  # fmt: skip
