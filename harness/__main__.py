@@ -55,10 +55,11 @@ def _unfit(problem: str) -> int:
 
 def _cannot_be_loaded(error: BaseException) -> int:
     """A module of this program is missing or broken: where and why, an earlier report included."""
-    from harness.errors import EXIT_BUG, loading_fault
+    from harness.cluster import blame
+    from harness.errors import EXIT_BUG
     from harness.report.refused import EarlierReport
 
-    fault = loading_fault(error) or f"{type(error).__name__}: {error}"
+    fault = blame.of_loading(error) or f"{type(error).__name__}: {error}"
     problem = f"{fault}, expected a program that can be loaded"
     arguments = sys.argv[1:]
     for line in (problem, *EarlierReport(arguments).refuse([problem], EXIT_BUG)):

@@ -33,7 +33,6 @@ from harness.errors import (
     EXIT_UNKNOWN,
     EXIT_VALID,
     HarnessError,
-    loading_fault,
     nearest,
 )
 from harness.files import answer_key, testset
@@ -112,7 +111,7 @@ def _outcome(arguments: list[str], output: streams.Output) -> tuple[int, Sequenc
 
 def _bug(error: BaseException, arguments: Sequence[str]) -> list[str]:
     """What should not have happened, told last; the traceback goes to a file, for who mends it."""
-    if (fault := loading_fault(error)) is not None:
+    if (fault := blame.of_loading(error)) is not None:
         return [f"{fault}, expected a program that can be loaded"]
     what = f"{type(error).__name__}: {error}"
     details = f"paxbank {shlex.join(arguments)}\n\n{''.join(traceback.format_exception(error))}"

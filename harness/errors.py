@@ -23,29 +23,6 @@ class HarnessError(Exception):
         return HarnessError(*self.problems, exit_code=code)
 
 
-def loading_fault(error: BaseException) -> str | None:
-    """ "bank/log.py:12: NameError: …" when a module could not be loaded; None for other errors.
-
-    A syntax error, a module or name that is missing, or anything raised by a line that runs while
-    its module is imported.
-    """
-    import os
-    import traceback
-
-    what = f"{type(error).__name__}: {error}"
-    frames = traceback.extract_tb(error.__traceback__)
-    if isinstance(error, SyntaxError):
-        file, line, what = error.filename, error.lineno, f"{type(error).__name__}: {error.msg}"
-    elif modules := [frame for frame in frames if frame.name == "<module>"]:
-        file, line = modules[-1].filename, modules[-1].lineno
-    elif isinstance(error, ImportError) and frames:
-        file, line = frames[-1].filename, frames[-1].lineno
-    else:
-        return None
-    here = f"{os.path.abspath(os.curdir)}{os.sep}"
-    return f"{(file or '').removeprefix(here)}:{line}: {what}"
-
-
 def nearest(word: str, known: list[str]) -> str:
     """ " (did you mean x?)" for the known word that was mistyped so, or nothing: see `_is_slip`.
 

@@ -339,7 +339,7 @@ def test_every_word_does_something(tmp_path, monkeypatch):
     ("before", "word", "offered"),
     [
         ("", "printl", ["PrintLog "]),
-        ("", "PrintS", ["PrintStatus ", "PrintSlots ", "PrintSteps"]),
+        ("", "PrintS", ["PrintStatus ", "PrintSlots ", "PrintSteps "]),
         ("", "Q", ["quit"]),
         ("PrintLog ", "", ["n1", "n2", "n3", "n4", "n5"]),
         ("printlog ", "N3", ["n3"]),

@@ -24,8 +24,7 @@ from harness.cluster.journal import Liveness
 from harness.errors import EXIT_MACHINE, HarnessError
 from harness.files.config import ClusterConfig
 from harness.files.testset import load
-from harness.live import fleet as fleet_module
-from harness.live import process, silence, usage
+from harness.live import hanging, process, silence, usage
 from harness.live.cluster import LiveCluster
 from harness.live.folder import DataFolder
 from harness.live.silence import Silence
@@ -159,8 +158,8 @@ def test_a_benchmark_without_a_majority_is_1_and_says_who_is_gone(monkeypatch, c
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(fleet_module, "BUSY_SECONDS", 0.1)
-    monkeypatch.setattr(fleet_module, "WAKE_SECONDS", 0.3)
+    monkeypatch.setattr(hanging, "BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(hanging, "WAKE_SECONDS", 0.3)
     monkeypatch.setattr(silence, "QUIET_US", 50_000)
     monkeypatch.setattr(silence, "ASLEEP_US", 400_000)
 

@@ -23,6 +23,7 @@ from harness.files.cases import (
     Stopped,
 )
 
+MOST_ENTRIES = 50  # of one expectation, in words; more are counted
 MOST_SHOWN = 5  # differences of one expectation; more are counted
 
 
@@ -87,11 +88,11 @@ def describe(what: Expectation) -> str:
     """An expectation in words."""
     match what:
         case Balances(balances):
-            return ", ".join(f"{account} {amount}" for account, amount in balances.items())
+            return _some([f"{account} {amount}" for account, amount in balances.items()])
         case Outcomes(outcomes):
-            return ", ".join(f"step {label} {outcome}" for label, outcome in outcomes.items())
+            return _some([f"step {label} {outcome}" for label, outcome in outcomes.items()])
         case Pending(count, steps):
-            return f"{count} pending" + (f": {', '.join(steps)}" if steps else "")
+            return f"{count} pending" + (f": {_some(steps)}" if steps else "")
         case Leader(leaders):
             return f"leader {_names(leaders)}"
         case Stopped(replicas):
@@ -99,11 +100,17 @@ def describe(what: Expectation) -> str:
         case Slots(least, most):
             return f"{least} slots" if least == most else f"{least} to {most} slots"
         case Statuses(marks):
-            return ", ".join(f"slot {slot} {mark}" for slot, mark in marks.items())
+            return _some([f"slot {slot} {mark}" for slot, mark in marks.items()])
         case Checks(names):
             return f"{', '.join(names)} to hold"
         case _:
             assert_never(what)
+
+
+def _some(entries: Sequence[str]) -> str:
+    """As many as a person reads."""
+    more = len(entries) - MOST_ENTRIES
+    return ", ".join(entries[:MOST_ENTRIES]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _names(replicas: frozenset[ReplicaId], joint: str = "or") -> str:
@@ -123,7 +130,7 @@ def _differences(what: Expectation, found: Found) -> list[str]:
         case Pending(count, steps):
             wanted = sorted(found.pending) if steps is None else sorted(steps)
             same = len(found.pending) == count and sorted(found.pending) == wanted
-            listed = f": {', '.join(found.pending)}" if found.pending else ""
+            listed = f": {_some(found.pending)}" if found.pending else ""
             return [] if same else [f"{len(found.pending)}{listed}"]
         case Leader(leaders):
             is_led = found.leader in leaders if leaders else found.leader is None

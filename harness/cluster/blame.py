@@ -23,6 +23,25 @@ def told(error: BaseException) -> str:
     return ": ".join(filter(None, (place(error), _reason(error))))
 
 
+def of_loading(error: BaseException) -> str | None:
+    """The same when a module could not be loaded; None for other errors.
+
+    A syntax error, a module or name that is missing, or anything raised by a line that runs while
+    its module is imported.
+    """
+    found = [(frame.f_code.co_filename, line) for frame, line in _frames(error)]
+    names = [frame.f_code.co_name for frame, _ in _frames(error)]
+    if isinstance(error, SyntaxError):
+        at = error.filename or "", error.lineno or 0
+    elif _RUN_BY_IMPORTS in names:
+        at = found[len(names) - 1 - names[::-1].index(_RUN_BY_IMPORTS)]
+    elif isinstance(error, ImportError) and found:
+        at = found[-1]
+    else:
+        return None
+    return f"{_shown(at[0])}:{at[1]}: {_reason(error)}"
+
+
 def place(error: BaseException) -> str:
     """ "bank/log.py:83", of the same line; "" without any."""
     found = [(frame.f_code.co_filename, line) for frame, line in _frames(error)]

@@ -36,8 +36,9 @@ from harness.cluster.nemesis import (
 from harness.errors import EXIT_MACHINE, HarnessError
 from harness.files.config import ClusterConfig
 from harness.live import protocol, worker
-from harness.live.fleet import Disks, Fleet, Handle
+from harness.live.fleet import Disks, Fleet
 from harness.live.folder import DataFolder
+from harness.live.handle import Handle
 from harness.live.resumed import committed_before
 from harness.live.storage import (
     DiskError,

@@ -9,9 +9,8 @@ import selectors
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,15 +22,15 @@ from harness.cluster.nemesis import Heal, LinkFault
 from harness.errors import EXIT_MACHINE, HarnessError
 from harness.files.config import ClusterConfig
 from harness.live import process, protocol, worker
+from harness.live.handle import CAN_ANSWER, NEVER_LED, Handle, read_safely
+from harness.live.hanging import Hanging
+from harness.live.loads import LoadHandle
 from harness.live.lock import FolderLock
 from harness.live.protocol import Gauges, Progress
-from harness.live.queues import ControlEnd, Incoming, MalformedFrame, Outgoing, framed
-from harness.live.silence import BUSY_SECONDS, LOOK_US, START_SECONDS, Silence
+from harness.live.queues import ControlEnd, Incoming, Outgoing, framed
+from harness.live.spec import WorkerSpec
 
-WAKE_SECONDS = 1.0  # for a process that hangs to say where
 STOP_SECONDS = 1.0  # to end in good order, before SIGKILL
-NEVER_LED = Progress(Role.FOLLOWER.value, (0, 0), False, 0)
-CAN_ANSWER = (Liveness.LIVE, Liveness.DISCONNECTED)
 
 
 class Listener(Protocol):
@@ -47,32 +46,6 @@ class Listener(Protocol):
         """The queue to a replica closed: its process died."""
 
 
-@dataclass
-class Handle:
-    """One replica as the harness knows it."""
-
-    replica: ReplicaId
-    incarnation: int = -1
-    process: ForkServerProcess | None = None
-    control: ControlEnd | None = None
-    incoming: Incoming | None = None  # replies
-    outgoing: Outgoing | None = None  # requests
-    liveness: Liveness = Liveness.CRASHED
-    progress: Progress = NEVER_LED
-    told_at: int = 0  # when that was so, by the clock of all processes
-    gauges: Gauges | None = None  # that this incarnation told last; only when asked
-    was_leader: bool = False
-    trouble: str | None = None  # why it is not live although nobody failed it
-    halted: bool = False  # by itself, because of a contradiction
-    ended_silently: bool = False  # its code ended or held up the process: run none of it here
-    armed: str | None = None  # the kill point at which it is to die
-    is_ready: bool = False
-    confirmed: bool = False  # did what it was told last
-    silence: Silence | None = None  # since it was asked something, until it is heard
-    heard_at: int = 0
-    answers: dict[int, Any] = field(default_factory=dict)  # by ticket
-
-
 @dataclass(frozen=True)
 class Disks:
     """Where the replicas of a cluster keep their state."""
@@ -81,25 +54,6 @@ class Disks:
     cluster: str  # the identifier of theirs
     resumed: bool = False  # an earlier run wrote them
     lock: FolderLock | None = None  # on their folder, for every replica to hold
-
-
-class LoadHandle:
-    """A process of load clients as the fleet knows it; see `harness.bench.load`."""
-
-    def __init__(self) -> None:
-        self.process: ForkServerProcess | None = None
-        self.control: ControlEnd | None = None
-        self.peers: dict[ReplicaId, tuple[Connection, Connection]] = {}  # until it starts
-        self.heard: list[Any] = []  # from its control queue, for whoever runs the benchmark
-
-    def connect(self, replica: ReplicaId, reading: Connection, writing: Connection) -> None:
-        """Hand over the ends of the queues with a replica, at once when the process runs."""
-        if self.control is None:
-            self.peers[replica] = (reading, writing)
-            return
-        self.control.send(("peer", replica), (reading.fileno(), writing.fileno()))
-        reading.close()
-        writing.close()
 
 
 class Fleet:
@@ -126,6 +80,7 @@ class Fleet:
         self._guard: process.Guard | None = None
         self._ticket = 0
         self._failed = ""  # why a replica cannot write its file
+        self._hanging = Hanging(self.handles, self.pump, self._on_death)
 
     def start(self, temporary_folder: str | None) -> None:
         """Start every replica and wait until all have recovered from their files."""
@@ -148,11 +103,7 @@ class Fleet:
             process.kill(handle.process)
             self._bury(handle)
         for load in self.loads:
-            if load.process is not None and load.control is not None:
-                process.kill(load.process)
-                load.process.close()
-                load.control.close()
-                load.process = load.control = None
+            load.stop()
         if self._guard is not None:
             self._guard.dismiss()
             self._guard = None
@@ -162,22 +113,7 @@ class Fleet:
         self, load: LoadHandle, target: Callable[[Any], None], spec: Callable[[Connection], Any]
     ) -> None:
         """Start a load process, after the replicas; `spec` makes what `target` is given."""
-        ours, theirs = process.CONTEXT.Pipe(duplex=True)
-        load.process = process.start(target, spec(theirs))
-        if self._guard is not None:
-            self._guard.add(load.process)
-        theirs.close()
-        for reading, writing in load.peers.values():
-            reading.close()
-            writing.close()
-        load.control = control = ControlEnd(ours)
-
-        def read() -> None:
-            load.heard += self._safely(control.read)
-            if control.closed:
-                self._selector.unregister(control)
-
-        self._selector.register(control, selectors.EVENT_READ, read)
+        load.start(target, spec, self._guard, self._selector)
 
     @property
     def links(self) -> Links:
@@ -220,7 +156,7 @@ class Fleet:
         replies_in, replies_out = process.pipe()
         control_ours, control_new = process.CONTEXT.Pipe(duplex=True)
         ours += [requests_in, replies_out, control_new]
-        spec = worker.WorkerSpec(
+        spec = WorkerSpec(
             replica=replica,
             replicas=self._config.nodes,
             incarnation=handle.incarnation,
@@ -272,68 +208,23 @@ class Fleet:
     def _await_ready(self, handles: Iterable[Handle]) -> None:
         """Wait until each is ready or refused; a refused one is left out, the others go on."""
         waiting = [h for h in handles if h.process is not None]
-        self._await_each(waiting, lambda handle: handle.is_ready)
-
-    def _await_each(self, handles: Sequence[Handle], is_done: Callable[[Handle], bool]) -> None:
-        """Wait for what each does at once on a working machine; who hangs or dies is left out."""
-        while waiting := [h for h in handles if h.process is not None and not is_done(h)]:
-            for handle in waiting:
-                self._listen_for(handle)
-            self.pump(worker.now() + LOOK_US)
-            self._end_who_hangs()
-
-    # ---- who hangs -----------------------------------------------------------------------------
+        self._hanging.await_each(waiting, lambda handle: handle.is_ready)
 
     def look_after(self) -> None:
         """Ask every replica for a word, unless it owes one, and end those that hang."""
         for handle in self.handles.values():
             if handle.silence is None and self.ask_gauges(handle.replica):
-                self._listen_for(handle)
-        self._end_who_hangs()
+                self._hanging.listen_for(handle)
+        self._hanging.end()
 
-    def _listen_for(self, handle: Handle) -> None:
-        """It was asked something: from now on it counts whether it is heard."""
-        if handle.silence is None and handle.process is not None:
-            most = BUSY_SECONDS if handle.is_ready else START_SECONDS
-            handle.silence = Silence(worker.now(), handle.process.pid, most)
-
-    def _end_who_hangs(self) -> None:
-        """End the processes whose own fault it is that nothing is heard of them.
-
-        HarnessError with EXIT_MACHINE for one that is silent for too long by no fault of its own.
-        """
-        at = worker.now()
-        for handle in self.handles.values():
-            silence = handle.silence
-            if silence is None or handle.process is None or handle.liveness not in CAN_ANSWER:
-                handle.silence = None
-                continue
-            others_answer = any(h.heard_at > silence.since for h in self.handles.values())
-            found = silence.look(at, others_answer)
-            if found.is_its_fault:
-                self._end_hanging(handle, found.text)
-            elif found.is_over:
-                told = f"{replica_name(handle.replica)}: {found.text}"
-                raise HarnessError(told, exit_code=EXIT_MACHINE)
-
-    def _end_hanging(self, handle: Handle, why: str) -> None:
-        """Have the process say where it is and end; one that does not is killed."""
-        assert handle.process is not None
-        handle.silence, handle.trouble, handle.ended_silently = None, why, True
-        process.wake(handle.process)
-        deadline = worker.now() + int(WAKE_SECONDS * 1e6)
-        while handle.process is not None and worker.now() < deadline:
-            self.pump(deadline)
-        if handle.process is not None:
-            process.kill(handle.process)
-            self._on_death(handle)
+    # ---- the dead ------------------------------------------------------------------------------
 
     def _bury(self, handle: Handle) -> None:
         """A process is dead: read what it left, then give its queues back."""
         if handle.process is None:
             return
         assert handle.control and handle.incoming and handle.outgoing
-        while values := self._safely(handle.control.read):
+        while values := read_safely(handle.control.read):
             for value in values:
                 self._hear(handle, value)
         for plain in handle.incoming.drain():
@@ -431,7 +322,7 @@ class Fleet:
         incoming = handle.incoming
         if incoming is None:
             return
-        for plain in self._safely(incoming.read):
+        for plain in read_safely(incoming.read):
             self._listener.on_reply(plain)
         if incoming.closed:
             self._selector.unregister(incoming)
@@ -441,17 +332,10 @@ class Fleet:
         control = handle.control
         if control is None:
             return
-        for value in self._safely(control.read):
+        for value in read_safely(control.read):
             self._hear(handle, value)
         if control.closed and control.fileno() in self._selector.get_map():
             self._selector.unregister(control)
-
-    @staticmethod
-    def _safely(read: Callable[[], list[Any]]) -> list[Any]:
-        try:
-            return read()
-        except MalformedFrame as error:
-            raise HarnessError(f"a queue is damaged: {error}", exit_code=EXIT_MACHINE) from error
 
     def _hear(self, handle: Handle, value: Any) -> None:
         """One value from a replica's control queue."""
@@ -560,7 +444,7 @@ class Fleet:
     def _await_confirmed(self, replicas: Sequence[ReplicaId]) -> None:
         """Until each of these said that it did what it was told last."""
         handles = [self.handles[r] for r in replicas]
-        self._await_each(handles, lambda handle: handle.confirmed)
+        self._hanging.await_each(handles, lambda handle: handle.confirmed)
 
     def put_on_links(self, fault: LinkFault | Heal) -> None:
         """Have every replica that can hear it obey; a stopped one is told when it goes on."""
@@ -603,5 +487,5 @@ class Fleet:
             assert handle.control is not None
             handle.control.send((word, ticket, *arguments))
             self._watch_writing(handle.control)
-        self._await_each(asked, lambda handle: ticket in handle.answers)
+        self._hanging.await_each(asked, lambda handle: ticket in handle.answers)
         return {h.replica: h.answers.pop(ticket) for h in asked if ticket in h.answers}

@@ -15,12 +15,9 @@ import os
 import signal
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
-from pathlib import Path
 from random import Random
-from types import FrameType
 from typing import Any, NoReturn
 
 from bank.ballot import Ballot, ReplicaId, replica_name
@@ -28,51 +25,28 @@ from bank.effects import Effects, Send
 from bank.messages import ClientRequest, Message, PeerDown, Reply, State, StatePiece
 from bank.replica import CLIENT, Replica
 from bank.sessions import Session
-from bank.settings import Settings
 from bank.status import Role
-from harness.cluster import blame, journal, kill_points, links, nemesis, wire
+from harness.cluster import journal, kill_points, links, nemesis, wire
 from harness.cluster.choices import Seeded
 from harness.cluster.journal import Journal, Liveness, LivenessChanged, QueueReplaced, Way
 from harness.live import gauges, protocol
-from harness.live.lock import FolderLock
+from harness.live.last_words import last_words, leave_turn
 from harness.live.protocol import Progress
 from harness.live.queues import CLOSED, ControlEnd, Incoming, MalformedFrame, Outgoing, framed
-from harness.live.storage import DiskError, Owner, Storage, StorageError
+from harness.live.spec import WorkerSpec
+from harness.live.storage import Owner, Storage
 from harness.live.waiting import Waiter
-
-
-@dataclass(frozen=True)
-class WorkerSpec:
-    """Everything a replica's process is started with."""
-
-    replica: ReplicaId
-    replicas: int
-    incarnation: int  # from 0; above 0, or with `resumed`, it restarts from its file
-    resumed: bool
-    settings: Settings
-    balances: dict[str, int]
-    seed: int
-    file: Path | None  # None keeps nothing
-    cluster: str  # the identifier that the file must bear
-    lock: FolderLock | None  # on the folder of the file: held as long as this process lives
-    durability: str
-    queue_limit: int  # bytes
-    traced: bool
-    links: links.Plain  # their faults
-    control: Connection
-    peers: dict[ReplicaId, tuple[int, Connection, Connection]]  # incarnation, reading, writing end
-    clients: list[tuple[Connection, Connection]]  # reading and writing end, per client process
 
 
 def main(spec: WorkerSpec) -> None:
     """The process's target."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the harness's to handle
-    signal.signal(protocol.WAKE, _wake)
+    signal.signal(protocol.WAKE, leave_turn)
     control = ControlEnd(spec.control)
     try:
         worker = Worker(spec, control)
     except BaseException as error:  # whatever it is, a traceback on the terminal helps nobody
-        control.send(_last_words(error))
+        control.send(last_words(error))
         return
     gc.collect()
     gc.freeze()  # what was imported stays: a collection looks at the log's newcomers only
@@ -145,7 +119,7 @@ class Worker:
                 self._inbox.clear()
             self._end()
         except BaseException as error:  # SystemExit too: the harness is told, whatever it is
-            self._give_up(*_last_words(error))
+            self._give_up(*last_words(error))
 
     def _wait(self) -> None:
         transit = self._transit
@@ -485,29 +459,6 @@ class Worker:
     def _answer(self, value: tuple[Any, ...]) -> None:
         self._control.send(value)
         self._watch_writing(self._control)
-
-
-class HungTurn(BaseException):
-    """Raised where a turn is that takes too long: no handler of `Exception` holds it up."""
-
-
-def _wake(_: int, frame: FrameType | None) -> None:
-    """The harness waits in vain for this process: end the turn, if it is one of `bank`."""
-    if blame.is_at_work(frame):
-        raise HungTurn
-
-
-def _last_words(error: BaseException) -> tuple[str, str]:
-    """What the harness is told of the exception that ends this process."""
-    match error:
-        case DiskError():
-            return protocol.FAILED, str(error)
-        case StorageError():
-            return protocol.REFUSED, str(error)
-        case HungTurn():
-            return protocol.HUNG, blame.place(error)
-        case _:
-            return protocol.RAISED, blame.told(error)
 
 
 def now() -> int:

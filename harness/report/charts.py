@@ -6,6 +6,7 @@ in a list beside it.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from math import sqrt
 from typing import NamedTuple
 
@@ -25,6 +26,8 @@ WIDE_ENOUGH = 5.6  # per character of a label
 
 PANEL_WIDTH, PANEL_HEIGHT = 150, 46
 MOST_PANELS = 40
+MOST_POINTS = 2 * PANEL_WIDTH  # of a curve: more cannot be seen
+MOST_TOLD = 50  # balances of a curve, in words
 
 
 # ---- who led when ------------------------------------------------------------------------------
@@ -134,10 +137,12 @@ def _curve(account: str, moved: Mapping[int, int], ends: Sequence[ReplicaStatus]
     balance = first.balances[account]
     balance -= sum(moved[slot] for slot in slots if slot <= first.executed_upto)
     points = [(0, balance)]
+    at = 0
     for end in ends:
-        while slots and slots[0] <= end.executed_upto:
-            balance += moved[slots[0]]
-            points.append((slots.pop(0), balance))
+        while at < len(slots) and slots[at] <= end.executed_upto:
+            balance += moved[slots[at]]
+            points.append((slots[at], balance))
+            at += 1
         if balance != end.balances[account]:
             balance = end.balances[account]
             points.append((end.executed_upto, balance))
@@ -160,6 +165,19 @@ def balances(reports: Sequence[SetReport], found: Sequence[Curve]) -> Safe:
     return join(element("div", *panels, class_="panels"), remark)
 
 
+def _thinned(points: Sequence[tuple[int, int]], last: int) -> list[tuple[int, int]]:
+    """The last, lowest and highest point of each stretch that is too short to be seen."""
+    if len(points) <= MOST_POINTS:
+        return list(points)
+    stretches = groupby(points, key=lambda point: point[0] * PANEL_WIDTH // (last + 1))
+    found: list[tuple[int, int]] = []
+    for _, stretch in stretches:
+        within = list(stretch)
+        lowest, highest = (which(within, key=lambda point: point[1]) for which in (min, max))
+        found += sorted({lowest, highest, within[-1]})
+    return found
+
+
 def _panel(curve: Curve, last: int, highest: int, ends: Sequence[int]) -> Safe:
     def x(slot: int) -> str:
         return _n(slot * PANEL_WIDTH / last)
@@ -168,9 +186,13 @@ def _panel(curve: Curve, last: int, highest: int, ends: Sequence[int]) -> Safe:
         return _n(PANEL_HEIGHT - 3 - balance * (PANEL_HEIGHT - 6) / highest)
 
     first, final = curve.points[0][1], curve.points[-1][1]
-    path = f"M0 {y(first)}" + "".join(f"H{x(s)}V{y(b)}" for s, b in curve.points[1:])
+    drawn = _thinned(curve.points[1:], last)
+    path = f"M0 {y(first)}" + "".join(f"H{x(s)}V{y(b)}" for s, b in drawn)
     rules = "".join(f"M{x(end)} 0V{PANEL_HEIGHT}" for end in sorted(set(ends)))
-    said = ", ".join(f"{balance} at slot {slot}" for slot, balance in curve.points[1:])
+    told = curve.points[1:][-MOST_TOLD:]
+    said = ", ".join(f"{balance} at slot {slot}" for slot, balance in told)
+    if (more := len(curve.points) - 1 - MOST_TOLD) > 0:
+        said = f"{more:,} others, {said}"
     label = f"Balance of {curve.account}: {first}, then {said}"
     picture = element(
         "svg",

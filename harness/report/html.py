@@ -43,6 +43,7 @@ from harness.screen.tables import (
 from harness.screen.verdicts import check_lines, leaderless, set_timing, verdict_lines
 from harness.screen.verdicts import points as points_text
 
+MOST_STEPS = 1_000  # of a set, in its table and in the diagram; what is no success comes first
 _CLASSES = {Verdict.VALID: "valid", Verdict.INVALID: "invalid", Verdict.UNKNOWN: "unknown"}
 _LEGEND = {
     "leader": "leads",
@@ -274,15 +275,19 @@ def _titled(title: str, *content: Safe) -> Safe:
 
 def _steps(report: SetReport, index: int, failure: str) -> Safe:
     """As on the terminal, with when each began."""
-    grid = step_table(report.steps, failure)
+    steps = [report.steps[at] for at in report.steps_shown(MOST_STEPS)]
+    grid = step_table(steps, failure)
     if not isinstance(grid, Grid):
         return shown(grid)
     columns = [(c.name, "num" if c.right else "") for c in grid.columns]
     rows = [
-        [*map(words, row), _begins(step, index)]
-        for row, step in zip(grid.rows, report.steps, strict=True)
+        [*map(words, row), _begins(step, index)] for row, step in zip(grid.rows, steps, strict=True)
     ]
-    return table([*columns, ("Begins at", "num")], rows)
+    told = table([*columns, ("Begins at", "num")], rows)
+    counts = ", ".join(f"{count:,} {outcome}" for outcome, count in report.outcomes.items())
+    said = f"{len(steps):,} of {len(report.steps):,} steps ({counts}); history.jsonl has all"
+    left_out = element("p", said, class_="quiet") if len(steps) < len(report.steps) else None
+    return join(told, left_out)
 
 
 def _begins(step: StepReport, index: int) -> Safe | None:
@@ -345,7 +350,7 @@ def _data(
 
 def _moments(report: SetReport, failure: str) -> Iterator[list[object]]:
     """When steps began and ended: begin, end or null, label, text, result, whether a request."""
-    for step in report.steps:
+    for step in (report.steps[at] for at in report.steps_shown(MOST_STEPS)):
         if step.begun_us is not None:
             end = None if step.latency_us is None else step.begun_us + step.latency_us
             result = step_result(step, failure).plain

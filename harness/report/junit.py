@@ -20,6 +20,7 @@ from harness.report.words import screen
 from harness.run.report import SetReport
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+MOST_IDLE = 200  # steps of a set that came to nothing, each a case; more are one
 _NOTHING = {
     "pending": "no answer until the end of the set",
     "no-leader": "there was no leader to fail",
@@ -149,7 +150,9 @@ def _cases(case: CaseSet, report: SetReport, shown: str) -> Iterator[Case]:
         told = "" if met.holds else f"{where}: {met.expected.key}: {met.reason}\n\n{shown}"
         name = f"expects {at_end}{met.expected.key} ({PurePath(where).name})"
         yield Case(name, 0.0, "" if met.holds else "failure", met.reason, told)
-    for step in report.steps:
-        if step.outcome in _NOTHING:
-            message = f"{step.outcome}: {_NOTHING[step.outcome]}"
-            yield Case(f"step {step.label} {step.text}", 0.0, "skipped", message)
+    idle = [step for step in report.steps if step.outcome in _NOTHING]
+    for step in idle[:MOST_IDLE]:
+        message = f"{step.outcome}: {_NOTHING[step.outcome]}"
+        yield Case(f"step {step.label} {step.text}", 0.0, "skipped", message)
+    if (more := len(idle) - MOST_IDLE) > 0:
+        yield Case(f"{more} more steps", 0.0, "skipped", "came to nothing as well")

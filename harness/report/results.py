@@ -1,10 +1,12 @@
 """The JSON document of `--format json`. Pure: values in, plain dicts and lists out.
 
 Every replica is listed in every set, failed ones as they were left. A value that does not exist
-is null, never left out; keys may be added, none is renamed or dropped.
+is null, never left out; keys may be added, none is renamed or dropped. Of a set with very many
+steps or accounts some are left out, and counted beside: `history.jsonl` has every request.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from bank.ballot import Ballot, replica_name
@@ -18,6 +20,9 @@ from harness.files.config import ClusterConfig
 from harness.run import points
 from harness.run.report import Poke, SetReport, StepReport
 from harness.run.timing import Phase, seconds
+
+MOST_STEPS = 2_000  # of a set, and pending requests of a run; what is no success comes first
+MOST_ACCOUNTS = 1_000  # of each replica; with more, those that changed since the run began
 
 
 def document(
@@ -45,7 +50,7 @@ def document(
         "seed": config.seed,
         "sets_in_file": len(file.sets),
         "sets": [
-            _set(report, [s for poke in poked if poke.position == at for s in poke.steps])
+            _set(report, config, [s for p in poked if p.position == at for s in p.steps])
             for at, report in enumerate(reports, 1)
         ],
         "pending": [
@@ -54,8 +59,9 @@ def document(
                 "client": operation.request[0],
                 "set": operation.set_number,
             }
-            for operation in pending
+            for operation in pending[:MOST_STEPS]
         ],
+        "pending_left_out": max(0, len(pending) - MOST_STEPS),
         "verdict": verdict.value,
         "ended": ended or None,
         "points": scored,
@@ -65,15 +71,19 @@ def document(
     }
 
 
-def _set(report: SetReport, poked: Sequence[StepReport]) -> dict[str, Any]:
+def _set(report: SetReport, config: ClusterConfig, poked: Sequence[StepReport]) -> dict[str, Any]:
+    shown, accounts = report.steps_shown(MOST_STEPS), _accounts(report, config)
     return {
         "set": report.number,
         "live": [replica_name(replica) for replica in report.live],
         "leader": None if report.leader is None else replica_name(report.leader),
         "ballot": _ballot(report.ballot),
-        "steps": [_step(step) for step in report.steps],
+        "steps": [_step(report.steps[at]) for at in shown],
+        "steps_left_out": len(report.steps) - len(shown),
+        "outcomes": dict(report.outcomes),
         "poked": [_step(step) for step in poked],
-        "replicas": {replica_name(view.replica): _replica(view) for view in report.views},
+        "replicas": {replica_name(view.replica): _replica(view, accounts) for view in report.views},
+        "accounts_left_out": len(config.accounts) - len(accounts),
         "checks": {_key(judgement): judgement.verdict.value for judgement in report.judgements},
         "reasons": {
             _key(judgement): judgement.reason for judgement in report.judgements if judgement.reason
@@ -116,7 +126,16 @@ def _step(step: StepReport) -> dict[str, Any]:
     }
 
 
-def _replica(view: ReplicaView) -> dict[str, Any]:
+def _accounts(report: SetReport, config: ClusterConfig) -> Sequence[str]:
+    """Those whose balances are told."""
+    if len(config.accounts) <= MOST_ACCOUNTS:
+        return config.accounts
+    first, held = config.initial_balance, [view.status.balances for view in report.views]
+    changed = (a for a in config.accounts if any(b.get(a) != first for b in held))
+    return list(islice(changed, MOST_ACCOUNTS))
+
+
+def _replica(view: ReplicaView, accounts: Sequence[str]) -> dict[str, Any]:
     status = view.status
     found = {
         "state": view.liveness.value,
@@ -127,7 +146,7 @@ def _replica(view: ReplicaView) -> dict[str, Any]:
         "executed_upto": status.executed_upto,
         "checkpoint": status.checkpoint,
         "digest": status.digest,
-        "balances": dict(status.balances),
+        "balances": {a: status.balances[a] for a in accounts if a in status.balances},
         "trouble": view.trouble or status.halted or status.differs,
     }
     return {key: None if key in view.untold else value for key, value in found.items()}

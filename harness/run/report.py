@@ -7,6 +7,7 @@ Gradescope, JSON and pytest put that into their words and decide nothing.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from math import fsum
 from typing import NamedTuple
 
@@ -101,6 +102,15 @@ class SetReport:
     def outcomes(self) -> Counter[str]:
         """How many steps came to what."""
         return Counter(step.outcome for step in self.steps)
+
+    def steps_shown(self, most: int) -> list[int]:
+        """Places in `steps` of so many, in order: what is no success comes first into the list."""
+        if len(self.steps) <= most:
+            return list(range(len(self.steps)))
+        rest = [at for at, step in enumerate(self.steps) if step.outcome != "success"][:most]
+        left = most - len(rest)
+        done = (at for at, step in enumerate(self.steps) if step.outcome == "success")
+        return sorted([*rest, *islice(done, left)])
 
     @property
     def score(self) -> tuple[float, float] | None:

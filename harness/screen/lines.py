@@ -82,7 +82,7 @@ WORDS = (
     Word("PrintSlots", "n1 [1-20]", "the log of n1, slot by slot", 1, 2, "replica"),
     Word("PrintLog", "n1", "the messages n1 sent and read in this set", 1, 1, "replica"),
     Word("PrintView", "", "every NEW-VIEW of this set: who led, with what"),
-    Word("PrintSteps", "", "every step of this set with its result"),
+    Word("PrintSteps", "[1-20]", "every step of this set with its result", 0, 1),
     Word("performance", "", "throughput and latency so far"),
     Word("timeline", "", "who led when; elections, failures, returns", group="Tell"),
     Word("explain", "12", "the life of a slot: proposed, accepted, chosen", 1, 1),

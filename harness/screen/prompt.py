@@ -9,7 +9,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
+from rich.text import Text
 
 from bank.ballot import ReplicaId, Slot, replica_name
 from harness.cluster.driver import Cluster, ReplicaView
@@ -24,7 +25,7 @@ from harness.files.text_file import shown
 from harness.run import pokes, story
 from harness.run.report import Performance, Poke, SetReport, StepReport
 from harness.screen import answers, stories, tables
-from harness.screen.cells import Parts, cell, counted
+from harness.screen.cells import QUIET, Parts, cell, counted
 from harness.screen.lines import (
     STEPS,
     Lines,
@@ -36,7 +37,7 @@ from harness.screen.lines import (
 )
 from harness.screen.progress import ProgressLine, may_redraw
 
-MOST_ROWS = 1000  # slots that one command may ask for
+MOST_ROWS = 1000  # slots or steps that one command may ask for
 LAST_SLOTS = 40  # that PrintSlots shows unasked
 
 
@@ -207,7 +208,7 @@ class Prompt:
             case "printslots":
                 return self._log_slots(self._replica(arguments[0]), arguments[1:])
             case "printsteps":
-                return tables.step_table(self._done()[-1][1], self._config.failure)
+                return self._steps(*arguments)
             case "timeline":
                 return self._timeline()
             case "explain":
@@ -219,6 +220,17 @@ class Prompt:
             case "help":
                 return self._help(*arguments)
         raise AssertionError(f"{word} is in WORDS and does nothing")
+
+    def _steps(self, wanted: str = "") -> RenderableType:
+        """Rows are counted from 1, what was carried over first; as many as one command may show."""
+        steps = self._done()[-1][1]
+        rows = _slots(wanted) if wanted else range(1, min(len(steps), MOST_ROWS) + 1)
+        _refuse_too_many(len(rows), "steps")
+        table = tables.step_table(steps[rows.start - 1 : rows.stop - 1], self._config.failure)
+        if wanted or rows.stop > len(steps):
+            return table
+        following = f"PrintSteps {rows.stop}-{rows.stop + MOST_ROWS - 1}"
+        return Group(table, Text(f" {following} shows the next of {len(steps):,}", QUIET))
 
     def _message_log(self, replica: ReplicaId) -> RenderableType:
         lines, dropped = self._cluster.trace(replica)
@@ -415,9 +427,9 @@ def _last_slots(views: Sequence[ReplicaView], command: str) -> tuple[list[Slot],
     return list(range(first, last + 1)), left_out
 
 
-def _refuse_too_many(slots: int) -> None:
-    if slots > MOST_ROWS:
-        raise Refused(f"{slots} slots, expected at most {MOST_ROWS} at a time")
+def _refuse_too_many(rows: int, what: str = "slots") -> None:
+    if rows > MOST_ROWS:
+        raise Refused(f"{rows} {what}, expected at most {MOST_ROWS} at a time")
 
 
 def _is_slot(text: str) -> bool:

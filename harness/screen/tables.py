@@ -41,12 +41,19 @@ from harness.screen.verdicts import check_lines, set_timing
 FOLD_BEYOND = 15  # steps; a longer set shows its answered ones as counts
 CHANGED_BEYOND = 10  # accounts; with more of them only the changed ones are shown
 UNTOLD = "–"  # what other people's replicas do not tell
+MOST_STEPS = 40  # that are no successes: with more, the failed and the pending are counts too
 MOST_ACCOUNTS = 40  # after a set; PrintDB shows all that changed
 
 _FAILED_AS = {
     "disconnect": Liveness.DISCONNECTED,
     "crash": Liveness.CRASHED,
     "pause": Liveness.PAUSED,
+}
+_OUTCOMES = {
+    "success": ("✓ success", GOOD),
+    "failed": ("✗ failed", ATTENTION),
+    "pending": ("… pending", ATTENTION),
+    "refused": ("✗ refused", BAD),
 }
 _LEADING = (Liveness.LIVE, Role.LEADER)
 _IN_FORCE = {
@@ -125,26 +132,35 @@ def _origin(steps: Sequence[StepReport]) -> str:
 def step_table(steps: Sequence[StepReport], failure: str, fold: bool = False) -> RenderableType:
     """One row per step; with `fold`, runs of answered ones become one row when there are many.
 
-    What failed, waits or broke is never folded, nor is a fault: they keep their place.
+    What failed, waits or broke is not folded, nor is a fault: they keep their place, unless there
+    are too many of them to be read.
     """
     if not steps:
         return Text(" no steps", style=QUIET)
     if not fold or len(steps) <= FOLD_BEYOND:
         return Grid(_STEP_COLUMNS, [_step_row(step, failure) for step in steps])
+    runs = [(is_done, list(run)) for is_done, run in groupby(steps, key=_is_success)]
+    more, least = " PrintSteps shows every step", 2
+    if sum(1 if is_done else len(run) for is_done, run in runs) > FOLD_BEYOND:
+        rest, least = [step for step in steps if not _is_success(step)], 0
+        runs = [(True, [step for step in steps if _is_success(step)]), (False, rest)]
+        if len(rest) > MOST_STEPS:
+            for outcome in list(_OUTCOMES)[1:]:
+                runs.insert(-1, (True, [step for step in rest if step.outcome == outcome]))
+            rest = [step for step in rest if step.outcome not in _OUTCOMES]
+            runs = [(True, run) for _, run in runs[:-1] if run] + [(False, rest[:MOST_STEPS])]
+            if (faults := len(rest) - MOST_STEPS) > 0:
+                more = f" and {counted(faults, 'more fault')};{more}"
     rows: list[Sequence[Text]] = []
-    for folds, run in groupby(steps, key=_may_fold):
-        together = list(run)
-        if folds and len(together) > 1:
-            rows.append(_folded_row(together))
+    for is_folded, run in runs:
+        if is_folded and len(run) >= least:
+            rows.append(_folded_row(run))
         else:
-            rows.extend(_step_row(step, failure) for step in together)
-    if len(rows) > FOLD_BEYOND:  # many short runs: all in one row, then the rest
-        rows = [_folded_row([step for step in steps if _may_fold(step)])]
-        rows += [_step_row(step, failure) for step in steps if not _may_fold(step)]
-    return Group(Grid(_STEP_COLUMNS, rows), Text(" PrintSteps shows every step", style=QUIET))
+            rows.extend(_step_row(step, failure) for step in run)
+    return Group(Grid(_STEP_COLUMNS, rows), Text(more, style=QUIET))
 
 
-def _may_fold(step: StepReport) -> bool:
+def _is_success(step: StepReport) -> bool:
     return step.outcome == "success"
 
 
@@ -176,7 +192,7 @@ def _folded_row(steps: Sequence[StepReport]) -> tuple[Text, ...]:
     return (
         cell(f"{first}-{last}" if len(steps) > 1 else first),
         cell(counted(len(steps), "step"), STRONG),
-        Text.assemble(("✓ success", GOOD), f" × {len(steps)}"),
+        Text.assemble(_OUTCOMES[steps[0].outcome], f" × {len(steps)}"),
         cell(_extent(slots)),
         shown,
         cell(f"{fastest}–{duration(latencies[-1])}" if latencies else ""),
@@ -195,14 +211,9 @@ def step_result(step: StepReport, failure: str) -> Text:
     match step.outcome:
         case "success" if step.value is not None:
             return Text.assemble(("✓", GOOD), f" balance {step.value}")
-        case "success":
-            return Text("✓ success", style=GOOD)
-        case "failed":
-            return Text("✗ failed", style=ATTENTION)
-        case "pending":
-            return Text("… pending", style=ATTENTION)
-        case "refused":
-            return Text("✗ refused", style=BAD)
+        case outcome if outcome in _OUTCOMES:
+            text, style = _OUTCOMES[outcome]
+            return Text(text, style=style)
         case "no-leader":
             return Text("– no-leader", style=ATTENTION)
         case "not-reached":

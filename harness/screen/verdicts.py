@@ -23,6 +23,7 @@ from harness.screen.cells import (
     rate,
 )
 
+MOST_PENDING = 20  # requests that are named at the end of a run; more are counted
 LONG_WAIT_US = 100_000  # with no commit: worth a word even where nothing was made to fail
 
 _STYLES = {Verdict.VALID: GOOD, Verdict.INVALID: BAD, Verdict.UNKNOWN: ATTENTION}
@@ -122,10 +123,12 @@ def verdict_lines(
             Hanging(Text(f"set {report.number}, {_problem(problem)}"), indent=3)
             for problem in report.problems
         ]
-    for operation in pending:
+    for operation in pending[:MOST_PENDING]:
         step, client = describe(*operation.request[2:]), operation.request[0]
         origin = f"set {operation.set_number}" if operation.set_number else "an earlier run"
         lines.append(Text(f" … pending: {step} of client {client}, from {origin}", style=ATTENTION))
+    if (more := len(pending) - MOST_PENDING) > 0:
+        lines.append(Text(f" … {counted(more, 'more request')} pending", style=ATTENTION))
     parts = [Text(f"{measured.answered:,} answered, {len(pending):,} pending")]
     parts += timing_parts(measured.answered, measured.seconds, measured.latencies_us)
     return Group(Heading("End"), *lines, Parts(parts, indent=1))

@@ -14,7 +14,8 @@ from bank.status import Role
 from harness.cluster.journal import Liveness, LivenessChanged
 from harness.cluster.wording import note
 from harness.live import worker
-from harness.live.fleet import Fleet, Handle
+from harness.live.fleet import Fleet
+from harness.live.handle import Handle
 from harness.live.protocol import Gauges
 from harness.screen.snapshot import Event, ReplicaNow, Snapshot
 

@@ -1,0 +1,64 @@
+"""A process of load clients as the fleet knows it; what it does is `harness.bench.load`'s."""
+
+import selectors
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from typing import Any
+
+from bank.ballot import ReplicaId
+from harness.live import process
+from harness.live.handle import read_safely
+from harness.live.queues import ControlEnd
+
+
+class LoadHandle:
+    """See the module."""
+
+    def __init__(self) -> None:
+        self.process: ForkServerProcess | None = None
+        self.control: ControlEnd | None = None
+        self.peers: dict[ReplicaId, tuple[Connection, Connection]] = {}  # until it starts
+        self.heard: list[Any] = []  # from its control queue, for whoever runs the benchmark
+
+    def connect(self, replica: ReplicaId, reading: Connection, writing: Connection) -> None:
+        """Hand over the ends of the queues with a replica, at once when the process runs."""
+        if self.control is None:
+            self.peers[replica] = (reading, writing)
+            return
+        self.control.send(("peer", replica), (reading.fileno(), writing.fileno()))
+        reading.close()
+        writing.close()
+
+    def start(
+        self,
+        target: Callable[[Any], None],
+        spec: Callable[[Connection], Any],
+        guard: process.Guard | None,
+        selector: selectors.BaseSelector,
+    ) -> None:
+        """Start it, after the replicas; `spec` makes what `target` is given."""
+        ours, theirs = process.CONTEXT.Pipe(duplex=True)
+        self.process = process.start(target, spec(theirs))
+        if guard is not None:
+            guard.add(self.process)
+        theirs.close()
+        for reading, writing in self.peers.values():
+            reading.close()
+            writing.close()
+        self.control = control = ControlEnd(ours)
+
+        def read() -> None:
+            self.heard += read_safely(control.read)
+            if control.closed:
+                selector.unregister(control)
+
+        selector.register(control, selectors.EVENT_READ, read)
+
+    def stop(self) -> None:
+        """Kill it, if it runs."""
+        if self.process is not None and self.control is not None:
+            process.kill(self.process)
+            self.process.close()
+            self.control.close()
+            self.process = self.control = None

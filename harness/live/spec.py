@@ -1,0 +1,33 @@
+"""What the process of a replica is started with."""
+
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from bank.ballot import ReplicaId
+from bank.settings import Settings
+from harness.cluster import links
+from harness.live.lock import FolderLock
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """Everything a replica's process is started with."""
+
+    replica: ReplicaId
+    replicas: int
+    incarnation: int  # from 0; above 0, or with `resumed`, it restarts from its file
+    resumed: bool
+    settings: Settings
+    balances: dict[str, int]
+    seed: int
+    file: Path | None  # None keeps nothing
+    cluster: str  # the identifier that the file must bear
+    lock: FolderLock | None  # on the folder of the file: held as long as this process lives
+    durability: str
+    queue_limit: int  # bytes
+    traced: bool
+    links: links.Plain  # their faults
+    control: Connection
+    peers: dict[ReplicaId, tuple[int, Connection, Connection]]  # incarnation, reading, writing end
+    clients: list[tuple[Connection, Connection]]  # reading and writing end, per client process
