@@ -16,8 +16,9 @@ from test_lifetime import having, marked, wait_for  # noqa: F401
 from test_report import GRADESCOPE, read_back
 
 from harness import cli
-from harness.commands.grade import grades, runs
+from harness.commands.grade import grades, outlets, runs
 from harness.commands.grade.grades import Graded, Result
+from harness.commands.grade.scoring import Scoring
 from harness.report.documents import Folder
 
 ROOT = Path(__file__).parents[1]
@@ -282,7 +283,7 @@ def test_exit_code(outcomes, code):
 def test_other_programs_read_as_much_as_there_is(tmp_path):
     some = [result(2, "failed", 0.5), result(1, "passed", 4), result(3, "hung", 1)]
     graded = [Graded("x.csv", "crash", 4, 4, True, some), Graded("y.csv", "pause", 1, 2, False)]
-    document = grades.as_gradescope(graded)
+    document = outlets.as_gradescope(graded, Scoring())
     jsonschema.validate(document, GRADESCOPE)
     first, second = document["tests"]
     assert (first["score"], first["max_score"], first["status"]) == (1.375, 4, "failed")
@@ -291,7 +292,7 @@ def test_other_programs_read_as_much_as_there_is(tmp_path):
         "1 of 4 runs passed", "1 not run, which count nothing", "",
         "run 2: failed", "why", "repeat: repeat 2", "kept: kept/2",
     ]  # fmt: skip
-    assert document["output"] == "3 of 5 runs made"
+    assert document["output"] == "3 of 5 runs made, score mean"
     (tmp_path / "junit.xml").write_bytes(grades.as_junit(graded))
     found = read_back(tmp_path / "junit.xml")
     assert [suite.name for suite in found] == ["x.crash", "y.pause"]
@@ -397,49 +398,3 @@ def test_ctrl_c_ends_everything_at_once_and_prints_what_there_is(case, marked): 
     assert wait_for(lambda: not alive(), 2), alive()
     assert left_in(case) == []
     assert json.loads(Path("out/gradescope.json").read_text())["score"] == 0
-
-
-def autograder(tmp_path, submission):
-    """The script of docs/grading.md, in the folders that Gradescope lays out."""
-    text = (ROOT / "docs" / "grading.md").read_text("utf-8")
-    script = text.split("`run_autograder`:\n\n```bash\n")[1].split("```")[0]
-    place = tmp_path / "autograder"
-    paxbank = place / "source" / "paxbank"
-    for folder in (paxbank, place / "source" / "cases", place / "results", place / "submission"):
-        folder.mkdir(parents=True)
-    for name in ("run.py", "setup.cfg"):
-        shutil.copy(ROOT / name, paxbank)
-    (paxbank / "harness").symlink_to(ROOT / "harness")
-    (place / "source" / "cases" / "one.csv").write_text('1,"(A, B, 1)","[n1, n2, n3]"\n')
-    shutil.copytree(submission, place / "submission" / "bank")
-    for old, new in (
-        ("/autograder/venv/bin/python", sys.executable),
-        ("/autograder", str(place)),
-        ("--runs 3 --failure all", "--runs 1 --failure crash"),
-    ):
-        script = script.replace(old, new)
-    (place / "run_autograder").write_text(script)
-    done = subprocess.run(["bash", place / "run_autograder"], capture_output=True, text=True)
-    found = json.loads((place / "results" / "results.json").read_text())
-    jsonschema.validate(found, GRADESCOPE)
-    return found, done.stdout + done.stderr
-
-
-def test_the_autograder_of_the_document(case, tmp_path):
-    found, said = autograder(tmp_path / "good", ROOT / "bank")
-    assert found["score"] == 1, said
-    assert [test["status"] for test in found["tests"]] == ["passed"]
-
-
-@pytest.mark.parametrize(
-    ("module", "told"),
-    [("replica", "replica.py:1: SyntaxError: "), ("ballot", "The folder bank could not be run.")],
-)
-def test_the_autograder_with_what_does_not_even_run(case, tmp_path, module, told):
-    """The replica is loaded by the runs; without ballots even `grade` cannot start."""
-    broken = shutil.copytree(ROOT / "bank", tmp_path / "broken")
-    (broken / f"{module}.py").write_text("class Odd(:\n")
-    found, _ = autograder(tmp_path / "bad", broken)
-    assert found["score"] == 0
-    said = "\n".join([found["output"], *(t["output"] for t in found.get("tests", ()))])
-    assert told in said and f"{module}.py" in said and "SyntaxError: " in said

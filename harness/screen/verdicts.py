@@ -13,6 +13,7 @@ from harness.screen.cells import (
     ATTENTION,
     BAD,
     GOOD,
+    QUIET,
     STRONG,
     Hanging,
     Heading,
@@ -26,7 +27,12 @@ from harness.screen.cells import (
 MOST_PENDING = 20  # requests that are named at the end of a run; more are counted
 LONG_WAIT_US = 100_000  # with no commit: worth a word even where nothing was made to fail
 
-_STYLES = {Verdict.VALID: GOOD, Verdict.INVALID: BAD, Verdict.UNKNOWN: ATTENTION}
+_STYLES = {
+    Verdict.VALID: GOOD,
+    Verdict.INVALID: BAD,
+    Verdict.UNKNOWN: ATTENTION,
+    Verdict.NOT_ASKED: QUIET,
+}
 
 
 def check_lines(report: SetReport) -> RenderableType:
@@ -41,6 +47,9 @@ def check_lines(report: SetReport) -> RenderableType:
         Hanging(Text(f"{p.verdict.sign} {_problem(p)}", style=_STYLES[p.verdict]))
         for p in report.problems
     ]
+    if left_out := [j for j in report.judgements if j.verdict is Verdict.NOT_ASKED]:
+        told = "; ".join(f"{_check_name(j.check)}: {j.reason}" for j in left_out)
+        against.append(Hanging(Text(f"– not asked: {told}", style=QUIET)))
     return Group(Parts(signs, separator="  ", indent=1), *against)
 
 

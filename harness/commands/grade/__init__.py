@@ -7,10 +7,13 @@ the command that repeats it and the folder with its data and report.
 
 import argparse
 import json
+import os
 import secrets
 import signal
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -18,14 +21,21 @@ from rich.console import Console, Group, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from harness.commands.grade import grades
+from harness.commands.grade import grades, outlets, package
 from harness.commands.grade.grades import Graded
 from harness.commands.grade.runs import Plan, Runs
-from harness.errors import EXIT_INTERRUPTED, EXIT_MACHINE, HarnessError, nearest
+from harness.commands.grade.scoring import RULES, Scoring, scoring
+from harness.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_MACHINE,
+    EXIT_VALID,
+    HarnessError,
+    nearest,
+)
 from harness.files import answer_key, testset
 from harness.files.cases import CaseFile, Command, Wait
 from harness.files.config import DURABILITIES, FAILURES, NODES, ClusterConfig
-from harness.report.documents import GRADESCOPE, JUNIT, RESULTS, Folder
+from harness.report.documents import GRADESCOPE, JUNIT, RESULTS, Folder, replace
 from harness.run import launch, points
 from harness.screen.cells import BAD, GOOD, QUIET, Column, Grid, Parts, cell, counted, duration
 
@@ -34,6 +44,7 @@ EXAMPLES = (
     ("testsets/tour.csv", "twenty runs"),
     ("testsets/*.csv --runs 5 --failure all", "every way of failing"),
     ("testsets/tour.csv --report report", "also for build servers and Gradescope"),
+    ("testsets/*.csv --score passes:3 --package gradescope -o autograder.zip", "to be uploaded"),
 )
 SPARE_SECONDS = 30.0  # of a run's limit: the start of its processes on a machine that is busy
 
@@ -58,21 +69,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "[a temporary folder]")  # fmt: skip
     add("--report", type=Path, metavar="DIR", help="write results.json, junit.xml and "
         "gradescope.json there, after every run")  # fmt: skip
+    add("--outlet", action="append", default=[], metavar="NAME=FILE", help="write the grades "
+        "there, after every run, as they are read by gradescope, junit, classroom50 or "
+        "prairielearn; several times for several")  # fmt: skip
+    add("--score", default="mean", metavar="|".join(RULES), help="how runs become points: their "
+        "mean, the worst one, or all points from N passes on and in proportion below "
+        "[mean]")  # fmt: skip
+    add("--package", metavar="gradescope", help="run nothing: write an archive that grades these "
+        "files with these flags, to -o")  # fmt: skip
+    add("-o", dest="archive", type=Path, metavar="FILE", help="the archive of --package "
+        "[autograder.zip]")  # fmt: skip
     add("--format", default="rich", metavar="rich|json", help="a table, or one JSON document")
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Grade the files; nothing is started when one of them or a flag is wrong."""
     _check(options)
+    rule = scoring(options.score, options.runs)
+    wanted = _outlets(options)
     seed = secrets.randbelow(launch.SEEDS) if options.seed is None else options.seed
     graded, plans = _plans(options, seed)
     first = plans[0].seed
+    if options.package is not None:
+        return _package(options, console)
     keep = _Keep(options.keep)
     report = None
     if options.report is not None:
         report = Folder(options.report, (RESULTS, JUNIT, GRADESCOPE))
-        if (unwritten := _write(report, graded, first)) is not None:
-            raise unwritten
+    written = _Written(report, wanted, rule, first)
+    if (unwritten := written.write(graded)) is not None:
+        raise unwritten
     speaking = console if options.format == "rich" else Console(stderr=True)
     speaking.print(_opening(options, graded, first))
     interrupted, unwritten = False, None
@@ -83,8 +109,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
                 plan.graded.results.append(result)
                 wrong = sum(len(one.results) - one.passed for one in graded)
                 progress.update(task, advance=1, wrong=f"{wrong} did not pass" if wrong else "")
-                if report is not None:
-                    unwritten = _write(report, graded, first)
+                unwritten = written.write(graded)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # what there is is still printed
         interrupted = True
@@ -95,6 +120,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
         for line in _failures(graded):
             console.print(line, soft_wrap=True)
     code = grades.exit_code(graded)
+    if os.environ.get("GITHUB_ACTIONS"):
+        unwritten = _tell_github(graded, rule, speaking) or unwritten
     if unwritten is not None:
         raise unwritten.beside(code)
     if interrupted:
@@ -110,9 +137,45 @@ def _check(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and not value >= (0 if name == "timeout" else 1):
             raise HarnessError(f"--{name}: found {value:g}, expected a number from 1 on")
+    if options.package not in (None, "gradescope"):
+        hint = nearest(options.package, ["gradescope"])
+        raise HarnessError(f'--package: found "{options.package}", expected gradescope{hint}')
+    if options.archive is not None and options.package is None:
+        raise HarnessError("-o: found without --package, expected --package gradescope beside it")
     if options.format not in FORMATS:
         hint = nearest(options.format, list(FORMATS))
         raise HarnessError(f'--format: found "{options.format}", expected rich or json{hint}')
+
+
+def _outlets(options: argparse.Namespace) -> dict[Path, str]:
+    """Which document goes where."""
+    found: dict[Path, str] = {}
+    for word in options.outlet:
+        name, equals, path = word.partition("=")
+        outlets.check(name, os.environ)
+        if not equals or not path:
+            raise HarnessError(f'--outlet: found "{word}", expected {name}=FILE')
+        if Path(path).is_dir() or not Path(path).resolve().parent.is_dir():
+            expected = "expected a file in a folder that is there"
+            raise HarnessError(f"--outlet {name}: {path} cannot be written, {expected}")
+        found[Path(path)] = name
+    return found
+
+
+def _package(options: argparse.Namespace, console: Console) -> int:
+    """An archive instead of runs: the files were read, so it is known to work on them."""
+    flags = ["--runs", str(options.runs), "--score", options.score]
+    for name in ("failure", "seed", "durability", "nodes", "timeout"):
+        value = getattr(options, name)
+        flags += [] if value is None else [f"--{name}", str(value)]
+    flags += [f"--{name}" for name in ("sim", "no-key") if getattr(options, name.replace("-", "_"))]
+    flags += ["--jobs", str(options.jobs)] if options.jobs > 1 else []
+    archive = options.archive or Path("autograder.zip")
+    files = [Path(name) for name in dict.fromkeys(options.files)]
+    config = None if options.config is None else Path(options.config)
+    package.write(archive, files, config, flags)
+    console.print(Text(f"{archive}: {counted(len(files), 'file')}, to be uploaded to Gradescope"))
+    return EXIT_VALID
 
 
 def _modes(word: str | None) -> Sequence[str | None]:
@@ -149,7 +212,8 @@ def _plans(options: argparse.Namespace, seed: int | str) -> tuple[list[Graded], 
                 continue
             scored = points.items(file, ())
             given = points.are_given(file)
-            graded = Graded(name, settings.failure, options.runs, points.total(scored)[1], given)
+            most, lines = points.total(scored)[1], {case.number: case.line for case in file.sets}
+            graded = Graded(name, settings.failure, options.runs, most, given, set_lines=lines)
             wanted.append((graded, file, settings))
     if problems:
         raise HarnessError(*problems)
@@ -216,14 +280,48 @@ def _progress(console: Console) -> Progress:
     return Progress(*columns, wrong, console=console, transient=True)
 
 
-def _write(report: Folder, graded: Sequence[Graded], seed: int) -> HarnessError | None:
-    """What kept the documents from being written: it is told once the grades were."""
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What is written after every run."""
+
+    report: Folder | None
+    outlets: Mapping[Path, str]
+    rule: Scoring
+    seed: int  # of the first run
+
+    def write(self, graded: Sequence[Graded]) -> HarnessError | None:
+        """What kept documents from being written: it is told once the grades were."""
+        report, path = self.report, Path()
+        try:
+            if report is not None:
+                path = report.path
+                report.write_json(RESULTS, grades.document(graded, self.seed))
+                report.write(JUNIT, grades.as_junit(graded))
+                report.write_json(GRADESCOPE, outlets.as_gradescope(graded, self.rule))
+        except OSError as error:
+            what = f"{path}: the report cannot be written ({error.strerror or error})"
+            return HarnessError(what, exit_code=EXIT_MACHINE)
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        for path, name in self.outlets.items():
+            try:
+                replace(path, outlets.document(name, graded, self.rule, os.environ, now))
+            except OSError as error:
+                what = f"{path}: cannot be written ({error.strerror or error})"
+                return HarnessError(what, exit_code=EXIT_MACHINE)
+        return None
+
+
+def _tell_github(graded: Sequence[Graded], rule: Scoring, speaking: Console) -> HarnessError | None:
+    """What a workflow of GitHub shows beside its lines, and as the summary of its step."""
+    for line in outlets.annotations(graded):
+        speaking.out(line, highlight=False)
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
     try:
-        report.write_json(RESULTS, grades.document(graded, seed))
-        report.write(JUNIT, grades.as_junit(graded))
-        report.write_json(GRADESCOPE, grades.as_gradescope(graded))
+        if path:
+            with open(path, "a", encoding="utf-8") as stream:
+                stream.write(outlets.summary(graded, rule))
     except OSError as error:
-        what = f"{report.path}: the report cannot be written ({error.strerror or error})"
+        what = f"{path}: the summary cannot be written ({error.strerror or error})"
         return HarnessError(what, exit_code=EXIT_MACHINE)
     return None
 

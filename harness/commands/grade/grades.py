@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from harness.errors import EXIT_INVALID, EXIT_MACHINE, EXIT_UNKNOWN, EXIT_VALID
-from harness.report import gradescope, junit
+from harness.report import junit
 from harness.run.points import plain
 
 PASSED, FAILED, UNKNOWN = "passed", "failed", "unknown"
@@ -43,6 +43,7 @@ class Graded:
     runs: int  # that were asked for
     most: float  # points
     gives_points: bool  # the file itself; else each set counts one
+    set_lines: Mapping[int, int] = field(default_factory=dict, kw_only=True)  # in the file
     results: list[Result] = field(default_factory=list)
 
     @property
@@ -150,21 +151,3 @@ def told(result: Result) -> list[str]:
     """What there is to say of a run that did not pass."""
     kept = [] if result.folder is None else [f"kept: {result.folder}"]
     return [*result.reasons, f"repeat: {result.command}", *kept]
-
-
-def as_gradescope(graded: Sequence[Graded]) -> dict[str, Any]:
-    """One test per file and way of failing; it scores the mean of all runs asked for."""
-    tests = []
-    for number, one in enumerate(graded, 1):
-        first, missing = one.first_failure, one.runs - len(one.results)
-        lines = [f"{one.passed} of {one.runs} runs passed"]
-        lines += [f"{missing} not run, which count nothing"] if missing else []
-        lines += [] if first is None else ["", f"run {first.run}: {first.outcome}", *told(first)]
-        holds = one.passed == one.runs
-        name = f"{one.file}, failure {one.failure}"
-        score = plain(sum(one.points) / one.runs)
-        test = gradescope.test(str(number), name, holds, "\n".join(lines))
-        tests.append({**test, "score": score, "max_score": plain(one.most)})
-    made, wanted = sum(len(one.results) for one in graded), sum(one.runs for one in graded)
-    seconds = sum(sum(one.seconds) for one in graded)
-    return gradescope.document(tests, f"{made} of {wanted} runs made", seconds)

@@ -236,6 +236,9 @@ def _outcome(code: int, document: dict[str, Any]) -> str:
     )
 
 
+_HOLDS = ("valid", "not asked")  # what is said of these checks is no reason against a run
+
+
 def _reasons(document: dict[str, Any]) -> list[str]:
     """Everything against a run, each with its place."""
     found = []
@@ -245,7 +248,8 @@ def _reasons(document: dict[str, Any]) -> list[str]:
         found += [
             f"set {one['set']}: {check}: {reason}"
             for check, reason in one["reasons"].items()
-            if not (check == "expectations" and wrong)
+            if one.get("checks", {}).get(check) not in _HOLDS
+            and not (check == "expectations" and wrong)
         ]
     return found
 

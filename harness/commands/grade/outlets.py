@@ -1,0 +1,207 @@
+"""Grades as the programs of others read them. Pure: values in, documents and lines out.
+
+Each is whole at any time: runs that were not made yet count nothing.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from math import floor
+from typing import Any
+
+from harness.commands.grade import grades
+from harness.commands.grade.grades import CRASHED, MACHINE, Graded
+from harness.commands.grade.scoring import Scoring
+from harness.errors import HarnessError, nearest
+from harness.report import gradescope
+from harness.report.documents import as_json
+from harness.run.points import plain
+
+NAMES = ("gradescope", "junit", "classroom50", "prairielearn")
+# What Classroom 50's runner gives every autograder, by the field of its result.
+FROM_ENVIRONMENT = {
+    "classroom": "CLASSROOM",
+    "assignment": "ASSIGNMENT",
+    "submission": "SUBMISSION_TAG",
+    "commit": "COMMIT_URL",
+    "release": "RELEASE_URL",
+}
+MOST_OUTPUT = 20_000  # characters of a test: PrairieLearn takes 1 MB in all
+MOST_ANNOTATIONS = 10  # GitHub shows no more of a step
+_FACTORS = (1, 2, 4, 5, 10, 20, 100)  # one of them makes most points whole numbers
+_PLACE = re.compile(r"(.+?):(\d+): (.*)", re.DOTALL)
+_SET = re.compile(r"set (\d+): (.*)", re.DOTALL)
+
+
+def check(name: str, environment: Mapping[str, str]) -> None:
+    """HarnessError when nobody can write this outlet's document here."""
+    if name not in NAMES:
+        hint = nearest(name, list(NAMES))
+        raise HarnessError(f'--outlet: found "{name}", expected {", ".join(NAMES)}{hint}')
+    if name == "classroom50":
+        missing = [word for word in FROM_ENVIRONMENT.values() if not environment.get(word)]
+        if missing:
+            raise HarnessError(
+                f"--outlet classroom50: {missing[0]} is not set, expected to be started by "
+                "Classroom 50's runner, which sets it"
+            )
+
+
+def document(
+    name: str,
+    graded: Sequence[Graded],
+    scoring: Scoring,
+    environment: Mapping[str, str],
+    graded_at: str,
+) -> bytes:
+    """The file of an outlet; `graded_at` is a time in UTC such as 2026-06-01T14:32:05Z."""
+    match name:
+        case "junit":
+            return grades.as_junit(graded)
+        case "gradescope":
+            return as_json(as_gradescope(graded, scoring))
+        case "classroom50":
+            return as_json(as_classroom50(graded, scoring, environment, graded_at))
+        case _:
+            return as_json(as_prairielearn(graded, scoring))
+
+
+def _name(one: Graded) -> str:
+    return f"{one.file}, failure {one.failure}"
+
+
+def _output(one: Graded) -> str:
+    first, missing = one.first_failure, one.runs - len(one.results)
+    lines = [f"{one.passed} of {one.runs} runs passed"]
+    lines += [f"{missing} not run, which count nothing"] if missing else []
+    if first is not None:
+        lines += ["", f"run {first.run}: {first.outcome}", *grades.told(first)]
+    return "\n".join(lines)
+
+
+def _made(graded: Sequence[Graded], scoring: Scoring) -> str:
+    made, wanted = sum(len(one.results) for one in graded), sum(one.runs for one in graded)
+    return f"{made} of {wanted} runs made, score {scoring}"
+
+
+def as_gradescope(graded: Sequence[Graded], scoring: Scoring) -> dict[str, Any]:
+    """One test per file and way of failing."""
+    tests = []
+    for number, one in enumerate(graded, 1):
+        test = gradescope.test(str(number), _name(one), one.passed == one.runs, _output(one))
+        score = plain(scoring.points(one))
+        tests.append({**test, "score": score, "max_score": plain(one.most)})
+    seconds = sum(sum(one.seconds) for one in graded)
+    return gradescope.document(tests, _made(graded, scoring), seconds)
+
+
+def as_classroom50(
+    graded: Sequence[Graded], scoring: Scoring, environment: Mapping[str, str], graded_at: str
+) -> dict[str, Any]:
+    """`classroom50/result/v1`: whole numbers, so all points are multiplied until they are whole.
+
+    What a test scores is rounded down: all points are given for all of them only.
+    """
+    most = [float(one.most) for one in graded]
+    factors = (f for f in _FACTORS if all((f * points).is_integer() for points in most))
+    factor = next(factors, _FACTORS[-1])
+    tests = [
+        {
+            "test-name": _name(one),
+            "passed": one.passed == one.runs,
+            "score": floor(factor * scoring.points(one) + 1e-9),
+            "max-score": floor(factor * one.most + 1e-9),
+            "output": _output(one)[:MOST_OUTPUT],
+        }
+        for one in graded
+    ]
+    fields = {field: environment[word] for field, word in FROM_ENVIRONMENT.items()}
+    return {
+        "schema": "classroom50/result/v1",
+        **fields,
+        "assignment_type": environment.get("ASSIGNMENT_TYPE") or "individual",
+        "owner": environment.get("OWNER") or environment.get("USERNAME") or "unknown",
+        "review": environment.get("REVIEW_URL") or environment["COMMIT_URL"],
+        "datetime": graded_at,  # its runner puts the time of the submission there
+        "score": sum(test["score"] for test in tests),
+        "max-score": sum(test["max-score"] for test in tests),
+        "tests": tests,
+    }
+
+
+def as_prairielearn(graded: Sequence[Graded], scoring: Scoring) -> dict[str, Any]:
+    """Its results.json: `score` from 0 to 1. Where no run could even begin, it is not gradable."""
+    outcomes = {result.outcome for one in graded for result in one.results}
+    if outcomes and outcomes <= {CRASHED, MACHINE}:
+        firsts = [one.first_failure for one in graded]
+        told = ["\n".join(grades.told(first))[:MOST_OUTPUT] for first in firsts if first]
+        return {"gradable": False, "format_errors": list(dict.fromkeys(told))}
+    most = sum(one.most for one in graded)
+    scored = sum(scoring.points(one) for one in graded)
+    tests = [
+        {
+            "name": _name(one),
+            "points": plain(scoring.points(one)),
+            "max_points": plain(one.most),
+            "message": f"{one.passed} of {one.runs} runs passed",
+            "output": _output(one)[:MOST_OUTPUT],
+        }
+        for one in graded
+    ]
+    score = scored / most if most else float(all(one.passed == one.runs for one in graded))
+    return {
+        "gradable": True,
+        "score": min(1.0, round(score, 6)),
+        "message": _made(graded, scoring),
+        "tests": tests,
+    }
+
+
+# ---- GitHub ------------------------------------------------------------------------------------
+
+
+def summary(graded: Sequence[Graded], scoring: Scoring) -> str:
+    """A table in Markdown for the summary of a step."""
+    lines = ["### Grades", "", "| file | failure | passed | points |", "|---|---|---|---|"]
+    for one in graded:
+        sign = "✓" if one.passed == one.runs else "✗"
+        passed = f"{sign} {one.passed}/{one.runs}" + (" flaky" if one.is_flaky else "")
+        points = f"{plain(scoring.points(one))} of {plain(one.most)}"
+        lines.append(f"| {_cell(one.file)} | {one.failure} | {passed} | {points} |")
+    for one in graded:
+        if (first := one.first_failure) is not None:
+            text = "\n".join(grades.told(first)).replace("```", "'''")
+            lines += ["", f"{_cell(_name(one))}, run {first.run}: {first.outcome}"]
+            lines += ["", "```", text, "```"]
+    return "\n".join(lines) + "\n"
+
+
+def annotations(graded: Sequence[Graded]) -> list[str]:
+    """`::error` lines, which GitHub shows beside the lines of files."""
+    found: dict[str, None] = {}
+    for one in graded:
+        first = one.first_failure
+        for reason in () if first is None else first.reasons:
+            found.setdefault(_annotation(one, reason))
+    return list(found)[:MOST_ANNOTATIONS]
+
+
+def _annotation(one: Graded, reason: str) -> str:
+    file, line, text = one.file, 1, reason
+    if (placed := _PLACE.fullmatch(reason)) is not None:
+        file, line, text = placed[1], int(placed[2]), placed[3]
+    elif (in_set := _SET.fullmatch(reason)) is not None:
+        line = one.set_lines.get(int(in_set[1]), 1)
+    title = _property(f"failure {one.failure}: {one.passed} of {one.runs} runs passed")
+    return f"::error file={_property(file)},line={line},title={title}::{_data(text)}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
