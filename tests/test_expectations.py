@@ -1,5 +1,7 @@
 """Expectations: each kind holds when it should, and says what differs when it does not."""
 
+from dataclasses import replace
+
 import pytest
 
 from harness.check.expectations import Found, meet
@@ -129,3 +131,13 @@ def test_one_that_does_not_makes_the_run_invalid_and_says_where():
     (judgement,) = [j for j in first.judgements if j.check == "expectations"]
     assert judgement.reason.startswith("x.yaml:6: leader: expected leader n1, found n")
     assert runner.verdict() is Verdict.INVALID
+
+
+def test_what_nobody_tells_cannot_be_checked():
+    """It is no violation, and gives no points either."""
+    found = replace(FOUND, balances={}, untold={Balances: "no replica tells its balances"})
+    met = meet(Expected("x.yaml:3", "balances", Balances({"A": 7})), found)
+    assert (met.holds, met.verdict) == (False, Verdict.UNKNOWN)
+    assert met.reason == "expected A 7, could not be checked: no replica tells its balances"
+    slots = meet(Expected("x.yaml:4", "slots", Slots(3, 4)), found)
+    assert (slots.holds, slots.verdict) == (True, Verdict.VALID)

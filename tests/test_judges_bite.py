@@ -23,6 +23,7 @@ import test_expectations
 import test_invariants
 import test_judged
 import test_judging
+import test_outside
 import test_promises
 import test_resumed
 
@@ -35,6 +36,7 @@ MODULES = (
     test_resumed,
     test_invariants,
     test_judging,
+    test_outside,
 )
 TESTS: dict[str, Callable[..., None]] = {}
 for module in MODULES:

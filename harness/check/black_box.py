@@ -31,7 +31,7 @@ def black_box(
     for operation in history:
         if (wrong := impossible(operation, balances)) is not None:
             return Judgement(CHECK, Verdict.INVALID, f"{text(operation)}: {wrong}")
-        if operation.invoked_at is None:
+        if operation.invoked_at is None or operation.refused is not None:
             continue
         if (op := arithmetic(operation, balances)) is not None:
             ops.append(op)

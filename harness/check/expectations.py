@@ -4,7 +4,7 @@ A replica that is cut off or not live is asked nothing here but by `statuses`, w
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 from bank.ballot import ReplicaId, Slot, replica_name
@@ -38,6 +38,8 @@ class Found:
     stopped: frozenset[ReplicaId]
     marks: Callable[[Sequence[Slot]], Mapping[Slot, str]]  # of every replica in order
     checks: Mapping[str, Verdict]
+    # Why nobody can say whether an expectation holds, by its kind: "no replica tells its balances".
+    untold: Mapping[type, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +50,27 @@ class Met:
     wanted: str  # in words
     differences: tuple[str, ...]  # what there was instead; none when it holds
     missed: str = ""  # the part of it that does not hold, in words; empty: all of it
+    untold: str = ""  # why it could not be checked; empty: it was
 
     @property
     def holds(self) -> bool:
-        """Nothing differs."""
-        return not self.differences
+        """It was checked, and nothing differs."""
+        return not self.differences and not self.untold
+
+    @property
+    def verdict(self) -> Verdict:
+        """UNKNOWN where it could not be checked: it was asked for, so that is no VALID."""
+        if self.untold:
+            return Verdict.UNKNOWN
+        return Verdict.VALID if self.holds else Verdict.INVALID
 
     @property
     def reason(self) -> str:
         """ "expected …, found …; …", "" when it holds."""
         if self.holds:
             return ""
+        if self.untold:
+            return f"expected {self.wanted}, could not be checked: {self.untold}"
         shown = "; ".join(self.differences[:MOST_SHOWN])
         more = len(self.differences) - MOST_SHOWN
         return f"expected {self.missed or self.wanted}, found {shown}" + (
@@ -69,6 +81,8 @@ class Met:
 def meet(expected: Expected, found: Found) -> Met:
     """Whether this expectation holds, and if not, what differs."""
     what = expected.what
+    if (untold := found.untold.get(type(what))) is not None:
+        return Met(expected, describe(what), (), untold=untold)
     missed = describe(_missed(what, found))
     return Met(expected, describe(what), tuple(_differences(what, found)), missed)
 

@@ -43,7 +43,12 @@ from harness.screen.tables import (
 from harness.screen.verdicts import check_lines, leaderless, set_timing, verdict_lines
 from harness.screen.verdicts import points as points_text
 
-_CLASSES = {Verdict.VALID: "valid", Verdict.INVALID: "invalid", Verdict.UNKNOWN: "unknown"}
+_CLASSES = {
+    Verdict.VALID: "valid",
+    Verdict.INVALID: "invalid",
+    Verdict.UNKNOWN: "unknown",
+    Verdict.NOT_ASKED: "quiet",
+}
 _LEGEND = {
     "leader": "leads",
     "former": "in name only",
@@ -188,7 +193,8 @@ def _overview(
 def _overview_row(report: SetReport) -> list[object]:
     outcomes = report.outcomes
     pending = outcomes["pending"]
-    missed = [j for j in report.judgements if j.verdict is not Verdict.VALID]
+    holding = (Verdict.VALID, Verdict.NOT_ASKED)
+    missed = [j for j in report.judgements if j.verdict not in holding]
     signs = [_badge(j.verdict, j.check.replace("_", "-")) for j in missed]
     leader: object = element("span", "no leader", class_="look")
     if report.leader is not None:

@@ -20,6 +20,11 @@ from harness.report.words import screen
 from harness.run.report import SetReport
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_OUTCOMES = {
+    Verdict.INVALID: "failure",
+    Verdict.UNKNOWN: "error",
+    Verdict.NOT_ASKED: "skipped",
+}
 _NOTHING = {
     "pending": "no answer until the end of the set",
     "no-leader": "there was no leader to fail",
@@ -139,7 +144,7 @@ def _cases(case: CaseSet, report: SetReport, shown: str) -> Iterator[Case]:
     seconds = report.seconds  # every check is about the whole set: the first one carries its time
     for judgement in report.checks:
         check, reason = judgement.check, judgement.reason
-        outcome = {Verdict.INVALID: "failure", Verdict.UNKNOWN: "error"}.get(judgement.verdict, "")
+        outcome = _OUTCOMES.get(judgement.verdict, "")
         told = f"{report.where}: {check}: {reason}\n\n{shown}" if outcome else ""
         yield Case(check, seconds, outcome, reason, told)
         seconds = 0.0
@@ -148,7 +153,7 @@ def _cases(case: CaseSet, report: SetReport, shown: str) -> Iterator[Case]:
         where = met.expected.where
         told = "" if met.holds else f"{where}: {met.expected.key}: {met.reason}\n\n{shown}"
         name = f"expects {at_end}{met.expected.key} ({PurePath(where).name})"
-        yield Case(name, 0.0, "" if met.holds else "failure", met.reason, told)
+        yield Case(name, 0.0, _OUTCOMES.get(met.verdict, ""), met.reason, told)
     for step in report.steps:
         if step.outcome in _NOTHING:
             message = f"{step.outcome}: {_NOTHING[step.outcome]}"

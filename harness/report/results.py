@@ -96,6 +96,7 @@ def _met(met: Met) -> dict[str, Any]:
         "key": met.expected.key,
         "expected": met.wanted,
         "holds": met.holds,
+        "verdict": met.verdict.value,
         "reason": met.reason,
         "points": met.expected.points,
     }

@@ -7,7 +7,7 @@ from harness.check.expectations import Found, Met, meet
 from harness.check.verdict import Verdict
 from harness.cluster.driver import Cluster, ReplicaView
 from harness.cluster.journal import Liveness
-from harness.files.cases import Expected
+from harness.files.cases import Balances, Expected, Slots
 from harness.run.listing import request_text
 from harness.run.report import StepReport
 
@@ -34,7 +34,16 @@ def _found(
     steps: Iterable[StepReport],
     checks: Mapping[str, Verdict],
 ) -> Found:
-    asked = {replica: views[replica - 1].status for replica in connected}
+    asked = {replica: views[replica - 1] for replica in connected}
+    balances = {r: v.status.balances for r, v in asked.items() if "balances" not in v.untold}
+    executed = {
+        r: v.status.executed_upto for r, v in asked.items() if "executed_upto" not in v.untold
+    }
+    untold: dict[type, str] = {}
+    if asked and not balances:
+        untold[Balances] = "no replica tells its balances"
+    if asked and not executed:
+        untold[Slots] = "no replica tells how far it executed"
 
     def marks(slots: Sequence[Slot]) -> dict[Slot, str]:
         by_replica = [cluster.slots(view.replica, slots) for view in views]
@@ -43,14 +52,15 @@ def _found(
         return dict(zip(slots, rows, strict=True))
 
     return Found(
-        balances={replica: status.balances for replica, status in asked.items()},
-        executed={replica: status.executed_upto for replica, status in asked.items()},
+        balances=balances,
+        executed=executed,
         outcomes={step.label: _outcome(step) for step in steps},
         pending=list(map(request_text, cluster.pending())),
         leader=cluster.leader(),
         stopped=frozenset(v.replica for v in views if v.liveness is Liveness.STOPPED),
         marks=marks,
         checks=checks,
+        untold=untold,
     )
 
 

@@ -88,10 +88,10 @@ class SetReport:
         found = [
             Problem(judgement.verdict, judgement.check, judgement.reason, "")
             for judgement in self.checks
-            if judgement.verdict is not Verdict.VALID
+            if judgement.verdict not in (Verdict.VALID, Verdict.NOT_ASKED)
         ]
         found += [
-            Problem(Verdict.INVALID, met.expected.key, met.reason, met.expected.where)
+            Problem(met.verdict, met.expected.key, met.reason, met.expected.where)
             for met in self.expectations
             if not met.holds
         ]

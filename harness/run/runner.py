@@ -314,9 +314,10 @@ class Runner:
         judgements = self._judge(views)
         expectations = self._expectations(case, steps, views, judgements)
         if expectations:
-            wrong = (f"{m.expected.where}: {m.expected.key}: {m.reason}" for m in expectations)
-            failed = (text for met, text in zip(expectations, wrong, strict=True) if not met.holds)
-            judgements += (judge(EXPECTATIONS, failed),)
+            told = [(m, f"{m.expected.where}: {m.expected.key}: {m.reason}") for m in expectations]
+            failed = [text for met, text in told if met.verdict is Verdict.INVALID]
+            unchecked = [text for met, text in told if met.verdict is Verdict.UNKNOWN]
+            judgements += (judge(EXPECTATIONS, failed, "".join(unchecked[:1])),)
         return SetReport(
             number=case.number,
             position=len(self.reports) + 1,

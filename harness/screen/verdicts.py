@@ -13,6 +13,7 @@ from harness.screen.cells import (
     ATTENTION,
     BAD,
     GOOD,
+    QUIET,
     STRONG,
     Hanging,
     Heading,
@@ -25,7 +26,12 @@ from harness.screen.cells import (
 
 LONG_WAIT_US = 100_000  # with no commit: worth a word even where nothing was made to fail
 
-_STYLES = {Verdict.VALID: GOOD, Verdict.INVALID: BAD, Verdict.UNKNOWN: ATTENTION}
+_STYLES = {
+    Verdict.VALID: GOOD,
+    Verdict.INVALID: BAD,
+    Verdict.UNKNOWN: ATTENTION,
+    Verdict.NOT_ASKED: QUIET,
+}
 
 
 def check_lines(report: SetReport) -> RenderableType:
@@ -40,6 +46,9 @@ def check_lines(report: SetReport) -> RenderableType:
         Hanging(Text(f"{p.verdict.sign} {_problem(p)}", style=_STYLES[p.verdict]))
         for p in report.problems
     ]
+    if left_out := [j for j in report.judgements if j.verdict is Verdict.NOT_ASKED]:
+        told = "; ".join(f"{_check_name(j.check)}: {j.reason}" for j in left_out)
+        against.append(Hanging(Text(f"– not asked: {told}", style=QUIET)))
     return Group(Parts(signs, separator="  ", indent=1), *against)
 
 
