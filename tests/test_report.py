@@ -123,7 +123,11 @@ def read_back(path):
     names = [(case.classname, case.name) for suite in found for case in suite]
     assert len(set(names)) == len(names), "GitLab keeps one of a name and a class"
     counted = [len(list(suite)) for suite in found]
-    assert [suite.tests for suite in found] == counted and found.tests == sum(counted)
+    assert [suite.tests for suite in found] == counted
+    # A reader takes what it finds at the root for all there is, and `skipped` may not be there.
+    assert not ElementTree.parse(path).getroot().attrib.keys() - {"name", "time"}
+    passed = [suite.tests - suite.failures - suite.errors - suite.skipped for suite in found]
+    assert passed == [sum(not case.result for case in suite) for suite in found]
     return found
 
 
@@ -132,7 +136,8 @@ def test_junit_has_a_case_for_each_check_expectation_and_step_that_came_to_nothi
     found = read_back(tmp_path / "junit.xml")
     first, second = found
     assert [suite.name for suite in found] == ["some_dir/x.set 1", "some_dir/x.set 2"]
-    assert (found.failures, found.errors, found.skipped) == (1, 0, 1)
+    totals = [(suite.failures, suite.errors, suite.skipped) for suite in found]
+    assert totals == [(1, 0, 0), (0, 0, 1)]
     checks = ["agreement", "conservation", "exactly_once", "linearizable", "progress"]
     assert [case.name for case in first] == [
         *checks, "expects balances (x.yaml:5)", "expects leader (x.yaml:6)"

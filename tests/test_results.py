@@ -152,6 +152,7 @@ def test_expectations_and_points():
         "key": "balances",
         "expected": "A 2, B 5",
         "holds": False,
+        "verdict": "invalid",
         "reason": "expected A 2, B 5, found B 6",
         "points": 5,
     }

@@ -111,7 +111,16 @@ def _documents(problems: Sequence[str], exit_code: int) -> dict[str, bytes]:
                 "output_format": "text",
                 "test_output_format": "text",
                 "visibility": "visible",
-                "tests": [{"name": REFUSED, "status": "failed", "output": text}],
+                "tests": [
+                    # With a score, for programs that add up those of the tests.
+                    {
+                        "name": REFUSED,
+                        "status": "failed",
+                        "score": 0,
+                        "max_score": 1,
+                        "output": text,
+                    }
+                ],
             }
         ),
         HISTORY: line,
@@ -121,11 +130,11 @@ def _documents(problems: Sequence[str], exit_code: int) -> dict[str, bytes]:
 
 
 def _junit(text: str) -> bytes:
-    counts = 'tests="1" failures="0" errors="1" time="0"'
+    counts = 'tests="1" failures="0" errors="1" skipped="0" time="0"'
     shown = html.escape(_NOT_XML.sub("\ufffd", text))
     return (
         "<?xml version='1.0' encoding='utf-8'?>\n"
-        f'<testsuites name="{REFUSED}" {counts}>\n'
+        f'<testsuites name="{REFUSED}" time="0">\n'
         f'  <testsuite name="paxbank" {counts}>\n'
         f'    <testcase name="{REFUSED}" classname="paxbank" time="0">\n'
         f'      <error type="error" message="{REFUSED}, nothing was run">{shown}</error>\n'
