@@ -183,7 +183,9 @@ class Faults:
             f"{restarts} restart{'' if restarts == 1 else 's'}",
         ]
         told = ", ".join(parts)
-        return told if self.leaders else f"{told}: without a failed leader a run proves little"
+        if self.leaders or self.changes:
+            return told
+        return f"{told}: without a failed leader a run proves little"
 
 
 def _times(count: int) -> str:
