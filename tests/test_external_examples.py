@@ -18,10 +18,9 @@ from harness.external import description
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "docs" / "examples"
 # Whoever leads is cut off from the others once, and heals again at the end of each part.
-CUTS = ", ".join(
-    f'"(A, B, 1)", "cut n{one}<->{others}", "(A, C, 3)", "(B, C, 5)", wait 400 ms, heal, "(A)", "(B)"'
-    for one, others in ((1, "n2,n3"), (2, "n1,n3"), (3, "n1,n2"))
-)
+PART = '"(A, B, 1)", "cut n{}<->{}", "(A, C, 3)", "(B, C, 5)", wait 400 ms, heal, "(A)", "(B)"'
+PART = '"(A, B, 1)", "cut n{}<->{}", "(A, C, 3)", "(B, C, 5)", wait 400 ms, heal, "(A)", "(B)"'
+CUTS = ", ".join(PART.format(*cut) for cut in ((1, "n2,n3"), (2, "n1,n3"), (3, "n1,n2")))
 
 
 def example(name):

@@ -405,6 +405,12 @@ class ExternalCluster:
         """What the faults of this run covered, in words."""
         return self.faults.coverage()
 
+    def told_views(self) -> list[told.View]:
+        """How leaders began, by everybody who can be asked and tells it."""
+        answers = self.ask({"type": "views"}, self.fleet.handles.values(), ASK_US)
+        found = (told.read_views(h.replica, body, self.replicas) for h, body in answers.items())
+        return [view for views in found for view in views]
+
     def contradictions(self) -> Sequence[str]:
         """What answers put side by side say that cannot be."""
         return self._dialect.problems()
