@@ -44,7 +44,8 @@ NOT_RUN = {
 }
 TYPED = re.compile(r"^(?: *- run: | +- )?((?:\S*/)?(?:python3?|pip|pytest|paxbank|git|grep) .*)$")
 LONG = {"README.md"} | {
-    f"docs/{name}.md" for name in ("debugging-a-seed", "grading", "performance", "tutorial")
+    f"docs/{name}.md"
+    for name in ("debugging-a-seed", "grading", "performance", "tutorial", "your-own-replicas")
 }
 ENDING = re.compile(r"\s+# exits with (\d+)$")
 # What makes a long command short, without making it another one.

@@ -148,7 +148,7 @@ def test_a_refused_request_is_a_finding():
     assert outcomes(runner.reports[0]) == ["refused"]
     assert runner.verdict() is Verdict.INVALID
     reasons = " ".join(j.reason for j in runner.reports[0].judgements)
-    assert "(A, J, 3): error 12 from n1: what is that?" in reasons
+    assert "n1 answers error 12: what is that?" in reasons
 
 
 def living(pids):
@@ -213,3 +213,10 @@ def test_nothing_outlives_a_sigkill_of_the_harness(tmp_path):
     while living(started) and time.monotonic() < until:
         time.sleep(0.01)
     assert living(started) == []
+
+
+def test_two_results_of_one_transfer_are_a_finding():
+    runner, _ = run(tiny("contradicts"), ONE)
+    assert runner.verdict() is Verdict.INVALID
+    reasons = " ".join(j.reason for j in runner.reports[0].judgements)
+    assert "was answered success and failed too" in reasons

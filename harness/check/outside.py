@@ -148,7 +148,8 @@ def durable(
     """
     if not failed_at:
         return Judgement("durable", Verdict.NOT_ASKED, "nobody was killed that had to come back")
-    logs = [replica.whole_log for replica in told if replica.whole_log is not None]
+    # What is accepted counts: that it is committed may be known to nobody who is left.
+    logs = [r.log for r in told if r.log is not None and r.log_from == 1]
     if not logs and final is None:
         return Judgement("durable", Verdict.NOT_ASKED, "no replica tells its balances or its log")
     return judge("durable", _lost(balances, history, logs, final, max(failed_at)))

@@ -105,6 +105,12 @@ _NOTES: dict[type, str] = {
 MOST_OF_A_LINE = 200  # characters of what other people's replicas say
 
 
+def _plain(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
+
+
 def _relayed(text: str) -> tuple[str, str, str, str]:
     """Type and body of somebody's message, with the client that is one end of it."""
     message = json.loads(text)
@@ -112,7 +118,7 @@ def _relayed(text: str) -> tuple[str, str, str, str]:
     label = str(body.pop("type", "?"))
     ends = (str(message[end]) for end in ("src", "dest"))
     client = next((end for end in ends if not end.startswith("n")), "")
-    shown = json.dumps(body, ensure_ascii=False, separators=(", ", ": "))[1:-1]
+    shown = ", ".join(f"{key} {_plain(value)}" for key, value in body.items())
     if len(shown) > MOST_OF_A_LINE:
         shown = f"{shown[: MOST_OF_A_LINE - 1]}…"
     return label, "", "", joined(client, shown)

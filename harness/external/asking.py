@@ -9,11 +9,13 @@ from typing import Any
 
 from bank.ballot import ReplicaId, Slot
 from bank.status import Role
+from harness.check.told import Telling
 from harness.external import told
 from harness.external.fleet import CAN_ANSWER, Handle
 from harness.external.router import HARNESS, Router
 
 ASK_US = 1_000_000  # what an answer may take
+ALWAYS_TOLD = ("balances", "executed", "committed", "role")  # or never, of a state
 AGAIN_US = 5_000  # between two questions for the same
 MOST_PAGES = 10_000  # of a log
 OPTIONAL = ("state", "log", "views")
@@ -39,9 +41,12 @@ class Asking:
         self._message = 1_000_000_000  # far above those of `init`
         self._waiting: dict[int, tuple[Handle, str]] = {}  # by message
         self._answers: dict[int, dict[str, Any]] = {}
+        self.tellings: list[Telling] = []  # of every answer, in order
+        self.set_number = 0
         self._in_vain: dict[tuple[ReplicaId, str], int] = {}
         self._polled: dict[Handle, int] = {}  # the question for state that is under way
         self._polled_at = 0
+        self._told: dict[tuple[ReplicaId, str], Telling] = {}  # the last of each kind
 
     # ---- one question --------------------------------------------------------------------------
 
@@ -70,12 +75,24 @@ class Asking:
         self._in_vain.pop((handle.replica, what), None)
         if body.get("type") == "error" and body.get("code") == 10:
             handle.knowledge.tells[what] = False
+            self._note_telling(handle, what, False)
         elif body.get("type") == f"{what}_ok":
             handle.knowledge.tells[what] = True
+            self._note_telling(handle, what, True)
             if what == "state":
                 replicas = len(self._handles)
                 handle.knowledge.told_at = self._now()
-                handle.knowledge.state = told.read_state(body, self._accounts, replicas)
+                state = told.read_state(body, self._accounts, replicas)
+                handle.knowledge.state = state
+                for part in ALWAYS_TOLD:
+                    is_told = getattr(state, part) is not None
+                    self._note_telling(handle, f"state.{part}", is_told)
+
+    def _note_telling(self, handle: Handle, what: str, is_told: bool) -> None:
+        telling = Telling(self.set_number, handle.replica, what, is_told)
+        if self._told.get((handle.replica, what)) != telling:
+            self._told[handle.replica, what] = telling
+            self.tellings.append(telling)
 
     def ask(
         self, body: dict[str, Any], whom: Iterable[Handle], patience: int

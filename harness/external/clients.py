@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from bank.ballot import Ballot, ClientId, ReplicaId, replica_name
+from bank.ledger import Result
 from bank.sessions import Request
 from harness.cluster.history import Operation
 from harness.external import remarks
@@ -100,8 +101,9 @@ class Clients:
         self.last_answered: ReplicaId | None = None
         self.last_answer_at = 0
         self.answered_upto = 0  # the highest slot that an answer spoke of
-        self.answers: list[tuple[tuple[ClientId, int], object]] = []  # every one that came
+        self.answers: list[tuple[tuple[ClientId, int], Result]] = []  # every one that came
         self.refusals: list[Refusal] = []
+        self._refusals_told = 0
         self.last_error: dict[int, str] = {}  # by operation, in words
         self.on_unsupported: Callable[[ReplicaId, str], None] = lambda replica, asked: None
         self._replicas, self._timeout = replicas, timeout
@@ -137,6 +139,27 @@ class Clients:
         self._heap.clear()
         for client in self.by_account.values():
             client.due = None
+
+    def start_idle(self) -> None:
+        """The same for those alone that have nothing outstanding."""
+        self.running = True
+        waiting = (client for client in self.by_account.values() if client.queue)
+        self._idle = [client for client in waiting if client.queue[0].invoked_at is None]
+
+    def drop(self, operation: Operation) -> None:
+        """Nobody waits for an answer any more, which may still come."""
+        client = self.by_account[operation.request[0]]
+        if client.queue and client.queue[0] is operation:
+            self._next(client, operation)
+        elif operation in client.queue:
+            client.queue.remove(operation)
+            self._open.pop(id(operation), None)
+
+    def new_refusals(self) -> list[Refusal]:
+        """Those since the last call."""
+        new = self.refusals[self._refusals_told :]
+        self._refusals_told = len(self.refusals)
+        return new
 
     def pending(self) -> list[Operation]:
         """Operations that nothing settled."""

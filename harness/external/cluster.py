@@ -250,6 +250,29 @@ class ExternalCluster:
         self.ask(body, handles, PROBE_US)
         return all(handle.knowledge.tells.get(READ, True) for handle in handles)
 
+    def may_read_all(self) -> bool:
+        """A majority is there to answer reads, and nobody says that it knows none."""
+        live = [r for r in self.fleet.handles if self.faults.is_live(r)]
+        return self.faults.links.has_whole_quorum(live, self.replicas) and self.answers_reads()
+
+    def do_now(self, operations: Sequence[Operation]) -> None:
+        """Have clients that wait for nothing do these; what is not answered soon is given up."""
+        with self._driving():
+            for operation in operations:
+                self.clients.submit(operation)
+            self.clients.start_idle()
+            patience = self._config.patience_ms * 1000
+            self.run_until(lambda: all(o.is_answered for o in operations), patience)
+            self.clients.stop()
+            for operation in operations:
+                if not operation.is_answered:
+                    self.clients.drop(operation)
+
+    def ask_logs(self, handles: Iterable[Handle], patience: int) -> None:
+        """Have each tell its log."""
+        with self._driving():
+            self.asking.logs(handles, patience)
+
     def ask(
         self, body: dict[str, Any], whom: Iterable[Handle], patience: int
     ) -> dict[Handle, dict[str, Any]]:
@@ -398,12 +421,19 @@ class ExternalCluster:
             self._pump(self.now())
             self._flush_records()
             self._traces.new_set(self.now())
+            self.asking.set_number += 1
 
     # ---- what only other people's replicas have --------------------------------------------------
 
     def coverage(self) -> str:
         """What the faults of this run covered, in words."""
         return self.faults.coverage()
+
+    def told_views(self) -> list[told.View]:
+        """How leaders began, by everybody who can be asked and tells it."""
+        answers = self.ask({"type": "views"}, self.fleet.handles.values(), ASK_US)
+        found = (told.read_views(h.replica, body, self.replicas) for h, body in answers.items())
+        return [view for views in found for view in views]
 
     def contradictions(self) -> Sequence[str]:
         """What answers put side by side say that cannot be."""

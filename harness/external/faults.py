@@ -55,7 +55,7 @@ class Faults:
         self.leaders = self.others = self.changes = 0  # how often one failed; another leader
         self._fleet, self._router, self._asking = fleet, router, asking
         self._mode, self._leader, self._on_lead = mode, leader, on_lead
-        self._links = Links()
+        self.links = Links()
         self._seen_leader: ReplicaId | None = None
         self._running = set(fleet.handles)
         self._away: set[ReplicaId] = set()
@@ -97,10 +97,10 @@ class Faults:
         return (*failing, *returning)
 
     def _put_on_links(self, fault: LinkFault | Heal) -> None:
-        self._links.apply(fault)
+        self.links.apply(fault)
         if isinstance(fault, Heal):
             self._note()
-        self._router.put_on_links(self._links, self._fleet.now())
+        self._router.put_on_links(self.links, self._fleet.now())
         self._note()
 
     def _fail(self, replicas: Sequence[ReplicaId], mode: str) -> None:
@@ -156,7 +156,7 @@ class Faults:
 
     def _note(self) -> None:
         everybody = [CLIENTS, *self._fleet.handles]
-        cut = {link for link in self._links.states if self._links.is_lost(*link)}
+        cut = {link for link in self.links.states if self.links.is_lost(*link)}
         for away in self._away:
             cut.update((away, other) for other in everybody if other != away)
             cut.update((other, away) for other in everybody if other != away)
@@ -183,7 +183,9 @@ class Faults:
             f"{restarts} restart{'' if restarts == 1 else 's'}",
         ]
         told = ", ".join(parts)
-        return told if self.leaders else f"{told}: without a failed leader a run proves little"
+        if self.leaders or self.changes:
+            return told
+        return f"{told}: without a failed leader a run proves little"
 
 
 def _times(count: int) -> str:

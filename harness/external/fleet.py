@@ -89,6 +89,7 @@ class Fleet:
         self._keeper: Keeper | None = None
         self._mark = secrets.token_hex(8)
         self._message = 0
+        self._endings: list[str] = []
         self.handles = {
             replica: Handle(replica, node, folder / node.name, logs / f"{node.name}.log")
             for replica, node in router.nodes.items()
@@ -155,6 +156,11 @@ class Fleet:
         told_last = _indented(_tail(log))
         raise HarnessError(f"{description.source}: build: {command}: does not build: {why}",
                            *told_last, exit_code=EXIT_USAGE)  # fmt: skip
+
+    def new_endings(self) -> list[str]:
+        """Who ended by itself since the last call, and how."""
+        endings, self._endings = self._endings, []
+        return endings
 
     # ---- starting ------------------------------------------------------------------------------
 
@@ -263,6 +269,7 @@ class Fleet:
         """It is there no longer, by its own doing."""
         self._bury(handle)
         handle.trouble = why
+        self._endings.append(f"{handle.name}: {why}")
         handle.last_words = _tail(handle.log)
         handle.liveness = Liveness.STOPPED
         self._on_change(handle)

@@ -53,7 +53,6 @@ class Knowledge:
     told_at: int = 0  # µs, when that was so
     log: dict[Slot, LogEntry] = field(default_factory=dict)
     log_from: Slot = 1  # below, it says, all is truncated
-    views: list[dict[str, Any]] = field(default_factory=list)
     tells: dict[str, bool] = field(default_factory=dict)  # what, whether it ever did
 
 
@@ -139,6 +138,33 @@ def status_of(
     if state.committed is None and state.executed is not None:
         status = replace(status, committed_upto=state.executed)
     return status, frozenset(untold | set(NEVER_TOLD))
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One of `views`: a leader's beginning, as a replica tells it."""
+
+    replica: ReplicaId  # that told it
+    ballot: Ballot | None
+    first_slot: Slot | None
+    last_slot: Slot | None
+    text: str
+
+
+def read_views(replica: ReplicaId, body: Mapping[str, Any], replicas: int) -> list[View]:
+    """Of a `views_ok`; what has another form is left out."""
+    views = body.get("views")
+    return [
+        View(
+            replica,
+            read_ballot(view.get("ballot"), replicas),
+            _count(view.get("first_slot")),
+            _count(view.get("last_slot")),
+            str(view.get("text", "")),
+        )
+        for view in (views if isinstance(views, list) else ())
+        if isinstance(view, dict)
+    ]
 
 
 def slot_status(knowledge: Knowledge, slot: Slot) -> SlotStatus:

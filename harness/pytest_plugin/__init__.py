@@ -12,6 +12,7 @@ the sets before it along, whether they were selected or not; those are run once 
 
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from harness.external.description import Description
     from harness.files.cases import CaseFile
     from harness.files.config import ClusterConfig
     from harness.run.runner import Runner
@@ -40,6 +42,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """How the sets are run."""
     group = parser.getgroup("paxbank", "test sets of paxbank")
     group.addoption("--paxbank-failure", choices=FAILURES, help="how replicas fail [disconnect]")
+    group.addoption(
+        "--paxbank-replicas",
+        metavar="FILE",
+        help="other people's replicas: a description, a command",
+    )
     group.addoption("--paxbank-sim", action="store_true", help="simulate: no processes, no waiting")
     group.addoption("--paxbank-seed", type=int, metavar="N", help="seed of every file [drawn]")
 
@@ -80,6 +87,7 @@ class SetFile(pytest.File):
 
     file: "CaseFile"
     settings: "ClusterConfig"
+    described: "Description | None"
     runner: "Runner"
 
     def collect(self) -> Iterator["SetItem"]:
@@ -103,7 +111,10 @@ class SetFile(pytest.File):
         shown = os.path.relpath(self.path, self.config.invocation_params.dir)
         try:
             draft = testset.read(shown if Path(shown).exists() else self.path)
-            self.settings = launch.settings(flags, draft.overrides)
+            self.described = launch.replicas(options.paxbank_replicas)
+            if self.described is not None:
+                launch.refuse_beside_replicas({"paxbank_sim": options.paxbank_sim})
+            self.settings = launch.settings(flags, draft.overrides, description=self.described)
             self.file = answer_key.checked(draft.cases(self.settings), self.settings)
         except HarnessError as error:
             raise self.CollectError(str(error)) from None
@@ -121,7 +132,9 @@ class SetFile(pytest.File):
         self._opened = ExitStack()
         self._broken = ""
         try:
-            opened = launch.cluster(self.settings, self.config.option.paxbank_sim)
+            theirs = None if self.described is None else (self.described, self.file, None)
+            is_simulated = self.config.option.paxbank_sim
+            opened = launch.cluster(self.settings, is_simulated, theirs=theirs)
             cluster = self._opened.enter_context(opened)
             cluster.start()
             self.runner = Runner(cluster, self.settings, self.file)
@@ -166,8 +179,11 @@ class SetItem(pytest.Item):
 
     def _flags(self) -> str:
         settings = self.parent.settings
-        is_simulated = " --sim" if self.config.option.paxbank_sim else ""
-        return f"--failure {settings.failure} --seed {settings.seed}{is_simulated}"
+        options = self.config.option
+        more = " --sim" if options.paxbank_sim else ""
+        if options.paxbank_replicas is not None:
+            more = f" --replicas {shlex.quote(options.paxbank_replicas)}"
+        return f"--failure {settings.failure} --seed {settings.seed}{more}"
 
     def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
         """Where this set begins."""

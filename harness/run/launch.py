@@ -24,6 +24,7 @@ from harness.files.config import ClusterConfig, Overrides
 if TYPE_CHECKING:
     from harness.external.cluster import ExternalCluster
     from harness.external.description import Description
+    from harness.external.told import View
     from harness.external.trial import Trial
     from harness.live.fleet import Fleet
 
@@ -93,8 +94,10 @@ def trial(path: str, flags: Mapping[str, object], config_file: str | None) -> "T
 
 def refuse_beside_replicas(options: Mapping[str, object]) -> None:
     """HarnessError for options that have no meaning for replicas whose code is not ours."""
+    simulation = "a simulation runs our own replicas, step by step in one thread"
     reasons = {
-        "sim": "a simulation runs our own replicas, step by step in one thread",
+        "sim": simulation,
+        "paxbank_sim": simulation,
         "durability": "other people's replicas write to their disks as they like",
         "watch": "other people's replicas do not say how they are while they run",
         "write_expected": "it runs no replicas",
@@ -116,6 +119,11 @@ def kept_logs(stopped: Cluster) -> str:
 def coverage(stopped: Cluster) -> str:
     """What the faults of a run of other people's replicas covered, in words."""
     return _of_others(stopped).coverage()
+
+
+def told_views(cluster: Cluster) -> "list[View]":
+    """What other people's replicas tell of how their leaders began."""
+    return _of_others(cluster).told_views()
 
 
 def _of_others(cluster: Cluster) -> "ExternalCluster":

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from bank.ballot import Ballot
-from harness.check.black_box import black_box
 from harness.check.expectations import Met
 from harness.check.judges import judge_run
 from harness.check.verdict import Judgement, Verdict, judge, overall
@@ -32,7 +31,8 @@ from harness.files.cases import Action, CaseFile, CaseSet, Command, Leader, Step
 from harness.files.config import ClusterConfig
 from harness.run import expected
 from harness.run.barriers import Barriers, never
-from harness.run.listing import Listed, longest_wait, of_request, request_text
+from harness.run.listing import Listed, longest_wait, of_request
+from harness.run.outside import judged
 from harness.run.report import (
     EXPECTATIONS,
     NOTHING_DUE,
@@ -362,7 +362,8 @@ class Runner:
     def _judge(self, views: Sequence[ReplicaView]) -> tuple[Judgement, ...]:
         log, config = self._cluster.committed, self._config
         if self._cluster.is_external:
-            judgements = self._judge_outside()
+            connected, is_last = self._standing.connected(), self.remaining == 1
+            judgements = judged(self._cluster, config.balances(), self.history, connected, is_last)
         else:
             judgements = judge_run(
                 config.balances(), log, self.history, views, config.checkpoint_interval
@@ -371,12 +372,6 @@ class Runner:
         if progress.verdict is Verdict.VALID and self._cluster.unanswered():
             progress = replace(progress, reason=NOTHING_DUE)
         return *judgements, progress
-
-    def _judge_outside(self) -> tuple[Judgement, ...]:
-        known = [operation for operation in self.history if operation.refused is None]
-        refused = [f"{request_text(o)}: {o.refused}" for o in self.history if o.refused is not None]
-        judged = black_box(self._config.balances(), known)
-        return judged, judge("answered", [*refused, *self._cluster.contradictions()])
 
     def _standstills(self) -> list[str]:
         """Who is not there that should be, then what did not come to its end."""

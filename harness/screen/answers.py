@@ -1,6 +1,7 @@
 """What the commands of the prompt answer, as rich renderables. Pure, like `tables`."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -31,6 +32,9 @@ from harness.screen.cells import (
     rate,
     sentence,
 )
+
+if TYPE_CHECKING:
+    from harness.external.told import View
 
 MARK_WORDS = {
     SlotMark.ACCEPTED: "accepted",
@@ -140,6 +144,21 @@ def new_views(
             )
         )
     return Group(Grid(columns, rows, gaps=(2,)), *remarks)
+
+
+def told_views(views: Sequence["View"]) -> RenderableType:
+    """PrintView of other people's replicas: as they tell it, each view once."""
+    if not views:
+        return Text(" no replica tells its views", style=QUIET)
+    by: dict[tuple[str, ...], list[str]] = {}
+    for view in views:
+        ballot = "–" if view.ballot is None else str(view.ballot)
+        slots = [str(s) for s in (view.first_slot, view.last_slot) if s is not None]
+        row = ballot, "-".join(dict.fromkeys(slots)) or "–", view.text
+        by.setdefault(row, []).append(replica_name(view.replica))
+    columns = [Column("Ballot"), Column("Seq"), Column("Told by", drop=1), Column("", folds=True)]
+    rows = [(cell(b), cell(s), cell(" ".join(names)), cell(t)) for (b, s, t), names in by.items()]
+    return Grid(columns, rows, gaps=(2,))
 
 
 def slot_marks(

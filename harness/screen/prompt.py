@@ -22,7 +22,7 @@ from harness.files.cases import Action, CaseFile
 from harness.files.config import ClusterConfig
 from harness.files.steps import Names, parse_step
 from harness.files.text_file import shown
-from harness.run import pokes, story
+from harness.run import launch, pokes, story
 from harness.run.report import Performance, Poke, SetReport, StepReport
 from harness.screen import answers, stories, tables
 from harness.screen.cells import QUIET, Parts, cell, counted
@@ -201,6 +201,8 @@ class Prompt:
                 return self._balances_of(arguments)
             case "printstatus":
                 return self._slot_marks(arguments)
+            case "printview" if self._cluster.is_external:
+                return answers.told_views(launch.told_views(self._cluster))
             case "printview":
                 replicas = range(1, self._replicas + 1)
                 traces = {replica: self._cluster.trace(replica) for replica in replicas}

@@ -11,6 +11,7 @@ from bank.ledger import Result
 from harness.cluster.history import Operation
 
 Body: TypeAlias = dict[str, Any]
+Key: TypeAlias = tuple[str, int]  # client and timestamp: what makes a request the same
 
 # Errors that say that nothing was done; every other code leaves that open.
 DEFINITE = frozenset({1, 10, 11, 12, 14, 20, 21, 22, 30})

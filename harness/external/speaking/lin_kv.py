@@ -20,6 +20,7 @@ from harness.external.speaking.dialect import (
     Ask,
     Body,
     Done,
+    Key,
     Meaning,
     Wrong,
 )
@@ -47,7 +48,7 @@ class LinKv:
         self._states = [_State(0, None, 0, dict(balances))]
         self._key: int | None = None
         self._keys = 0
-        self._tried: dict[int, list[_State]] = {}  # by operation: the numbers it may have written
+        self._tried: dict[Key, list[_State]] = {}  # by request: the numbers it may have written
         self._problems: list[str] = []
 
     def begin(self, operation: Operation) -> Body:
@@ -81,7 +82,7 @@ class LinKv:
             self._note(f"a read gives {value}, which nobody wrote")
             return Wrong("nobody wrote this value")
         state = self._states[value]
-        for tried in self._tried.get(id(operation), ()):
+        for tried in self._tried.get(operation.request[:2], ()):
             if _follows(state, tried):
                 return Done(SUCCESS)
         _, _, kind, sender, receiver, amount = operation.request
@@ -92,7 +93,7 @@ class LinKv:
         text = describe(kind, sender, receiver, amount)
         fresh = _State(len(self._states), state, state.depth + 1, ledger.balances, text)
         self._states.append(fresh)
-        self._tried.setdefault(id(operation), []).append(fresh)
+        self._tried.setdefault(operation.request[:2], []).append(fresh)
         body = {"type": "cas", "key": self._key, "from": state.number, "to": fresh.number}
         return Ask(body)
 

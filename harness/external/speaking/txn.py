@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from bank.ledger import READ, Ledger, Result
 from harness.cluster.history import Operation
-from harness.external.speaking.dialect import Body, Done, Meaning, Wrong
+from harness.external.speaking.dialect import Body, Done, Key, Meaning, Wrong
 
 KEY = 0
 
@@ -22,7 +22,7 @@ class ListAppend:
 
     def __init__(self, balances: Mapping[str, int]) -> None:
         self._operations: list[Operation] = []  # by number
-        self._numbers: dict[int, int] = {}  # by operation
+        self._numbers: dict[Key, int] = {}  # by request
         self._list: list[int] = []  # the longest that was read
         self._balances = [dict(balances)]  # after so many entries of it
         self._results: dict[int, Result] = {}  # by number
@@ -32,9 +32,9 @@ class ListAppend:
         """One transaction."""
         if operation.request[2] == READ:
             return {"type": "txn", "txn": [["r", KEY, None]]}
-        number = self._numbers.get(id(operation))
+        number = self._numbers.get(operation.request[:2])
         if number is None:
-            number = self._numbers[id(operation)] = len(self._operations)
+            number = self._numbers[operation.request[:2]] = len(self._operations)
             self._operations.append(operation)
         return {"type": "txn", "txn": [["append", KEY, number], ["r", KEY, None]]}
 
@@ -59,7 +59,7 @@ class ListAppend:
         _, _, kind, sender, *_ = operation.request
         if kind == READ:
             return Done(self._balances[len(read)].get(sender, 0))
-        number = self._numbers[id(operation)]
+        number = self._numbers[operation.request[:2]]
         if number not in read:
             problem = f"a list does not hold {number}, which its own transaction had appended"
             self._problems.append(problem)

@@ -1,0 +1,89 @@
+"""The examples of docs/examples: the bank holds, the one with a bug is caught."""
+
+import dataclasses
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from external_runs import run, run_yaml
+
+from harness.check.verdict import Verdict
+from harness.external import description
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "docs" / "examples"
+# Whoever leads is cut off from the others once, and heals again at the end of each part.
+PART = '"(A, B, 1)", "cut n{}<->{}", "(A, C, 3)", "(B, C, 5)", wait 400 ms, heal, "(A)", "(B)"'
+PART = '"(A, B, 1)", "cut n{}<->{}", "(A, C, 3)", "(B, C, 5)", wait 400 ms, heal, "(A)", "(B)"'
+CUTS = ", ".join(PART.format(*cut) for cut in ((1, "n2,n3"), (2, "n1,n3"), (3, "n1,n2")))
+
+
+def example(name):
+    found = description.read(str(EXAMPLES / f"{name}.yaml"))
+    words = tuple(sys.executable if word == "python3" else word for word in found.start)
+    return dataclasses.replace(found, start=words)
+
+
+def test_the_bank_holds_whoever_is_cut_off():
+    report, _ = run_yaml(example("bank"), CUTS, progress_ms=5000)
+    wrong = [j for j in report.judgements if j.verdict is not Verdict.VALID]
+    assert {step.outcome for step in report.steps} <= {"success", "failed", "done"}, report.steps
+    assert not [j for j in wrong if j.verdict is Verdict.INVALID], wrong
+
+
+def test_the_bank_that_answers_too_early_is_caught():
+    report, _ = run_yaml(example("bank_too_early"), CUTS, progress_ms=5000)
+    assert any(j.verdict is Verdict.INVALID for j in report.judgements)
+
+
+def test_the_bank_comes_back_from_its_disk():
+    rows = [("(A, B, 1); LF; (B, C, 2)", "n1, n2, n3"), ("(C, A, 3)", "n1, n2, n3")]
+    runner, cluster = run(example("bank"), rows, "crash", progress_ms=5000)
+    assert runner.verdict() is Verdict.VALID, [r.judgements for r in runner.reports]
+    assert cluster.faults.leaders == 1
+
+
+def test_our_own_replica_runs_from_outside():
+    words = f"start: {sys.executable} -m harness.external.node"
+    described = description.parse(words.encode(), "own.yaml", ROOT)
+    rows = [("(A, B, 1); LF; (B, C, 2)", "n1, n2, n3"), ("(C, A, 3); (A)", "n1, n2, n3")]
+    runner, _ = run(described, rows, "crash", client_timeout_ms=300, progress_ms=8000)
+    assert runner.verdict() is Verdict.VALID, [r.judgements for r in runner.reports]
+    assert runner.reports[-1].views[0].status.executed_upto >= 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("failure", ["disconnect", "crash", "pause"])
+def test_the_bank_holds_twenty_times(failure):
+    for seed in range(20):
+        words = ["testsets/several_leader_failures.csv", "--no-step", "--failure", failure]
+        words += ["--replicas", str(EXAMPLES / "bank.yaml"), "--seed", str(seed)]
+        done = subprocess.run([sys.executable, "run.py", *words], cwd=ROOT, capture_output=True)
+        assert done.returncode == 0, done.stdout.decode()[-3000:]
+
+
+@pytest.mark.slow
+def test_nothing_is_left_after_ten_kills_at_random():
+    mark = f"--mark={os.getpid()}"
+    for seed in range(10):
+        words = ["testsets/several_leader_failures.csv", "--no-step", "--failure", "crash"]
+        start = f"{sys.executable} -S -E {EXAMPLES / 'bank.py'} {mark}"
+        run_py = [sys.executable, "run.py", *words, "--replicas", start]
+        with subprocess.Popen(run_py, cwd=ROOT, stdout=subprocess.DEVNULL) as harness:
+            time.sleep(random.Random(seed).uniform(0.5, 4))
+            harness.send_signal(signal.SIGKILL)
+        until = time.monotonic() + 2
+        while (left := _with(mark)) and time.monotonic() < until:
+            time.sleep(0.02)
+        assert not left
+
+
+def _with(mark):
+    """Processes whose command has this word, those of this test left out."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,command="], capture_output=True, text=True)
+    return [line for line in listed.stdout.splitlines() if mark in line]
