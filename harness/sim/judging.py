@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from bank.ballot import ReplicaId, Slot, replica_name
 from bank.effects import Effects
+from bank.log import Log
 from bank.messages import (
     Accept,
     Accepted,
@@ -14,7 +15,6 @@ from bank.messages import (
     Promise,
     StatePiece,
 )
-from bank.replica import Replica
 from harness.sim.invariants import Safety, Violation
 
 TELLING = (CheckpointHash, StatePiece)  # what `Safety.told` listens to
@@ -47,17 +47,11 @@ def sent(safety: Safety, replica: ReplicaId, message: Message) -> None:
 
 
 class Marks(NamedTuple):
-    """How far a replica is."""
+    """How far a replica's log is, at some time."""
 
-    truncated: Slot
-    executed: Slot
-    committed: Slot
-
-
-def marks(replica: Replica) -> Marks:
-    """How far it is now."""
-    log = replica.log
-    return Marks(log.truncated_upto, log.executed_upto, log.committed_upto)
+    truncated_upto: Slot
+    executed_upto: Slot
+    committed_upto: Slot
 
 
 def stopped(replica: ReplicaId, why: str) -> str:
@@ -65,12 +59,12 @@ def stopped(replica: ReplicaId, why: str) -> str:
     return f"{replica_name(replica)} stopped itself: {why}"
 
 
-def decided(safety: Safety, replica: ReplicaId, effects: Effects, marks: Marks) -> None:
+def decided(safety: Safety, replica: ReplicaId, effects: Effects, log: Log | Marks) -> None:
     """What they come to for the replica: it goes on, no watermark goes back, and what it lets go of
     others confirmed.
     """
     if effects.halted is not None:
         raise Violation(stopped(replica, effects.halted))
-    safety.truncates(replica, marks.truncated)
+    safety.truncates(replica, log.truncated_upto)
     safety.checkpoints(replica, effects.persist)
-    safety.watermarks(replica, *marks)
+    safety.watermarks(replica, log.truncated_upto, log.executed_upto, log.committed_upto)

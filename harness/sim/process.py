@@ -100,7 +100,7 @@ class World:
         """A turn's decisions."""
         if self.safety is not None:
             judging.flushed(self.safety, process.id, effects)
-            judging.decided(self.safety, process.id, effects, judging.marks(process.replica))
+            judging.decided(self.safety, process.id, effects, process.replica.log)
 
     def fate(self, process: "Process", effects: Effects, is_first: bool) -> Fate:
         """How the turn goes with these effects; `is_first`: they are the first of this turn."""

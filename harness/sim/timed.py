@@ -220,7 +220,8 @@ class TimedProcess(Process):
     def _turn(self) -> None:
         """Read everything that arrived, let time pass, and do what that asks for."""
         self._stay_calm()
-        for source, item in self._read_inbox():
+        self._catches_up = False
+        for source, item in self._read_inbox() if self._inbox else ():
             if isinstance(item, Control):
                 self._obey(item)
             else:
@@ -245,7 +246,6 @@ class TimedProcess(Process):
     def _read_inbox(self) -> list[tuple[ReplicaId, Message | Control]]:
         """What is to be obeyed and stepped; what comes while it is cut off is thrown away."""
         read: list[tuple[ReplicaId, Message | Control]] = []
-        self._catches_up = False
         is_away = self.disconnected
         while self._inbox:
             source, item = self._inbox.popleft()

@@ -79,7 +79,7 @@ class TraceWriter(HandWorld):
             self._write(replica, f"halts: {effects.halted}")
         else:
             self._write_decisions(replica, effects)
-        judging.decided(self.checks, process.id, effects, judging.marks(process.replica))
+        judging.decided(self.checks, process.id, effects, process.replica.log)
         if effects.executed:
             self.checks.compare([process.replica.status()])
         for reply in effects.replies:

@@ -45,6 +45,7 @@ class WiredWorld(TimedWorld):
         self.network = Transit(choices, usual)
         self._faults = Transit(choices)  # of links, at their readers' ends
         self._links = Links()
+        self._is_faulty = False  # some link is not whole, or holds something back
         self._let_through_at: int | None = None
 
     def heard(self, source: ReplicaId, item: bytes | PeerDown) -> None:
@@ -89,6 +90,9 @@ class WiredWorld(TimedWorld):
         item: bytes | PeerDown,
     ) -> None:
         """A message, or the notice of a death, reached the end of its link, where faults act."""
+        if not self._is_faulty:
+            self._deliver(source, target, incarnation, item)
+            return
         faults, link = self._faults, (source, CLIENTS if target is None else target.id)
         if faults.is_whole(link) or (
             target is not None and (target.disconnected or incarnation != target.incarnation)
@@ -108,6 +112,7 @@ class WiredWorld(TimedWorld):
         now = self.time
         for (source, _), (target, incarnation, item) in self._faults.due(now):
             self._deliver(source, target, incarnation, item)
+        self._is_faulty = not self._faults.is_idle
         if self._let_through_at is not None and self._let_through_at <= now:
             self._let_through_at = None
         due = self._faults.deadline()

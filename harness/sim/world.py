@@ -63,7 +63,7 @@ from harness.files.cases import action_text
 from harness.files.config import ClusterConfig
 from harness.sim.columns import EVERYBODY, Happening, Sink, What
 from harness.sim.disk import Disk
-from harness.sim.judging import decided, marks
+from harness.sim.judging import decided
 from harness.sim.process import Process
 from harness.sim.timed import Control, TimedProcess
 from harness.sim.wires import USUAL_RULES, WiredWorld, WorldRules
@@ -197,7 +197,7 @@ class SimCluster(WiredWorld):
                 executed.first_slot,
                 [(r, a[2]) for r, a in zip(executed.requests, executed.answers, strict=True)],
             )
-        decided(checks, replica, effects, marks(process.replica))
+        decided(checks, replica, effects, process.replica.log)
         if effects.executed and process.replica.role is Role.LEADER:
             self.on_commit(process)
         if effects.persist and effects.persist.truncated_upto > process.disk.truncated_upto:

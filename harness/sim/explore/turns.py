@@ -67,7 +67,9 @@ class _Collector(World):
         if effects.halted is not None:
             raise Violation(judging.stopped(process.id, effects.halted))
         if effects != Effects():
-            self._acts.append(Act(flushed=(effects, judging.marks(process.replica))))
+            log = process.replica.log
+            marks = Marks(log.truncated_upto, log.executed_upto, log.committed_upto)
+            self._acts.append(Act(flushed=(effects, marks)))
 
     def send(self, process: Process, send: Send) -> None:
         """See World."""
