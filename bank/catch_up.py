@@ -22,7 +22,6 @@ class Fetch:
 
     target: Slot = 0  # the highest slot known to be committed anywhere; never decreases
     source: ReplicaId = 0  # whom the last question went to
-    asked_at: int = 0
     checkpoint_slot: Slot = 0  # of the checkpoint on its way; 0 for none
     pieces: list[bytes] = field(default_factory=list)
 
@@ -54,15 +53,6 @@ class Fetch:
     def forget_pieces(self) -> None:
         """Start over with the log, or with another checkpoint."""
         self.checkpoint_slot, self.pieces = 0, []
-
-
-def left_out_of_ack(log: Log, most: int) -> Slot:
-    """Slots up to here are committed, and a candidate that lacks them has to ask for them first.
-
-    Of committed slots an ACK reports the last `most`: with all it would grow with the log, beyond
-    any frame.
-    """
-    return max(log.truncated_upto, log.committed_upto - most)
 
 
 class Library:

@@ -72,3 +72,28 @@ class Stored:
     committed_upto: Slot
     truncated_upto: Slot
     checkpoint: Checkpoint | None
+
+
+@dataclass(slots=True)
+class Outbox:
+    """The effects of this turn, in the making."""
+
+    peers: tuple[ReplicaId, ...]
+    effects: Effects = field(default_factory=Effects)
+    answers: list[Session] = field(default_factory=list)  # for clients, one REPLY a turn
+
+    def early(self, to: ReplicaId, message: Message) -> None:
+        """To one replica, whether this turn's write is done or not."""
+        self.effects.early.append(Send((to,), message))
+
+    def early_all(self, message: Message) -> None:
+        """To all others, likewise."""
+        self.effects.early.append(Send(self.peers, message))
+
+    def durable(self, to: ReplicaId, message: Message) -> None:
+        """To one replica, after this turn's write."""
+        self.effects.durable.append(Send((to,), message))
+
+    def tell(self, event: Event) -> None:
+        """For whoever traces this replica."""
+        self.effects.events.append(event)

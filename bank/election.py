@@ -1,46 +1,15 @@
-"""Phase 1 of Multi-Paxos: one candidate's collection of promises, and what follows from them.
+"""Phase 1 of Multi-Paxos: what follows from the promises that a candidate collected.
 
-A promise counts for exactly one ballot. What a quorum of them reports decides every open slot:
+What a quorum of them reports decides every open slot:
 an entry known to be committed, else the value of the highest ballot, else a no-op
 ("Paxos Made Simple", section 3).
 """
 
 from collections.abc import Iterable, Mapping
 
-from bank.ballot import Ballot, ReplicaId, Slot
-from bank.messages import AcceptedEntry, Promise
+from bank.ballot import Slot
+from bank.messages import AcceptedEntry
 from bank.sessions import NOOP_REQUEST, Request
-
-
-class Candidacy:
-    """One attempt to lead `ballot`."""
-
-    __slots__ = ("answered", "asks", "ballot", "outbid", "own_durable", "pauses", "promises")
-
-    def __init__(self, ballot: Ballot, *, outbid: bool = False) -> None:
-        self.ballot = ballot
-        self.own_durable = False  # the candidate's own promise counts only once it is on disk
-        self.promises: dict[ReplicaId, Promise] = {}  # the newest of each peer, for this ballot
-        self.pauses = 0  # how often PREPARE was repeated
-        self.outbid = outbid  # somebody promised a higher ballot: only a new number can win
-        self.asks = False  # the last PREPARE only asked who is there: it was outbid before
-        self.answered: set[ReplicaId] = set()  # who answered the last PREPARE, ACK or NACK
-
-    def counted(self, committed_upto: Slot) -> list[Promise]:
-        """Promises that count for a candidate that has everything up to `committed_upto`.
-
-        One whose sender has truncated more says nothing of the slots between: it counts after a
-        checkpoint that covers them was installed.
-        """
-        return [p for p in self.promises.values() if p.truncated_upto <= committed_upto]
-
-    def has_quorum(self, quorum: int, committed_upto: Slot) -> bool:
-        """True when enough promises count, the candidate's own included."""
-        return self.own_durable and len(self.counted(committed_upto)) + 1 >= quorum
-
-    def is_answered(self, quorum: int) -> bool:
-        """True when a quorum, the candidate included, hears it, is heard, and has no leader."""
-        return len(self.answered) + 1 >= quorum
 
 
 def merge(logs: Iterable[Iterable[AcceptedEntry]], above: Slot) -> dict[Slot, AcceptedEntry]:

@@ -25,54 +25,37 @@ class _Compared:
     holders: dict[str, set[ReplicaId]] = field(default_factory=dict)  # of each hash, among peers
 
 
+@dataclass(slots=True)
 class HistoryHash:
     """One replica's running hash and what its peers said of theirs."""
 
-    __slots__ = (
-        "_answers",
-        "_asking",
-        "_chain",
-        "_compared",
-        "_hashed_upto",
-        "_noted",
-        "_quorum",
-        "_replica",
-        "_requests",
-        "_sizes",
-        "confirmed_upto",
-        "current",
-        "differs",
-        "outvoted",
-        "slot",
-    )
+    _replica: ReplicaId
+    _quorum: int  # so many are a majority of all
+    slot: Slot = 0  # the last multiple of the interval that was executed
+    current: str = GENESIS_HASH  # the running hash there
+    sizes: Sizes = USUAL
+    _noted: dict[Slot, str] = field(init=False)
+    _chain: str = field(init=False)  # as of the last whole piece
+    _hashed_upto: Slot = field(init=False)
+    _requests: list[Request] = field(default_factory=list)  # executed and not hashed yet
+    _answers: list[Session] = field(default_factory=list)  # theirs
+    _compared: dict[Slot, _Compared] = field(default_factory=dict)
+    # Who waits for the hash of a slot to come.
+    _asking: dict[ReplicaId, Slot] = field(default_factory=dict)
+    # Highest slot where a peer's was equal.
+    confirmed_upto: dict[ReplicaId, Slot] = field(default_factory=dict)
+    differs: str | None = None  # the first difference that was ever seen
+    outvoted: str | None = None  # a majority has another history than this replica
 
-    def __init__(
-        self,
-        replica: ReplicaId,
-        quorum: int,
-        slot: Slot = 0,
-        current: str = GENESIS_HASH,
-        sizes: Sizes = USUAL,
-    ) -> None:
-        """`quorum` replicas are a majority of all; `current` is the hash after `slot`."""
-        self._replica, self._quorum, self._sizes = replica, quorum, sizes
-        self.slot = slot  # the last multiple of the interval that was executed
-        self.current = current  # the running hash there
-        self._noted: dict[Slot, str] = {slot: current}
-        self._chain, self._hashed_upto = current, slot  # as of the last whole piece
-        self._requests: list[Request] = []  # executed and not hashed yet
-        self._answers: list[Session] = []  # theirs
-        self._compared: dict[Slot, _Compared] = {}
-        self._asking: dict[ReplicaId, Slot] = {}  # who waits for the hash of a slot to come
-        self.confirmed_upto: dict[ReplicaId, Slot] = {}  # highest slot where a peer's was equal
-        self.differs: str | None = None  # the first difference that was ever seen
-        self.outvoted: str | None = None  # a majority has another history than this replica
+    def __post_init__(self) -> None:
+        self._noted = {self.slot: self.current}
+        self._chain, self._hashed_upto = self.current, self.slot
 
     def add(self, requests: Iterable[Request], answers: Iterable[Session]) -> None:
         """Slots were executed, in order, none beyond the next multiple of the interval."""
         self._requests += requests
         self._answers += answers
-        piece = self._sizes.hash_slots
+        piece = self.sizes.hash_slots
         while len(self._requests) >= piece:
             self._extend(piece)
 
@@ -92,7 +75,7 @@ class HistoryHash:
         if self._requests:
             self._extend(len(self._requests))
         self._set(slot, self._chain)
-        if len(self._noted) > self._sizes.noted_hashes:
+        if len(self._noted) > self.sizes.noted_hashes:
             del self._noted[min(self._noted)]
         if not self._asking:
             return []
@@ -159,7 +142,7 @@ class HistoryHash:
         return None if message.answer else self.word(slot, compared.mine, answer=True)
 
     def _compare_at(self, slot: Slot, mine: str | None) -> _Compared:
-        if len(self._compared) >= self._sizes.compared_slots:
+        if len(self._compared) >= self.sizes.compared_slots:
             del self._compared[min(self._compared)]
         compared = self._compared[slot] = _Compared(mine)
         return compared

@@ -1,85 +1,61 @@
 """What a replica does about slots that are committed: execute, remember, fetch, check, forget.
 
-Nothing here promises, votes or leads; `replica.Replica` adds that on top. Committed facts are the
-same whoever tells them, so nothing here compares ballots either.
+Nothing here promises, votes or leads. Committed facts are the same whoever tells them: no ballot is
+compared here, but for the question whether what is held in a slot is what was committed there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from bank import checkpoint as checkpoints
-from bank.ballot import NO_BALLOT, Ballot, ReplicaId, Slot
+from bank.ballot import Ballot, ReplicaId, Slot
 from bank.catch_up import Fetch, Library
 from bank.checkpoint import Checkpoint
-from bank.effects import Effects, Executed, Run, Send, Stored
-from bank.events import Event, InstalledCheckpoint, RefusedCheckpoint
+from bank.effects import Executed, Outbox, Send, Stored
+from bank.events import InstalledCheckpoint, RefusedCheckpoint
 from bank.history_hash import HistoryHash
 from bank.ledger import SKIPPED
 from bank.log import Log
-from bank.messages import CatchUp, CheckpointHash, Message, State, StatePiece
+from bank.messages import CatchUp, CheckpointHash, State, StatePiece
 from bank.quorum import quorum_size
-from bank.sessions import Machine, Request, Session
+from bank.sessions import Machine
 from bank.settings import Settings
-from bank.status import Role
+from bank.standing import Leader
+from bank.timers import Timers
 
 QUESTIONS = 10  # pauses, or heartbeats if they are longer, that a checkpoint may be in question
 
 
 class Learner:
-    """The log with its watermarks, the state machine and the checkpoint of one replica."""
+    """The state machine and the checkpoint of one replica; moves the log's lower watermarks."""
 
     def __init__(
         self,
         replica: ReplicaId,
-        replicas: int,
-        settings: Settings,
         balances: Mapping[str, int],
-        now: int,
+        settings: Settings,
+        log: Log,
+        outbox: Outbox,
+        timers: Timers,
     ) -> None:
-        self.replica = replica
-        self.peers = tuple(r for r in range(1, replicas + 1) if r != replica)
-        self.quorum = quorum_size(replicas)
-        self.settings = settings
-        self.role = Role.FOLLOWER
-        self.following = NO_BALLOT  # of the NEW-VIEW that it leads or follows; never decreases
-        self._settled = False  # heard the leader it follows within its time-out
-        self._now = now
-        self.log = Log()
-        self._machine = Machine(balances)
-        self._checkpoint: Checkpoint | None = (
-            None  # a majority had its hash: stored, lent to others
-        )
-        self._taken: Checkpoint | None = None  # the next one, while its hash is in question
-        self._checkpoint_at = now - settings.checkpoint_pause
-        self._history = HistoryHash(replica, self.quorum, sizes=settings.sizes)
+        self.replica, self.peers = replica, outbox.peers
+        self.quorum = quorum_size(len(self.peers) + 1)
+        self.settings, self.log, self.outbox, self.timers = settings, log, outbox, timers
+        self.lead: Leader | None = None  # of this replica, while it leads
+        self.machine = Machine(balances)
+        # A majority had its hash: stored, lent to others.
+        self.checkpoint: Checkpoint | None = None
+        self.taken: Checkpoint | None = None  # the next one, while its hash is in question
+        self.history = HistoryHash(replica, self.quorum, sizes=settings.sizes)
         self._fetch = Fetch()
         self._library = Library(balances, settings.sizes)
-        self._read_at: dict[ReplicaId, int] = {}  # when peers asked for a further piece
-        self.halted: str | None = None  # why it does nothing any more
-        self._effects = Effects()
-        self._answers: list[Session] = []  # for clients, one REPLY a turn
-        self._runs: list[Run] = []  # accepted or installed in this turn, to store
-        self._saved_upto: Slot = 0  # the committed watermark that was stored last
-        self._checkpoint_changed = False  # the checkpoint is to be stored
-        self._state_changed = False  # truncation or watermark are to be stored
-
-    # ---- effects -------------------------------------------------------------------------------
-
-    def _early(self, to: ReplicaId, message: Message) -> None:
-        self._effects.early.append(Send((to,), message))
-
-    def _early_all(self, message: Message) -> None:
-        self._effects.early.append(Send(self.peers, message))
-
-    def _durable(self, to: ReplicaId, message: Message) -> None:
-        self._effects.durable.append(Send((to,), message))
-
-    def _tell(self, event: Event) -> None:
-        self._effects.events.append(event)
+        self.saved_upto: Slot = 0  # the committed watermark that was stored last
+        self.checkpoint_changed = False  # the checkpoint is to be stored
+        self.marks_changed = False  # truncation or watermark are to be stored
 
     # ---- executing -----------------------------------------------------------------------------
 
-    def _commit(self, upto: Slot) -> None:
+    def commit(self, upto: Slot) -> None:
         """Every slot up to `upto` is known to be committed, and held: execute."""
         self.log.commit(upto)
         self._execute()
@@ -92,105 +68,127 @@ class Learner:
             boundary = (log.executed_upto // interval + 1) * interval
             last_slot = min(log.committed_upto, boundary)
             requests = log.requests(first_slot, last_slot)
-            answers = self._machine.execute(first_slot, requests)
+            answers = self.machine.execute(first_slot, requests)
             log.executed_upto = last_slot
-            self._effects.executed.append(Executed(first_slot, requests, answers))
-            self._history.add(requests, answers)
-            if self.role is Role.LEADER:
-                self._answers += [answer for answer in answers if answer[2] != SKIPPED]
+            self.outbox.effects.executed.append(Executed(first_slot, requests, answers))
+            self.history.add(requests, answers)
+            if self.lead is not None:
+                self.outbox.answers += [answer for answer in answers if answer[2] != SKIPPED]
             if last_slot == boundary:
                 self._on_boundary(boundary)
 
+    def learn(self, ballot: Ballot, upto: Slot) -> None:
+        """The leader of `ballot` says: committed up to `upto` (rule 4).
+
+        Only slots held in exactly that ballot are known to hold what was committed; the rest is
+        fetched, never guessed.
+        """
+        committed = self.log.committed_upto
+        if upto <= committed:
+            return
+        known = min(upto, self.log.held_upto(ballot, committed + 1))
+        if known > committed:
+            self.commit(known)
+        if known < upto:
+            self.want(upto, ballot.replica)
+
     # ---- catching up ---------------------------------------------------------------------------
 
-    @property
-    def _fetch_retry(self) -> int:
-        return 2 * self.settings.heartbeat
-
-    def _want(self, target: Slot, source: ReplicaId) -> None:
+    def want(self, target: Slot, source: ReplicaId) -> None:
         """Slots up to `target` are committed somewhere: ask `source`, unless asking already."""
-        idle = self._fetch.target <= self.log.committed_upto
+        idle = not self.is_fetching()
         self._fetch.target = max(self._fetch.target, target)
-        if idle and self._fetch.target > self.log.committed_upto:
+        if idle and self.is_fetching():
             self._ask(source)
 
-    def _is_fetching(self) -> bool:
-        return self._fetch.target > self.log.committed_upto and self.role is not Role.LEADER
+    def is_fetching(self) -> bool:
+        """Something is missing here and was asked for."""
+        return self._fetch.target > self.log.committed_upto
 
-    def _ask_again(self) -> None:
+    def ask_again(self) -> None:
         """Whoever was asked may be gone: after a while ask the next one, from the start."""
         fetch = self._fetch
-        if self._now >= fetch.asked_at + self._fetch_retry:
+        if self.timers.now >= self.timers.fetch:
             fetch.forget_pieces()
             later = [r for r in self.peers if r > fetch.source]
             self._ask(later[0] if later else self.peers[0])
 
     def _ask(self, source: ReplicaId) -> None:
-        self._fetch.source, self._fetch.asked_at = source, self._now
-        self._early(source, self._fetch.question(self.log.committed_upto))
+        self._fetch.source = source
+        self.timers.fetch = self.timers.now + 2 * self.settings.heartbeat
+        self.outbox.early(source, self._fetch.question(self.log.committed_upto))
 
-    def _broadcast_catch_up(self) -> None:
+    def ask_all(self) -> None:
+        """Whoever has something committed answers."""
         self._fetch.forget_pieces()
-        self._early_all(self._fetch.question(self.log.committed_upto))
+        self.outbox.early_all(self._fetch.question(self.log.committed_upto))
 
-    def _on_catch_up(self, source: ReplicaId, message: CatchUp) -> None:
-        if message.piece > 0:
-            self._read_at[source] = self._now
-        answer = self._library.answer(source, message, self.log, self._checkpoint)
+    def answer(self, source: ReplicaId, question: CatchUp) -> None:
+        """Give what was asked for, if there is anything."""
+        if question.piece > 0:
+            until = self.timers.now + self.settings.prepare_pause
+            self.timers.reading_until[source] = until
+        answer = self._library.answer(source, question, self.log, self.checkpoint)
         if answer is not None:
-            self._early(source, answer)
+            self.outbox.early(source, answer)
 
-    def _on_state(self, source: ReplicaId, message: State) -> None:
+    def lend_a_hand(self, candidate: ReplicaId, committed_upto: Slot) -> None:
+        """Who stands against a leader that others hear does not hear it, perhaps for long.
+
+        Its PREPARE tells what it lacks, which may reach it all the same by another link.
+        """
+        lacks = committed_upto < self.log.committed_upto
+        # Who takes a checkpoint piece by piece would begin anew with another one.
+        if lacks and self.timers.now >= self.timers.reading_until.get(candidate, 0):
+            self.answer(candidate, CatchUp(committed_upto + 1))
+
+    def lacks(self, state: State) -> bool:
+        """A backup: it begins where this replica ends, and goes on.
+
+        Else it is a copy, or late: asking for more on it would double every question.
+        """
         committed = self.log.committed_upto
-        last_slot = message.first_slot + len(message.requests) - 1
-        if self.role is Role.LEADER or message.first_slot > committed + 1:
-            return
-        if last_slot > committed:  # else a copy, or late: asking on it would double every question
-            self._install(message.first_slot, message.ballots, message.requests)
-            self._go_on_fetching(source, message.committed_upto)
+        return self.lead is None and state.first_slot <= committed + 1 < state.first_slot + len(
+            state.requests
+        )
 
-    def _install(
-        self, first_slot: Slot, ballots: Sequence[Ballot], requests: Sequence[Request]
-    ) -> None:
-        """Commit entries that others know to be committed, whatever their ballot."""
-        self._runs += self.log.install(first_slot, ballots, requests)
-        # The watermark goes to disk with the rows: they may be in ballots never accepted here.
-        self._state_changed = True
-        self._commit(first_slot + len(requests) - 1)
-
-    def _on_state_piece(self, source: ReplicaId, message: StatePiece) -> None:
-        if self.role is Role.LEADER or message.checkpoint_slot <= self.log.committed_upto:
+    def take_piece(self, source: ReplicaId, message: StatePiece) -> None:
+        """A piece of a checkpoint arrived; the last one installs it."""
+        if self.lead is not None or message.checkpoint_slot <= self.log.committed_upto:
             return
         asked_for = self._fetch.checkpoint_slot, len(self._fetch.pieces)
         whole = self._fetch.take_piece(source, message)
         if whole is not None:
             checkpoint = checkpoints.decode(whole)
             if checkpoint is None or checkpoint.slot != message.checkpoint_slot:
-                self._tell(RefusedCheckpoint(source))
+                self.outbox.tell(RefusedCheckpoint(source))
                 return
-            self._install_checkpoint(checkpoint)
+            self._install(checkpoint)
         elif asked_for == (self._fetch.checkpoint_slot, len(self._fetch.pieces)):
             return  # a piece that was not asked for
         self._fetch.source = source
-        self._go_on_fetching(source, message.committed_upto)
+        self.go_on_fetching(source, message.committed_upto)
 
-    def _go_on_fetching(self, source: ReplicaId, committed_upto: Slot) -> None:
-        """After a STATE from `source`: ask it for more while it has more, and stand again."""
-        fetch = self._fetch
-        if fetch.target <= self.log.committed_upto or fetch.source == source:
-            fetch.target = max(fetch.target, committed_upto)
-            if fetch.target > self.log.committed_upto:
+    def go_on_fetching(self, source: ReplicaId, committed_upto: Slot) -> None:
+        """After a STATE from `source`: ask it for more while it has more."""
+        if not self.is_fetching() or self._fetch.source == source:
+            self._fetch.target = max(self._fetch.target, committed_upto)
+            if self.is_fetching():
                 self._ask(source)
 
-    def _install_checkpoint(self, checkpoint: Checkpoint) -> None:
-        self._tell(InstalledCheckpoint(checkpoint.slot))
+    def _install(self, checkpoint: Checkpoint) -> None:
+        self.outbox.tell(InstalledCheckpoint(checkpoint.slot))
         self.log.restart_at(checkpoint.slot)
-        self._machine = Machine(checkpoint.balances, checkpoint.sessions, digest=checkpoint.digest)
-        self._history.restart_at(checkpoint.slot, checkpoint.running_hash)
-        self._checkpoint, self._checkpoint_changed = checkpoint, True
-        self._taken = None
+        self._restart_at(checkpoint)
+        self.history.restart_at(checkpoint.slot, checkpoint.running_hash)
+        self.checkpoint_changed = True
+        self.taken = None
         self._weigh_history()
         self._execute()
+
+    def _restart_at(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        self.machine = Machine(checkpoint.balances, checkpoint.sessions, digest=checkpoint.digest)
 
     def save_watermark(self) -> None:
         """Store the committed watermark with this turn although nothing else may need storing.
@@ -198,20 +196,20 @@ class Learner:
         Called at the heartbeat's pace, or when somebody looks. With every write of the log it
         would dirty one more page a turn, and in a transaction of its own cost even more.
         """
-        if self.log.committed_upto > self._saved_upto:
-            self._state_changed = True
+        if self.log.committed_upto > self.saved_upto:
+            self.marks_changed = True
 
     # ---- checkpoints ---------------------------------------------------------------------------
 
     def _on_boundary(self, slot: Slot) -> None:
         """A multiple of the checkpoint interval was executed."""
-        for peer, answer in self._history.note(slot):
-            self._early(peer, answer)
+        for peer, answer in self.history.note(slot):
+            self.outbox.early(peer, answer)
         self._weigh_history()
         if self._is_checkpoint_due():
-            self._checkpoint_at = self._now
+            self.timers.checkpoint = self.timers.now + self.settings.checkpoint_pause
             self._take_checkpoint(slot)
-            self._ask_for_confirmation()
+            self.ask_for_confirmation()
 
     def _is_checkpoint_due(self) -> bool:
         """After the pause, each replica in its own part of it: else all stop at the same moment.
@@ -220,89 +218,80 @@ class Learner:
         can answer any more, because all the others are too far ahead.
         """
         pause, replicas = self.settings.checkpoint_pause, len(self.peers) + 1
-        passed = self._now - self._checkpoint_at
-        if self._taken is not None and passed < QUESTIONS * max(pause, self.settings.heartbeat):
+        late = self.timers.now - self.timers.checkpoint
+        questions = QUESTIONS * max(pause, self.settings.heartbeat)
+        if self.taken is not None and late + pause < questions:
             return False
-        if passed < pause or passed >= 2 * pause:
-            return passed >= pause
-        return self._now * replicas // pause % replicas == self.replica - 1
+        if not 0 <= late < pause:
+            return late >= pause
+        return self.timers.now * replicas // pause % replicas == self.replica - 1
 
     def _take_checkpoint(self, slot: Slot) -> None:
         """Take one. What changed since one that was never confirmed is to be stored with it."""
-        taken = checkpoints.take(slot, self._history.current, self._machine)
-        self._taken = taken if self._taken is None else _with_changes_of(self._taken, taken)
+        taken = checkpoints.take(slot, self.history.current, self.machine)
+        self.taken = taken if self.taken is None else _with_changes_of(self.taken, taken)
 
-    def _ask_for_confirmation(self) -> None:
+    def ask_for_confirmation(self) -> None:
         """Tell all others the hash at the checkpoint in question, until a majority has the same."""
-        taken = self._taken
+        taken = self.taken
         if taken is None:
             self._truncate()  # what spare backups were not told before
-        elif self._history.is_confirmed(taken.slot):
+        elif self.history.is_confirmed(taken.slot):
             self._confirm_checkpoint(taken)
         else:
-            known = self._history.confirmed_upto
+            known = self.history.confirmed_upto
             silent = tuple(peer for peer in self.peers if known.get(peer, 0) < taken.slot)
-            question = self._history.word(taken.slot, taken.running_hash, answer=False)
-            self._effects.early.append(Send(silent, question))
+            question = self.history.word(taken.slot, taken.running_hash, answer=False)
+            self.outbox.effects.early.append(Send(silent, question))
 
-    def _on_checkpoint_hash(self, source: ReplicaId, message: CheckpointHash) -> None:
-        answer = self._history.hear(source, message)
+    def hear_hash(self, source: ReplicaId, message: CheckpointHash) -> None:
+        """A peer tells its running hash, and perhaps asks for this replica's."""
+        answer = self.history.hear(source, message)
         if answer is not None:
-            self._early(source, answer)
+            self.outbox.early(source, answer)
         self._weigh_history()
 
     def _weigh_history(self) -> None:
         """Something was learnt of others' hashes. A difference is seen to when the turn ends."""
-        if self._taken is not None and self._history.is_confirmed(self._taken.slot):
-            self._confirm_checkpoint(self._taken)
+        if self.taken is not None and self.history.is_confirmed(self.taken.slot):
+            self._confirm_checkpoint(self.taken)
 
     def _confirm_checkpoint(self, taken: Checkpoint) -> None:
         """A majority has the same history: this is the checkpoint to store, and the log may go."""
-        before, self._taken = self._checkpoint, None
-        if before is not None and self._checkpoint_changed:
+        before, self.taken = self.checkpoint, None
+        if before is not None and self.checkpoint_changed:
             taken = _with_changes_of(before, taken)
-        self._checkpoint, self._checkpoint_changed = taken, True
-        if self.role is Role.LEADER:
+        self.checkpoint, self.checkpoint_changed = taken, True
+        if self.lead is not None:
             # So that it is known to those who hear nobody else, and to who is in the minority.
-            self._early_all(self._history.word(taken.slot, taken.running_hash, answer=True))
+            self.outbox.early_all(self.history.word(taken.slot, taken.running_hash, answer=True))
         self._truncate()
 
-    def _told_upto(self) -> Slot:
-        """Slots up to here need to be sent to nobody for the first time."""
-        return self.log.last_slot
-
     def _truncate(self) -> None:
-        checkpoint = self._checkpoint
-        if checkpoint is None:
+        """Forget slots that are old enough, and that nobody needs to be sent for the first time."""
+        if self.checkpoint is None:
             return
-        upto = min(checkpoint.slot - self.settings.keep_slots, self._told_upto())
+        told_upto = self.log.last_slot if self.lead is None else self.lead.spare_upto
+        upto = min(self.checkpoint.slot - self.settings.keep_slots, told_upto)
         if upto > self.log.truncated_upto:
             self.log.truncate(upto)
-            self._state_changed = True
+            self.marks_changed = True
 
-    def _load(self, stored: Stored) -> None:
+    def recover(self, stored: Stored) -> None:
         """Become what the disk says is committed, and hold the rest of its rows."""
         log, checkpoint = self.log, stored.checkpoint
         if checkpoint is not None:
-            self._checkpoint = checkpoint
-            self._machine = Machine(
-                checkpoint.balances, checkpoint.sessions, digest=checkpoint.digest
-            )
-            self._history = HistoryHash(
-                self.replica,
-                self.quorum,
-                checkpoint.slot,
-                checkpoint.running_hash,
-                self.settings.sizes,
-            )
+            self._restart_at(checkpoint)
+            at, sizes = (checkpoint.slot, checkpoint.running_hash), self.settings.sizes
+            self.history = HistoryHash(self.replica, self.quorum, *at, sizes)
         # Rows between the truncation and the checkpoint are there but executed already.
         log.truncated_upto = stored.truncated_upto
         for slot, ballot, request in stored.entries:
             if slot > stored.truncated_upto:
                 log.accept(slot, ballot, (request,))
         log.executed_upto = log.committed_upto = checkpoint.slot if checkpoint is not None else 0
-        self._commit(max(stored.committed_upto, log.committed_upto))
-        self._effects.executed.clear()  # executed before: nobody is to be told again
+        self.commit(max(stored.committed_upto, log.committed_upto))
+        self.outbox.effects.executed.clear()  # executed before: nobody is to be told again
 
 
 def _with_changes_of(before: Checkpoint, checkpoint: Checkpoint) -> Checkpoint:

@@ -9,6 +9,7 @@ truncated_upto+1 .. committed_upto has an entry.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 from bank.ballot import NO_BALLOT, Ballot, Slot
 from bank.effects import Run
@@ -17,28 +18,19 @@ from bank.sessions import NOOP_REQUEST, Request
 from bank.status import SlotMark, SlotStatus
 
 
+@dataclass(slots=True)
 class Log:
     """Owned by one replica. The watermarks are moved by their methods only."""
 
-    __slots__ = (
-        "_ballots",
-        "_requests",
-        "_run_ballot",
-        "_run_first",
-        "_run_last",
-        "committed_upto",
-        "executed_upto",
-        "truncated_upto",
-    )
-
-    def __init__(self) -> None:
-        self.truncated_upto: Slot = 0  # never decreases; these slots are executed and gone
-        self.executed_upto: Slot = 0  # never decreases
-        self.committed_upto: Slot = 0  # never decreases
-        self._ballots: list[Ballot] = []  # NO_BALLOT marks a gap
-        self._requests: list[Request] = []
-        # The run accepted last: slots _run_first.._run_last are all held in _run_ballot.
-        self._run_ballot, self._run_first, self._run_last = NO_BALLOT, 1, 0
+    truncated_upto: Slot = 0  # never decreases; these slots are executed and gone
+    executed_upto: Slot = 0  # never decreases
+    committed_upto: Slot = 0  # never decreases
+    _ballots: list[Ballot] = field(default_factory=list)  # NO_BALLOT marks a gap
+    _requests: list[Request] = field(default_factory=list)
+    # The run accepted last: slots _run_first.._run_last are all held in _run_ballot.
+    _run_ballot: Ballot = NO_BALLOT
+    _run_first: Slot = 1
+    _run_last: Slot = 0
 
     @property
     def last_slot(self) -> Slot:

@@ -23,10 +23,20 @@ Who sent a message is known by the queue it came in on, never by a field that co
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, TypeAlias
+from typing import ClassVar, NamedTuple, TypeAlias, TypeVar, dataclass_transform
 
 from bank.ballot import Ballot, ReplicaId, Slot
 from bank.sessions import Request, Session
+
+_Kind = TypeVar("_Kind")
+
+
+@dataclass_transform(frozen_default=True)
+def _message(kind: type[_Kind]) -> type[_Kind]:
+    """A value. The type checker holds that nobody writes to one: `frozen` would hold it at run time
+    as well, and make each message three times as dear, 1.4 µs of four fields.
+    """
+    return dataclass(slots=True, unsafe_hash=True)(kind)
 
 
 class AcceptedEntry(NamedTuple):
@@ -38,7 +48,7 @@ class AcceptedEntry(NamedTuple):
     committed: bool  # this replica knows that the request is chosen in this slot
 
 
-@dataclass(frozen=True, slots=True)
+@_message
 class ClientRequest:
     """Sent by a client to the leader it believes in, or to all on a retry; relayed once at most."""
 
@@ -47,7 +57,7 @@ class ClientRequest:
     relayed: bool = False  # by a backup to its leader; never relayed again
 
 
-@dataclass(frozen=True, slots=True)
+@_message
 class Reply:
     """Sent by a replica to clients when slots were executed, or a known request came again."""
 
@@ -56,7 +66,7 @@ class Reply:
     answers: tuple[Session, ...]  # client, timestamp, result, slot of the first execution
 
 
-@dataclass(frozen=True, slots=True)
+@_message
 class Prepare:
     """Sent by a candidate to all: promise me this ballot (phase 1a).
 
@@ -68,7 +78,7 @@ class Prepare:
     committed_upto: Slot  # the candidate's; accept-logs start above it
 
 
-@dataclass(frozen=True, slots=True)
+@_message
 class Promise:
     """Sent by a replica to a candidate: I promise, and this is what I accepted (phase 1b)."""
 
@@ -80,7 +90,7 @@ class Promise:
     accept_log: tuple[AcceptedEntry, ...]  # all held above that and the candidate's committed_upto
 
 
-@dataclass(frozen=True, slots=True)
+@_message
 class NewView:
     """Sent by a new leader to all: these are the open slots, in my ballot, gaps as no-ops."""
 
@@ -91,7 +101,7 @@ class NewView:
     committed_upto: Slot  # always first_slot - 1
 
 
-@dataclass(frozen=True, slots=True)
+@_message
 class Accept:
     """Sent by the leader to all: accept this run of slots in my ballot (phase 2a).
 
@@ -105,7 +115,7 @@ class Accept:
     committed_upto: Slot  # the leader's
 
 
-@dataclass(frozen=True, slots=True)
+@_message
 class Accepted:
     """Sent by a replica to its leader: I accepted this run in your ballot (phase 2b).
 
@@ -120,7 +130,7 @@ class Accepted:
     asked_upto: Slot  # last slot of the HEARTBEAT this answers; 0 when it answers none
 
 
-@dataclass(frozen=True, slots=True)
+@_message
 class Commit:
     """Sent by the leader to all when slots were committed and no ACCEPT is about to say so."""
 
@@ -129,7 +139,7 @@ class Commit:
     committed_upto: Slot
 
 
-@dataclass(frozen=True, slots=True)
+@_message
 class Heartbeat:
     """Sent by the leader to all at a fixed pace, under load too; answered with ACCEPTED."""
 
@@ -140,7 +150,7 @@ class Heartbeat:
     committed_upto: Slot
 
 
-@dataclass(frozen=True, slots=True)
+@_message
 class CatchUp:
     """Sent by a replica that misses committed slots to any other: give me what comes from here.
 
@@ -153,7 +163,7 @@ class CatchUp:
     piece: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@_message
 class State:
     """Sent in answer to CATCH-UP: committed entries from first_slot on."""
 
@@ -164,7 +174,7 @@ class State:
     committed_upto: Slot  # the sender's; more than is carried here when there is more to ask for
 
 
-@dataclass(frozen=True, slots=True)
+@_message
 class StatePiece:
     """Sent in answer to CATCH-UP below the sender's truncation: a piece of its checkpoint."""
 
@@ -176,7 +186,7 @@ class StatePiece:
     committed_upto: Slot
 
 
-@dataclass(frozen=True, slots=True)
+@_message
 class CheckpointHash:
     """Sent by a replica to all when it took a checkpoint, at each heartbeat until a majority is
     known to have its hash, and in answer; by a leader to all when a majority has its hash.
@@ -189,7 +199,7 @@ class CheckpointHash:
     holders: tuple[ReplicaId, ...]  # who has this hash there, as far as the sender knows; sorted
 
 
-@dataclass(frozen=True, slots=True)
+@_message
 class Nack:
     """Sent by a replica to the sender of a message below its promise, or of a question."""
 
@@ -197,7 +207,7 @@ class Nack:
     promised: Ballot
 
 
-@dataclass(frozen=True, slots=True)
+@_message
 class PeerDown:
     """Not a message of a replica: the driver's notice that a peer's process died.
 

@@ -2,7 +2,7 @@
 
 Each check is a function of a folder: it drives one real worker or file in this process, with its
 queues in the check's hands, and raises AssertionError when the statement in its name does not hold.
-`tests/test_live_checks.py` runs them on the sound code and on what `zoo.processes` breaks.
+`tests/test_live_checks.py` runs them on the sound code and on mutants of `catalogue/processes.txt`.
 """
 
 import ctypes
@@ -16,8 +16,6 @@ from itertools import count
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
-
-from zoo.kit import patched
 
 from bank.ballot import Ballot
 from bank.checkpoint import Checkpoint, take
@@ -49,6 +47,17 @@ def check(function: Check) -> Check:
     """Puts it among those that are run on everything."""
     CHECKS[function.__name__] = function
     return function
+
+
+@contextmanager
+def patched(owner: Any, name: str, broken: Any) -> Iterator[None]:
+    """`owner.name` is `broken` for a while."""
+    sound = getattr(owner, name)
+    setattr(owner, name, broken)
+    try:
+        yield
+    finally:
+        setattr(owner, name, sound)
 
 
 class Held:

@@ -43,7 +43,7 @@ LEAST_SECONDS = 20.0  # of processor time, however quick the sound replica is
 # A test file is a unit test of `bank` when it imports that and of the harness only what drives it,
 # neither a stage below nor another test, and speaks of no golden files.
 DRIVERS = ("harness.sim",)
-ELSEWHERE = ("harness", "test_", "zoo", "subprocess")
+ELSEWHERE = ("harness", "test_", "catalogue", "zoo", "subprocess")
 OTHER_STAGES = ("harness.sim.swarm", "harness.sim.explore")
 GOLDEN = ("golden", "scripts")
 

@@ -1,6 +1,6 @@
 """The judge that knows only what clients saw, held against hand-made cases and a brute force.
 
-judges_taken_out.txt names what each of these tests guards.
+`catalogue/judges.txt` names what each of these tests guards.
 """
 
 from dataclasses import replace

@@ -431,7 +431,7 @@ def test_more_slots_in_a_turn_than_hashes_are_noted():
 
 def test_spare_backups_that_are_as_far_behind_as_hashes_are_noted():
     c = under_load(5, turns=100, requests=15, spare_pause=1_000_000)
-    assert len(c[1]._leadership.spare) == 2
+    assert len(c[1].standing.spare) == 2
     for replica in c.everyone:
         behind = c.status(replica).executed_upto - c.status(replica).truncated_upto
         assert behind <= 25 * 15, f"n{replica} keeps {behind} slots"

@@ -1,6 +1,6 @@
 """Every judge catches what it is for, gives the evidence, and says unknown when it cannot know.
 
-judges_taken_out.txt names what each of these tests guards.
+`catalogue/judges.txt` names what each of these tests guards.
 """
 
 import dataclasses

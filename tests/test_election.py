@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bank.ballot import Ballot
-from bank.election import Candidacy, fill, merge
+from bank.election import fill, merge
 from bank.messages import AcceptedEntry, Promise
 from bank.sessions import NOOP_REQUEST
+from bank.standing import Candidate
 
 X, Y, Z = transfer("A", "J", 3), transfer("B", "J", 4), transfer("C", "J", 5)
 
@@ -75,17 +76,17 @@ def promise(truncated_upto=0):
 
 
 def test_quorum_needs_the_candidates_own_durable_promise():
-    candidacy = Candidacy(Ballot(1, 1))
-    candidacy.promises = {2: promise(), 3: promise()}
-    assert not candidacy.has_quorum(3, 0)
-    candidacy.own_durable = True
-    assert candidacy.has_quorum(3, 0) and not candidacy.has_quorum(4, 0)
+    candidate = Candidate(Ballot(1, 1))
+    candidate.promises = {2: promise(), 3: promise()}
+    assert not candidate.has_quorum(3, 0)
+    candidate.own_durable = True
+    assert candidate.has_quorum(3, 0) and not candidate.has_quorum(4, 0)
 
 
 def test_promise_of_who_truncated_more_waits_for_a_checkpoint():
-    candidacy = Candidacy(Ballot(1, 1))
-    candidacy.own_durable = True
-    candidacy.promises = {2: promise(), 3: promise(8), 4: promise(12), 5: promise(12)}
-    assert candidacy.counted(0) == [promise()]
-    assert candidacy.counted(8) == [promise(), promise(8)]
-    assert not candidacy.has_quorum(3, 7) and candidacy.has_quorum(3, 8)
+    candidate = Candidate(Ballot(1, 1))
+    candidate.own_durable = True
+    candidate.promises = {2: promise(), 3: promise(8), 4: promise(12), 5: promise(12)}
+    assert candidate.counted(0) == [promise()]
+    assert candidate.counted(8) == [promise(), promise(8)]
+    assert not candidate.has_quorum(3, 7) and candidate.has_quorum(3, 8)

@@ -3,12 +3,10 @@
 import io
 from argparse import ArgumentParser
 
+import catalogue
 import pytest
 from rich.console import Console
 
-from bank.ballot import Ballot
-from bank.messages import Accept, NewView
-from bank.replica import Replica
 from harness.commands import explore
 from harness.errors import HarnessError
 from harness.sim.explore import Explorer
@@ -74,110 +72,37 @@ def test_thawed_replica_is_the_frozen_one():
 
 # ---- broken replicas ---------------------------------------------------------------------------
 
-
-class PromiseNotStored(Replica):
-    """The log reaches the disk, the promise does not."""
-
-    def flush(self):
-        effects = super().flush()
-        if effects.persist is not None:
-            effects.persist.promise_changed = False
-        return effects
-
-
-class VoteBeforeTheWrite(Replica):
-    """What speaks of the disk leaves first."""
-
-    def flush(self):
-        effects = super().flush()
-        effects.early += effects.durable
-        effects.durable = []
-        return effects
-
-
-class QuorumOneShort(Replica):
-    """Leads without the promise that would have told it of the others' votes."""
-
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
-        self.quorum -= 1
-
-
-class CommitsOnItsOwnVote(Replica):
-    """A slot counts as chosen when the leader alone holds it."""
-
-    def _commit_chosen(self, lead):
-        lead._quorum = 1
-        super()._commit_chosen(lead)
-
-
-class ReusesABallot(Replica):
-    """Forgets at a restart which numbers it used."""
-
-    def _recover(self, stored):
-        super()._recover(stored)
-        self.seen = 0
-
-    def _campaign(self):
-        self.promised = min(self.promised, Ballot(self.seen, self.replica))
-        super()._campaign()
-
-
-class RepliesBeforeTheCommit(Replica):
-    """Tells the client as soon as the slot is proposed."""
-
-    def _propose(self, lead):
-        slot = lead.next_slot
-        self._answers += [(r[0], r[1], "success", slot) for r in lead.batch]
-        super()._propose(lead)
-
-
-class PaysTwice(Replica):
-    """Executes without a look at the clients' sessions."""
-
-    def _on_requests(self, message):
-        if self._leadership is not None:
-            self._leadership.in_flight.clear()
-            self._leadership.batch += message.requests
-        else:
-            super()._on_requests(message)
-
-    def _commit(self, upto):
-        self._machine.sessions.clear()
-        super()._commit(upto)
-
-
-class DeafToItsPromise(Replica):
-    """Accepts below its promise: the gate is open for leaders."""
-
-    def _admit(self, source, message):
-        if not isinstance(message, NewView | Accept):
-            return super()._admit(source, message)
-        promised, self.promised = self.promised, min(self.promised, message.ballot)
-        admitted = super()._admit(source, message)
-        self.promised = max(promised, self.promised)
-        return admitted
-
-
 ELECTED = Bounds(budget=Budget(elections=1), elected=True)
+RETRIED = Bounds(requests=1, budget=Budget(retries=1))
 BROKEN = {
-    PromiseNotStored: (Bounds(), "on disk"),
-    VoteBeforeTheWrite: (Bounds(), "on disk"),
-    QuorumOneShort: (ELECTED, "slot"),
-    CommitsOnItsOwnVote: (Bounds(), "which no quorum holds"),
-    ReusesABallot: (Bounds(requests=1, budget=Budget(elections=2, crashes=1)), "promised"),
-    RepliesBeforeTheCommit: (Bounds(), "never executed"),
-    PaysTwice: (Bounds(requests=1, budget=Budget(retries=1)), "slot 2"),
-    DeafToItsPromise: (ELECTED, "(1, n1)"),
+    "it promises, and never writes the promise down": (Bounds(), "on disk"),
+    "ACK leaves before its promise is durable": (Bounds(), "on disk"),
+    "one vote less than a majority is enough for it": (ELECTED, "slot"),
+    "it commits what its NEW-VIEW carries the moment it sends it": (
+        Bounds(budget=Budget(elections=2)),
+        "which no quorum holds",
+    ),
+    "after a restart it takes up the ballot that it led before": (
+        Bounds(requests=1, budget=Budget(elections=2, crashes=1)),
+        "led twice",
+    ),
+    "the leader answers when it proposes, with what the request will give if all goes well": (
+        Bounds(),
+        "never executed",
+    ),
+    "a retry of a request in flight gets a second slot, and both are executed": (RETRIED, "slot 2"),
+    "a NEW-VIEW below the promise is followed": (ELECTED, "(1, n1)"),
 }
+MUTANTS = {mutant.wrong: mutant for mutant in catalogue.read()}
 
 
-@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.__name__)
-def test_broken_replica_is_caught_with_a_script(broken):
-    bounds, reason = BROKEN[broken]
-    explorer = Explorer(bounds, broken)
-    found = explorer.run(seconds=20)
-    lines = script(explorer.graph, found.schedule)
+@pytest.mark.parametrize("wrong", BROKEN)
+def test_broken_replica_is_caught_with_a_script(wrong):
+    bounds, reason = BROKEN[wrong]
+    with MUTANTS[wrong].at_work():
+        explorer = Explorer(bounds)
+        found = explorer.run(seconds=20)
+        lines = script(explorer.graph, found.schedule)
     assert found.violation is not None
     assert reason in found.violation
     numbers = [line for line in lines if line[:3].strip().isdigit() and int(line[:3])]
@@ -209,9 +134,9 @@ def test_command_that_ran_out_of_time_says_unknown():
     assert "? unknown: time ran out" in out
 
 
-def test_command_prints_the_shortest_schedule(monkeypatch):
-    monkeypatch.setattr(explore, "Explorer", lambda bounds: Explorer(bounds, PromiseNotStored))
-    code, out = command("--requests", "1")
+def test_command_prints_the_shortest_schedule():
+    with MUTANTS["it promises, and never writes the promise down"].at_work():
+        code, out = command("--requests", "1")
     assert code == 1
     assert "  1. n1 gets from client: REQUEST (A, Z, 6)" in out
     assert "✗ violation after 2 events: n1 spoke of (1, n1)" in out

@@ -1,6 +1,6 @@
 """Each safety statement fails on the smallest thing that breaks it, and on nothing else.
 
-judges_taken_out.txt names what each of these tests guards.
+`catalogue/judges.txt` names what each of these tests guards.
 """
 
 from dataclasses import replace

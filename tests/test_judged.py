@@ -1,6 +1,6 @@
 """Runner, torture, swarm and `check` give all that they have to every judge.
 
-judges_taken_out.txt names what each of these tests guards.
+`catalogue/judges.txt` names what each of these tests guards.
 """
 
 from dataclasses import replace

@@ -1,6 +1,6 @@
 """What the safety checks are told of turns, and how the explorer merges what they remember.
 
-judges_taken_out.txt names what each of these tests guards.
+`catalogue/judges.txt` names what each of these tests guards.
 """
 
 from dataclasses import replace

@@ -1,6 +1,6 @@
 """A replica's word on its disk: what may change from one snapshot to the next, and what may not.
 
-judges_taken_out.txt names what each of these tests guards.
+`catalogue/judges.txt` names what each of these tests guards.
 """
 
 from dataclasses import replace

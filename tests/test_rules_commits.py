@@ -1,6 +1,6 @@
 """Rules 4 to 7: commit notices, the three facts, exactly once, and repair.
 
-Each test fails when its rule is taken out: `test_rules_bite.py` does that.
+Each test fails when its rule is taken out: see `catalogue`.
 """
 
 from conductor import TEN_EACH, Conductor, read, transfer

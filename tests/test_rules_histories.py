@@ -85,11 +85,11 @@ def test_a_checkpoint_in_question_is_asked_about_again():
 
 def test_a_checkpoint_in_question_stays_it_until_ten_heartbeats_repeated_it():
     c = executed(8, loses_hashes)
-    assert c[1]._taken.slot == 4
+    assert c[1].learner.taken.slot == 4
     for timestamp in range(9, 17):
         c.request(1, transfer("A", "B", 1, timestamp))
         c.run(45)
-    assert c[1]._taken.slot > 4
+    assert c[1].learner.taken.slot > 4
 
 
 def test_a_leader_tells_those_who_hear_nobody_else():

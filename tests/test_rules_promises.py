@@ -1,13 +1,14 @@
 """Rules 1 to 3: promises, elections, and votes that are collected again.
 
-Each test fails when its rule is taken out: `test_rules_bite.py` does that.
+Each test fails when its rule is taken out: see `catalogue`.
 """
+
+from random import Random
 
 from conductor import TEN_EACH, Conductor, follower, read, transfer
 
 from bank.ballot import Ballot
 from bank.effects import Effects, Send
-from bank.leadership import Leadership
 from bank.messages import (
     Accept,
     Accepted,
@@ -22,7 +23,9 @@ from bank.messages import (
 )
 from bank.sessions import NOOP_REQUEST
 from bank.settings import Settings
+from bank.standing import Leader
 from bank.status import Role
+from bank.timers import Timers
 
 X, Y, Z = transfer("A", "J", 3), transfer("B", "J", 4), transfer("C", "J", 5)
 FIRST, SECOND, THIRD = Ballot(1, 1), Ballot(2, 2), Ballot(3, 3)
@@ -402,7 +405,8 @@ def test_claim_made_before_a_higher_promise_of_the_same_turn_keeps_its_ballot():
 
 
 def test_leader_counts_no_claim_that_leaves_a_gap():
-    lead = Leadership(FIRST, 1, 9, (2, 3), timeout=1, now=0)
+    timers = Timers(Settings(), Random(1), 0, 0, 0, 0)
+    lead = Leader(FIRST, 1, 9, (2, 3), 1, timers, (2, 3))
     assert not lead.note_accepted(2, first=3, last=4, committed=1)
     assert lead.accepted_upto[2] == 0
     assert lead.note_accepted(2, first=2, last=4, committed=1)

@@ -1,6 +1,6 @@
 """Rules 10 to 12: requests without a leader, death, and liveness.
 
-Each test fails when its rule is taken out: `test_rules_bite.py` does that.
+Each test fails when its rule is taken out: see `catalogue`.
 """
 
 from random import Random

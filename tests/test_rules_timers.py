@@ -1,6 +1,6 @@
 """Rules 8 and 9: timers, and neither zombie leaders nor deadlocks.
 
-Each test fails when its rule is taken out: `test_rules_bite.py` does that.
+Each test fails when its rule is taken out: see `catalogue`.
 """
 
 from conductor import Conductor, follower, transfer
@@ -410,7 +410,9 @@ def test_a_candidate_that_takes_a_checkpoint_is_not_given_another():
     assert isinstance(first.message, StatePiece) and first.message.pieces > 2
     c.step(1, CatchUp(1, first.message.checkpoint_slot, 1), source=3)
     assert not c.step(1, prepare, source=3).early
-    c[1]._read_at[3] -= c.settings.prepare_pause  # it was lost, or came from somebody else
+    c[1].timers.reading_until[3] -= (
+        c.settings.prepare_pause
+    )  # it was lost, or came from somebody else
     assert c.step(1, prepare, source=3).early
 
 

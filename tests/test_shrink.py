@@ -24,54 +24,54 @@ from harness.sim.shrink import Plan, kind_of, reduced, run_plan, shrink, started
 from harness.sim.swarm import Tally, run_seed
 from harness.sim.world import SimCluster
 
-SPECIES = {animal.species: animal for animal in ANIMALS}
+BROKEN = {animal.wrong: animal for animal in ANIMALS}
+FORGETS_PROMISES = BROKEN["it promises, and never writes the promise down"]
 FAST = (
-    "AcceptBelowThePromise",
-    "KeptPrepareNotCheckedAgain",
-    "PromiseNotStored",
-    "QuorumOneShort",
+    FORGETS_PROMISES,
+    BROKEN["an ACCEPT of the leader that it follows is taken below its promise"],
+    BROKEN["a PREPARE that was kept is answered without another look at the promise"],
+    BROKEN["one vote less than a majority is enough for it"],
 )
 
 
-def ending(path, replica_class):
+def ending(path):
     """The last line of what a script leads to; none when it cannot be played to its end."""
     try:
-        return list(play(path, replica_class))[-1].expected[-1]
+        return list(play(path))[-1].expected[-1]
     except ScriptError:
         return ""
 
 
-def failing(species):
-    """The first seed that this animal fails."""
-    outcomes = (
-        run_seed(seed, SwarmOptions(), SPECIES[species].replica_class) for seed in range(20)
-    )
+def failing():
+    """The first seed that fails, with the mutant at work."""
+    outcomes = (run_seed(seed, SwarmOptions()) for seed in range(20))
     return next(outcome for outcome in outcomes if outcome.violation is not None)
 
 
-@pytest.mark.parametrize("species", FAST)
-def test_a_failure_is_made_small_and_shown_by_its_files(species, tmp_path, monkeypatch):
+@pytest.mark.parametrize("mutant", FAST, ids=lambda mutant: mutant.wrong)
+def test_a_failure_is_made_small_and_shown_by_its_files(mutant, tmp_path, monkeypatch):
     monkeypatch.setattr("harness.sim.shrink.MOST_EVENTS", 200_000)  # for speed: less is found
     monkeypatch.setattr("harness.sim.shrink.MOST_COMMANDS", 100_000)
-    broken, options, before = SPECIES[species].replica_class, SwarmOptions(), failing(species)
-    seed = before.seed
     console = Console(width=200, record=True, file=io.StringIO())
-    shrunk.write([(seed, before.violation)], options, tmp_path, console, broken)
-    told = console.export_text()
-    script = tmp_path / f"seed-{seed}.txt"
+    with mutant.at_work():
+        before = failing()
+        shrunk.write([(before.seed, before.violation)], SwarmOptions(), tmp_path, console, Replica)
+        told = console.export_text()
+        script = tmp_path / f"seed-{before.seed}.txt"
+        assert ending(script).startswith("✗ "), told
     commands = [line for line in script.read_text().splitlines() if line.startswith("deliver")]
     assert len(commands) < 20 < before.events
-    assert ending(script, broken).startswith("✗ "), told
-    assert not ending(script, Replica).startswith("✗ "), "the sound replica passes it"
+    assert not ending(script).startswith("✗ "), "the sound replica passes it"
     for file in tmp_path.glob("*.yaml"):
         assert main([str(file), "--sim", "--no-step", "--seed", "1"]) == 0, file.read_text()
 
 
 def test_what_no_script_can_tell_is_told_event_by_event(tmp_path, monkeypatch):
-    broken, before = SPECIES["PromiseNotStored"].replica_class, failing("PromiseNotStored")
     monkeypatch.setattr(shrunk, "shrink", lambda *words: replace(shrink(*words), story=None))
-    found = [(before.seed, before.violation)]
-    shrunk.write(found, SwarmOptions(), tmp_path, Console(file=io.StringIO()), broken)
+    with FORGETS_PROMISES.at_work():
+        before = failing()
+        found = [(before.seed, before.violation)]
+        shrunk.write(found, SwarmOptions(), tmp_path, Console(file=io.StringIO()), Replica)
     trace = (tmp_path / f"seed-{before.seed}.trace.txt").read_text()
     assert trace.startswith(LEGEND[0])
     assert trace.splitlines()[-1].startswith("✗ n1 spoke of (1, n1)")
@@ -91,23 +91,27 @@ settle all
 
 
 @pytest.mark.parametrize(
-    ("species", "end"),
+    ("wrong", "end"),
     [
-        ("CatchUpNeverAsked", "✗ replicas are not equal 4 s after all faults stopped: "),
-        ("NothingSentAgain", ""),  # n1 and n2 have it, and n3 asks
+        (
+            "a replica that misses committed slots never asks for them",
+            "✗ replicas are not equal 4 s after all faults stopped: ",
+        ),
+        ("a leader sends nothing again", ""),  # n1 and n2 have it, and n3 asks
     ],
 )
-def test_a_script_demands_answers_and_equal_replicas(species, end):
-    broken = SPECIES[species].replica_class
-    assert list(play_text(MISSED, "x", Replica))[-1].expected[-1][0] != "✗"
-    last = list(play_text(MISSED, "x", broken))[-1].expected[-1]
+def test_a_script_demands_answers_and_equal_replicas(wrong, end):
+    assert list(play_text(MISSED, "x"))[-1].expected[-1][0] != "✗"
+    with BROKEN[wrong].at_work():
+        last = list(play_text(MISSED, "x"))[-1].expected[-1]
     assert last.startswith(end)
     assert last.startswith("✗") == bool(end)
 
 
 def test_the_smaller_plan_fails_in_the_same_way():
-    broken, before = SPECIES["PromiseNotStored"].replica_class, failing("PromiseNotStored")
-    small = shrink(before.seed, SwarmOptions(), before.violation, broken)
+    with FORGETS_PROMISES.at_work():
+        before = failing()
+        small = shrink(before.seed, SwarmOptions(), before.violation, Replica)
     assert kind_of(small.outcome.violation) == kind_of(before.violation)
     scenario = small.plan.scenario()
     assert (scenario.config.nodes, scenario.kinds, scenario.operations) == (3, (), 1)
@@ -115,10 +119,10 @@ def test_the_smaller_plan_fails_in_the_same_way():
     assert run_plan(small.plan, Replica, SimCluster)[0].violation is None
 
 
-def difference(seed, replica_class=Replica):
+def difference(seed):
     """Where the script of a seed's run ends otherwise than that; None: nowhere."""
-    outcome, world = run_plan(Plan(seed, SwarmOptions()), replica_class, Recorded)
-    runner = started(world.head(), replica_class)
+    outcome, world = run_plan(Plan(seed, SwarmOptions()), Replica, Recorded)
+    runner = started(world.head(), Replica)
     commands, violation = world.commands(), None
     for number, command in enumerate(commands, 1):
         try:
@@ -155,9 +159,10 @@ def test_two_hundred_recorded_seeds_are_played_the_same():
     assert {seed: found for seed in range(200) if (found := difference(seed))} == {}
 
 
-@pytest.mark.parametrize("species", FAST)
-def test_a_violation_is_played_where_it_was_recorded(species):
-    assert difference(failing(species).seed, SPECIES[species].replica_class) is None
+@pytest.mark.parametrize("mutant", FAST, ids=lambda mutant: mutant.wrong)
+def test_a_violation_is_played_where_it_was_recorded(mutant):
+    with mutant.at_work():
+        assert difference(failing().seed) is None
 
 
 def test_nothing_that_can_be_left_out_is_left():

@@ -1,6 +1,6 @@
 """Spare backups, and commits that are learnt together: what is put off, and what brings it forward.
 
-Each test fails when what it tests is taken out: `test_rules_bite.py` does that.
+Each test fails when what it tests is taken out: see `catalogue`.
 """
 
 from conductor import Conductor, transfer
@@ -96,7 +96,7 @@ def test_progress_without_the_spare_ones_puts_them_off_until_slots_add_up():
         c.deliver_all()
         c.skip(PAUSE / 2)
         if timestamp * PAUSE / 2 % 30 == 0:  # before its heartbeat is due
-            c[1]._leadership.heartbeat_due = c.now + 40 * MILLISECOND
+            c[1].timers.heartbeat = c.now + 40 * MILLISECOND
         c.tick(1)
     assert told(c, 4) == []
     ask(c, 1, SIZES.spare_slots)
@@ -157,10 +157,10 @@ def test_who_becomes_slow_is_found_out_at_the_next_trial():
     for timestamp in range(1, 7):
         ask(c, 1, timestamp)
         c.deliver_all()
-    lead = c[1]._leadership
+    lead = c[1].standing
     assert lead.prompt == (2, 3)
     for _ in range(SIZES.trial_heartbeats):
-        lead.heartbeat_due = c.now
+        c[1].timers.heartbeat = c.now
         c.tick(1)
         c.deliver_all()
     with_slow_n2(c, range(50, 56))

@@ -9,6 +9,7 @@ import pytest
 from bank.ballot import Ballot
 from bank.messages import Heartbeat, Prepare
 from bank.settings import Settings
+from bank.standing import Settled
 from bank.status import Role
 from harness.cluster import journal, wire, wording
 from harness.cluster.links import Links
@@ -96,7 +97,8 @@ def test_a_malformed_frame_ends_its_queue_and_is_no_notice_of_death(held):
     assert worker._replica.following == Ballot(1, 2)
     os.write(ends[2][1].fileno(), LENGTH.pack(5) + b"bogus")
     turn(worker)
-    assert worker._replica._settled, "n2 is not taken for dead: only its queue is broken"
+    settled = isinstance(worker._replica.standing, Settled)
+    assert settled, "n2 is not taken for dead: only its queue is broken"
     ends[2][0].read()
     assert not ends[2][0].closed, "and n2 does not take n1 for dead"
     ends[3][1].send(heartbeat(2, 3))
@@ -120,10 +122,11 @@ def test_a_damaged_queue_is_reported_and_replaced(held):
     turn(worker)
     turn(worker)
     assert worker._replica.following == Ballot(1, 2), "n2 is heard on the new queue"
-    assert worker._replica._settled
+    assert isinstance(worker._replica.standing, Settled)
     again.close()
     turn(worker)
-    assert not worker._replica._settled, "its end is the notice of n2's death"
+    settled = isinstance(worker._replica.standing, Settled)
+    assert not settled, "its end is the notice of n2's death"
 
 
 def test_a_writer_goes_on_with_the_queue_that_replaces_a_damaged_one(held):

@@ -2,7 +2,8 @@
 
 `freeze` turns an object into nested tuples that can be compared and hashed, `thaw` builds an equal
 object from them. Whatever freeze leaves out is not there after thaw either, so two states with
-equal values cannot behave differently: merging them is sound by construction.
+equal values cannot behave differently: merging them is sound by construction. What several parts
+hold is one object again after thaw.
 
 Time is left out. `still` sets every clock of a replica to the same instant; `alarm` makes exactly
 one of its timers due at that instant. So a timer fires when the explorer says so, and at no other
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 
 from bank.replica import Replica
 from bank.settings import Settings, Sizes
+from bank.standing import Candidate, Leader
 
 FAR = 1_000_000  # later than anything that happens; all happens at time 0
 QUIET = Settings(
@@ -58,19 +60,29 @@ class Frozen(NamedTuple):
     parts: tuple[Any, ...]
 
 
+class Shared(NamedTuple):
+    """An object that was met before, by its number in the order of meeting."""
+
+    number: int
+
+
 _PLAIN = frozenset({int, bool, str, bytes, float, type(None), Still, Settings, Sizes})
 _fields: dict[type, tuple[str, ...]] = {}
 
 
-def freeze(value: Any, ordered: bool = True) -> Any:
-    """`value` as nested tuples. With `ordered` False the order of dictionaries does not count."""
+def freeze(value: Any, ordered: bool = True, seen: dict[int, Shared] | None = None) -> Any:
+    """`value` as nested tuples. With `ordered` False the order of dictionaries does not count.
+
+    `seen`: by identity, the objects met so far.
+    """
     kind = type(value)
     if kind in _PLAIN or isinstance(value, Enum):
         return value
+    seen = {} if seen is None else seen
     if kind is list:
-        return Frozen(list, (), tuple([freeze(part, ordered) for part in value]))
+        return Frozen(list, (), tuple([freeze(part, ordered, seen) for part in value]))
     if kind is dict:
-        items = [(key, freeze(part, ordered)) for key, part in value.items()]
+        items = [(key, freeze(part, ordered, seen)) for key, part in value.items()]
         return Frozen(dict, (), tuple(items if ordered else sorted(items)))
     if kind is set:
         return Frozen(set, (), tuple(sorted(value)))
@@ -82,9 +94,12 @@ def freeze(value: Any, ordered: bool = True) -> Any:
         else:
             return value
         if isinstance(value, tuple):
-            return Frozen(kind, (), tuple([freeze(part, ordered) for part in value]))
+            return Frozen(kind, (), tuple([freeze(part, ordered, seen) for part in value]))
+    if (known := seen.get(id(value))) is not None:
+        return known
+    seen[id(value)] = Shared(len(seen))
     names = _fields.get(kind) or _names(value)
-    parts = [freeze(getattr(value, name), ordered) for name in names]
+    parts = [freeze(getattr(value, name), ordered, seen) for name in names]
     return Frozen(kind, names, tuple(parts))
 
 
@@ -101,76 +116,82 @@ def _slots(kind: type) -> Iterable[str]:
     return (slots,) if isinstance(slots, str) else slots
 
 
-def thaw(value: Any) -> Any:
-    """A fresh object that `freeze` turns into `value`."""
-    if type(value) is not Frozen:
+def thaw(value: Any, made: list[Any] | None = None) -> Any:
+    """A fresh object that `freeze` turns into `value`. `made`: the objects so far, in order."""
+    kind = type(value)
+    made = [] if made is None else made
+    if kind is Shared:
+        return made[value.number]
+    if kind is not Frozen:
         return value
     kind, names, parts = value
     if kind is list:
-        return [thaw(part) for part in parts]
+        return [thaw(part, made) for part in parts]
     if kind is dict:
-        return {key: thaw(part) for key, part in parts}
+        return {key: thaw(part, made) for key, part in parts}
     if kind is set:
         return set(parts)
     if issubclass(kind, tuple):
-        items = [thaw(part) for part in parts]
+        items = [thaw(part, made) for part in parts]
         return kind(*items) if hasattr(kind, "_fields") else kind(items)
-    made = object.__new__(kind)
+    one = object.__new__(kind)
+    made.append(one)
     for name, part in zip(names, parts, strict=True):
-        object.__setattr__(made, name, thaw(part))
-    return made
+        object.__setattr__(one, name, thaw(part, made))
+    return one
 
 
 def still(replica: Replica) -> None:
     """Every clock shows time 0, no timer is due, and what only steers durations is forgotten."""
-    replica._now = replica._last_turn = replica._not_before = 0
-    replica._expiry = None if replica._expiry is None else FAR
-    replica._prepare_seen_at = None
-    replica._inquiry_due = FAR
-    replica._read_at = {}
-    replica._repeats, replica._awaited = 0, type(replica._awaited)(0, 0)
-    replica._in_vain = 0
-    replica._checkpoint_at = -FAR
-    replica._fetch.asked_at = 0
-    if (lead := replica._leadership) is not None:
-        lead.heartbeat_due, lead.timeout = FAR, FAR
-        lead._since = lead.lease = 0
-        lead.commit_due = None if lead.commit_due is None else FAR
-        lead.busy_slots = lead.heartbeats = 0  # without spare backups nothing goes by them
-        lead._answered_at = dict.fromkeys(sorted(lead._answered_at), 0)
-        lead.in_flight = dict(sorted(lead.in_flight.items()))
-    if (candidacy := replica._candidacy) is not None:
-        candidacy.pauses = 0
-        # One ballot has one value per slot, so the order of promises decides nothing.
-        candidacy.promises = dict(sorted(candidacy.promises.items()))
+    times, standing = replica.timers, replica.standing
+    times.now = times.last_turn = times.not_before = times.quiet_until = 0
+    times.inquiry = times.fetch = times.heartbeat = FAR
+    times.checkpoint, times.lease = -FAR, 0
+    times.election = None if times.election is None else FAR
+    times.commit = None if times.commit is None else FAR
+    times.reading_until, replica.elector.awaited = {}, ()
+    match standing:
+        case Leader():
+            standing.since = 0
+            standing.busy_slots = standing.heartbeats = (
+                0  # without spare backups nothing goes by them
+            )
+            standing.answered_at = dict.fromkeys(sorted(standing.answered_at), 0)
+            standing.in_flight = dict(sorted(standing.in_flight.items()))
+        case Candidate():
+            standing.pauses = 0
+            # One ballot has one value per slot, so the order of promises decides nothing.
+            standing.promises = dict(sorted(standing.promises.items()))
+            times.commit = None
+        case _:
+            times.commit = None
 
 
 def timers(replica: Replica) -> tuple[Timer, ...]:
     """What can run out at this replica, in a fixed order."""
+    leads, times = isinstance(replica.standing, Leader), replica.timers
     found: list[Timer] = []
-    lead = replica._leadership
-    if lead is not None or replica._expiry is not None:
+    if leads or times.election is not None:
         found.append(Timer.ELECTION)
-    if lead is not None or replica._is_fetching():
+    if leads or replica.learner.is_fetching():
         found.append(Timer.PULSE)
-    if lead is not None and lead.commit_due is not None:
+    if leads and times.commit is not None:
         found.append(Timer.COMMIT)
     return tuple(found)
 
 
 def alarm(replica: Replica, timer: Timer) -> None:
     """This timer is due now, and no other."""
-    lead = replica._leadership
+    lead, times = replica.standing, replica.timers
     match timer:
-        case Timer.ELECTION if lead is not None:
-            lead._answered_at = dict.fromkeys(lead._answered_at, -FAR)
-            lead._since = -FAR
+        case Timer.ELECTION if isinstance(lead, Leader):
+            lead.answered_at = dict.fromkeys(lead.answered_at, -FAR)
+            lead.since = -FAR
         case Timer.ELECTION:
-            replica._expiry = 0
-        case Timer.PULSE if lead is not None:
-            lead.heartbeat_due = 0
+            times.election = 0
+        case Timer.PULSE if isinstance(lead, Leader):
+            times.heartbeat = 0
         case Timer.PULSE:
-            replica._fetch.asked_at = -FAR
+            times.fetch = 0
         case Timer.COMMIT:
-            assert lead is not None
-            lead.commit_due = 0
+            times.commit = 0
