@@ -280,6 +280,8 @@ READ = (sent(Way.READ, (2,), VIEW, 5_001_400),)
 class FakeCluster:
     """As much of a Cluster as the prompt asks for; `calls` notes what changed it."""
 
+    is_external = False
+
     def __init__(self, reports: Sequence[SetReport], started: Callable[[], None] = lambda: None):
         self.replicas = 5
         self.committed = CommitLog()

@@ -18,6 +18,7 @@ class FakeCluster:
     """Three replicas; `story(seconds)` says how they stand by then."""
 
     replicas = 3
+    is_external = False
 
     def __init__(self, story):
         self.at, self.story = 0, story
@@ -47,6 +48,9 @@ class FakeCluster:
 
     def executed_upto(self, replica):
         return self.seen.executed[replica - 1]
+
+    def is_settled(self, replicas, upto, for_leader):
+        return all(self.executed_upto(replica) >= upto for replica in replicas)
 
     def liveness(self, replica):
         return LIVE if replica in self.seen.live else DEAD

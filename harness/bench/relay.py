@@ -49,7 +49,7 @@ def routed(in_flight: int, seconds: float) -> Measured:
         before, began = cluster.router.delivered, time.monotonic()
         cluster.run_until(lambda: False, round(seconds * 1e6))
         rate = (cluster.router.delivered - before) / (time.monotonic() - began)
-        times = [record[0] for record in cluster.router.records]
+        times = [record[0] for record in list(cluster.router.records)]
         return Measured(rate, 0 if in_flight else _middle(times))
     finally:
         cluster.stop()

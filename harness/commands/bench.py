@@ -20,13 +20,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-from harness.bench import baseline, failover, soak
+from harness.bench import baseline, failover, others, soak
 from harness.bench.measuring import LoadedFleet
 from harness.bench.results import Pair, Result
 from harness.bench.tables import bench_tables
 from harness.check.verdict import overall
-from harness.errors import HarnessError
+from harness.errors import EXIT_VALID, HarnessError
 from harness.files.config import DURABILITIES, NODES, ClusterConfig
+from harness.run import launch
 from harness.screen.cells import BAD, Heading, counted
 from harness.screen.watching import View, Watched
 
@@ -44,6 +45,7 @@ EXAMPLES = (
     ("--failover 20 --failure disconnect", "the same when it falls silent"),
     ("--soak 60", "does anything grow in a minute?"),
     ("--soak 5M", "does anything grow in five million transfers?"),
+    ("--replicas their.yaml --clients 1,10", "other people's replicas"),
     ("--clients 1000 --seconds 20 --watch", "see the replicas meanwhile"),
 )
 
@@ -69,6 +71,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--failure", default="crash", choices=("crash", "disconnect"), help="how it fails [crash]")
     add("--soak", metavar="T", help="run T seconds (60) or transfers (500k, 5M), replicas failing, "
         "and watch memory, disk and latency")  # fmt: skip
+    add("--replicas", metavar="FILE", help="other people's replicas: a YAML file that describes "
+        "them, or the command that starts one")  # fmt: skip
+    add("--router", action="store_true", help="measure what carries the messages of other people's "
+        "replicas, beside a bare relay")  # fmt: skip
     add("--watch", action="store_true", help="show the replicas while they are measured")
     add("--seed", type=int, default=None, help="of transfers and time-outs [random]")
     add("--format", default="rich", choices=("rich", "json"), help="tables or one document [rich]")
@@ -76,7 +82,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Benchmark; exit code 1 when answers were wrong, or when a soaked cluster grew."""
+    if options.router:
+        _check_numbers(options)
+        console.print(others.router_table(options.seconds, max(3, options.repeat)))
+        return EXIT_VALID
     clients = _numbers("--clients", options.clients or CLIENTS)
+    if options.replicas is not None:
+        return _measure_others(options, clients, console)
     shapes = list(
         product(
             _numbers("--nodes", options.nodes, NODES),
@@ -122,6 +134,32 @@ def run(options: argparse.Namespace, console: Console) -> int:
         if judgement.verdict.exit_code:
             text = f" {judgement.verdict.sign} {judgement.check}: {judgement.reason}"
             say.print(Text(text, BAD), soft_wrap=True)
+    return overall(judgements).exit_code
+
+
+def _measure_others(options: argparse.Namespace, clients: Sequence[int], console: Console) -> int:
+    """Other people's replicas, at each number of clients."""
+    _check_numbers(options)
+    description = launch.replicas(options.replicas)
+    assert description is not None
+    given = {"durability": None, "failover": options.failover, "soak": options.soak}
+    launch.refuse_beside_replicas({**vars(options), **given})
+    (nodes,) = _numbers("--nodes", options.nodes, NODES)[:1]
+    seed = Random().randrange(2**31) if options.seed is None else options.seed
+    figures = []
+    for count in clients if options.clients else (1, 10):
+        flags = {"nodes": nodes, "accounts": f"c1..c{count + 1}", "seed": seed}
+        settings = launch.settings(
+            {**flags, "initial_balance": RICH_ACCOUNT}, {}, description=description
+        )
+        figures.append(others.measure(description, settings, options.seconds, options.warmup))
+    for table in others.tables(description, figures):
+        console.print(table)
+    judgements = [judgement for one in figures for judgement in one.judgements]
+    for judgement in judgements:
+        if judgement.verdict.exit_code:
+            text = f" {judgement.verdict.sign} {judgement.check}: {judgement.reason}"
+            console.print(Text(text, BAD), soft_wrap=True)
     return overall(judgements).exit_code
 
 

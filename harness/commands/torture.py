@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
@@ -28,19 +29,27 @@ from harness.check.promises import promises
 from harness.check.verdict import Judgement, Verdict, judge, overall
 from harness.cluster import draws, nemesis
 from harness.cluster.choices import Seeded, between, happens, one_of
-from harness.cluster.driver import CommitLog
+from harness.cluster.driver import Cluster, CommitLog
 from harness.cluster.history import Operation
 from harness.cluster.journal import Liveness
 from harness.cluster.links import Links
 from harness.cluster.nemesis import LINK_FAULTS, Fail, Heal, KillAt, Link, LinkFault, Recover
 from harness.errors import HarnessError
 from harness.files import history_file, outputs
+from harness.files.cases import CaseFile
 from harness.files.config import FAILURES, NODES, ClusterConfig
 from harness.live.cluster import LiveCluster
+from harness.run import launch
+from harness.run.outside import judged
 from harness.screen.watching import View, Watched
+
+if TYPE_CHECKING:
+    from harness.external.description import Description
 
 READS = 0.1  # of all operations
 MODES = (*FAILURES, "links", "points")
+MODES_WANTED = "crash,pause,disconnect,links,points"
+OF_OTHERS = (*FAILURES, "links")  # in which other people's replicas can fail
 CLIENTS_BUDGET = 200_000  # configurations; some seconds when nothing comes of it
 INTERVAL = 20  # slots between checkpoints: so few that many returning replicas need one
 POINT_PATIENCE_US = 300_000  # how long an armed replica may take to reach its point
@@ -60,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--nodes", type=int, default=5, choices=NODES, help="replicas [5]")
     parser.add_argument(
         "--modes",
-        default="crash,pause,disconnect,links,points",
+        default=MODES_WANTED,
         help="drawn from evenly: crash, pause, disconnect, links, which cuts links between "
         "replicas or lets them delay, lose, duplicate and reorder messages, and points, which "
         "kills a replica at a named point of its turn [crash,pause,disconnect,links,points]",
@@ -83,6 +92,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--history", type=Path, metavar="FILE", help="save what clients saw, for `check`"
     )
+    parser.add_argument(
+        "--replicas",
+        metavar="FILE",
+        help="other people's replicas: a YAML file that describes them, "
+        "or the command that starts one",
+    )
     parser.add_argument("--watch", action="store_true", help="show the replicas meanwhile")
 
 
@@ -97,19 +112,23 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if options.checkpoint_interval < 1:
         found = f"--checkpoint-interval: {options.checkpoint_interval}"
         raise HarnessError(f"{found}: expected a number from 1 on")
+    description = launch.replicas(options.replicas)
+    if description is not None:
+        modes = _modes_of_others(options, modes)
     outputs.check_file("--history", options.history)
     view = View(console, options.watch)
     seed = Random().randrange(2**31) if options.seed is None else options.seed
     console.print(f"torture: seed {seed}, {options.kills} faults of {', '.join(modes)}")
-    config = ClusterConfig(
-        nodes=options.nodes,
-        initial_balance=100,
-        durability=options.durability,
-        checkpoint_interval=options.checkpoint_interval,
-        keep_slots=options.checkpoint_interval,
-        seed=seed,
-    )
-    torture, trouble = Torture(config, modes, options.kills), None
+    flags = {
+        "nodes": options.nodes,
+        "initial_balance": 100,
+        "durability": options.durability,
+        "checkpoint_interval": options.checkpoint_interval,
+        "keep_slots": options.checkpoint_interval,
+        "seed": seed,
+    }
+    config = launch.settings(flags, {}, description=description)
+    torture, trouble = Torture(config, modes, options.kills, description), None
     columns = (TextColumn("{task.description}"), TextColumn("{task.completed}/{task.total}"))
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
         task = progress.add_task("faults", total=options.kills)
@@ -121,11 +140,12 @@ def run(options: argparse.Namespace, console: Console) -> int:
     console.print(torture.table())
     for judgement in judgements:
         _print_judgement(judgement, console)
-    console.print(f"judging what clients saw of {torture.asked} requests, without the log …")
-    judged_blind = torture.judge_clients()
-    _print_judgement(judged_blind, console)
-    if judged_blind.verdict is not Verdict.UNKNOWN:  # then the log's word, which is exact, is all
-        judgements = (*judgements, judged_blind)
+    if description is None:  # others are judged by that alone
+        console.print(f"judging what clients saw of {torture.asked} requests, without the log …")
+        judged_blind = torture.judge_clients()
+        _print_judgement(judged_blind, console)
+        if judged_blind.verdict is not Verdict.UNKNOWN:  # then the log's word is all
+            judgements = (*judgements, judged_blind)
     verdict = overall(judgements)
     if verdict.exit_code:
         command = f"torture --kills {options.kills} --seed {seed} --modes {options.modes}"
@@ -148,6 +168,16 @@ def _print_judgement(judgement: Judgement, console: Console) -> None:
     console.print(Text(f"{sign} {name} {judgement.reason}".rstrip()))
 
 
+def _modes_of_others(options: argparse.Namespace, modes: list[str]) -> list[str]:
+    """Those that other people's replicas can be put through; HarnessError for what they cannot."""
+    is_default = options.modes == MODES_WANTED
+    if "points" in modes and not is_default:
+        told = "--modes: points are places in our own replicas' code, expected some of "
+        raise HarnessError(f"{told}{', '.join(OF_OTHERS)} with --replicas")
+    launch.refuse_beside_replicas(vars(options) | {"durability": None})
+    return [mode for mode in modes if mode in OF_OTHERS]
+
+
 class _Broken(Exception):
     """A replica ended by itself, or does not come back: that is the end of the torture."""
 
@@ -155,8 +185,15 @@ class _Broken(Exception):
 class Torture:
     """One run: load, faults, the end, the judges."""
 
-    def __init__(self, config: ClusterConfig, modes: list[str], faults: int) -> None:
-        self._config = config
+    def __init__(
+        self,
+        config: ClusterConfig,
+        modes: list[str],
+        faults: int,
+        theirs: "Description | None" = None,
+    ) -> None:
+        """`theirs` are replicas other than our own."""
+        self._config, self._theirs = config, theirs
         self._modes = modes
         self._faults = faults
         self._choices = Seeded(config.seed)
@@ -184,22 +221,22 @@ class Torture:
 
         It is under load inside `watched`.
         """
-        cluster = LiveCluster(self._config)
-        self._log = cluster.committed
         started = time.monotonic()
-        try:
-            cluster.start()
-            cluster.set_clients_running(True)
-            with watched(cluster.fleet):
-                self._torture(cluster, on_fault)
-            cluster.set_clients_running(False)
-            self.judgements = self._judge(cluster)
-        finally:
-            self._seconds = time.monotonic() - started
-            cluster.stop()
+        theirs = None if self._theirs is None else (self._theirs, CaseFile("torture", ()), None)
+        with launch.cluster(self._config, theirs=theirs) as cluster:
+            self._log = cluster.committed
+            try:
+                cluster.start()
+                cluster.set_clients_running(True)
+                with nullcontext() if theirs else watched(launch.fleet(cluster)):
+                    self._torture(cluster, on_fault)
+                cluster.set_clients_running(False)
+                self.judgements = self._judge(cluster)
+            finally:
+                self._seconds = time.monotonic() - started
         return self.judgements
 
-    def _torture(self, cluster: LiveCluster, on_fault: Callable[[int], None]) -> None:
+    def _torture(self, cluster: Cluster, on_fault: Callable[[int], None]) -> None:
         """All faults and the end, or as many as there were when a replica broke."""
         try:
             for count in range(self._faults):
@@ -209,7 +246,7 @@ class Torture:
         except _Broken as broken:
             self._stuck.append(str(broken))
 
-    def _load(self, cluster: LiveCluster) -> None:
+    def _load(self, cluster: Cluster) -> None:
         """Give every idle client its next operation."""
         busy = {operation.request[0] for operation in cluster.pending()}
         for client in self._config.accounts:
@@ -224,7 +261,7 @@ class Torture:
             return READ, account, "", 0
         return TRANSFER, client, account, between(self._choices, 1, 30)
 
-    def _go_on(self, cluster: LiveCluster, microseconds: int) -> None:
+    def _go_on(self, cluster: Cluster, microseconds: int) -> None:
         """Keep the load up for so long."""
 
         def never() -> bool:
@@ -234,13 +271,13 @@ class Torture:
         cluster.run_until(never, microseconds)
         self._look(cluster)
 
-    def _look(self, cluster: LiveCluster) -> None:
+    def _look(self, cluster: Cluster) -> None:
         """_Broken when a replica is down for which no fault of ours is the reason."""
         for replica in self._replicas(cluster):
-            if trouble := cluster.fleet.handles[replica].trouble:
+            if trouble := cluster.trouble(replica):
                 raise _Broken(f"{replica_name(replica)}: {trouble}")
 
-    def _one_fault(self, cluster: LiveCluster) -> None:
+    def _one_fault(self, cluster: Cluster) -> None:
         """After a random while fail somebody, and before or after that bring somebody back."""
         choices = self._choices
         self._go_on(cluster, between(choices, 1_000, 60_000))
@@ -267,7 +304,7 @@ class Torture:
         self._counts[mode] += 1
         cluster.apply(fault)
 
-    def _hit_links(self, cluster: LiveCluster, fault: LinkFault, live: list[ReplicaId]) -> None:
+    def _hit_links(self, cluster: Cluster, fault: LinkFault, live: list[ReplicaId]) -> None:
         """A fault of links beside those so far, unless nobody could lead then."""
         if self._links.states and happens(self._choices, 0.5):
             self._heal(cluster)
@@ -285,20 +322,22 @@ class Torture:
         links = Links()
         links.states = dict(self._links.states)
         links.apply(LinkFault("cut", frozenset(cut)))
+        if self._theirs is not None:
+            return links.has_whole_quorum(live, self._config.nodes)
         return bool(links.able(live, self._config.nodes))
 
-    def _heal(self, cluster: LiveCluster) -> None:
+    def _heal(self, cluster: Cluster) -> None:
         self._links.apply(Heal())
         cluster.apply(Heal())
 
-    def _recover(self, cluster: LiveCluster, replica: ReplicaId) -> None:
+    def _recover(self, cluster: Cluster, replica: ReplicaId) -> None:
         """Bring a replica back, and remember what its disk held when it was dead."""
-        if cluster.liveness(replica) is Liveness.CRASHED:
+        if cluster.liveness(replica) is Liveness.CRASHED and isinstance(cluster, LiveCluster):
             self._disks.append((replica, cluster.on_disk(replica)))
         cluster.apply(Recover(replica))
         self._look(cluster)
 
-    def _kill_at_point(self, cluster: LiveCluster, victim: ReplicaId) -> None:
+    def _kill_at_point(self, cluster: Cluster, victim: ReplicaId) -> None:
         """Arm a replica and wait until it died there; most points need its help to be reached."""
         self._heal(cluster)
         # A NEW-VIEW needs two deaths at once, which three replicas do not survive.
@@ -334,7 +373,7 @@ class Torture:
         for replica in self._replicas(cluster):
             cluster.apply(KillAt(replica, None))
 
-    def _until(self, cluster: LiveCluster, condition: Callable[[], bool]) -> bool:
+    def _until(self, cluster: Cluster, condition: Callable[[], bool]) -> bool:
         """Keep the load up until the condition holds, for as long as a kill point may take."""
 
         def holds() -> bool:
@@ -344,23 +383,27 @@ class Torture:
         return cluster.run_until(holds, POINT_PATIENCE_US)
 
     @staticmethod
-    def _replicas(cluster: LiveCluster) -> range:
+    def _replicas(cluster: Cluster) -> range:
         return range(1, cluster.replicas + 1)
 
     @staticmethod
-    def _is_live(cluster: LiveCluster, replica: ReplicaId) -> bool:
+    def _is_live(cluster: Cluster, replica: ReplicaId) -> bool:
         return cluster.liveness(replica) is Liveness.LIVE
 
-    def _settle(self, cluster: LiveCluster) -> None:
+    def _settle(self, cluster: Cluster) -> None:
         """Everybody returns; all that was asked is answered, and all are equal."""
         self._heal(cluster)
         for replica in range(1, cluster.replicas + 1):
             self._recover(cluster, replica)
 
+        replicas = list(self._replicas(cluster))
+
         def is_quiet() -> bool:
-            reached = {cluster.executed_upto(r) for r in range(1, cluster.replicas + 1)}
-            is_equal = len(reached) == 1 and min(reached) >= cluster.answered_upto()
-            return not cluster.unanswered() and is_equal
+            if cluster.unanswered():
+                return False
+            reached = {cluster.executed_upto(r) for r in replicas}
+            is_equal = self._theirs is not None or len(reached) == 1
+            return is_equal and cluster.is_settled(replicas, cluster.answered_upto(), False)
 
         if not cluster.run_until(is_quiet, self._config.progress_ms * 1000):
             waiting = cluster.unanswered()
@@ -371,14 +414,18 @@ class Torture:
                 f"{[cluster.executed_upto(r) for r in range(1, cluster.replicas + 1)]}"
             )
 
-    def _judge(self, cluster: LiveCluster) -> tuple[Judgement, ...]:
+    def _judge(self, cluster: Cluster) -> tuple[Judgement, ...]:
         views = cluster.views()
-        config, log = self._config, cluster.committed
+        config, log, everybody = self._config, cluster.committed, self._replicas(cluster)
         self._log, self._slots = log, max(log.slots, default=0)
         self._truncated = min((view.status.truncated_upto for view in views), default=0)
         troubles = [f"n{view.replica}: {view.trouble}" for view in views if view.trouble]
         if not any(operation.is_answered for operation in self._history):
             troubles.append("nothing at all was answered")
+        if self._theirs is not None:
+            of_others = judged(cluster, config.balances(), self._history, everybody, True)
+            self._slots = max(log.slots, default=0)
+            return (*of_others, judge("progress", self._stuck + troubles))
         return (
             *judge_run(config.balances(), log, self._history, views, config.checkpoint_interval),
             *self._judge_disks(),

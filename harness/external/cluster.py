@@ -61,7 +61,7 @@ class ExternalCluster:
         self.logs = logs or self._temporary.path
         self._saved_logs: dict[str, bytes] = {}  # of a stopped cluster, while nobody kept them
         self._with_reads = with_reads
-        self._waiter = Waiter()
+        self._waiter = Waiter(stays_awake=False)
         self._dialect = dialect(description.speaks, config.balances())
         kept = config.trace_messages * config.nodes
         self.router = Router(

@@ -107,7 +107,7 @@ class Router:
         node.is_ready = node.too_large = node.is_unended = False
         os.set_blocking(reading, False)
         os.set_blocking(writing, False)
-        self._waiter.on_readable(reading, partial(self._read, node))
+        self._waiter.on_readable(reading, partial(self._serve, node))
         node.update()
 
     def disconnect(self, node: Node) -> None:
@@ -151,6 +151,11 @@ class Router:
         self.release(now)
 
     # ---- reading ---------------------------------------------------------------------------------
+
+    def _serve(self, node: Node) -> None:
+        """Read once and write at once, so that its readers work while others are read."""
+        self._read(node)
+        self.flush()
 
     def _read(self, node: Node) -> bool:
         """Read once; False when there was nothing, or it was the end."""

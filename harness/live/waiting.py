@@ -20,9 +20,11 @@ WRITE = select.POLLOUT
 class Waiter:
     """Descriptors, with what to call for each."""
 
-    __slots__ = ("_is_brisk", "_poll", "_read", "_write")
+    __slots__ = ("_is_brisk", "_poll", "_read", "_stays_awake", "_write")
 
-    def __init__(self) -> None:
+    def __init__(self, stays_awake: bool = True) -> None:
+        """Who does not stay awake goes to sleep at once, always."""
+        self._stays_awake = stays_awake
         self._read: dict[int, Callable[[], object]] = {}
         self._write: dict[int, Callable[[], object]] = {}
         self._poll = select.poll()
@@ -89,5 +91,5 @@ class Waiter:
             if not ready and timeout_us is not None:
                 timeout_us = max(0, timeout_us - awake // 1000)
         ready = ready or poll(None if timeout_us is None else timeout_us / 1000)
-        self._is_brisk = time.monotonic_ns() - began < AWAKE_NS
+        self._is_brisk = self._stays_awake and time.monotonic_ns() - began < AWAKE_NS
         return ready

@@ -101,6 +101,8 @@ def refuse_beside_replicas(options: Mapping[str, object]) -> None:
         "durability": "other people's replicas write to their disks as they like",
         "watch": "other people's replicas do not say how they are while they run",
         "write_expected": "it runs no replicas",
+        "failover": "what a failover is spent on is known of our own replicas alone",
+        "soak": "memory and disk are looked at in our own replicas alone",
     }
     problems = [
         f"--{key.replace('_', '-')}: {why}, leave out this or --replicas"
