@@ -6,6 +6,7 @@ short pairs, so that a neighbour's second on this machine decides nothing.
 
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,28 @@ def test_throughput_is_no_less_than_half_of_what_is_documented_by_ratio_to_the_f
     assert all(found[clients] >= least[clients] for clients in CLIENTS), (
         f"ratios to the floor {found}, at least {least} expected; all pairs: {runs}"
     )
+
+
+def two_sets(transfers):
+    """One with the election, then one of so many transfers among ten accounts; all are live."""
+    pairs = [("ABCDEFGHIJ"[at % 10], "BCDEFGHIJA"[at * 7 % 10]) for at in range(transfers)]
+    first = 'Set Number,Transactions,Live Nodes\n1,"(A, B, 1)",n1;n2;n3;n4;n5\n2,,n1;n2;n3;n4;n5\n'
+    return first + "".join(f',"({sender}, {receiver}, 1)",\n' for sender, receiver in pairs)
+
+
+@pytest.mark.parametrize("flags", [(), ("--sim",)], ids=["processes", "simulated"])
+def test_a_set_takes_time_in_proportion_to_its_transfers(tmp_path, capsys, flags):
+    """Seconds a transfer, of ten times as many: the processor's with --sim, which has no other."""
+    found = {}
+    for transfers in (1000, 10_000):
+        path = tmp_path / f"{transfers}.csv"
+        path.write_text(two_sets(transfers))
+        taken = []
+        for _ in range(3):
+            began = time.process_time()
+            assert cli.main([str(path), "--format", "json", *flags]) == 0
+            used = time.process_time() - began
+            took = json.loads(capsys.readouterr().out)["sets"][1]["seconds"]
+            taken.append((used if flags else took) / transfers)
+        found[transfers] = sorted(taken)[1]
+    assert found[10_000] < 1.5 * found[1000], f"seconds a transfer: {found}"
