@@ -6,8 +6,9 @@ also by the exact judges that take it as the witness. An answer of "unknown" say
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
@@ -16,13 +17,19 @@ from harness.check.black_box import BUDGET, CHECK, black_box
 from harness.check.judges import judge_run
 from harness.check.verdict import Judgement, Verdict, overall
 from harness.cluster.driver import CommitLog
-from harness.errors import HarnessError, nearest
+from harness.errors import EXIT_MACHINE, HarnessError, nearest
 from harness.files import history_file
 from harness.files.history_file import SavedHistory
 from harness.files.text_file import shown
+from harness.report import contradiction
+from harness.report.documents import replace
+from harness.report.html import style
 
 FORMATS = ("rich", "json")
-EXAMPLES = (("history.jsonl", "judge what `torture --history history.jsonl` saved"),)
+EXAMPLES = (
+    ("history.jsonl", "judge what `torture --history history.jsonl` saved"),
+    ("mine.jsonl --picture why.html", "judge what was seen of any bank, and show why"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format", default="rich", metavar="rich|json", help="lines, or one JSON document [rich]"
     )
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        metavar="FILE",
+        help="write a page that shows what no order explains, where there is such a thing",
+    )
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
@@ -73,6 +86,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
     saved = [(file, history_file.load(file)) for file in options.files]
     judged = [_judge(file, content, budget) for file, content in saved]
     verdict = overall(j for one in judged for j in one.judgements)
+    if options.picture is not None:
+        _draw(options.picture, judged)
     if options.format == "json":
         document = {"verdict": verdict.value, "files": [one.document() for one in judged]}
         console.out(json.dumps(document, indent=1), highlight=False)
@@ -86,6 +101,24 @@ def run(options: argparse.Namespace, console: Console) -> int:
             console.print(Text(line), soft_wrap=True)
     console.print(Text(verdict.value))
     return verdict.exit_code
+
+
+def _draw(path: Path, judged: Sequence[_Judged]) -> None:
+    """Nothing is written, and an earlier page goes, where every answer has its place."""
+    found = {
+        one.file: judgement.evidence
+        for one in judged
+        for judgement in one.judgements
+        if judgement.evidence is not None
+    }
+    try:
+        if found:
+            replace(path, contradiction.page(found, style()).encode("utf-8", "replace"))
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        what = f"{path}: cannot be written ({error.strerror or error})"
+        raise HarnessError(what, exit_code=EXIT_MACHINE) from None
 
 
 def _budget(word: str) -> int:

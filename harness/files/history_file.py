@@ -5,10 +5,14 @@ many operations, how many slots of the committed log (null: the log is not in th
 that log begins. Then come the operations, the slots, and the contradictions between replicas, one
 a line. What was saved loads as it was; anything else is refused with the line where it is damaged,
 a file that ends early included.
+
+The short form is for people and for programs of others: a first line with no more than version and
+balances, and then operations to the end of the file, which may leave out what has a default. Empty
+lines and those that begin with # are passed over. See docs/histories.md.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
@@ -164,6 +168,8 @@ _HEAD = {
     "known_before": _NUMBER,
     "base": only(lambda value: value is None or isinstance(value, str), "a checkpoint or null"),
 }
+_SHORT_HEAD = {"history", "balances"}
+_HEAD_ITSELF = {name: _HEAD[name] for name in _SHORT_HEAD}
 _OPERATION = {
     "client": _NAME,
     "timestamp": _NUMBER,
@@ -178,6 +184,16 @@ _OPERATION = {
     "ballot": only(lambda value: value is None or _is_ballot(value), "[number, replica] or null"),
     "set_number": _NUMBER,
     "order": _NUMBER,
+}
+_LEFT_OUT = {  # of an operation in the short form
+    "receiver": "",
+    "amount": 0,
+    "answered_at": None,
+    "result": None,
+    "slot": None,
+    "ballot": None,
+    "set_number": 1,
+    "order": 0,
 }
 _SLOT = {
     "slot": _NUMBER,
@@ -205,7 +221,12 @@ class _Reader:
         self._line = 0
 
     def read(self) -> SavedHistory:
-        head = self._next(_HEAD, "the first line of a saved history")
+        what = "the first line of a saved history"
+        first = self._object(self._data(what), what)
+        if first.keys() <= _SHORT_HEAD:
+            balances = self._fields(_HEAD_ITSELF, first, what)["balances"]
+            return SavedHistory(balances, self._operations(self._short_ones()), None)
+        head = self._fields(_HEAD, first, what)
         base = None
         if head["base"] is not None:
             base = checkpoints.decode(head["base"].encode("utf-8", "replace"))
@@ -213,7 +234,7 @@ class _Reader:
                 self._refuse("base", "a whole checkpoint", "a damaged one")
         if head["slots"] is None and (base or head["known_before"] or head["contradictions"]):
             self._refuse("slots", "a number, for the file speaks of a log", "null")
-        operations = self._operations(head["operations"])
+        operations = self._operations(self._announced(head["operations"]))
         log = None if head["slots"] is None else SavedLog({}, base, head["known_before"], [])
         if log is not None:
             self._slots(log, head["slots"])
@@ -225,11 +246,26 @@ class _Reader:
             self._refuse("", "the end of the file, all that was announced is there", "a line")
         return SavedHistory(head["balances"], operations, log)
 
-    def _operations(self, count: int) -> list[Operation]:
+    def _announced(self, count: int) -> Iterator[dict[str, Any]]:
+        for number in range(count):
+            yield self._next(_OPERATION, f"operation {number + 1} of {count}")
+
+    def _short_ones(self) -> Iterator[dict[str, Any]]:
+        """To the end of the file, each with what it leaves out."""
+        for data in self._lines:
+            self._line += 1
+            if not data.strip() or data.lstrip().startswith(b"#"):
+                continue
+            value = self._object(data, "an operation")
+            if "account" in value and "sender" not in value:
+                value["sender"] = value.pop("account")
+            value = {**_LEFT_OUT, "timestamp": self._line, **value}
+            yield self._fields(_OPERATION, value, "an operation")
+
+    def _operations(self, values: Iterable[dict[str, Any]]) -> list[Operation]:
         operations: list[Operation] = []
         seen: dict[tuple[str, int], int] = {}
-        for number in range(count):
-            value = self._next(_OPERATION, f"operation {number + 1} of {count}")
+        for value in values:
             self._check_times(value)
             if value["invoked_at"] is not None:
                 key = (value["client"], value["timestamp"])
@@ -285,16 +321,27 @@ class _Reader:
 
     def _next(self, keys: Mapping[str, Shape], expected: str) -> dict[str, Any]:
         """The next line, with exactly these fields."""
+        return self._fields(keys, self._object(self._data(expected), expected), expected)
+
+    def _data(self, expected: str) -> bytes:
         data = next(self._lines, None)
         self._line += 1
         if data is None:
             self._refuse("", expected, "the end of the file")
+        return data
+
+    def _object(self, data: bytes, expected: str) -> dict[str, Any]:
         try:
             value = json.loads(data)
         except (ValueError, RecursionError):
             self._refuse("", f"{expected} as JSON", shown(data.decode("utf-8", "replace")))
         if not isinstance(value, dict):
             self._refuse("", expected, _shown(value))
+        return value
+
+    def _fields(
+        self, keys: Mapping[str, Shape], value: dict[str, Any], expected: str
+    ) -> dict[str, Any]:
         if missing := [name for name in keys if name not in value]:
             self._refuse("", f"{expected} with {missing[0]!r}", "a line without")
         fields, problems = Section(), Problems(self._path, _shown)

@@ -20,7 +20,7 @@ from harness.cluster.history import Operation
 from harness.cluster.wording import line
 from harness.files.cases import CaseFile, Command
 from harness.files.config import ClusterConfig
-from harness.report import charts
+from harness.report import charts, contradiction
 from harness.report.markup import Safe, element, embedded_json, join
 from harness.report.screen import shown, table, words
 from harness.run import flows, points
@@ -99,6 +99,11 @@ def page(
 @cache
 def _part(name: str) -> Safe:
     return Safe(resources.files(__package__).joinpath(name).read_text(encoding="utf-8"))
+
+
+def style() -> str:
+    """What pages of ours look like."""
+    return _part("page.css")
 
 
 def _digest(text: str) -> str:
@@ -248,6 +253,7 @@ def _sets(
     curves: Sequence[charts.Curve],
 ) -> Iterator[Safe]:
     before = {curve.account: curve.points[0][1] for curve in curves}
+    told: set[int] = set()  # answers that a picture was drawn of
     for index, (report, story) in enumerate(zip(reports, stories, strict=True)):
         title = set_title(report.number, report.position, report.total)
         balances = _balances(report, before)
@@ -269,10 +275,45 @@ def _sets(
                 _titled("Checks", shown(checks), *_expectations(report)),
                 class_="parts",
             ),
+            *_why(report, reports, stories, told),
             element("p", more) if story.messages else None,
             id=f"set-{report.number}", class_="set",
         )  # fmt: skip
         before = live_majority(report.views) or before
+
+
+def _why(
+    report: SetReport, reports: Sequence[SetReport], stories: Sequence[Story], told: set[int]
+) -> Iterator[Safe]:
+    """A picture of each contradiction, in the first set that has it."""
+    for judgement in report.judgements:
+        found = judgement.evidence
+        if found is None or id(found.failed) in told:
+            continue
+        told.add(id(found.failed))
+        places = {one.number: index for index, one in enumerate(reports)}
+        links = {}
+        for operation in (*found.others, found.failed):
+            index = places.get(operation.set_number)
+            if index is not None and operation.invoked_at is not None:
+                at = max(0, operation.invoked_at - reports[index].started_at)
+                links[id(operation)] = element(
+                    "a", "messages", href="#messages", data_set=index, data_at=at
+                )
+        yield element("h3", "Why it does not hold")
+        yield contradiction.section(found, list(_marks(reports, stories)), links)
+
+
+def _marks(reports: Sequence[SetReport], stories: Sequence[Story]) -> Iterator[contradiction.Mark]:
+    """Faults and leaders of all sets, by the cluster's clock."""
+    for report, story in zip(reports, stories, strict=True):
+        for step in report.steps:
+            if not isinstance(step.action, Command) and step.begun_us is not None:
+                yield contradiction.Mark(report.started_at + step.begun_us, step.text, "fault")
+        for phase in story.phases:
+            if phase.state == "leader" and phase.begin > 0:
+                text = f"{replica_name(phase.replica)} leads"
+                yield contradiction.Mark(report.started_at + phase.begin, text, "leader")
 
 
 def _titled(title: str, *content: Safe) -> Safe:
