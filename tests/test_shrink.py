@@ -2,6 +2,8 @@
 
 import argparse
 import io
+import os
+import signal
 from collections import Counter
 from dataclasses import replace
 
@@ -64,6 +66,54 @@ def test_a_failure_is_made_small_and_shown_by_its_files(mutant, tmp_path, monkey
     assert not ending(script).startswith("✗ "), "the sound replica passes it"
     for file in tmp_path.glob("*.yaml"):
         assert main([str(file), "--sim", "--no-step", "--seed", "1"]) == 0, file.read_text()
+
+
+def test_ctrl_c_keeps_what_is_smallest_by_then(tmp_path, monkeypatch):
+    """A first one; it ends with the exit code of Ctrl-C all the same."""
+    looked = []
+
+    def stops(seed, options, violation, replica_class, watch):
+        show = watch.show
+        watch.show = lambda left: (looked.append(left), show(left), press(len(looked)))
+        return shrink(seed, options, violation, replica_class, watch)
+
+    def press(times):
+        if times == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(shrunk, "shrink", stops)
+    console = Console(width=200, record=True, file=io.StringIO())
+    with FORGETS_PROMISES.at_work():
+        before = failing()
+        found = [(before.seed, before.violation), (99, "something else was never reached")]
+        with pytest.raises(KeyboardInterrupt):
+            shrunk.write(found, SwarmOptions(), tmp_path, console)
+        script = tmp_path / f"seed-{before.seed}.txt"
+        assert ending(script).startswith("✗ ")
+    told = console.export_text()
+    assert len(looked) == 4 and "replicas" in looked[0] and "% of the effort" in looked[0]
+    assert "stopped: it is as small as it was by then" in told and "seed 99" not in told
+    assert str(script) in told
+
+
+def test_a_terminal_shows_what_is_left_by_now(tmp_path, monkeypatch):
+    def looks(seed, options, violation, replica_class, watch):
+        watch.show("3 replicas, 2 clients")
+        return shrink(seed, options, violation, replica_class)
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr("harness.sim.shrink.MOST_EVENTS", 1)
+    monkeypatch.setattr("harness.sim.shrink.MOST_COMMANDS", 1)
+    monkeypatch.setattr(shrunk, "shrink", looks)
+    stream = Terminal()
+    console = Console(width=120, file=stream, force_terminal=True, color_system="standard")
+    with FORGETS_PROMISES.at_work():
+        before = failing()
+        shrunk.write([(before.seed, before.violation)], SwarmOptions(), tmp_path, console)
+    assert "3 replicas, 2 clients" in stream.getvalue()
 
 
 def test_what_no_script_can_tell_is_told_event_by_event(tmp_path, monkeypatch):

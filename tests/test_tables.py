@@ -446,3 +446,26 @@ def test_help_is_one_screen():
     """Of 24 lines: one for the prompt it was asked at, one for the next, one between."""
     lines = render(answers.help_screen(listed_words()), 80).splitlines()
     assert len(lines) <= 24 - 2
+
+
+LONG = [f"a_customer_with_a_long_name_000{number}" for number in range(4)]
+
+
+@pytest.mark.parametrize("width", [50, 60, 72, 80, 100, 140])
+def test_no_name_and_no_word_is_broken(width):
+    """Those of steps and of balances, and what is said against a set."""
+    base, accounts = set_six(), dict.fromkeys(LONG, 1_000_000_000)
+    step = replace(base.steps[0], text=f"({LONG[0]}, {LONG[1]}, 1000000)")
+    read = replace(base.steps[1], text=f"({LONG[2]})")
+    report = replace(
+        base,
+        steps=(step, read),
+        views=tuple(view(replica, accounts) for replica in range(1, 6)),
+        judgements=judgements(agreement=(Verdict.INVALID, f"slot 17: n1 executed {step.text}")),
+    )
+    printed = render(tables.set_screen(report, "disconnect", {}), width)
+    words = " ".join(printed.split())
+    assert all(len(line) <= width for line in printed.splitlines())
+    for name, times in zip(LONG, (3, 3, 2, 1), strict=True):
+        assert words.count(name) == times, printed
+    assert step.text in words and read.text in words

@@ -1,9 +1,11 @@
 """Grids, lines of parts and cells: how the tables are laid out, knowing nothing of replicas.
 
 A grid fits itself to the width it is printed at: wide gaps first, then narrow ones, then it drops
-columns in the order they ask for, then it folds the one that may be folded. Nothing is padded or
-cut without a word: a row of the wrong length is an AssertionError, no line ends in a blank, and a
-cell is a `Text`, never a string that rich could read as markup ("[n1]" would vanish).
+columns in the order they ask for, then it folds the one that may be folded, between its words;
+where one has no room, that cell goes over the columns at its right, which stand below it then.
+Nothing is padded or cut without a word: a row of the wrong length is an AssertionError, no line
+ends in a blank, and a cell is a `Text`, never a string that rich could read as markup ("[n1]" would
+vanish).
 
 Colour only repeats what signs and words say. These few styles are readable on light and on dark
 terminals; yellow, white and plain blue are not.
@@ -52,6 +54,7 @@ class Grid:
         self.rows = [tuple(row) for row in rows]
         self.indent = indent
         self.gaps = tuple(gaps)
+        self._folding = next((at for at, c in enumerate(self.columns) if c.folds), None)
         for row in self.rows:
             assert len(row) == len(self.columns), f"{len(row)} cells for {len(self.columns)}: {row}"
         self.widths = [
@@ -64,34 +67,72 @@ class Grid:
         return self._total(range(len(self.columns)), self.gaps[-1], self.widths)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        shown, gap, widths = self._fit(options.max_width)
+        width = options.max_width
+        shown, gap, widths = self._fit(width)
         heads = tuple(Text(column.name, style=STRONG) for column in self.columns)
         for row in (heads, *self.rows):
-            yield from self._lines(console, row, shown, gap, widths)
+            folding = self._folding
+            if folding is not None and _longest_word(row[folding]) > widths[folding]:
+                yield from self._spilled(console, row, shown, gap, widths, width)
+            else:
+                yield from self._lines(console, row, shown, gap, widths)
 
     def _fit(self, width: int) -> tuple[list[int], int, list[int]]:
         """Which columns, the gap between them, and how wide each column is."""
         widths = list(self.widths)
         shown = list(range(len(self.columns)))
-        folding = next((at for at, column in enumerate(self.columns) if column.folds), None)
+        folding = self._folding
         for gap in self.gaps:
             if self._total(shown, gap, widths) <= width:
                 return shown, gap, widths
         gap = self.gaps[-1]
-        if folding is not None:  # the least it can do with; it gets what is left over below
-            widths[folding] = min(
-                widths[folding], max(NARROWEST_FOLD, len(self.columns[folding].name))
-            )
+        if folding is None:
+            return self._dropped(gap, widths, width), gap, widths
+        least = max(NARROWEST_FOLD, len(self.columns[folding].name))
+        whole = max(least, *(_longest_word(row[folding]) for row in self.rows), 0)
+        for wanted in (whole, least):  # it gets what is left over below
+            widths[folding] = min(self.widths[folding], wanted)
+            shown = self._dropped(gap, widths, width)
+            if (spare := width - self._total(shown, gap, widths)) >= 0:
+                break
+        widths[folding] = max(4, min(self.widths[folding], widths[folding] + spare))
+        return shown, gap, widths
+
+    def _dropped(self, gap: int, widths: Sequence[int], width: int) -> list[int]:
+        """The columns that are left when those go that can, one after the other, until it fits."""
+        shown = list(range(len(self.columns)))
         for at in sorted(shown, key=lambda at: self.columns[at].drop):
             if self.columns[at].drop and self._total(shown, gap, widths) > width:
                 shown.remove(at)
-        if folding is not None:
-            spare = width - self._total(shown, gap, widths)
-            widths[folding] = max(4, min(self.widths[folding], widths[folding] + spare))
-        return shown, gap, widths
+        return shown
 
     def _total(self, shown: Sequence[int], gap: int, widths: Sequence[int]) -> int:
         return self.indent + sum(widths[at] for at in shown) + gap * (len(shown) - 1)
+
+    def _spilled(
+        self,
+        console: Console,
+        row: Sequence[Text],
+        shown: Sequence[int],
+        gap: int,
+        widths: Sequence[int],
+        width: int,
+    ) -> Iterable[Text]:
+        """A row whose folding cell has a word that is longer than its column."""
+        folding = self._folding
+        assert folding is not None
+        before = [at for at in shown if at < folding]
+        start = self.indent + sum(widths[at] + gap for at in before)
+        blank = tuple(Text() for _ in row)
+        first = next(
+            iter(self._lines(console, (*row[:folding], *blank[folding:]), shown, gap, widths))
+        )
+        for line in row[folding].wrap(console, width - start, overflow="fold"):
+            line.rstrip()
+            yield first + Text(" " * (start - first.cell_len)) + line
+            first = Text()
+        others = (*blank[: folding + 1], *row[folding + 1 :])
+        yield from self._lines(console, others, shown, gap, widths)
 
     def _lines(
         self,
@@ -118,6 +159,11 @@ class Grid:
                 line.append(" " * gap)
             line.rstrip()
             yield line
+
+
+def _longest_word(text: Text) -> int:
+    """How many places it takes."""
+    return max(map(cell_len, text.plain.split()), default=0)
 
 
 class Parts:

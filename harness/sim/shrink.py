@@ -45,6 +45,17 @@ def kind_of(violation: str) -> str:
     return " ".join(re.findall(r"[a-z_]{3,}", plain)[:4])
 
 
+class Watch:
+    """Who looks at a search, and may end it: what is smallest by then is its result."""
+
+    def is_stopped(self) -> bool:
+        """Nothing smaller is wanted."""
+        return False
+
+    def show(self, left: str) -> None:
+        """What is left by now, in words."""
+
+
 # ---- plans -------------------------------------------------------------------------------------
 
 
@@ -119,14 +130,17 @@ def _smaller_plans(plan: Plan, scenario: Scenario) -> Iterator[Plan]:
 class _Plans:
     """The search for the smallest plan that fails in the same way."""
 
-    def __init__(self, kind: str, replica_class: ReplicaClass) -> None:
-        self._kind, self._class = kind, replica_class
+    def __init__(self, kind: str, replica_class: ReplicaClass, watch: Watch) -> None:
+        self._kind, self._class, self._watch = kind, replica_class, watch
+        self._left = ""  # by now, in words
         self._events = 0
 
     def _fails(self, plan: Plan) -> tuple[Plan, Outcome] | None:
         for roll in dict.fromkeys((plan.roll, *range(ROLLS))):
-            if self._events >= MOST_EVENTS:
+            if self._events >= MOST_EVENTS or self._watch.is_stopped():
                 return None
+            share = min(99, 100 * self._events // MOST_EVENTS)
+            self._watch.show(f"{self._left}, {share} % of the effort for that")
             rolled = replace(plan, roll=roll)
             outcome, _ = run_plan(rolled, self._class, SimCluster)
             self._events += outcome.events
@@ -139,9 +153,9 @@ class _Plans:
         found: tuple[Plan, Outcome] | None = (plan, run_plan(plan, self._class, SimCluster)[0])
         while found is not None:
             plan, outcome = found
-            found = next(
-                filter(None, map(self._fails, _smaller_plans(plan, plan.scenario()))), None
-            )
+            scenario = plan.scenario()
+            self._left = described(scenario, outcome)
+            found = next(filter(None, map(self._fails, _smaller_plans(plan, scenario))), None)
         strikes = tuple(sorted({strike.number for strike in outcome.done} - {0}))
         rolls: dict[tuple[int, ...], Plan] = {strikes: plan}
 
@@ -150,9 +164,20 @@ class _Plans:
             if found is None:
                 return None
             rolls[tuple(left)] = found[0]
+            self._left = described(found[0].scenario(), found[1])
             return left
 
         return rolls[tuple(reduced(strikes, fails))]
+
+
+def described(scenario: Scenario, outcome: Outcome) -> str:
+    """ "3 replicas, 2 clients, 1 request, faults kill, 2 strikes"."""
+    struck = sum(strike.number > 0 for strike in outcome.done)
+    return (
+        f"{scenario.config.nodes} replicas, {len(scenario.config.accounts)} clients, "
+        f"{scenario.operations} requests, faults {', '.join(scenario.kinds) or 'none'}, "
+        f"{struck} strikes"
+    )
 
 
 # ---- stories -----------------------------------------------------------------------------------
@@ -234,14 +259,16 @@ def _confirmed(
 class _Stories:
     """The search for the shortest story that ends with a violation of one kind."""
 
-    def __init__(self, kind: str, replica_class: ReplicaClass) -> None:
-        self._kind, self._class = kind, replica_class
+    def __init__(self, kind: str, replica_class: ReplicaClass, watch: Watch) -> None:
+        self._kind, self._class, self._watch = kind, replica_class, watch
         self._commands = 0
 
     def ends(self, head: str, commands: Sequence[str]) -> Sequence[str] | None:
         """Those that were done, when they end as wanted."""
-        if self._commands >= MOST_COMMANDS:
+        if self._commands >= MOST_COMMANDS or self._watch.is_stopped():
             return None
+        share = min(99, 100 * self._commands // MOST_COMMANDS)
+        self._watch.show(f"a story of {len(commands)} commands, {share} % of the effort for that")
         done, violation = _confirmed(head, commands, self._class)
         self._commands += len(commands) + SETTLED * sum("settle" in command for command in commands)
         return done if violation is not None and kind_of(violation) == self._kind else None
@@ -267,7 +294,7 @@ def _without_clock(command: str) -> str:
 
 
 def _shortest(
-    scenario: Scenario, world: Recorded, kind: str, replica_class: ReplicaClass
+    scenario: Scenario, world: Recorded, kind: str, replica_class: ReplicaClass, watch: Watch
 ) -> Story | None:
     """The shortest story, of the same kind if there is one, and the plainest way to tell it."""
     head = world.head()
@@ -277,7 +304,7 @@ def _shortest(
         return None
     found.sort(key=lambda one: kind_of(one[1]) != kind)
     commands, violation = found[0]
-    search = _Stories(kind_of(violation), replica_class)
+    search = _Stories(kind_of(violation), replica_class, watch)
     best = search.shortest(head, commands)
     nodes, interval = scenario.config.nodes, scenario.config.checkpoint_interval
     for plain in (f"nodes {nodes}", f"nodes {nodes} checkpoint {interval}"):
@@ -310,13 +337,17 @@ class Shrunk:
 
 
 def shrink(
-    seed: int, options: SwarmOptions, violation: str, replica_class: ReplicaClass = Replica
+    seed: int,
+    options: SwarmOptions,
+    violation: str,
+    replica_class: ReplicaClass = Replica,
+    watch: Watch | None = None,
 ) -> Shrunk:
-    """Make this seed's failure small."""
-    kind = kind_of(violation)
-    plan = _Plans(kind, replica_class).smallest(Plan(seed, options))
+    """Make this seed's failure small, as small as it is when `watch` ends that."""
+    kind, watch = kind_of(violation), watch or Watch()
+    plan = _Plans(kind, replica_class, watch).smallest(Plan(seed, options))
     outcome, world = run_plan(plan, replica_class, Recorded)
-    story = _shortest(plan.scenario(), world, kind, replica_class)
+    story = _shortest(plan.scenario(), world, kind, replica_class, watch)
     return Shrunk(plan, outcome, len(world.commands()), story)
 
 

@@ -1,10 +1,12 @@
 """Failing seeds made small, as files: a script, and where it can be said a test set."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from bank.replica import Replica
@@ -15,9 +17,19 @@ from harness.files.cases import ADDED, Action, CaseFile, CaseSet, Command, Step,
 from harness.files.config import ClusterConfig
 from harness.files.writer import yaml_text
 from harness.run.runner import Runner
+from harness.screen.lines import cancelling
+from harness.screen.progress import may_redraw
 from harness.sim.columns import LEGEND, Columns, Happening
 from harness.sim.scenario import KINDS, MILLISECOND, Scenario, SwarmOptions
-from harness.sim.shrink import ReplicaClass, Shrunk, kind_of, script_text, shrink
+from harness.sim.shrink import (
+    ReplicaClass,
+    Shrunk,
+    Watch,
+    described,
+    kind_of,
+    script_text,
+    shrink,
+)
 from harness.sim.swarm import load, run_scenario
 from harness.sim.world import SimCluster
 
@@ -54,22 +66,42 @@ def write(
         folder.mkdir(parents=True, exist_ok=True)
         for seed, violation in list(first.values())[:MOST_SHRUNK]:
             console.print(f"making seed {seed} small …")
-            small = shrink(seed, options, violation, replica_class)
-            for line in _write(small, command(seed, options), folder, replica_class):
-                console.print(Text(line), soft_wrap=True)
+            with cancelling(True) as is_stopped:
+                with _watched(console, is_stopped) as watch:
+                    small = shrink(seed, options, violation, replica_class, watch)
+                if is_stopped():
+                    console.print("stopped: it is as small as it was by then")
+                for line in _write(small, command(seed, options), folder, replica_class):
+                    console.print(Text(line), soft_wrap=True)
+            if is_stopped():
+                raise KeyboardInterrupt
     except OSError as error:
         raise HarnessError(f"--shrink: {error}", exit_code=EXIT_MACHINE) from None
+
+
+@contextmanager
+def _watched(console: Console, is_stopped: Callable[[], bool]) -> Iterator[Watch]:
+    """What is left by now stands in the last line, on a terminal."""
+    columns = (TextColumn("{task.description}"), TimeElapsedColumn())
+    silent = not may_redraw(console)
+    with Progress(*columns, console=console, transient=True, disable=silent) as progress:
+        task = progress.add_task("what it was")
+
+        class Shown(Watch):
+            def is_stopped(self) -> bool:
+                return is_stopped()
+
+            def show(self, left: str) -> None:
+                progress.update(task, description=left)
+
+        yield Shown()
 
 
 def _write(small: Shrunk, repeat: str, folder: Path, replica_class: ReplicaClass) -> Iterator[str]:
     seed = small.plan.seed
     scenario = small.plan.scenario()
-    yield (
-        f"what is left of seed {seed}: {scenario.config.nodes} replicas, "
-        f"{len(scenario.config.accounts)} clients, {scenario.operations} requests, "
-        f"faults {', '.join(scenario.kinds) or 'none'}, "
-        f"{sum(strike.number > 0 for strike in small.outcome.done)} faults; {small.recorded} events"
-    )
+    left = described(scenario, small.outcome)
+    yield f"what is left of seed {seed}: {left}; {small.recorded} events"
     if small.story is None:
         trace = folder / f"seed-{seed}.trace.txt"
         trace.write_text("\n".join([*LEGEND, *_trace(small, replica_class), ""]), "utf-8")
