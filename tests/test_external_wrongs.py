@@ -58,6 +58,17 @@ def test_a_wrong_sender_and_an_unknown_reader_are_dropped():
     ]  # fmt: skip
 
 
+def test_a_request_may_be_passed_on_in_the_name_of_its_client():
+    """As the protocol's own network lets them; who was not given the request may not answer it."""
+    rows = [("(A, J, 3)", ALL), ("(A, J, 1); (B, J, 2)", ALL)]
+    runner, cluster = run(tiny("passes-on"), rows)
+    assert runner.verdict() is Verdict.VALID
+    assert [outcomes(report) for report in runner.reports] == [["success"], ["success"] * 2]
+    assert not any(report.remarks for report in runner.reports)
+    passed_on = [record for record in cluster.router.records if record[1:3] == (2, 1)]
+    assert any('"src": "c' in record[3] and "transfer" in record[3] for record in passed_on)
+
+
 def test_the_first_of_two_answers_counts():
     found = remarks("twice")
     assert [text.split(":")[0] for text in found] == ["n1 answers twice"]

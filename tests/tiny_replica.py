@@ -131,6 +131,20 @@ class WrongName(Replica):
             self.say("c1", type="transfer_ok", result="success", in_reply_to=999999)
 
 
+class PassesOn(Replica):
+    """Clients are sent to n2, which passes their requests on to n1 in their own names."""
+
+    def say(self, dest, **body):
+        super().say(dest, **{**body, "leader": "n2"} if "leader" in body else body)
+
+    def on_request(self, source, body, answer):
+        if self.name == "n1":
+            super().on_request(source, body, answer)
+        else:
+            line = json.dumps({"src": source, "dest": "n1", "body": body})
+            os.write(1, f"{line}\n".encode())
+
+
 class Twice(Replica):
     """Answers everything twice."""
 
@@ -256,6 +270,7 @@ KINDS = {
     "two-on-a-line": TwoOnALine,
     "no-newline": NoNewline,
     "wrong-name": WrongName,
+    "passes-on": PassesOn,
     "twice": Twice,
     "contradicts": Contradicts,
     "large": Large,

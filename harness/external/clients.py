@@ -59,6 +59,7 @@ class _Call:
     to: ReplicaId
     body: Body
     is_settled: bool = False  # by an answer, or by a definite error
+    passed_on_to: set[ReplicaId] = field(default_factory=set)  # by replicas: they may answer too
 
 
 @dataclass(slots=True, eq=False)
@@ -249,12 +250,20 @@ class Clients:
 
     # ---- answers -------------------------------------------------------------------------------
 
+    def passed_on(self, label: str, request: Body, to: ReplicaId) -> None:
+        """A replica passed this client's request on to another one, which may answer it then."""
+        number = request.get("msg_id")
+        call = self._calls.get(number) if isinstance(number, int) else None
+        if call is not None and call.client.label == label:
+            call.passed_on_to.add(to)
+
     def take(self, replica: ReplicaId, label: str, answer: Body, now: int) -> Iterable[Sent]:
         """A replica sent this to a client; what that client sends next at once."""
         number = answer.get("in_reply_to")
         call = self._calls.get(number) if isinstance(number, int) else None
         name = replica_name(replica)
-        if call is None or call.to != replica or call.client.label != label:
+        may_answer = call is not None and (call.to == replica or replica in call.passed_on_to)
+        if call is None or not may_answer or call.client.label != label:
             self._remarks.add(name, remarks.UNKNOWN_REPLY, str(answer))
             return ()
         if call.is_settled:
@@ -323,9 +332,9 @@ class Clients:
     def _is_definite(answer: Body) -> bool:
         return answer.get("type") == "error" and answer.get("code") in DEFINITE
 
-    def _note_error(self, call: _Call, answer: Body) -> None:
+    def _note_error(self, call: _Call, replica: ReplicaId, answer: Body) -> None:
         code, text = answer.get("code"), answer.get("text")
-        told = f"error {code} from {replica_name(call.to)}"
+        told = f"error {code} from {replica_name(replica)}"
         self.last_error[id(call.operation)] = f"{told}: {text}" if text else told
 
     def _after_error(
@@ -333,7 +342,7 @@ class Clients:
     ) -> None:
         """A definite one says that this attempt has done nothing, any other leaves it open."""
         client, code = call.client, answer.get("code")
-        self._note_error(call, answer)
+        self._note_error(call, replica, answer)
         if code == NOT_SUPPORTED:
             self.on_unsupported(replica, call.body["type"])
         if not is_current:

@@ -81,6 +81,7 @@ class ExternalCluster:
         )
         self.clients.on_unsupported = self._on_unsupported
         self.router.clients.update(self.clients.labels)
+        self.router.on_passed_on = self.clients.passed_on
         self.router.services = {LIN_KV: LinKvService(), **dict.fromkeys(ABSENT, absent)}
         self.asking = Asking(
             self.fleet.handles, self.router, config.accounts, self._dialect.tells_state,

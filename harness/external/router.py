@@ -90,6 +90,8 @@ class Router:
         self.remarks = Remarks()
         self.clients: set[str] = {HARNESS}
         self.services: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+        # A replica passed a request of this client on to that replica, in the client's name.
+        self.on_passed_on: Callable[[str, dict[str, Any], ReplicaId], None] = lambda *_: None
         self._by_name = {node.name: node for node in self.nodes.values()}
         self._waiter = waiter
         self._on_client, self._on_end = on_client, on_end
@@ -260,12 +262,17 @@ class Router:
 
     def _take(self, node: Node, message: dict[str, Any], text: str, at: int) -> None:
         """One message whose form is right."""
-        if message["src"] != node.name:
-            self.remarks.add(node.name, remarks.WRONG_SENDER, text)
-        elif (target := self._by_name.get(message["dest"])) is not None:
-            self._carry(node, target, text, at)
+        target, sender = self._by_name.get(message["dest"]), message["src"]
+        if sender == node.name:
+            if target is not None:
+                self._carry(node, target, text, at)
+            else:
+                self._leave(node, message, text, at)
+        elif target is not None and sender in self.clients and sender != HARNESS:
+            self.on_passed_on(sender, message["body"], target.number)
+            self._carry(node, target, text, at)  # by the link of who passes it on
         else:
-            self._leave(node, message, text, at)
+            self.remarks.add(node.name, remarks.WRONG_SENDER, text)
 
     # ---- on its way ------------------------------------------------------------------------------
 
