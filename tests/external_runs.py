@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from harness.errors import HarnessError
 from harness.external import description
 from harness.files import testset
 from harness.run import launch
@@ -54,3 +55,16 @@ def run_yaml(described, steps, failure="disconnect", **flags):
         report = Runner(cluster, settings, file).run_next()
         traces = cluster.traces()
     return report, traces
+
+
+def trouble(described, replica=2):
+    """Why this replica of three stops, before or after all have started."""
+    settings = launch.settings({"nodes": 3, "seed": 1, **QUICK}, {}, description=described)
+    theirs = (described, testset.CaseFile("x", ()), None)
+    try:
+        with launch.cluster(settings, theirs=theirs) as cluster:
+            cluster.start()
+            cluster.run_until(lambda: cluster.trouble(replica) is not None, 20_000_000)
+            return cluster.trouble(replica)
+    except HarnessError as error:
+        return error.problems[0].partition("does not start: ")[2]

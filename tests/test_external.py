@@ -40,6 +40,7 @@ def test_a_leader_fails_and_returns(failure):
     runner, _ = run(tiny(), rows, failure)
     first, second = runner.reports
     assert outcomes(first) == ["success", "done", "pending"]
+    assert "(B, E, 4) waits; error 11 from n" in "".join(first.remarks)
     assert first.steps[1].node == 1 and first.views[0].was_leader
     assert outcomes(second) == ["success", "success"], "the old request is asked again first"
 

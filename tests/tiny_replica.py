@@ -266,6 +266,12 @@ class Kills(Forks):
     def after_init(self):
         if self.name != "n2":
             return
+        written = []
+        while len(written) < 2:  # its children are there
+            time.sleep(0.01)
+            if os.path.exists(ARGUMENT):
+                with open(ARGUMENT) as stream:
+                    written = stream.readlines()
         victim = os.getppid()
         if "keeper" in ARGUMENT:
             with open(f"/proc/{victim}/stat") as stat:

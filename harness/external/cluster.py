@@ -12,7 +12,7 @@ from typing import Any
 
 from bank.ballot import Ballot, ReplicaId, Slot
 from bank.events import Leads
-from bank.ledger import READ
+from bank.ledger import READ, describe
 from bank.status import Role, SlotStatus
 from harness.cluster.driver import CommitLog, ReplicaView
 from harness.cluster.history import Operation
@@ -36,6 +36,7 @@ from harness.live.waiting import Waiter
 
 LOOK_US = 5_000  # between two looks at a condition while nothing happens
 IDLE_US = 500_000  # between two looks at what replicas do while nobody drives
+MOST_WAITING_SHOWN = 5  # requests without an answer, with the last error each
 MOST_OF_A_LOG = 4 << 20  # bytes that are kept of one
 PROBE_US = 300_000  # the same before the first set: only a refusal is of interest
 
@@ -451,6 +452,9 @@ class ExternalCluster:
     def remarks(self) -> list[str]:
         """What they did that is worth a word and was not told yet."""
         found = self.router.remarks.news()
+        waiting = [(o, self.clients.last_error.get(id(o))) for o in self.clients.pending()]
+        for operation, error in [one for one in waiting if one[1]][:MOST_WAITING_SHOWN]:
+            found.append(f"{describe(*operation.request[2:])} waits; {error} was the last word")
         for handle in self.fleet.handles.values():
             if handle.last_words:
                 found.append(f"{handle.name}: the end of what it wrote to standard error:")

@@ -274,8 +274,9 @@ class Router:
                 self._carry(node, target, text, at)
             else:
                 self._leave(node, message, text, at)
-        elif target is not None and sender in self.clients and sender != HARNESS:
-            self.on_passed_on(sender, message["body"], target.number)
+        elif target is not None and sender in self.clients:
+            if sender != HARNESS:  # whose questions are for whom they were sent to alone
+                self.on_passed_on(sender, message["body"], target.number)
             self._carry(node, target, text, at)  # by the link of who passes it on
         else:
             self.remarks.add(node.name, remarks.WRONG_SENDER, text)
