@@ -17,7 +17,7 @@ from harness.external.router import HARNESS, Router
 ASK_US = 1_000_000  # what an answer may take
 ALWAYS_TOLD = ("balances", "executed", "committed", "role")  # or never, of a state
 AGAIN_US = 5_000  # between two questions for the same
-MOST_PAGES = 10_000  # of a log
+MOST_PAGES = 300  # of a log, at one time
 OPTIONAL = ("state", "log", "views")
 IN_VAIN = 2  # questions without an answer, after which nobody is asked again
 

@@ -53,6 +53,11 @@ class ExternalCluster:
         with_reads: bool = False,
     ) -> None:
         """`data` keeps the replicas' folders, `logs` what they write to standard error."""
+        if data is not None and data.is_dir() and any(data.iterdir()):
+            raise HarnessError(
+                f"--data: {data}: is not empty: what other people's replicas did in an earlier run "
+                "is not known any more, expected an empty folder"
+            )
         self.replicas = config.nodes
         self.committed = CommitLog()
         self.description = description
