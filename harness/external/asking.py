@@ -41,6 +41,7 @@ class Asking:
         self._message = 1_000_000_000  # far above those of `init`
         self._waiting: dict[int, tuple[Handle, str]] = {}  # by message
         self._answers: dict[int, dict[str, Any]] = {}
+        self._glances: set[int] = set()  # questions whose answers nobody waits for
         self.tellings: list[Telling] = []  # of every answer, in order
         self.set_number = 0
         self._in_vain: dict[tuple[ReplicaId, str], int] = {}
@@ -54,6 +55,13 @@ class Asking:
         """It is there, and never said that it does not know this."""
         is_known = handle.knowledge.tells.get(what, True)
         return handle.liveness in CAN_ANSWER and is_known and handle.node.is_ready
+
+    def glance(self, handle: Handle) -> bool:
+        """Ask for its state and wait for nothing; False when it cannot be asked."""
+        if not self._is_told or not self.may_ask(handle, "state"):
+            return False
+        self._glances.add(self._put(handle, {"type": "state"}))
+        return True
 
     def _put(self, handle: Handle, body: dict[str, Any]) -> int:
         self._message += 1
@@ -70,7 +78,10 @@ class Asking:
             return
         assert isinstance(number, int)
         del self._waiting[number]
-        self._answers[number] = body
+        if number in self._glances:
+            self._glances.remove(number)
+        else:
+            self._answers[number] = body
         what = asked[1]
         self._in_vain.pop((handle.replica, what), None)
         if body.get("type") == "error" and body.get("code") == 10:

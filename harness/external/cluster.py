@@ -26,6 +26,7 @@ from harness.external.clients import Clients, Sent
 from harness.external.description import Description
 from harness.external.faults import Faults
 from harness.external.fleet import Fleet, Handle
+from harness.external.looking import Looking
 from harness.external.router import HARNESS, Node, Router
 from harness.external.services import ABSENT, LIN_KV, LinKvService, absent
 from harness.external.speaking import dialect
@@ -100,6 +101,7 @@ class ExternalCluster:
             self.leader,
             self._on_lead,
         )
+        self.looking = Looking(self.fleet.handles, self.asking, self.faults.links)
         self._flushed = 0  # records that are in the traces
         self._terms = 0  # how often another one led
         self._news = False  # something happened that a condition may ask for
@@ -167,6 +169,8 @@ class ExternalCluster:
         router.flush()
         due = router.deadline()
         until = until if due is None else min(until, due)
+        if self.looking.watch is not None:
+            until = self.looking.watch(until)
         self._waiter.wait(max(0, until - self.now()))
         if due is not None:
             router.release(self.now())
