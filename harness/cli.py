@@ -398,7 +398,7 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     measured = runner.performance()
     speaking.print(verdicts.verdict_lines(verdict, reports, pending, measured, score))
     if description is not None:
-        speaking.print(Text(f" covered: {launch.coverage(cluster)}"), soft_wrap=True)
+        speaking.print(Text(f" covered: {launch.coverage(cluster)}"))
     if options.timing:
         speaking.print(time_spent.timing_table(timing.spent, reports))
     if verdict.exit_code:

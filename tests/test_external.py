@@ -10,6 +10,7 @@ from harness.cluster.journal import Liveness, Relayed
 from harness.errors import HarnessError
 from harness.files import testset
 from harness.run import launch
+from harness.screen.watcher import Watcher
 
 
 def test_a_file_runs_and_is_judged():
@@ -111,3 +112,20 @@ def test_a_run_says_what_its_faults_covered():
     )
     _, cluster = run(tiny(), [("(A, J, 3)", ALL)])
     assert cluster.coverage().endswith("without a failed leader a run proves little")
+
+
+def test_they_are_watched_by_what_they_tell():
+    described, given = tiny(), {"nodes": 3, "seed": 1}
+    settings = launch.settings(given, {}, description=described)
+    with launch.cluster(settings, theirs=(described, testset.CaseFile("x", ()), None)) as cluster:
+        cluster.start()
+        watcher = Watcher(launch.fleet(cluster))
+        launch.fleet(cluster).watch = watcher.look
+
+        def is_told():
+            return all(replica.executed_upto is not None for replica in watcher.latest.replicas)
+
+        assert cluster.run_until(is_told, 5_000_000)
+        assert [replica.role.value for replica in watcher.latest.replicas] == [
+            "leader", "backup", "backup",
+        ]  # fmt: skip

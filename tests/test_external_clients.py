@@ -82,7 +82,7 @@ def test_a_late_answer_counts_while_the_request_is_open_and_a_second_one_is_kept
     assert (operation.result, operation.slot, str(operation.ballot)) == ("success", 4, "(2, n1)")
     answer(found, 2, 3, TIMEOUT + 6, result="failed")
     key = operation.request[:2]
-    assert found.answers == [(key, "success"), (key, "failed")]
+    assert list(found.answers) == [(key, "success"), (key, "failed")]
     assert operation.result == "success"
 
 

@@ -10,8 +10,10 @@ import pytest
 from external_runs import ALL, TINY, outcomes, run, run_yaml, tiny
 
 from harness.check.verdict import Verdict
-from harness.cluster.journal import Liveness
+from harness.cluster import wording
+from harness.cluster.journal import Liveness, Relayed, Way
 from harness.errors import EXIT_USAGE, HarnessError
+from harness.external import router, told
 
 ONE = [("(A, J, 3)", ALL)]
 
@@ -61,12 +63,12 @@ def test_a_wrong_sender_and_an_unknown_reader_are_dropped():
 def test_a_request_may_be_passed_on_in_the_name_of_its_client():
     """As the protocol's own network lets them; who was not given the request may not answer it."""
     rows = [("(A, J, 3)", ALL), ("(A, J, 1); (B, J, 2)", ALL)]
-    runner, cluster = run(tiny("passes-on"), rows)
+    runner, _ = run(tiny("passes-on"), rows)
     assert runner.verdict() is Verdict.VALID
     assert [outcomes(report) for report in runner.reports] == [["success"], ["success"] * 2]
     assert not any(report.remarks for report in runner.reports)
-    passed_on = [record for record in cluster.router.records if record[1:3] == (2, 1)]
-    assert any('"src": "c' in record[3] and "transfer" in record[3] for record in passed_on)
+    lines = [what.plain[1] for _, what in runner.traces.of_set(2)[0] if isinstance(what, Relayed)]
+    assert any('"src": "c' in line and '"dest": "n1"' in line for line in lines)
 
 
 def test_the_first_of_two_answers_counts():
@@ -231,3 +233,32 @@ def test_two_results_of_one_transfer_are_a_finding():
     assert runner.verdict() is Verdict.INVALID
     reasons = " ".join(j.reason for j in runner.reports[0].judgements)
     assert "was answered success and failed too" in reasons
+
+
+def test_what_is_told_may_be_anything():
+    """Whatever an answer holds: it is taken as not told, and shown without harm."""
+    anything = (None, True, -1, 10**30, "x", [], {}, [None], {"A": "x"}, {"A": 10**30}, "n99")
+    for value in anything:
+        words = ("balances", "executed", "committed", "role", "ballot")
+        state = told.read_state(dict.fromkeys(words, value), ["A"], 3)
+        assert state.executed is None and state.role is None and state.ballot is None
+        assert state.balances is None or state.balances == {}
+        entry = {"slot": 1, "status": "E", "type": "transfer", "client": "A", "timestamp": 1}
+        entry |= {"from": "A", "to": "B", "amount": 1}
+        for word in ("slot", "status", "type", "client", "timestamp", "from"):
+            read = told.read_entry({**entry, word: value}, 3)
+            assert read is None or value == "x" or word in ("client", "from"), (word, value)
+        assert told.read_entry(value, 3) is None
+        told.read_views(1, {"views": value}, 3)
+        told.read_views(1, {"views": [value, {"ballot": value, "text": value}]}, 3)
+
+
+def test_the_journal_shows_no_control_characters_and_no_long_lines():
+    text = '{"src":"n1","dest":"n2","body":{"type":"\\u001b[2J","x":"\\u0007","y":[1,"\\ud800"]}}'
+    shown = wording.line(Relayed(Way.SENT, (2,), (1, text)))
+    assert all(c.isprintable() for c in shown.label + shown.text)
+    assert "\\u0007" in shown.text and "1" in shown.text
+    found = router._shortened(
+        '{"src":"n1","dest":"n2","body":{"type":"a","x":"%s"}}' % ("y" * 9999)
+    )
+    assert len(found) < 100 and "10050 characters" in found

@@ -106,19 +106,18 @@ MOST_OF_A_LINE = 200  # characters of what other people's replicas say
 
 
 def _plain(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
+    text = value if isinstance(value, str) else json.dumps(value, separators=(", ", ": "))
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text[:MOST_OF_A_LINE])
 
 
 def _relayed(text: str) -> tuple[str, str, str, str]:
     """Type and body of somebody's message, with the client that is one end of it."""
     message = json.loads(text)
     body = dict(message["body"])
-    label = str(body.pop("type", "?"))
-    ends = (str(message[end]) for end in ("src", "dest"))
+    label = _plain(str(body.pop("type", "?")))
+    ends = (_plain(message[end]) for end in ("src", "dest"))
     client = next((end for end in ends if not end.startswith("n")), "")
-    shown = ", ".join(f"{key} {_plain(value)}" for key, value in body.items())
+    shown = ", ".join(f"{_plain(key)} {_plain(value)}" for key, value in body.items())
     if len(shown) > MOST_OF_A_LINE:
         shown = f"{shown[: MOST_OF_A_LINE - 1]}…"
     return label, "", "", joined(client, shown)

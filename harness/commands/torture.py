@@ -228,7 +228,7 @@ class Torture:
             try:
                 cluster.start()
                 cluster.set_clients_running(True)
-                with nullcontext() if theirs else watched(launch.fleet(cluster)):
+                with watched(launch.fleet(cluster)):
                     self._torture(cluster, on_fault)
                 cluster.set_clients_running(False)
                 self.judgements = self._judge(cluster)

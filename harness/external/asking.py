@@ -17,7 +17,7 @@ from harness.external.router import HARNESS, Router
 ASK_US = 1_000_000  # what an answer may take
 ALWAYS_TOLD = ("balances", "executed", "committed", "role")  # or never, of a state
 AGAIN_US = 5_000  # between two questions for the same
-MOST_PAGES = 10_000  # of a log
+MOST_PAGES = 300  # of a log, at one time
 OPTIONAL = ("state", "log", "views")
 IN_VAIN = 2  # questions without an answer, after which nobody is asked again
 
@@ -40,7 +40,9 @@ class Asking:
         self._pump, self._now = pump, now
         self._message = 1_000_000_000  # far above those of `init`
         self._waiting: dict[int, tuple[Handle, str]] = {}  # by message
+        self._passed_on: set[tuple[int, ReplicaId]] = set()  # reads, by replicas to that one
         self._answers: dict[int, dict[str, Any]] = {}
+        self._glances: set[int] = set()  # questions whose answers nobody waits for
         self.tellings: list[Telling] = []  # of every answer, in order
         self.set_number = 0
         self._in_vain: dict[tuple[ReplicaId, str], int] = {}
@@ -55,6 +57,13 @@ class Asking:
         is_known = handle.knowledge.tells.get(what, True)
         return handle.liveness in CAN_ANSWER and is_known and handle.node.is_ready
 
+    def glance(self, handle: Handle) -> bool:
+        """Ask for its state and wait for nothing; False when it cannot be asked."""
+        if not self._is_told or not self.may_ask(handle, "state"):
+            return False
+        self._glances.add(self._put(handle, {"type": "state"}))
+        return True
+
     def _put(self, handle: Handle, body: dict[str, Any]) -> int:
         self._message += 1
         self._waiting[self._message] = handle, body["type"]
@@ -62,15 +71,25 @@ class Asking:
         self._router.send(HARNESS, handle.node, body, self._now())
         return self._message
 
+    def passed_on(self, request: dict[str, Any], to: ReplicaId) -> None:
+        """A replica passed a read of c0 on to another one: its answer is as good."""
+        if request.get("type") == "read" and isinstance(number := request.get("msg_id"), int):
+            self._passed_on.add((number, to))
+
     def heard(self, handle: Handle, body: dict[str, Any]) -> None:
         """An answer to c0."""
         number = body.get("in_reply_to")
-        asked = self._waiting.get(number) if isinstance(number, int) else None
-        if asked is None or asked[0] is not handle:
+        if not isinstance(number, int) or (asked := self._waiting.get(number)) is None:
             return
-        assert isinstance(number, int)
+        if asked[0] is not handle and (number, handle.replica) not in self._passed_on:
+            return
+        handle = asked[0]
+        self._passed_on -= {(number, replica) for replica in self._handles}
         del self._waiting[number]
-        self._answers[number] = body
+        if number in self._glances:
+            self._glances.remove(number)
+        else:
+            self._answers[number] = body
         what = asked[1]
         self._in_vain.pop((handle.replica, what), None)
         if body.get("type") == "error" and body.get("code") == 10:

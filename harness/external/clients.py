@@ -28,6 +28,7 @@ from harness.external.speaking.dialect import (
     Done,
     Wrong,
 )
+from harness.files.text_file import shown
 
 FIRST_PAUSE_US, LONGEST_PAUSE_US = 30_000, 500_000
 SHORTEST_RETRY_US = 1_000
@@ -102,7 +103,8 @@ class Clients:
         self.last_answered: ReplicaId | None = None
         self.last_answer_at = 0
         self.answered_upto = 0  # the highest slot that an answer spoke of
-        self.answers: list[tuple[tuple[ClientId, int], Result]] = []  # every one that came
+        # Every one that came, each result of a request once.
+        self.answers: dict[tuple[tuple[ClientId, int], Result], None] = {}
         self.refusals: list[Refusal] = []
         self._refusals_told = 0
         self.last_error: dict[int, str] = {}  # by operation, in words
@@ -264,18 +266,18 @@ class Clients:
         name = replica_name(replica)
         may_answer = call is not None and (call.to == replica or replica in call.passed_on_to)
         if call is None or not may_answer or call.client.label != label:
-            self._remarks.add(name, remarks.UNKNOWN_REPLY, str(answer))
+            self._remarks.add(name, remarks.UNKNOWN_REPLY, answer)
             return ()
         if call.is_settled:
-            self._remarks.add(name, remarks.ANSWERS_TWICE, str(answer))
+            self._remarks.add(name, remarks.ANSWERS_TWICE, answer)
             meaning = self._dialect.understand(call.operation, call.body, answer)
             if isinstance(meaning, Done):
-                self.answers.append((call.operation.request[:2], meaning.result))
+                self.answers[call.operation.request[:2], meaning.result] = None
             return ()
         self._believe(call.client, replica, answer, now)
         meaning = self._dialect.understand(call.operation, call.body, answer)
         if isinstance(meaning, Wrong):
-            self._remarks.add(name, f"answers {{}}: {meaning.why}", str(answer))
+            self._remarks.add(name, f"answers {{}}: {meaning.why}", answer)
             return ()
         is_current = bool(call.client.queue) and call.client.queue[0] is call.operation
         is_open = meaning is None and not self._is_definite(answer)
@@ -291,7 +293,7 @@ class Clients:
             return (sent,)
         if isinstance(meaning, Done):
             self.last_answered = replica
-            self.answers.append((call.operation.request[:2], meaning.result))
+            self.answers[call.operation.request[:2], meaning.result] = None
             if call.operation.result is None and is_current:
                 self._settle(call, replica, answer, meaning, now)
             return ()
@@ -335,7 +337,7 @@ class Clients:
     def _note_error(self, call: _Call, replica: ReplicaId, answer: Body) -> None:
         code, text = answer.get("code"), answer.get("text")
         told = f"error {code} from {replica_name(replica)}"
-        self.last_error[id(call.operation)] = f"{told}: {text}" if text else told
+        self.last_error[id(call.operation)] = f"{told}: {shown(str(text))}" if text else told
 
     def _after_error(
         self, call: _Call, replica: ReplicaId, answer: Body, now: int, is_current: bool
@@ -349,7 +351,9 @@ class Clients:
             return
         if self._dialect.refuses and code in REFUSALS and client.open_calls == 0:
             assert isinstance(code, int)
-            refusal = Refusal(call.operation, replica, code, str(answer.get("text", "")))
+            refusal = Refusal(
+                call.operation, replica, code, shown(str(answer.get("text", "")), 100)
+            )
             self.refusals.append(refusal)
             call.operation.refused = f"error {code} from {replica_name(replica)}: {refusal.text}"
             self._next(client, call.operation)

@@ -26,6 +26,7 @@ from harness.external.clients import Clients, Sent
 from harness.external.description import Description
 from harness.external.faults import Faults
 from harness.external.fleet import Fleet, Handle
+from harness.external.looking import Looking
 from harness.external.router import HARNESS, Node, Router
 from harness.external.services import ABSENT, LIN_KV, LinKvService, absent
 from harness.external.speaking import dialect
@@ -53,6 +54,11 @@ class ExternalCluster:
         with_reads: bool = False,
     ) -> None:
         """`data` keeps the replicas' folders, `logs` what they write to standard error."""
+        if data is not None and data.is_dir() and any(data.iterdir()):
+            raise HarnessError(
+                f"--data: {data}: is not empty: what other people's replicas did in an earlier run "
+                "is not known any more, expected an empty folder"
+            )
         self.replicas = config.nodes
         self.committed = CommitLog()
         self.description = description
@@ -81,7 +87,7 @@ class ExternalCluster:
         )
         self.clients.on_unsupported = self._on_unsupported
         self.router.clients.update(self.clients.labels)
-        self.router.on_passed_on = self.clients.passed_on
+        self.router.on_passed_on = self._on_passed_on
         self.router.services = {LIN_KV: LinKvService(), **dict.fromkeys(ABSENT, absent)}
         self.asking = Asking(
             self.fleet.handles, self.router, config.accounts, self._dialect.tells_state,
@@ -96,6 +102,7 @@ class ExternalCluster:
             self.leader,
             self._on_lead,
         )
+        self.looking = Looking(self.fleet.handles, self.asking, self.faults.links)
         self._flushed = 0  # records that are in the traces
         self._terms = 0  # how often another one led
         self._news = False  # something happened that a condition may ask for
@@ -163,6 +170,8 @@ class ExternalCluster:
         router.flush()
         due = router.deadline()
         until = until if due is None else min(until, due)
+        if self.looking.watch is not None:
+            until = self.looking.watch(until)
         self._waiter.wait(max(0, until - self.now()))
         if due is not None:
             router.release(self.now())
@@ -180,6 +189,13 @@ class ExternalCluster:
             self.faults.note_end(handle)
         if handle.liveness in (Liveness.CRASHED, Liveness.STOPPED):
             self.clients.lost(handle.replica, self.now())
+
+    def _on_passed_on(self, label: str, request: dict[str, Any], to: ReplicaId) -> None:
+        """A replica passed a request on to another one, which may answer it then."""
+        if label == HARNESS:
+            self.asking.passed_on(request, to)
+        else:
+            self.clients.passed_on(label, request, to)
 
     def _on_client(self, node: Node, label: str, body: dict[str, Any], at: int) -> None:
         """A replica sent this to a client, or to the harness."""

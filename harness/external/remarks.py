@@ -20,11 +20,11 @@ class Remarks:
     found: dict[tuple[str, str], _Counted] = field(default_factory=dict)
     told: int = 0
 
-    def add(self, name: str, kind: str, line: str = "", count: int = 1) -> None:
-        """It happened at this replica."""
+    def add(self, name: str, kind: str, line: object = "", count: int = 1) -> None:
+        """It happened at this replica; `line` is looked at the first time only."""
         counted = self.found.get((name, kind))
         if counted is None:
-            counted = self.found[name, kind] = _Counted(shown(line, MOST_SHOWN))
+            counted = self.found[name, kind] = _Counted(shown(str(line), MOST_SHOWN))
         counted.count += count
 
     def texts(self) -> list[str]:

@@ -9,6 +9,7 @@ from bank.ledger import FAILED, NOOP, READ, SUCCESS, TRANSFER, Result
 from bank.sessions import NOOP_REQUEST, Request
 from bank.status import ReplicaStatus, Role, SlotMark, SlotStatus
 from harness.external.clients import read_ballot
+from harness.files.text_file import shown
 
 _ROLES = {role.value: role for role in Role}
 _MARKS = {mark.value: mark for mark in SlotMark if mark is not SlotMark.NONE}
@@ -66,7 +67,7 @@ def read_state(body: Mapping[str, Any], accounts: Collection[str], replicas: int
     """Of a `state_ok`; what has another form is taken as not told."""
     balances = body.get("balances")
     if isinstance(balances, dict) and all(
-        isinstance(name, str) and isinstance(held, int) and not isinstance(held, bool)
+        isinstance(name, str) and type(held) is int and abs(held) < 2**63
         for name, held in balances.items()
     ):
         known = {name: balances[name] for name in accounts if name in balances}
@@ -160,7 +161,7 @@ def read_views(replica: ReplicaId, body: Mapping[str, Any], replicas: int) -> li
             read_ballot(view.get("ballot"), replicas),
             _count(view.get("first_slot")),
             _count(view.get("last_slot")),
-            str(view.get("text", "")),
+            shown(str(view.get("text", "")), 200),
         )
         for view in (views if isinstance(views, list) else ())
         if isinstance(view, dict)

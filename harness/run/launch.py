@@ -24,6 +24,7 @@ from harness.files.config import ClusterConfig, Overrides
 if TYPE_CHECKING:
     from harness.external.cluster import ExternalCluster
     from harness.external.description import Description
+    from harness.external.looking import Looking
     from harness.external.told import View
     from harness.external.trial import Trial
     from harness.live.fleet import Fleet
@@ -99,7 +100,6 @@ def refuse_beside_replicas(options: Mapping[str, object]) -> None:
         "sim": simulation,
         "paxbank_sim": simulation,
         "durability": "other people's replicas write to their disks as they like",
-        "watch": "other people's replicas do not say how they are while they run",
         "write_expected": "it runs no replicas",
         "failover": "what a failover is spent on is known of our own replicas alone",
         "soak": "memory and disk are looked at in our own replicas alone",
@@ -215,9 +215,12 @@ def _live(settings: ClusterConfig, data: Path | None) -> Cluster:
     return LiveCluster(settings, data)
 
 
-def fleet(cluster: Cluster) -> "Fleet":
-    """The processes of a cluster that is not simulated."""
+def fleet(cluster: Cluster) -> "Fleet | Looking":
+    """The processes of a cluster that is not simulated, for who watches them."""
     from harness.live.cluster import LiveCluster
+
+    if cluster.is_external:
+        return _of_others(cluster).looking
 
     assert isinstance(cluster, LiveCluster)
     return cluster.fleet

@@ -13,6 +13,7 @@ from bank.events import Follows, Leads
 from bank.status import Role
 from harness.cluster.journal import Liveness, LivenessChanged
 from harness.cluster.wording import note
+from harness.external.looking import Looked, Looking
 from harness.live import worker
 from harness.live.fleet import Fleet
 from harness.live.handle import Handle
@@ -43,7 +44,7 @@ class _Track:
 class Watcher:
     """See the module. `look` is what a fleet calls before it waits (`Fleet.watch`)."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet | Looking) -> None:
         self._fleet = fleet
         self._due = worker.now()
         self._tracks = {h.replica: _Track(_standing(h)) for h in fleet.handles.values()}
@@ -62,7 +63,7 @@ class Watcher:
             self.latest = self._snapshot(at)
         return min(until, self._due)
 
-    def _note(self, handle: Handle, at: int) -> None:
+    def _note(self, handle: Handle | Looked, at: int) -> None:
         track, now = self._tracks[handle.replica], _standing(handle)
         if now != track.standing:
             if text := _change(track.standing, now):
@@ -70,7 +71,7 @@ class Watcher:
                 self._events.append(track.event)
             track.standing = now
 
-    def _sample(self, handle: Handle, at: int) -> None:
+    def _sample(self, handle: Handle | Looked, at: int) -> None:
         """Take what was answered since the last look, and ask again."""
         track, told = self._tracks[handle.replica], handle.gauges
         if handle.incarnation != track.incarnation:
@@ -100,7 +101,7 @@ class Watcher:
             len(links) - cut,
         )
 
-    def _now(self, handle: Handle, at: int) -> ReplicaNow:
+    def _now(self, handle: Handle | Looked, at: int) -> ReplicaNow:
         track, progress = self._tracks[handle.replica], handle.progress
         told = track.told
         return ReplicaNow(
@@ -120,7 +121,7 @@ class Watcher:
         )
 
 
-def _standing(handle: Handle) -> _Standing:
+def _standing(handle: Handle | Looked) -> _Standing:
     return handle.liveness, handle.progress.role, handle.progress.ballot
 
 

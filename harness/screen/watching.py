@@ -14,13 +14,16 @@ from rich.live import Live
 from rich.progress import Progress as Bars
 
 from harness.errors import HarnessError
+from harness.external.looking import Looking
 from harness.live.fleet import Fleet
 from harness.screen.progress import may_redraw
 from harness.screen.watch import watch_screen
 from harness.screen.watcher import LOOKS_PER_SECOND, Watcher
 
 Head: TypeAlias = Bars | Callable[[], RenderableType]
-Watched: TypeAlias = Callable[[Fleet], AbstractContextManager[None]]  # while this fleet works
+Watched: TypeAlias = Callable[
+    [Fleet | Looking], AbstractContextManager[None]
+]  # while this fleet works
 
 
 class View:
@@ -40,7 +43,7 @@ class View:
         return partial(self._draw, head)
 
     @contextmanager
-    def _draw(self, head: Head, fleet: Fleet) -> Iterator[None]:
+    def _draw(self, head: Head, fleet: Fleet | Looking) -> Iterator[None]:
         if not self._wanted:
             yield
             return
