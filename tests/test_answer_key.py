@@ -335,7 +335,7 @@ def test_data_that_go_on_meet_only_a_key_that_is_named(racy, tmp_path, capsys, m
     (tmp_path / "data" / "cluster.json").touch()
     seen = []
 
-    def stop(settings, simulated, data):
+    def stop(*_):
         raise HarnessError("far enough")
 
     checked = answer_key.checked

@@ -70,7 +70,8 @@ class Runner:
         self._timing = Timing(cluster.now) if timing is None else timing
         self._standing = Standing(cluster)
         self._barriers = Barriers(cluster, config, self._standing, self._timing, self._look)
-        self._labels = {id(o): f"0.{i}" for i, o in enumerate(self.history, 1)}
+        for place, operation in enumerate(self.history, 1):
+            operation.place = place
         self._waiting = list(self.history)  # told as pending: the next report tells of them again
         self._listed: list[Listed] = []
         self._armed: list[Listed] = []  # kill points of which nobody knows yet what becomes of them
@@ -143,11 +144,11 @@ class Runner:
         self._set_started = cluster.now()
         cluster.new_set()
         self._asked = len(self._waiting)
-        self._listed = [of_request(self._labels[id(o)], o, o.set_number) for o in self._waiting]
+        self._listed = [of_request(o, o.set_number) for o in self._waiting]
 
     def _take_step(self, case: CaseSet, index: int, step: Step) -> None:
         if isinstance(step.action, Command):
-            operation = self._submit(step.action, case.number, f"{case.number}.{index}")
+            operation = self._submit(step.action, case.number, index)
             self._listed.append(Listed(str(index), step.text, operation, action=step.action))
             return
         listed = Listed(str(index), step.text, action=step.action)
@@ -162,10 +163,9 @@ class Runner:
             self._barriers.wait_for(what, isinstance(step.action, FailLeader), settles)
         self._apply(listed, step.action)
 
-    def _submit(self, command: Command, set_number: int, label: str) -> Operation:
-        operation = Operation((command.sender, 0, *command), set_number)
+    def _submit(self, command: Command, set_number: int, place: int = 0) -> Operation:
+        operation = Operation((command.sender, 0, *command), set_number, place=place)
         self.history.append(operation)
-        self._labels[id(operation)] = label
         self._asked += 1
         self._cluster.submit(operation)
         return operation
@@ -268,7 +268,7 @@ class Runner:
         cluster.set_clients_running(True)
         listed = Listed("+", action_text(action), action=action)
         if isinstance(action, Command):
-            listed.operation = self._submit(action, set_number, f"{set_number}.+")
+            listed.operation = self._submit(action, set_number)
             self._barriers.wait_for(f"{listed.text} at the prompt")
         elif isinstance(action, Wait):
             listed.outcome, listed.begun_at = "done", cluster.now()
@@ -283,9 +283,7 @@ class Runner:
             if waiting and self._standing.is_able():
                 self._barriers.wait_for(f"what waited for {listed.text}")
         cluster.set_clients_running(False)
-        others = [
-            of_request(self._labels[id(o)], o, o.set_number) for o in waiting if o.is_answered
-        ]
+        others = [of_request(o, o.set_number) for o in waiting if o.is_answered]
         steps = tuple(map(self._poked, [listed, *others]))
         self._waiting = [o for o in waiting if not o.is_answered]
         if listed.operation and steps[0].outcome == "pending":
@@ -353,9 +351,7 @@ class Runner:
                 checks[judgement.check] = overall(
                     [judgement, Judgement("", checks.get(judgement.check, Verdict.VALID))]
                 )
-            all_steps = (
-                of_request(self._labels[id(o)], o).report(self._set_started) for o in self.history
-            )
+            all_steps = (of_request(o).report(self._set_started) for o in self.history)
             met += expected.held(self._file.at_end, cluster, connected, views, all_steps, checks)
         return tuple(met)
 
