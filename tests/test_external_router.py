@@ -198,3 +198,14 @@ def test_healed_links_let_go_at_once():
         ends.router.release(10**6)
         ends.router.flush()
         assert ends.read(2) == [1]
+
+
+def test_one_that_writes_what_is_no_message_is_read_less():
+    with routed() as ends:
+        node = ends.router.nodes[1]
+        before = node.appetite
+        ends.write(1, "garbage\n" * 200)
+        ends.write(1, "garbage {\n" * 200)
+        assert node.appetite == before // 4
+        ends.say(1, "n2", n=1)
+        assert node.appetite == before // 2 and ends.read(2) == [1]
