@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from external_runs import ALL, TINY, outcomes, run, run_yaml, tiny
@@ -13,7 +14,10 @@ from harness.check.verdict import Verdict
 from harness.cluster import wording
 from harness.cluster.journal import Liveness, Relayed, Way
 from harness.errors import EXIT_USAGE, HarnessError
-from harness.external import router, told
+from harness.external import description, router, told
+from harness.files import testset
+from harness.run import launch
+from harness.run.runner import Runner
 
 ONE = [("(A, J, 3)", ALL)]
 
@@ -126,8 +130,6 @@ def test_one_that_closes_its_output_is_stopped():
     ],
 )
 def test_what_cannot_be_started_is_told(command, why):
-    from harness.external import description
-
     described = description.parse(f"start: {command}".encode(), "their.yaml", TINY.parent)
     with pytest.raises(HarnessError, match=f"n1 does not start: {why}"):
         run(described, ONE)
@@ -192,6 +194,59 @@ def test_nothing_that_was_started_outlives_a_run(tmp_path):
     started = all_started(pids)
     assert len(started) == 6
     assert living(started) == []
+
+
+@pytest.mark.parametrize("victim", ["warden", "keeper"])
+def test_one_that_kills_its_parents_is_stopped_and_nothing_is_left(tmp_path, victim):
+    pids = tmp_path / f"{victim}-pids"
+    try:
+        report, _ = run_yaml(tiny("kills", str(pids)), '"(A, J, 3)", wait 300 ms')
+        assert report.views[1].trouble == "its warden was killed, and its processes with it"
+        assert any(j.verdict is Verdict.INVALID for j in report.judgements)
+    except HarnessError as error:  # it was quicker than the others' start
+        assert "does not start: its warden was killed" in str(error)
+    started = [int(word) for word in pids.read_text().split()]
+    until = time.monotonic() + 5
+    while living(started) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert started and living(started) == []
+
+
+def test_a_pause_is_of_all_that_a_replica_started(tmp_path):
+    pids, seen = tmp_path / "pids", []
+
+    def look(report):
+        stats = [Path(f"/proc/{pid}/stat").read_text() for pid in all_started(pids)]
+        seen.append(sorted(stat.rpartition(")")[2].split()[0] for stat in stats))
+
+    rows = [("(A, J, 3)", ALL), ("(A, J, 3)", "n1, n2"), ("(A, J, 3)", ALL)]
+    run(tiny("forks", str(pids)), rows, "pause", on_set=look)
+    assert seen == [["S"] * 6, ["S"] * 4 + ["T"] * 2, ["S"] * 6]
+
+
+def test_what_a_replica_is_given(tmp_path, monkeypatch):
+    monkeypatch.setenv("ANSWER_KEY", "/secret")
+    script = tmp_path / "start.sh"
+    script.write_text(f"pwd >&2\nenv >&2\ncat c.json >&2\nexec {sys.executable} -S -E {TINY}\n")
+    text = f"""
+start: sh {script} {{number}}
+folder: "{{data}}"
+file: {{path: "{{data}}/c.json", text: '{{"me": "{{name}}", "all": "{{nodes}}"}}'}}
+settle_ms: 0
+"""
+    described = description.parse(text.encode(), "their.yaml", tmp_path)
+    settings = launch.settings({"nodes": 3, "seed": 1}, {}, description=described)
+    file = testset.parse_csv(b'1,"(A, J, 3)","[n1, n2, n3]"\n', "x.csv", settings)
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    with launch.cluster(settings, theirs=(described, file, logs)) as cluster:
+        cluster.start()
+        assert Runner(cluster, settings, file).run_next().steps[0].outcome == "success"
+    said = (logs / "n2.log").read_text().splitlines()
+    assert said[0].endswith("/n2") and said[-1] == '{"me": "n2", "all": "n1,n2,n3"}'
+    given = dict(line.partition("=")[::2] for line in said[1:-1])
+    assert given["PAXBANK_NAME"] == "n2" and given["PAXBANK_DATA"] == said[0]
+    assert "PATH" in given and "ANSWER_KEY" not in given
 
 
 def test_a_kill_is_of_all_that_a_replica_started(tmp_path):

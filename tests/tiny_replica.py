@@ -260,6 +260,19 @@ class Eats(Replica):
                 subprocess.Popen(["sleep", "3600"])
 
 
+class Kills(Forks):
+    """Starts children, then kills its parent, or the parent of that: wardens and the keeper."""
+
+    def after_init(self):
+        if self.name != "n2":
+            return
+        victim = os.getppid()
+        if "keeper" in ARGUMENT:
+            with open(f"/proc/{victim}/stat") as stat:
+                victim = int(stat.read().rpartition(")")[2].split()[1])
+        os.kill(victim, signal.SIGKILL)
+
+
 class Refuses(Replica):
     def on_request(self, source, body, answer):
         self.say(source, type="error", code=12, text="what is that?", **answer)
@@ -280,6 +293,7 @@ KINDS = {
     "closes": Closes,
     "mute": Mute,
     "forks": Forks,
+    "kills": Kills,
     "eats": Eats,
     "refuses": Refuses,
 }

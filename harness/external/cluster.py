@@ -173,8 +173,7 @@ class ExternalCluster:
         if self.looking.watch is not None:
             until = self.looking.watch(until)
         self._waiter.wait(max(0, until - self.now()))
-        if due is not None:
-            router.release(self.now())
+        router.release(self.now())
         router.flush()
 
     def _on_end(self, node: Node) -> None:

@@ -158,6 +158,8 @@ class Router:
     def _serve(self, node: Node) -> None:
         """Read once and write at once, so that its readers work while others are read."""
         self._read(node)
+        if not self._is_whole:  # what no fault befell goes on at once
+            self.release(monotonic_ns() // 1000)
         self.flush()
 
     def _read(self, node: Node) -> bool:
