@@ -10,7 +10,7 @@ not read is bounded; beyond that it is dropped and counted.
 
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from json import JSONEncoder
 from time import monotonic_ns
@@ -38,7 +38,7 @@ Record = tuple[Any, ...]  # (µs, from, to, line), and of what did not just pass
 
 
 class Node:
-    """One replica's standard input and output."""
+    """One replica, and behind stdio its standard input and output."""
 
     __slots__ = (
         "appetite", "drops", "held", "incarnation", "is_cut_off", "is_easy", "is_ready",
@@ -72,6 +72,9 @@ class Node:
 class Router:
     """See the module."""
 
+    unready = "does not answer init"
+    start_seconds = 10.0
+
     def __init__(
         self,
         replicas: int,
@@ -102,8 +105,52 @@ class Router:
 
     # ---- processes come and go -------------------------------------------------------------------
 
+    def begin(self, run: object) -> None:
+        """Nothing: pipes are made for each process."""
+
+    def begin_shim(self, run: object) -> None:
+        """Nothing: replicas are asked themselves."""
+
+    def greet(self, pump: object, now: object) -> frozenset[str]:
+        """Nothing; each replica says what it does not know."""
+        return frozenset()
+
+    def close(self) -> None:
+        """Nothing is left."""
+
+    def addresses(self, node: Node) -> None:
+        """None: they speak through the harness."""
+
+    def led_into(self, node: Node, words: Sequence[str]) -> list[str]:
+        """As it is."""
+        return list(words)
+
+    def is_free(self, node: Node, lingering: bool) -> bool:
+        """There are no ports."""
+        return True
+
+    def doom(self, node: Node) -> None:
+        """Nothing: pipes end with their process."""
+
+    def can(self, what: str) -> None:
+        """They say so themselves."""
+
+    def leader(self, pump: object, now: object, patience: int) -> None:
+        """Nobody but the replicas knows."""
+
+    def open(self, node: Node, log: int) -> list[int]:
+        """Pipes for a process that starts, as its standard input and output, and its log."""
+        reading, their_output = os.pipe()
+        their_input, writing = os.pipe()
+        self.connect(node, reading, writing)
+        return [their_input, their_output, os.dup(log)]
+
+    def started(self, node: Node, init: dict[str, Any], now: int) -> None:
+        """It runs, and gets its `init`."""
+        self.send(HARNESS, node, init, now)
+
     def connect(self, node: Node, reading: int, writing: int) -> None:
-        """A process runs: these are the other ends of its standard output and input."""
+        """These are the other ends of its standard output and input."""
         node.incarnation += 1
         node.reading, node.writing = reading, writing
         node.is_ready = node.too_large = node.is_unended = False
