@@ -12,7 +12,8 @@ from bank.status import Role
 from harness.check.told import Telling
 from harness.external import told
 from harness.external.fleet import CAN_ANSWER, Handle
-from harness.external.router import HARNESS, Router
+from harness.external.medium import Medium
+from harness.external.router import HARNESS
 
 ASK_US = 1_000_000  # what an answer may take
 ALWAYS_TOLD = ("balances", "executed", "committed", "role")  # or never, of a state
@@ -28,7 +29,7 @@ class Asking:
     def __init__(
         self,
         handles: Mapping[ReplicaId, Handle],
-        router: Router,
+        router: Medium,
         accounts: Sequence[str],
         tells_state: bool,
         pump: Callable[[int], None],
