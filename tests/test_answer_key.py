@@ -305,6 +305,25 @@ def test_a_run_checks_the_key_beside_its_file(racy, capsys):
     assert code == 2 and "by hand" in err
 
 
+def test_keys_of_many_files_are_written(racy, tmp_path, capsys):
+    """A bad one does not stop the others; keys and configurations are no test sets."""
+    other, bad = tmp_path / "other.csv", tmp_path / "bad.csv"
+    other.write_text("1,(A),n1;n2;n3\n")
+    bad.write_text("1,(Z),n1\n")
+    (tmp_path / "c.yaml").write_text("nodes: 5\n")
+    code, out, err = run(capsys, *sorted(tmp_path.glob("*.*")), "--write-expected")
+    assert code == 2 and err == f'{bad}:1: Transactions: (Z): unknown account "Z", expected A..J\n'
+    assert out.splitlines() == [
+        f"wrote {answer_key.beside(other)}: 1 set, nothing open",
+        f"wrote {answer_key.beside(racy)}: 3 sets, 11 places left open, each with its reason",
+        f"left out: {tmp_path / 'c.yaml'} (a configuration)",
+    ]
+    answer_key.beside(other).write_text("expected: {}\n")
+    code, out, err = run(capsys, *sorted(tmp_path.glob("*.*")), "--write-expected")
+    assert code == 2 and "by hand" in err and len(err.splitlines()) == 2
+    assert f"wrote {answer_key.beside(racy)}" in out and "(answer keys)" in out
+
+
 def test_a_key_from_elsewhere(racy, tmp_path, capsys):
     elsewhere = tmp_path / "keys.yaml"
     assert run(capsys, racy, "--write-expected", "--key", elsewhere)[0] == 0
@@ -335,7 +354,7 @@ def test_data_that_go_on_meet_only_a_key_that_is_named(racy, tmp_path, capsys, m
     (tmp_path / "data" / "cluster.json").touch()
     seen = []
 
-    def stop(settings, simulated, data):
+    def stop(*_):
         raise HarnessError("far enough")
 
     checked = answer_key.checked
