@@ -37,7 +37,14 @@ from harness.errors import (
 )
 from harness.files import testset
 from harness.files.cases import CaseFile
-from harness.files.config import DURABILITIES, FAILURES, NODES, ClusterConfig, Overrides
+from harness.files.config import (
+    DURABILITIES,
+    FAILURES,
+    NODES,
+    UNANSWERED,
+    ClusterConfig,
+    Overrides,
+)
 from harness.report import results
 from harness.report.refused import EarlierReport
 from harness.report.writer import Writer, why_ended
@@ -78,7 +85,7 @@ EXAMPLES = (
     ("FILE --watch --failure crash", "see the replicas while the sets run"),
     ("./simulate", "a file that is named like a command"),
 )
-FLAGS = ("nodes", "failure", "durability", "seed")  # keys of the configuration
+FLAGS = ("nodes", "failure", "durability", "unanswered", "seed")  # keys of the configuration
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -267,6 +274,8 @@ def _file_parser() -> _Parser:
         "death of its process (default), also loss of power, nothing")  # fmt: skip
     add("--config", metavar="FILE", help="a YAML file with the numbers of the cluster")
     add("--nodes", metavar="|".join(map(str, NODES)), help="how many replicas; 5 is default")
+    add("--unanswered", metavar="|".join(UNANSWERED), help="a request without an answer at the end "
+        "of its set: its client asks again in the next (default), or forgets it")  # fmt: skip
     add("--data", metavar="DIR", type=Path, help="keep the data there, and go on from it")
     add(
         "--seed", metavar="N", help="of the replicas' random numbers; drawn and printed when absent"

@@ -26,6 +26,9 @@ class Operation:
     # answer; None otherwise.
     refused: str | None = None
 
+    # When its client gave it up; it may be done all the same, and nobody is told.
+    dropped_at: int | None = None
+
     @property
     def is_answered(self) -> bool:
         """True once a replica answered, "failed" included."""

@@ -22,7 +22,7 @@ from bank.ballot import replica_name
 from harness.errors import EXIT_USAGE, EXIT_VALID, HarnessError, nearest
 from harness.files import answer_key, given, testset
 from harness.files.cases import CaseFile, CaseSet
-from harness.files.config import NODES, ClusterConfig
+from harness.files.config import NODES, UNANSWERED, ClusterConfig
 from harness.files.forecast.contradictions import doubtful
 from harness.files.forecast.oracle import (
     Forecast,
@@ -89,6 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("files", nargs="*", metavar="FILE", help="a test set; an answer key is read with its own")
     add("--config", metavar="FILE", help="a YAML file with the numbers of the cluster")
     add("--nodes", metavar="|".join(map(str, NODES)), help="how many replicas; 5 is default")
+    add("--unanswered", metavar="|".join(UNANSWERED), help="as in a run by hand")
     add(
         "--schema", action="store_true", help="print the JSON Schema of YAML test sets, for editors"
     )
@@ -106,7 +107,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         return EXIT_VALID
     if not options.files:
         raise HarnessError("nothing to lint, expected one or several FILEs, or --schema")
-    flags = {"nodes": options.nodes}
+    flags = {"nodes": options.nodes, "unanswered": options.unanswered}
     launch.settings(flags, {}, options.config)  # what is wrong with these is no file's problem
     found = given.sort_out(options.files)
     linted = [_lint(path, flags, options.config) for path in found.test_sets]

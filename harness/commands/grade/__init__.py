@@ -34,7 +34,7 @@ from harness.errors import (
 )
 from harness.files import answer_key, given, testset
 from harness.files.cases import CaseFile, Command, Wait
-from harness.files.config import DURABILITIES, FAILURES, NODES, ClusterConfig
+from harness.files.config import DURABILITIES, FAILURES, NODES, UNANSWERED, ClusterConfig
 from harness.report.documents import GRADESCOPE, JUNIT, RESULTS, Folder, replace
 from harness.run import launch, points
 from harness.screen.cells import BAD, GOOD, QUIET, Column, Grid, Parts, cell, counted, duration
@@ -47,6 +47,7 @@ EXAMPLES = (
     ("testsets/*.csv --score passes:3 --package gradescope -o autograder.zip", "to be uploaded"),
 )
 MOST_PROBLEMS = 10  # told of a file that was not run
+SHARED = ("nodes", "durability", "unanswered")  # flags of every run
 SPARE_SECONDS = 30.0  # of a run's limit: the start of its processes on a machine that is busy
 
 
@@ -62,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--sim", action="store_true", help="simulate instead of starting processes")
     add("--no-key", action="store_true", help="without the answer keys beside the files")
     add("--durability", metavar="|".join(DURABILITIES), help="as in a run by hand")
+    add("--unanswered", metavar="|".join(UNANSWERED), help="as in a run by hand")
     add("--config", metavar="FILE", help="a YAML file with the numbers of the cluster")
     add("--nodes", metavar="|".join(map(str, NODES)), help="how many replicas")
     add("--timeout", type=float, metavar="SECONDS", help="end a run that takes longer [what its "
@@ -172,7 +174,7 @@ def _outlets(options: argparse.Namespace) -> dict[Path, str]:
 def _package(options: argparse.Namespace, given: Sequence[str], console: Console) -> int:
     """An archive instead of runs: the files were read, so it is known to work on them."""
     flags = ["--runs", str(options.runs), "--score", options.score]
-    for name in ("failure", "seed", "durability", "nodes", "timeout"):
+    for name in ("failure", "seed", *SHARED, "timeout"):
         value = getattr(options, name)
         flags += [] if value is None else [f"--{name}", str(value)]
     flags += [f"--{name}" for name in ("sim", "no-key") if getattr(options, name.replace("-", "_"))]
@@ -208,7 +210,7 @@ def _plans(
     refused: dict[str, dict[str, None]] = {}  # each problem once, in order
     wanted: list[tuple[Graded, CaseFile, ClusterConfig]] = []
     modes = [
-        {"failure": mode, "seed": seed, "nodes": options.nodes, "durability": options.durability}
+        {"failure": mode, "seed": seed} | {name: getattr(options, name) for name in SHARED}
         for mode in _modes(options.failure)
     ]
     for flags in modes:
@@ -245,7 +247,7 @@ def _plan(
     assert settings.seed is not None
     seed = settings.seed + run - 1
     flags = ["--failure", graded.failure, "--seed", str(seed)]
-    for name in ("nodes", "durability", "config"):
+    for name in (*SHARED, "config"):
         value = getattr(options, name)
         flags += [] if value is None else [f"--{name}", value]
     flags += [f"--{name}" for name in ("sim", "no-key") if getattr(options, name.replace("-", "_"))]

@@ -91,7 +91,7 @@ def _differences(
         case Outcomes(outcomes):
             for label, outcome in outcomes.items():
                 if (step := steps.get(label)) is None:
-                    yield f"step {label} is not in this set: it was answered before"
+                    yield f"step {label} is not in this set: it was answered or dropped before"
                 elif not _may_be(step, outcome):
                     yield f"step {label} {step.text} is {step.words}, never {outcome}"
         case Pending(count, texts):
