@@ -32,6 +32,9 @@ class Operation:
         """What later sets call its step: "5.1" for the first one of set 5."""
         return f"{self.set_number}.{self.place or '+'}"
 
+    # When its client gave it up; it may be done all the same, and nobody is told.
+    dropped_at: int | None = None
+
     @property
     def is_answered(self) -> bool:
         """True once a replica answered, "failed" included."""

@@ -256,6 +256,11 @@ class ExternalCluster:
         """Operations without an answer."""
         return self.clients.pending()
 
+    def drop_pending(self) -> None:
+        """Clients give up what has no answer."""
+        with self._driving():
+            self.clients.drop_pending(self.now())
+
     def unanswered(self) -> int:
         """How many `pending` are."""
         return self.clients.unanswered

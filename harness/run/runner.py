@@ -28,7 +28,7 @@ from harness.cluster.nemesis import (
 )
 from harness.errors import HarnessError
 from harness.files.cases import Action, CaseFile, CaseSet, Command, Leader, Step, Wait, action_text
-from harness.files.config import ClusterConfig
+from harness.files.config import DROP, ClusterConfig
 from harness.run import expected
 from harness.run.barriers import Barriers, never
 from harness.run.listing import Listed, longest_wait, of_request
@@ -73,6 +73,7 @@ class Runner:
         for place, operation in enumerate(self.history, 1):
             operation.place = place
         self._waiting = list(self.history)  # told as pending: the next report tells of them again
+        self._dropped: list[Operation] = []  # at the end of the last set, if requests are dropped
         self._listed: list[Listed] = []
         self._armed: list[Listed] = []  # kill points of which nobody knows yet what becomes of them
         self._asked = 0  # requests of the set that runs, those carried over included
@@ -85,8 +86,8 @@ class Runner:
         return len(self._sets) - len(self.reports)
 
     def pending(self) -> list[Operation]:
-        """Requests without an answer."""
-        return self._cluster.pending()
+        """Requests without an answer; of dropped ones, those of the last set."""
+        return [*self._dropped, *self._cluster.pending()]
 
     def verdict(self) -> Verdict:
         """Over all sets run so far; where nothing was looked at, nothing is known."""
@@ -132,6 +133,7 @@ class Runner:
         self.reports.append(report)
         told = zip(self._listed, report.steps, strict=True)
         self._waiting = [d.operation for d, s in told if d.operation and s.outcome == "pending"]
+        self._drop()
         self._on_done()
         self._timing.enter(Phase.DISPLAY)
         return report
@@ -142,9 +144,17 @@ class Runner:
         self._standing.note_missed()
         self._heal()
         self._set_started = cluster.now()
+        if self.reports:
+            self._drop()  # what was asked at the prompt
         cluster.new_set()
         self._asked = len(self._waiting)
         self._listed = [of_request(o, o.set_number) for o in self._waiting]
+
+    def _drop(self) -> None:
+        """What has no answer now is forgotten by its client, if this is how the run has it."""
+        if self._config.unanswered == DROP:
+            self._dropped, self._waiting = self._cluster.pending(), []
+            self._cluster.drop_pending()
 
     def _take_step(self, case: CaseSet, index: int, step: Step) -> None:
         if isinstance(step.action, Command):
