@@ -43,7 +43,8 @@ class Log:
         Those are committed already and need no entry. A committed slot must be given the request
         that it has: anything else is a protocol error, and asserts.
         """
-        if ballot == self._run_ballot and first_slot == self._run_last + 1 == self.last_slot + 1:
+        last_slot = self.truncated_upto + len(self._requests)
+        if ballot == self._run_ballot and first_slot == self._run_last + 1 == last_slot + 1:
             self._requests += requests  # the run goes on: the usual case costs no more than this
             self._ballots += [ballot] * len(requests)
             self._run_last += len(requests)
@@ -117,8 +118,10 @@ class Log:
         """Every slot up to `upto` is now known to be committed."""
         if upto <= self.committed_upto:
             return
-        assert upto <= self.last_slot, f"commit up to {upto}, but the log ends at {self.last_slot}"
-        gaps = self.ballots(self.committed_upto + 1, upto).count(NO_BALLOT)
+        base, ballots = self.truncated_upto, self._ballots
+        last_slot = base + len(ballots)
+        assert upto <= last_slot, f"commit up to {upto}, but the log ends at {last_slot}"
+        gaps = ballots[self.committed_upto - base : upto - base].count(NO_BALLOT)
         assert gaps == 0, f"commit of {self.committed_upto + 1}..{upto} over {gaps} gaps"
         self.committed_upto = upto
 

@@ -15,7 +15,7 @@ It is made of parts, which never see this class: an acceptor and a learner over 
 that moves between standings, a proposer for the one that leads, clients' requests, timers, and the
 outbox that gathers what a turn asks for.
 
-What must change together: a new message needs a place in `messages`, in the gate (`_admit`), in
+What must change together: a new message needs a place in `messages`, in the gate and the match of
 `step`, and a row in the table of what is durable when it leaves.
 """
 
@@ -96,13 +96,28 @@ class Replica:
             return
         if now != self.timers.now:
             self._enter(now)
-        if not self._admit(source, message):
-            return
-        match message:  # the most frequent first, here and in the gate
+        # The gate: the one place where a message's ballot is held against the promise. Not
+        # compared: REQUEST, CATCH-UP, STATE, CHECKPOINT and DOWN speak of no ballot or of what is
+        # committed in any; NACK exists to tell of a higher one. PREPARE is compared when it is
+        # answered, which a settled replica puts off.
+        promised = self.acceptor.promised
+        match message:  # the most frequent first, here and below
             case ClientRequest():
-                leader = self.following.replica
-                if self.pending.take(message, self.elector.standing, leader):
-                    self.elector.seek_leader()
+                pass
+            case Accepted() | Promise():
+                # Exactly this ballot, mine, and not given up: anything else is stale.
+                if message.ballot != promised or promised.replica != self.replica:
+                    return
+            case Accept() | Heartbeat() | Commit() | NewView():
+                if message.ballot < promised:
+                    self.outbox.early(source, Nack(promised))
+                    return
+                self.elector.follow(message.ballot)
+        match message:
+            case ClientRequest():
+                elector = self.elector
+                if self.pending.take(message, elector.standing, elector.following.replica):
+                    elector.seek_leader()
             case Accept():
                 self.acceptor.accept(message.first_slot, message.ballot, message.requests)
                 self.acceptor.owe(message.ballot, message.committed_upto, 0)
@@ -151,29 +166,6 @@ class Replica:
             case _:
                 assert_never(message)
 
-    def _admit(self, source: ReplicaId, message: Message) -> bool:
-        """The gate: the one place where a message's ballot is held against the promise.
-
-        Not compared: REQUEST, CATCH-UP, STATE, CHECKPOINT and DOWN speak of no ballot or of what is
-        committed in any; NACK exists to tell of a higher one. PREPARE is compared when it is
-        answered, which a settled replica puts off.
-        """
-        promised = self.acceptor.promised
-        match message:
-            case ClientRequest():
-                return True
-            case Accepted() | Promise():
-                # Exactly this ballot, mine, and not given up: anything else is stale.
-                return message.ballot == promised and promised.replica == self.replica
-            case Accept() | Heartbeat() | Commit() | NewView():
-                if message.ballot < promised:
-                    self.outbox.early(source, Nack(promised))
-                    return False
-                self.elector.follow(message.ballot)
-                return True
-            case _:
-                return True
-
     def tick(self, now: int) -> None:
         """Let time pass; does what is due, and nothing twice."""
         if self.halted is not None:
@@ -182,7 +174,9 @@ class Replica:
         if now != timers.now:
             self._enter(now)
         if not isinstance(lead := self.elector.standing, Leader):
-            self.elector.tick()
+            # Most often nothing is due.
+            if timers.election is None or now >= timers.election or self.learner.is_fetching():
+                self.elector.tick()
         elif now >= timers.lease or now >= timers.heartbeat:
             if lead.is_given_up():
                 self.elector.step_down(Reason.UNANSWERED)
@@ -208,16 +202,16 @@ class Replica:
         """End the turn. Until `stored()` is called for it, no other turn may be flushed."""
         if self.halted is not None:
             return Effects(halted=self.halted)
-        acceptor, learner, outbox, lead = self.acceptor, self.learner, self.outbox, self.standing
+        acceptor, learner, outbox = self.acceptor, self.learner, self.outbox
         if learner.history.outvoted is not None:
             return self._halt(learner.history.outvoted)
-        if isinstance(lead, Leader):
+        if isinstance(lead := self.elector.standing, Leader):
             self.proposer.propose(lead)
         if acceptor.owed is not None:
             outbox.durable(acceptor.owed[0].replica, acceptor.claim(acceptor.owed))
         effects, outbox.effects = outbox.effects, Effects()
         if outbox.answers:
-            effects.replies.append(Reply(self.following, tuple(outbox.answers)))
+            effects.replies.append(Reply(self.elector.following, tuple(outbox.answers)))
             outbox.answers = []
         saves_watermark = learner.checkpoint_changed or learner.marks_changed
         if acceptor.runs or acceptor.promise_changed or saves_watermark:
@@ -252,7 +246,7 @@ class Replica:
             return
         ballot, upto = self._unstored
         self._unstored = None
-        match self.standing:
+        match self.elector.standing:
             case Candidate() as candidate if candidate.ballot == ballot:
                 candidate.own_durable = True
                 self.elector.lead_if_elected()

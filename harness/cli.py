@@ -35,16 +35,33 @@ from harness.errors import (
     HarnessError,
     nearest,
 )
-from harness.files import answer_key, testset
+from harness.files import testset
 from harness.files.cases import CaseFile
-from harness.files.config import DURABILITIES, FAILURES, NODES, ClusterConfig, Overrides
+from harness.files.config import (
+    DURABILITIES,
+    FAILURES,
+    NODES,
+    UNANSWERED,
+    ClusterConfig,
+    Overrides,
+)
 from harness.report import results
 from harness.report.refused import EarlierReport
 from harness.report.writer import Writer, why_ended
 from harness.run import launch, points
+from harness.run.after import AfterVerdict
 from harness.run.runner import Runner
 from harness.run.timing import Phase, Timing
-from harness.screen import consoles, lines, streams, time_spent, verdicts, watch
+from harness.screen import (
+    consoles,
+    keys,
+    lines,
+    other_cluster,
+    streams,
+    time_spent,
+    verdicts,
+    watch,
+)
 from harness.screen.answers import SIGNS
 from harness.screen.cells import Parts, counted
 from harness.screen.progress import ProgressLine, may_redraw
@@ -68,7 +85,7 @@ EXAMPLES = (
     ("FILE --watch --failure crash", "see the replicas while the sets run"),
     ("./simulate", "a file that is named like a command"),
 )
-FLAGS = ("nodes", "failure", "durability", "seed")  # keys of the configuration
+FLAGS = ("nodes", "failure", "durability", "unanswered", "seed")  # keys of the configuration
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -146,7 +163,7 @@ def _dispatch(arguments: list[str]) -> int:
     options = parser.parse(arguments)
     if options is None:
         return 0
-    _refuse_mistyped_command(options.file)
+    _refuse_mistyped_command(options.file[0])
     return _run_file(options, arguments)
 
 
@@ -249,13 +266,16 @@ def _file_parser() -> _Parser:
     described = "Run a test-set file on a replicated bank, set by set, and judge every set."
     parser = _FileParser(EXAMPLES, prog=commands.program(), description=described)
     add = parser.add_argument
-    add("file", metavar="FILE", help="a test set, CSV or YAML: sets of steps, and who is live")
+    add("file", nargs="+", metavar="FILE", help="a test set, CSV or YAML: sets of steps, and who "
+        "is live; several only with --write-expected")  # fmt: skip
     add("--no-step", action="store_true", help="run all sets without stopping between them")
     add("--failure", metavar="|".join(FAILURES), help="how a replica fails; disconnect is default")
     add("--durability", metavar="|".join(DURABILITIES), help="what a replica's disk survives: the "
         "death of its process (default), also loss of power, nothing")  # fmt: skip
     add("--config", metavar="FILE", help="a YAML file with the numbers of the cluster")
     add("--nodes", metavar="|".join(map(str, NODES)), help="how many replicas; 5 is default")
+    add("--unanswered", metavar="|".join(UNANSWERED), help="a request without an answer at the end "
+        "of its set: its client asks again in the next (default), or forgets it")  # fmt: skip
     add("--data", metavar="DIR", type=Path, help="keep the data there, and go on from it")
     add(
         "--seed", metavar="N", help="of the replicas' random numbers; drawn and printed when absent"
@@ -267,7 +287,7 @@ def _file_parser() -> _Parser:
     add("--key", metavar="FILE", type=Path, help="the answer key, YAML, to check or to write; "
         "without it x.expected.yaml beside x.csv")  # fmt: skip
     add("--no-key", action="store_true", help="check no answer key")
-    add("--write-expected", action="store_true", help="write the answer key, and run nothing")
+    add("--write-expected", action="store_true", help="write the answer keys, and run nothing")
     add("--report", metavar="DIR", type=Path, help="write the results there, after every set: for "
         "people, build servers, Gradescope")  # fmt: skip
     add("--watch", action="store_true", help="show the replicas while the sets run, then the "
@@ -308,17 +328,22 @@ def _refuse_mistyped_command(file: str) -> None:
 
 
 def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
-    draft = testset.read(options.file)
     flags = {key: getattr(options, key) for key in FLAGS}
     description = launch.replicas(options.replicas)
     if description is not None:
         launch.refuse_beside_replicas(vars(options))
-    settings = launch.settings(flags, draft.overrides, options.config, description)
     console = consoles.opened(options.color, sys.stdout)
-    file = draft.cases(settings)
     if options.write_expected:
-        return _write_key(options, settings, file, console)
-    file = _with_key(options, settings, file)
+        return keys.write(options, flags, description, console)
+    if len(options.file) > 1:
+        many = f"{commands.program()} grade {shlex.join(options.file[:2])} …"
+        raise HarnessError(f"found {len(options.file)} files, expected one: many are run by {many}")
+    (options.file,) = options.file
+    draft = testset.read(options.file)
+    settings, file, written = other_cluster.settle(draft, options, flags, description)
+    if written is not None:
+        options.config, arguments = str(written), [*arguments, "--config", str(written)]
+    file = keys.checked(options, settings, file)
     speaking = console if options.format == "rich" else consoles.opened(options.color, sys.stderr)
     progress = ProgressLine(speaking, may_redraw(speaking))
     view = _view(options, speaking)
@@ -327,11 +352,13 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         return _again(path, options, settings, draft.overrides)
 
     writer = Writer(options.report, file, settings, _repeat(arguments, settings), again)
-    after = _AfterVerdict()
+    after = AfterVerdict()
     theirs = None if description is None else (description, file, options.report)
     opened = launch.cluster(settings, options.sim, options.data, theirs)
     with after, writer, opened as cluster:
         speaking.print(_opening(options, settings, file))
+        for note in file.notes:
+            speaking.print(Text(f" {note}"), soft_wrap=True)
 
         runs_on = options.format == "json" or options.no_step or options.watch
         steps = not runs_on and lines.may_step(consoles.opened("auto", sys.stderr))
@@ -410,28 +437,6 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     return verdict.exit_code
 
 
-class _AfterVerdict:
-    """A context: what fails beside a run, or while it is ended, is told after its verdict."""
-
-    def __init__(self) -> None:
-        self.error: HarnessError | None = None
-        self.is_reached = False
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
-        if self.is_reached and isinstance(error, HarnessError):
-            self.error = error
-            return True
-        return False
-
-    def raise_beside(self, verdict_code: int) -> None:
-        """Now, if anything failed."""
-        if self.error is not None:
-            raise self.error.beside(verdict_code)
-
-
 def _view(options: argparse.Namespace, console: Console) -> "View | None":
     """Where to watch what happens; only then the processes' code is needed before they start."""
     if not options.watch:
@@ -443,28 +448,6 @@ def _view(options: argparse.Namespace, console: Console) -> "View | None":
     from harness.screen.watching import View
 
     return View(console, wanted=True)
-
-
-def _write_key(
-    options: argparse.Namespace, settings: ClusterConfig, file: CaseFile, console: Console
-) -> int:
-    if options.no_key:
-        raise HarnessError(
-            "--no-key: there is nothing to write then, expected --write-expected alone"
-        )
-    path = options.key or answer_key.beside(file.path)
-    left = answer_key.write(path, file, settings)
-    places = f"{counted(left, 'place')} left open, each with its reason" if left else "nothing open"
-    console.print(Text(f"wrote {path}: {counted(len(file.sets), 'set')}, {places}"), soft_wrap=True)
-    return EXIT_VALID
-
-
-def _with_key(options: argparse.Namespace, settings: ClusterConfig, file: CaseFile) -> CaseFile:
-    """A key tells of a run from the beginning: data that go on are not held against it unasked."""
-    if options.key is not None and options.no_key:
-        raise HarnessError("--no-key: contradicts --key, expected one of them")
-    ignore = options.no_key or (options.key is None and launch.resumes(options.data))
-    return answer_key.checked(file, settings, options.key, ignore)
 
 
 def _opening(options: argparse.Namespace, settings: ClusterConfig, file: CaseFile) -> Parts:

@@ -20,7 +20,9 @@ def tiny(*words, **more):
     return description.parse("\n".join(lines).encode(), "their.yaml", TINY.parent)
 
 
-def run(described, rows, failure="disconnect", nodes=3, on_set=lambda report: None, **flags):
+def run(
+    described, rows, failure="disconnect", nodes=3, on_set=lambda report: None, logs=None, **flags
+):
     """Every set of these rows (steps, live nodes); the runner and the cluster, stopped."""
     text = "Set Number,Transactions,Live Nodes\n"
     for number, (steps, live) in enumerate(rows, 1):
@@ -28,7 +30,7 @@ def run(described, rows, failure="disconnect", nodes=3, on_set=lambda report: No
     given = {"failure": failure, "nodes": nodes, "seed": 1, **QUICK, **flags}
     settings = launch.settings(given, {}, description=described)
     file = testset.parse_csv(text.encode(), "their.csv", settings)
-    with launch.cluster(settings, theirs=(described, file, None)) as cluster:
+    with launch.cluster(settings, theirs=(described, file, logs)) as cluster:
         cluster.start()
         runner = Runner(cluster, settings, file)
         while runner.remaining:

@@ -1,5 +1,6 @@
 """Answer keys: written from the file alone, read with mistakes at their lines, checked in runs."""
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -305,6 +306,58 @@ def test_a_run_checks_the_key_beside_its_file(racy, capsys):
     assert code == 2 and "by hand" in err
 
 
+def test_keys_of_many_files_are_written(racy, tmp_path, capsys):
+    """A bad one does not stop the others; keys and configurations are no test sets."""
+    other, bad = tmp_path / "other.csv", tmp_path / "bad.csv"
+    other.write_text("1,(A),n1;n2;n3\n")
+    bad.write_text("1,(Z),n1\n")
+    (tmp_path / "c.yaml").write_text("nodes: 5\n")
+    code, out, err = run(capsys, *sorted(tmp_path.glob("*.*")), "--write-expected")
+    assert code == 2 and err == f'{bad}:1: Transactions: (Z): unknown account "Z", expected A..J\n'
+    assert out.splitlines() == [
+        f"wrote {answer_key.beside(other)}: 1 set, nothing open",
+        f"wrote {answer_key.beside(racy)}: 3 sets, 11 places left open, each with its reason",
+        f"left out: {tmp_path / 'c.yaml'} (a configuration)",
+    ]
+    answer_key.beside(other).write_text("expected: {}\n")
+    code, out, err = run(capsys, *sorted(tmp_path.glob("*.*")), "--write-expected")
+    assert code == 2 and "by hand" in err and len(err.splitlines()) == 2
+    assert f"wrote {answer_key.beside(racy)}" in out and "(answer keys)" in out
+
+
+def test_a_key_for_requests_that_are_dropped(tmp_path, capsys):
+    file = tmp_path / "x.csv"
+    file.write_text('1,"(A, B, 4)",n1;n2\n,(C)\n2,(A),n1;n2;n3\n3,(D),n1\n')
+    assert run(capsys, file, "--write-expected", "--unanswered", "drop")[0] == 0
+    written = answer_key.beside(file).read_text()
+    assert "\nunanswered: drop\n" in written
+    assert "    # B: 10 or 14: depends on 1.1 (A, B, 4) (dropped)\n" in written
+    assert "  end:\n    outcomes:\n" not in written and '    pending:\n      - "(D)"\n' in written
+    for failure in FAILURES:
+        flags = ["--sim", "--no-step", "--failure", failure, "--seed", "3"]
+        code, out, err = run(capsys, file, *flags, "--unanswered", "drop")
+        assert (code, err) == (0, ""), out
+        assert "1.1" not in out.partition("Set 2 of 3")[2], "nothing is carried over"
+        assert "1 pending" in out and "3 pending" not in out
+    code, out, err = run(capsys, file, "--sim", "--no-step")
+    assert code == 2 and 'this key is for "drop", expected carry' in err
+    code, out, _ = run(capsys, file, "--sim", "--no-step", "--no-key")
+    assert code == 0 and "1.1" in out.partition("Set 2 of 3")[2]
+
+
+def test_data_of_a_run_that_dropped_hold_nothing_to_ask_again(tmp_path, capsys):
+    """Real processes: the next run begins without what was given up, above its timestamp."""
+    file, quick = tmp_path / "x.csv", tmp_path / "quick.yaml"
+    file.write_text('1,"(A, B, 4)",n1\n2,(A),n1;n2;n3\n')
+    quick.write_text("nodes: 3\npatience_ms: 100\nunanswered: drop\n")
+    data = tmp_path / "data"
+    flags = ["--no-step", "--config", quick, "--data", data]
+    code, out, err = run(capsys, file, *flags)
+    assert (code, err) == (0, ""), out
+    clients = json.loads((data / "cluster.json").read_text())["clients"]
+    assert clients["A"] == {"timestamp": 2, "pending": None}
+
+
 def test_a_key_from_elsewhere(racy, tmp_path, capsys):
     elsewhere = tmp_path / "keys.yaml"
     assert run(capsys, racy, "--write-expected", "--key", elsewhere)[0] == 0
@@ -335,7 +388,7 @@ def test_data_that_go_on_meet_only_a_key_that_is_named(racy, tmp_path, capsys, m
     (tmp_path / "data" / "cluster.json").touch()
     seen = []
 
-    def stop(settings, simulated, data):
+    def stop(*_):
         raise HarnessError("far enough")
 
     checked = answer_key.checked

@@ -432,3 +432,16 @@ def test_evidence_is_a_proof_by_itself():
             assert not any(has_order({**rich, **begin}, shown) for begin in begins), (seed, fault)
             looks.add(bool(found.before))
     assert looks == {True, False}
+
+
+def test_a_picture_shows_where_a_balance_comes_from():
+    """The reason names one operation; why A is at 7 by then is worth another one."""
+    history = [pay("A", "B", 3, 0, 1), pay("B", "C", 1, 0, 1), look("A", 10, 2, 3)]
+    judgement = black_box(BALANCES, history)
+    assert judgement.reason == "no order explains x's (A) = 10, 2-3 µs, with A at 7 before"
+    shown = judgement.evidence
+    assert (shown.failed, shown.others) == (history[2], (history[0],))
+    assert shown.before == {"A": 10}
+    many = [pay("A", "B", 1, at, at + 1) for at in range(0, 20, 2)]
+    shown = black_box({"A": 10, "B": 0}, [*many, look("A", 9, 30, 31)]).evidence
+    assert (shown.others, shown.before) == ((), {"A": 0})  # more than a person looks at

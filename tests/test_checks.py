@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+from dataclasses import replace
 
 import pytest
 
@@ -448,6 +449,11 @@ UNLIKE = {
         [operation(PAY, 1, SUCCESS, 0, 10), operation(LOOK, 2, 7, 9, 20)],
         "A's (A) (timestamp 2) was sent before A's (A, B, 3) (timestamp 1) was answered",
     ),
+    "another request before one was given up": (
+        log_of(PAY, LOOK),
+        [replace(pending(PAY), dropped_at=21), operation(LOOK, 2, 7, 20, 30)],
+        "A's (A) (timestamp 2) was sent before A's (A, B, 3) (timestamp 1) was answered",
+    ),
     "another request after one without an answer": (
         log_of(PAY, LOOK),
         [pending(PAY), operation(LOOK, 2, 7, 20, 30)],
@@ -459,6 +465,15 @@ UNLIKE = {
 @pytest.mark.parametrize(("log", "history", "evidence"), UNLIKE.values(), ids=UNLIKE)
 def test_requests_lost_or_done_twice_are_seen(log, history, evidence):
     assert_invalid(judged("exactly_once", log, history), evidence)
+
+
+def test_a_client_that_gave_a_request_up_may_send_the_next():
+    """What was given up is open for ever: it may be done, or not, and late."""
+    dropped, look = replace(pending(PAY), dropped_at=20), operation(LOOK, 2, 7, 20, 30)
+    for log in (log_of(PAY, LOOK), log_of(LOOK)):
+        answered = replace(look, result=7 if len(log.slots) == 2 else 10, slot=len(log.slots))
+        for check in ("exactly_once", "linearizable"):
+            assert judged(check, log, [dropped, answered]).verdict is Verdict.VALID
 
 
 def test_a_client_sends_the_next_request_in_the_microsecond_of_the_answer():

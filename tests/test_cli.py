@@ -25,7 +25,7 @@ from harness import __main__ as entry
 from harness import cli, commands
 from harness.check.verdict import Judgement, Verdict
 from harness.run import launch
-from harness.screen import consoles, lines, streams
+from harness.screen import consoles, lines, other_cluster, streams
 
 CSV = '1,"(A, J, 3)","[n1, n2, n3, n4, n5]"\n2,"(A, J, 3)","[n1, n2, n3]"\n'
 UNKNOWN = Judgement("linearizable", Verdict.UNKNOWN, "the log is from an earlier run")
@@ -219,7 +219,12 @@ def test_no_document_on_usage_errors(bench, capsys, arguments):
     ("arguments", "told"),
     [
         ([], "required: FILE"),
-        (["{file}", "more"], 'unexpected argument "more"'),
+        (
+            ["{file}", "more.csv"],
+            "found 2 files, expected one: many are run by python run.py grade ",
+        ),
+        (["{file}", "b", "c", "d", "e"], " b …"),
+        (["{file}", "more.csv", "--write-expected", "--key", "k"], "--key: one key for 2 files"),
         (["{file}", "--no-stp"], "unknown option --no-stp (did you mean --no-step?)"),
         (["{file}", "--no-st"], "unknown option --no-st"),
         (["{file}", "--color", "alwys"], 'found "alwys", expected auto, always or never (did'),
@@ -246,10 +251,74 @@ def test_all_problems_of_the_flags_at_once(bench, capsys):
     assert "--nodes: " in err and "--failure: " in err
 
 
-def test_a_file_of_another_kind_does_not_flood_the_screen(bench, capsys):
-    lines = 3 * cli.MOST_PROBLEMS
+OTHER = 'Set Number,Transactions,Live Nodes\n1,"(1, 2, 3)",[n1; n2; n6]\n,(7)\n,F(n7)\n'
+OTHER += ",R(n7)\n,F(n6)\n"
+
+
+@pytest.fixture
+def other(bench, monkeypatch):
+    """A file for seven replicas and nine accounts, at a terminal."""
+    monkeypatch.setattr(other_cluster, "_may_ask", lambda: True)
+    Path(bench.file).write_text(OTHER)
+    return bench
+
+
+def test_what_another_cluster_needs_is_offered(other, capsys, tmp_path):
+    other.type("y\n")
+    assert other.run("--no-step", "--seed", "7") == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].endswith("replicas n6, n7 in 1 set and 3 steps, expected n1..n5: --nodes 7")
+    assert "accounts 1, 2, 7 in 2 steps" in lines[1]
+    path = tmp_path / "two.config.yaml"
+    asked = f"Write {path} with nodes: 7 and accounts: 1..7, and run with it? [y/N] "
+    assert lines[2:] == [asked]
+    assert path.read_text() == "nodes: 7\naccounts: 1..7\n"
+    assert (other.settings.nodes, other.settings.accounts) == (7, tuple("1234567"))
+
+
+def test_the_command_that_repeats_it_names_the_configuration(other, capsys, tmp_path):
+    other.type("YES\n")
+    other.reports[1] = replace(other.reports[1], judgements=(UNKNOWN,))
+    other.run("--no-step", "--seed", "7")
+    path = tmp_path / "two.config.yaml"
+    repeat = f"repeat: python run.py {other.file} --no-step --seed 7 --config {path}"
+    assert repeat in capsys.readouterr().out.replace("\n", "")
+
+
+@pytest.mark.parametrize("typed", ["", "\n", "n\n", "yellow\n"])
+def test_it_is_never_assumed(other, capsys, tmp_path, typed):
+    other.type(typed)
+    assert other.run("--no-step") == 2
+    assert "is not run (--config FILE says" in capsys.readouterr().err.replace("\n", " ")
+    assert not (tmp_path / "two.config.yaml").exists() and other.cluster.calls == []
+
+
+@pytest.mark.parametrize("obstacle", ["no terminal", "a configuration", "a file there"])
+def test_nor_offered_where_it_cannot_be(other, capsys, tmp_path, monkeypatch, obstacle):
+    other.type("y\n")
+    (tmp_path / "mine.yaml").write_text("initial_balance: 5\n")
+    arguments = ["--config", str(tmp_path / "mine.yaml")] if obstacle == "a configuration" else []
+    if obstacle == "no terminal":
+        monkeypatch.setattr(other_cluster, "_may_ask", lambda: False)
+    if obstacle == "a file there":
+        (tmp_path / "two.config.yaml").write_text("seed: 1\n")
+    assert other.run("--no-step", *arguments) == 2
+    err = capsys.readouterr().err
+    assert "--nodes 7" in err and "accounts: 1..7" in err and "[y/N]" not in err
+
+
+def test_what_was_read_for_something_else_is_said_once(bench, capsys):
+    Path(bench.file).write_text("Set Number,Transactions,Live Servers\n1,(A),[S1; S2]\n2,,S1\n")
+    bench.run("--no-step")
+    out = capsys.readouterr().out.replace("\n", "")
+    assert out.count('the header is read: "Live Servers" as Live Nodes') == 1
+    assert out.count("read S1 as n1, S2 as n2") == 1
+
+
+def test_very_many_problems_do_not_flood_the_screen(bench, capsys):
+    rows = "".join(f"7,,[n{1 + row % 2}]\n" for row in range(3 * cli.MOST_PROBLEMS))
     with open(bench.file, "a") as stream:
-        stream.write("bogus,(A, B),[n9]\n" * lines)
+        stream.write(rows)
     assert bench.run() == 2
     err = capsys.readouterr().err
     assert len(err.splitlines()) == cli.MOST_PROBLEMS + 1 and "more problems" in err

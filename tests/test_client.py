@@ -133,6 +133,23 @@ def test_timers_stop_between_sets_and_the_next_set_retries_what_is_pending_first
     assert poll(clients, 20 * TIMEOUT) == [ClientSend(EVERYONE, request("A", 1, 1))]
 
 
+def test_what_is_dropped_is_asked_no_more_and_its_answer_not_heard():
+    first, second, other = pays("A"), pays("A", 2), pays("B")
+    clients = started(first, second, other)
+    poll(clients, 0)
+    clients.stop()
+    assert clients.drop_pending(50) == [first, second, other]
+    assert [o.dropped_at for o in (first, second, other)] == [50, 50, 50]
+    assert second.invoked_at is None and clients.pending() == [] and clients.unanswered == 0
+    clients.start()
+    assert poll(clients, 400) == [] and clients.deadline() is None
+    assert answer(clients, "A", 1) == [] and first.result is None
+    clients.submit(pays("A", 3))
+    assert poll(clients, 500) == [ClientSend((1,), request("A", 2, 3))]
+    assert answer(clients, "A", 1, now=510) == [], "an answer to what was given up"
+    assert len(answer(clients, "A", 2, now=520)) == 1
+
+
 def test_answer_between_sets_is_taken():
     clients = started(pays("A"))
     poll(clients, 0)

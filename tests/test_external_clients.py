@@ -65,6 +65,23 @@ def test_a_definite_error_is_followed_by_a_pause_and_the_named_leader():
     assert operation.result == "success" and not found.pending()
 
 
+def test_what_is_dropped_is_asked_no_more_and_its_answer_not_heard():
+    found, first, second = clients(), transfer(), transfer()
+    found.submit(first)
+    found.submit(second)
+    assert sent(found, 0) == [(1, 1)]
+    found.stop()
+    found.drop_pending(50)
+    assert (first.dropped_at, second.dropped_at, second.invoked_at) == (50, 50, None)
+    assert found.pending() == [] and found.unanswered == 0
+    found.start()
+    assert sent(found, 2 * TIMEOUT) == [] and found.deadline() is None
+    answer(found, 1, 1, 2 * TIMEOUT)
+    assert first.result is None
+    found.submit(third := transfer())
+    assert len(sent(found, 3 * TIMEOUT)) == 1 and third.request[1] == 2
+
+
 @pytest.mark.parametrize(("retry", "asked"), [("all", [1, 2, 3]), ("next", [2])])
 def test_silence_is_followed_by_a_retry(retry, asked):
     found = clients(retry=retry)

@@ -5,7 +5,8 @@ from external_runs import TINY
 
 from harness.errors import HarnessError
 from harness.external import description
-from harness.external.placeholders import Placeholders
+from harness.external.placeholders import Addresses, Placeholders
+from harness.files import testset
 from harness.run import launch
 
 
@@ -59,9 +60,11 @@ def test_everything_that_can_be_said():
         (
             "start: a\nlinks: sdtio\nretries: 3",
             [
-                'r.yaml:2: links: found "sdtio", expected stdio',
+                'r.yaml:2: links: found "sdtio", expected stdio, template, namespaces or none '
+                "(did you mean stdio?)",
                 "r.yaml:3: retries: unknown key, expected one of name, build, start, links, "
-                "speaks, folder, file, keeps, recovers, settle_ms, retry, limits, fixed, cluster",
+                "speaks, folder, file, keeps, recovers, settle_ms, retry, shim, ports, clients, "
+                "ready, cut, limits, fixed, cluster",
             ],
         ),
         (
@@ -124,3 +127,155 @@ def test_one_that_keeps_nothing_is_not_killed():
         "start: a\nkeeps: nothing\nrecovers: true"))  # fmt: skip
     with pytest.raises(HarnessError, match="or --replicas with it"):
         launch.settings({"failure": "asked"}, {})
+
+
+SOCKETS = """\
+start: bin/server --id {number} --port {port} --peers {peers} --n2 {address:n2} --to {clients}
+links: template
+shim: shim.py {peers} {address:n1} {clients}
+clients: {port: 6000, dial: shim}
+ready: {line: listening}
+cut: reset
+"""
+
+
+def test_what_replicas_with_sockets_say():
+    found = parsed(SOCKETS)
+    assert found.links == "template" and found.clients == 6000 and found.cut == "reset"
+    assert found.ready == description.Ready("listening") and found.shim[0] == "shim.py"
+    assert not found.is_alone
+    where = Addresses(7000, ("h:7000", "h:8002", "h:8003"), "h:9000")
+    values = Placeholders(1, 3, TINY.parent, where)
+    assert values.fill(" ".join(found.start)) == (
+        "bin/server --id 1 --port 7000 --peers h:7000,h:8002,h:8003 --n2 h:8002 --to h:9000"
+    )
+    assert values.environment["PAXBANK_PEERS"] == "h:7000,h:8002,h:8003"
+    ported = parsed("start: a\nlinks: none\nshim: b\nports: {n1: 1, n2: 2, n3: 3}")
+    assert ported.is_alone and launch.settings({}, {}, description=ported).nodes == 3
+    assert launch.settings({}, {}, description=ported).failure == "crash"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "start: a\nports: {n1: 1}\nready: {port: open}\nshim: x",
+            [
+                f"r.yaml:{line}: {key}: has no meaning with links: stdio, where every message "
+                "passes the harness, expected links: template, namespaces or none"
+                for line, key in ((2, "ports"), (3, "ready"), (4, "shim"))
+            ],
+        ),
+        (
+            "start: a\nlinks: namespaces\nspeaks: lin-kv",
+            [
+                "r.yaml:2: no shim: links: namespaces needs what asks them, such as shim: "
+                "python3 shim.py",
+                "r.yaml:2: no ports: links: namespaces needs those in their source, such as "
+                "ports: {n1: 5001, n2: 5002}",
+                "r.yaml:3: speaks: with links: namespaces the shim speaks for them, expected "
+                "links: stdio",
+            ],
+        ),
+        (
+            "start: a\nlinks: template\nshim: b\nports: {n1: 1}",
+            [
+                "r.yaml:4: ports: with links: template each replica is told its port, expected "
+                "links: namespaces for ports in their source"
+            ],
+        ),
+        (
+            "start: a {address}\nlinks: none\nshim: b {name}\nports: {n1: 7, n3: 7}\ncut: hold",
+            [
+                "r.yaml:1: start: {address}: expected a replica, as {address:n2}",
+                "r.yaml:3: shim: unknown placeholder {name}, expected one of {nodes}, {peers}, "
+                "{address}, {clients}",
+                "r.yaml:4: ports: those of n1, n3, expected n1, n2",
+                "r.yaml:5: cut: with links: none no link can be cut, expected links: template or "
+                "namespaces",
+            ],
+        ),
+        (
+            "start: a {clients}\nlinks: template\nshim: b\nready: {port: open, seconds: 2}\n"
+            "cut: wait",
+            [
+                "r.yaml:1: start: {clients} is the port of clients:, which is not there, expected "
+                "both",
+                "r.yaml:4: ready: found a mapping, expected {port: open}, "
+                '{line: "a part of a line"} or {seconds: 2}',
+                'r.yaml:5: cut: found "wait", expected hold or reset',
+            ],
+        ),
+        (
+            "start: a\nlinks: none\nshim: b\nports: {n1: 7, n2: 7, x: 3}\nclients: {port: 0}\n"
+            "ready: {prot: open}",
+            [
+                "r.yaml:4: ports: x: no replica, expected n1, n2 and so on",
+                "r.yaml:4: ports: one of them twice, expected a port of its own for each replica",
+                "r.yaml:5: no dial: expected such as {port: 6000, dial: shim}",
+                "r.yaml:5: clients: port: found 0, expected a whole number from 1 to 65535",
+                "r.yaml:6: ready: prot: unknown key, expected one of port, line, seconds (did you "
+                "mean port?)",
+            ],
+        ),
+    ],
+)
+def test_mistakes_about_sockets_have_their_place(text, told):
+    assert problems(text) == told
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "told"),
+    [
+        (
+            "start: a\nlinks: none\nshim: b",
+            {"failure": "disconnect"},
+            "r.yaml: links: none: nothing of theirs passes the harness, which cannot disconnect a "
+            "replica, expected --failure crash or pause",
+        ),
+        (
+            "start: a\nlinks: namespaces\nshim: b\nports: {n1: 1, n2: 2, n3: 3}",
+            {"nodes": 5},
+            "r.yaml: ports: those of 3 replicas, the run needs 5 (--nodes)",
+        ),
+        (
+            "start: a {address:n7}\nlinks: template\nshim: b",
+            {"nodes": 5},
+            "r.yaml: {address:n7}: the run has 5 replicas",
+        ),
+    ],
+)
+def test_runs_that_do_not_fit_them_are_refused(text, flags, told):
+    with pytest.raises(HarnessError) as caught:
+        launch.settings(flags, {}, description=parsed(text))
+    assert caught.value.problems == (told,)
+
+
+def test_steps_that_their_links_cannot_do_are_refused():
+    steps = "cut n1->n2, delay n1->n2 3 ms, lose n1->n2 9 %, fail n1, heal"
+    text = f"sets:\n- live: [n1, n2, n3]\n  steps:\n  - {steps.replace(', ', chr(10) + '  - ')}\n"
+
+    def refused(links):
+        described = parsed(f"start: a\nlinks: {links}\nshim: b")
+        settings = launch.settings({"nodes": 3}, {}, description=described)
+        file = testset.read_yaml(text.encode(), "x.yaml").cases(settings)
+        with (
+            pytest.raises(HarnessError) as caught,
+            launch.cluster(settings, theirs=(described, file, None)),
+        ):
+            pass
+        return [problem.partition(": links: ") for problem in caught.value.problems]
+
+    (template,) = refused("template")
+    assert template[0].startswith("x.yaml:6: lose n1->n2 9 %")
+    assert template[2] == (
+        "template: a stream of bytes cannot lose, expected cut or delay, or links: stdio"
+    )
+    direct = refused("none")
+    assert [where.partition(": ")[0] for where, *_ in direct] == [
+        f"x.yaml:{line}" for line in (4, 5, 6, 8)
+    ]
+    assert direct[0][2] == (
+        "none: nothing of theirs passes the harness, which has no hand in links, expected crash "
+        "or pause, or links: template or namespaces"
+    )

@@ -56,7 +56,9 @@ class Ends:
 def routed(kept=1000):
     heard = []
     waiter = Waiter(stays_awake=False)
-    router = Router(3, waiter, 1, kept, lambda *told: heard.append(told[1:3]), lambda node: None)
+    router = Router(
+        3, waiter, 1, kept, lambda *told: heard.append(told[1:3]), *2 * [lambda *_: None]
+    )
     router.clients.add("c1")
     ends = Ends(router)
     ends.heard = heard

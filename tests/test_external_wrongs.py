@@ -71,8 +71,8 @@ def test_a_request_may_be_passed_on_in_the_name_of_its_client():
     assert runner.verdict() is Verdict.VALID
     assert [outcomes(report) for report in runner.reports] == [["success"], ["success"] * 2]
     assert not any(report.remarks for report in runner.reports)
-    read = [e.event.plain[1] for e in runner.traces.of_set(1)[0] if e.way and e.event.peers == (2,)]
-    assert any('"src": "c' in line and "transfer" in line for line in read)
+    lines = [what.plain[1] for _, what in runner.traces.of_set(2)[0] if isinstance(what, Relayed)]
+    assert any('"src": "c' in line and '"dest": "n1"' in line for line in lines)
 
 
 def test_the_first_of_two_answers_counts():

@@ -185,6 +185,46 @@ def test_files_of_one_name_keep_their_folders_apart(scripted, capsys):
     assert runs._free(taken) == Path("kept/a-b-c-3")
 
 
+def test_bad_files_do_not_stop_the_good_ones(scripted, capsys, monkeypatch):
+    """Nor do keys and configurations, which `cases/*` names as well."""
+    rows = [f"{number},LF,\n" for number in range(2, 22)]
+    Path("two.csv").write_text("".join(["1,(A, B),[n1]\n", *rows]))
+    Path("three.yaml").write_text("sets:\n- steps: [LFF]\n")
+    Path("one.expected.yaml").write_text("expected: {}\n")
+    Path("small.yaml").write_text("nodes: 3\n")
+    files = sorted(str(path) for path in Path().glob("*.*"))
+    flags = ["--runs", "2", "--seed", "10", "--nodes", "3", "--report", "out"]
+    monkeypatch.setattr(runs, "_PROGRAM", runs._PROGRAM.replace("% 10", "% 10 * 0"))
+    assert grade(*files, *flags) == 2
+    out, err = capsys.readouterr()
+    left = "left out: one.expected.yaml (an answer key); small.yaml (a configuration)"
+    assert err == "" and f" {left}\n" in out and "1 file · failure disconnect" in out
+    assert "✓ 2/2" in out and out.count("✗ refused") == 2
+    assert "   two.csv:1: Transactions: (A, B): 2 values" in out
+    assert "   three.yaml:2: steps: unknown step" in out
+    assert "   … and 11 more (lint tells all)" in out
+    document = json.loads(Path("out/results.json").read_text())
+    assert document["exit_code"] == 2 and [one["file"] for one in document["graded"]] == ["one.csv"]
+    assert [one["file"] for one in document["refused"]] == ["three.yaml", "two.csv"]
+    junit = read_back(Path("out/junit.xml"))
+    assert (junit.tests, junit.errors) == (4, 2)
+    gradescope = json.loads(Path("out/gradescope.json").read_text())
+    jsonschema.validate(gradescope, GRADESCOPE)
+    assert [test["status"] for test in gradescope["tests"]] == ["passed", "failed", "failed"]
+    assert [test["max_score"] for test in gradescope["tests"]] == [2, 0, 0]
+    assert "LFF" in gradescope["tests"][1]["output"]
+
+
+def test_where_nothing_is_a_test_set_it_is_said_why(case, capsys):
+    Path("one.expected.yaml").write_text("expected: {}\n")
+    Path("small.yaml").write_text("nodes: 3\n")
+    assert grade("one.expected.yaml", "small.yaml") == 2
+    assert [line.split(":", 2)[2] for line in capsys.readouterr().err.splitlines()] == [
+        " this is an answer key, expected its test set",
+        " this is a configuration (given with --config), expected a test set with sets:",
+    ]
+
+
 def test_the_trouble_of_one_run_is_its_own(scripted, capsys, monkeypatch):
     start, move = runs.Runs._start, shutil.move
 
@@ -277,7 +317,9 @@ def result(run, outcome, points=1.0, reasons=("why",)):
 )
 def test_exit_code(outcomes, code):
     results = [result(run, outcome) for run, outcome in enumerate(outcomes, 1)]
-    assert grades.exit_code([Graded("x.csv", "crash", 9, 1, False, results)]) == code
+    graded = [Graded("x.csv", "crash", 9, 1, False, results)]
+    assert grades.exit_code(graded, {}) == code
+    assert grades.exit_code(graded, {"y.csv": ["y.csv:1: bad"]}) == (code if code in (1, 4) else 2)
 
 
 def test_other_programs_read_as_much_as_there_is(tmp_path):

@@ -23,7 +23,7 @@ OPERATIONS = [
     Operation(LOOK, 1, 6, 12, 13, 2, Ballot(2, 3), 2),
     Operation(("A", 2, "transfer", "A", "B", 30), 2, 11, 20, FAILED, 4, Ballot(2, 3), 3),
     Operation(("A", 3, "transfer", "A", "B", 1), 2, 21),  # pending
-    Operation(("A", 0, "read", "A", "", 0), 2, order=5),  # never sent
+    Operation(("A", 0, "read", "A", "", 0), 2, order=5, dropped_at=30),  # never sent
 ]
 
 
@@ -119,6 +119,11 @@ DAMAGE = {
     "a balance for a transfer": (2, {"result": 7}, "result: found 7, expected an answer to a tra"),
     "success of a read": (3, {"result": "success"}, "expected an answer to a read"),
     "a ballot of one number": (2, {"ballot": [1]}, "ballot: found [1], expected [number, replica]"),
+    "a time that is none": (
+        5,
+        {"dropped_at": "late"},
+        'dropped_at: found "late", expected a number',
+    ),
     "a request twice": (4, {"timestamp": 1}, "found that of line 2 again, expected each request"),
     "a slot twice": (8, {"slot": 2}, "slot: found 2 again, expected each slot once"),
     "a slot without result": (7, {"result": None}, "result: found null, expected what the slot"),

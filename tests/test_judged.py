@@ -58,7 +58,7 @@ def by_runner(log, history, views):
 def by_torture(log, history, views):
     torture = Torture(CONFIG, ["crash"], 0)
     torture._history = history
-    return torture._judge(SimpleNamespace(committed=log, views=lambda: views))
+    return torture._judge(SimpleNamespace(committed=log, views=lambda: views, replicas=3))
 
 
 def by_swarm(log, history, views):

@@ -9,17 +9,27 @@ from types import SimpleNamespace
 
 import pytest
 
-from bank.ballot import Ballot
+from bank.ballot import NO_BALLOT, Ballot
 from bank.effects import Effects, Executed, Persist, Run, Send, Stored
 from bank.events import Leads
-from bank.messages import Accept, Accepted, CheckpointHash, Commit, NewView, Prepare, Promise, Reply
+from bank.messages import (
+    Accept,
+    Accepted,
+    CheckpointHash,
+    Commit,
+    NewView,
+    Prepare,
+    Promise,
+    Reply,
+    StatePiece,
+)
 from bank.replica import Replica
 from bank.sessions import Machine
 from bank.settings import Settings
 from harness.sim import judging
 from harness.sim.explore.checker import CheckerStates
 from harness.sim.explore.turns import Act, Envelope, Step
-from harness.sim.invariants import Violation
+from harness.sim.invariants import Safety, Violation
 from harness.sim.judging import Marks
 from harness.sim.trace_writer import TraceWriter
 
@@ -137,6 +147,30 @@ def after(memory, *steps):
 
 
 LED = (step(1, 1, LEADS, votes(1, PAY)), step(2, 2, votes(2, PAY)))
+
+
+def test_a_memory_is_told_apart_by_all_that_it_holds():
+    counted = {"contested", "_latest"}
+    fixed = {"_quorum", "_interval"}
+    held = {"oracle", "slots", "_known", "_proposed", "_votes", "_digests", "_hashes"}
+    assert set(vars(Safety(3, BALANCES, 10))) == counted | fixed | held, "see Safety.key"
+    for told in (
+        lambda s: s.leads(FIRST, 1),
+        lambda s: s.stored(2, Persist(FIRST, 1, True, [], None, 0, None)),
+        lambda s: s.stored(2, Persist(NO_BALLOT, 0, False, [], None, 0, 1)),
+        lambda s: s.claimed(2, NO_BALLOT, 1, 1),
+        lambda s: s.told(2, 1, CheckpointHash(1, "ab", False, (3,))),
+        lambda s: s.told(2, 1, StatePiece(4, 0, 1, b"", 4)),
+        lambda s: s.watermarks(2, 0, 0, 1),
+        lambda s: s._votes.update({1: {(FIRST, PAY): {1}}}),
+        lambda s: s.oracle.answer(1, PAY),
+        lambda s: s.slots.append((PAY, ANSWER)),
+        lambda s: s._same(s._digests, 1, "ab", 1),
+    ):
+        safety = Safety(3, BALANCES, 10)
+        before = safety.key()
+        told(safety)
+        assert safety.key() != before
 
 
 def test_equal_memories_are_one_and_others_are_not():

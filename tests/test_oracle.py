@@ -23,7 +23,7 @@ from harness.files.cases import (
     Wait,
     action_text,
 )
-from harness.files.config import FAILURES, ClusterConfig
+from harness.files.config import FAILURES, UNANSWERED, ClusterConfig
 from harness.files.forecast.oracle import forecast
 from harness.files.steps import Names, parse_step
 from harness.run.runner import Runner
@@ -192,6 +192,57 @@ def test_what_becomes_of_the_steps_of_a_last_set(sets, last):
     assert outcomes(foretold(*sets).sets[-1]) == last
 
 
+DROPPED = {
+    "it may be chosen in the next set": (
+        [("1 2", "(A, B, 4)"), (EVERYBODY, "(B)")],
+        {"1": "10..14"}, {"A": [6, 10], "B": [10, 14]},
+    ),
+    "and in any set after that, once": (
+        [("1 2", "(A, B, 4)"), (EVERYBODY, "(C)"), (EVERYBODY, "(D)"), (EVERYBODY, "(B)")],
+        {"1": "10..14"}, {"A": [6, 10], "B": [10, 14], "C": [10], "D": [10]},
+    ),
+    "until its client asked again": (
+        [("1 2", "(A, B, 4)"), (EVERYBODY, "(A, C, 7)"), (EVERYBODY, "(A)")],
+        {"1": "3..6"}, {"A": [3, 6], "B": [10, 14], "C": [10, 17]},
+    ),
+    "what a client never sent is gone": (
+        [("1 2", "(A)", "(A, B, 4)", "(A, C, 4)"), (EVERYBODY, "(A)")],
+        {"1": "10"}, {"A": [10], "B": [10], "C": [10]},
+    ),
+    "reads and what moves nothing leave no doubt": (
+        [("1 2", "(A)", "(B, B, 4)"), (EVERYBODY, "(C)")],
+        {"1": "10"}, {"A": [10], "B": [10], "C": [10]},
+    ),
+    "with a quorum nothing is dropped": (
+        [(EVERYBODY, "(A, B, 4)"), (EVERYBODY, "(B)")],
+        {"1": "14"}, {"A": [6], "B": [14]},
+    ),
+    "still nobody can choose it": (
+        [("1 2", "(A, B, 4)"), ("1 2", "(B)")],
+        {"1": "pending"}, {"A": [10], "B": [10]},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("sets", "last", "balances"), DROPPED.values(), ids=DROPPED)
+def test_what_is_dropped_may_still_be_chosen(sets, last, balances):
+    """Both outcomes, for as long as that may be; no set but its own lists it."""
+    found = foretold(*sets, config=replace(CONFIG, unanswered="drop"))
+    of_set = found.sets[-1]
+    assert outcomes(of_set) == last
+    assert {account: list(amounts) for account, amounts in of_set.balances.items()} == balances
+    assert "2.1" not in found.at_end or not found.at_end["2.1"].dropped or len(sets) > 2
+
+
+def test_of_what_was_dropped_the_reason_says_so():
+    sets = ("1 2", "(A, B, 4)"), (EVERYBODY, "(C)")
+    found = foretold(*sets, config=replace(CONFIG, unanswered="drop"))
+    assert found.sets[1].doubts == dict.fromkeys("AB", ("depends on 1.1 (A, B, 4) (dropped)",))
+    at_end = found.at_end
+    assert (at_end["1.1"].known, at_end["1.1"].dropped) == ("pending", True)
+    assert (at_end["2.1"].known, at_end["2.1"].dropped) == (10, False)
+
+
 def test_reasons_name_who_races():
     (of_set,) = foretold((EVERYBODY, "(A, B, 4)", "(B, C, 12)", "(C)", "(D, B, 1)")).sets
     why = {step.label: step.why for step in of_set.steps if step.why}
@@ -323,10 +374,10 @@ class Watched(Runner):
 
 
 @settings(max_examples=50, deadline=None)
-@given(files(), st.sampled_from(FAILURES), st.integers(0, 1_000_000))
-def test_no_run_contradicts_the_oracle(drawn, failure, seed):
+@given(files(), st.sampled_from(FAILURES), st.integers(0, 1_000_000), st.sampled_from(UNANSWERED))
+def test_no_run_contradicts_the_oracle(drawn, failure, seed, unanswered):
     nodes, file = drawn
-    config = ClusterConfig(nodes=nodes, failure=failure, seed=seed)
+    config = ClusterConfig(nodes=nodes, failure=failure, seed=seed, unanswered=unanswered)
     world = SimCluster(config)
     world.start()
     runner = Watched(world, config, file)

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from bank.ledger import READ, TRANSFER
 from harness.cluster.nemesis import Fail, FailLeader, Recover
 from harness.errors import EXIT_USAGE, HarnessError
-from harness.files import testset, text_file
+from harness.files import config, testset, text_file
 from harness.files.cases import CaseSet, Command, Step
+from harness.files.causes import OtherCluster
 from harness.files.config import ClusterConfig
 from harness.files.steps import Names
 
@@ -19,8 +20,8 @@ TEN_SETS = Path(__file__).parents[2] / "shared" / "testsets" / "ten-sets.csv"
 
 
 def parse(data: bytes, nodes: int = 5, accounts: tuple[str, ...] = ACCOUNTS) -> list[CaseSet]:
-    config = ClusterConfig(nodes=nodes, accounts=accounts)
-    return list(testset.parse_csv(data, "x.csv", config).sets)
+    settings = ClusterConfig(nodes=nodes, accounts=accounts)
+    return list(testset.parse_csv(data, "x.csv", settings).sets)
 
 
 def brief(sets: list[CaseSet]) -> list[str]:
@@ -108,6 +109,47 @@ TOLERATED = {
     "Transaction": b"Set Number,Transaction,Live Nodes\n" + ROWS,
     "no header": ROWS,
     "blank lines": b"\n , ,\n" + HEADER + b",,\n\n" + ROWS.replace(b"\n", b"\n \n\t\n"),
+    "comments": b"# first, a remark\n" + HEADER + b'# "one quote, only\n' + ROWS + b"#,,\n",
+    "comments in quotes": b'"# a; remark",,\n' + ROWS.replace(b"\n", b"\n  # and one\n"),
+    "sep=;": b"sep=;\n"
+    + (HEADER + ROWS)
+    .replace(b'","', b'";"')
+    .replace(b',"(', b';"(')
+    .replace(b",LF,", b";LF;")
+    .replace(b"r,T", b"r;T")
+    .replace(b"s,L", b"s;L"),
+    "sep=|": b'"sep=|"\r\n1|(A, J, 3)|[n1, n2]\r\n|LF\r\n2|(C, D, 1)|n2\r\n',
+    "sep=, and a header": b"SEP=,\n" + HEADER + ROWS,
+    "Live Servers": b"Set Number,Transactions,Live Servers\n" + ROWS,
+    "Commands, Live": b"Set,Commands,Live\n" + ROWS,
+    "#": b"#,Steps,Replicas\n" + ROWS,
+    "columns in another order": b"Live Nodes,Set Number,Transactions\n"
+    b'"[n1, n2]",1,"(A, J, 3)"\n,,LF\n"[n2]",2,"(C, D, 1)"\n',
+    "a header twice": HEADER + b"\n" + HEADER + ROWS.replace(b"2,", HEADER + b"2,"),
+    "points of nothing": b"Set Number,Transactions,Live Nodes,Points\n" + ROWS,
+    "S1": ROWS.replace(b"n", b"S"),
+    "bare numbers": ROWS.replace(b"n", b""),
+    "server 1": ROWS.replace(b"n", b"Server "),
+    "1.0": b'1.0,"(A, J, 3.00)","[n1, n2]"\n1,LF,\n2.,"(C, D, 1.0)","[n2]"\n',
+    "Set 1": ROWS.replace(b"1,", b"Set 1,", 1).replace(b"2,", b"set #2,"),
+    "Python lists": b"""1,"('A', 'J', 3)","['n1', 'n2']"\n,'LF'\n2,'(C, D, 1)',"['n2']"\n""",
+    "curly quotes": ROWS.decode().replace(',"', ",“").replace('",', "”,").encode(),
+    "full-width signs": ROWS.decode().translate({33 + i: 0xFF01 + i for i in range(94)}).encode(),
+    "other blanks": ROWS.decode().replace(" ", "\u3000").replace("[", "[\u200b").encode(),
+    "Cyrillic and Greek": ROWS.decode()
+    .replace("A", "А")
+    .replace("J", "Ј")
+    .replace("C", "с")
+    .encode(),
+    "Windows-1252": b"# f\xfcr alle\n" + ROWS.replace(b',"', b",\x93").replace(b'",', b"\x94,"),
+    "Windows blanks": ROWS.replace(b", ", b",\xa0"),
+    "UTF-16": (HEADER + ROWS).decode().encode("utf-16"),
+    "UTF-16, the other way": b"\xfe\xff" + (HEADER + ROWS).decode().encode("utf-16-be"),
+    "UTF-16 without a mark": (HEADER + ROWS).decode().encode("utf-16-le"),
+    "steps in lines of a cell": b'1,"(A, J, 3)\nLF","[n1, n2]"\n2,"(C, D, 1)",n2\n',
+    "commas and lines": b'1,"(A, J, 3),\r\n\r\nLF;\r\n","[n1,\r\nn2]"\r\n2,"(C,\r\nD, 1)",n2',
+    "replicas in lines of a cell": b'1,(A, J, 3); LF,"n1\nn2"\n2,"(C, D, 1)","[n2]\n"\n',
+    "a header in lines": b'"Set\nNumber",Transactions,"Live\nNodes"\n' + ROWS,
     "leading zeros": b"01,(A, J, 003),[n1, n2]\n,LF\n2,(C, D, 1),[n2]",
 }
 
@@ -115,6 +157,103 @@ TOLERATED = {
 @pytest.mark.parametrize("data", TOLERATED.values(), ids=TOLERATED.keys())
 def test_tolerated(data: bytes) -> None:
     assert brief(parse(data)) == USUAL
+
+
+def said(data: bytes) -> list[str]:
+    return list(testset.parse_csv(data, "x.csv", ClusterConfig()).notes)
+
+
+SAID = {
+    "as specified": [],
+    "CR LF": [],
+    "1.0": [],
+    "comments": [],
+    "Live Servers": ['x.csv:1: the header is read: "Live Servers" as Live Nodes'],
+    "Commands, Live": [
+        'x.csv:1: the header is read: "Set" as Set Number, "Commands" as Transactions, '
+        '"Live" as Live Nodes'
+    ],
+    "S1": ["x.csv: read S1 as n1, S2 as n2"],
+    "curly quotes": ["x.csv:1: curly quotes are read as plain ones"],
+    "full-width signs": ["x.csv:1: full-width signs are read as plain ones"],
+    "Cyrillic and Greek": ["x.csv: read А as A, Ј as J, с as C"],
+    "Windows-1252": [
+        "x.csv: is Windows-1252 and read as that",
+        "x.csv:2: curly quotes are read as plain ones",
+    ],
+    "UTF-16": ["x.csv: is UTF-16 and read as that"],
+    "UTF-16 without a mark": ["x.csv: is UTF-16 and read as that"],
+}
+
+
+@pytest.mark.parametrize(("title", "told"), SAID.items(), ids=SAID.keys())
+def test_what_is_read_for_something_else_is_said_once(title: str, told: list[str]) -> None:
+    assert said(TOLERATED[title]) == told
+
+
+def test_of_many_names_some_are_said() -> None:
+    assert said(b"1,F(9); R(1),[1, 2, 3, 4, 5]".replace(b"9", b"5")) == [
+        "x.csv: read 1 as n1, 2 as n2, 3 as n3, …"
+    ]
+
+
+def test_points_are_those_of_the_set() -> None:
+    header = b"Set Number,Transactions,Live Nodes,Points\n"
+    sets = parse(
+        header + b'1,"(A, J, 3)","[n1, n2]",10\n,LF,,\n2,,[n1],\n,LF,,2.5\n3,,n1,1.0\n,LF,,1'
+    )
+    assert [case.points for case in sets] == [10, 2.5, 1]
+    sets = parse(b"Points,Set,Steps,Live\n4,1,(A); LF,n1\n")
+    assert [case.points for case in sets] == [4]
+
+
+FIELD = TEN_SETS.parent / "field"
+
+
+@pytest.mark.skipif(not FIELD.is_dir(), reason="the files from the field are not here")
+@pytest.mark.parametrize(
+    ("name", "found"),
+    {
+        "comments": ["1 n1 n2 n3 n4 n5: (A, J, 3) (C, D, 1)"],
+        "commands_header": ["1 n1 n2 n3 n4 n5: (A, J, 3) F(n2)"],
+        "sep_line": ["1 n1 n2 n3 n4 n5: (A, J, 3)"],
+        "smart_quotes": ["1 n1 n2 n3 n4 n5: (A, J, 3)"],
+        "points_column": ["1 n1 n2 n3 n4 n5: (A, J, 3) (C, D, 1)"],
+        "s_names": ["1 n1 n2 n3 n4 n5: (S2, S5, 12) (S5, S1, 7)", "2 n1 n3 n4: (S4, S3, 99)"],
+        "nine_nodes_int_accounts": [
+            "1 n1 n2 n3 n4 n5 n6 n7 n8 n9: (101, 102, 1) (301, 302, 1) (102)",
+            "2 n1 n2 n4 n5 n7 n8: (101, 102, 1) F(n2) (103, 104, 1) R(n2) (104)",
+        ],
+    }.items(),
+)
+def test_files_from_the_field_are_read(name: str, found: list[str]) -> None:
+    configs = {
+        "s_names": "s_names.config.yaml",
+        "nine_nodes_int_accounts": "nine_nodes.config.yaml",
+    }
+    layers = [config.load(FIELD / configs[name])] if name in configs else []
+    file = testset.load(FIELD / f"{name}.csv", config.layer(*layers))
+    assert brief(list(file.sets)) == found
+    assert [case.points for case in file.sets][:1] == [10 if name == "points_column" else None]
+
+
+@pytest.mark.skipif(not FIELD.is_dir(), reason="the files from the field are not here")
+def test_a_file_for_another_cluster_is_refused_in_a_line_for_each_cause() -> None:
+    with pytest.raises(OtherCluster) as refusal:
+        testset.load(FIELD / "nine_nodes_int_accounts.csv", ClusterConfig())
+    assert [told.partition("csv:")[2] for told in refusal.value.problems] == [
+        "2: Live Nodes: replicas n6..n9 in 2 sets, expected n1..n5: --nodes 9",
+        "2: Transactions: accounts 101..104, 301, 302 in 6 steps, expected A..J: "
+        "accounts: 101..302 in a file given with --config",
+    ]
+    assert refusal.value.keys == {"nodes": "9", "accounts": "101..302"}
+
+
+def test_nothing_is_offered_where_more_is_wrong() -> None:
+    """One step is wrong in any cluster."""
+    with pytest.raises(HarnessError) as refusal:
+        parse(b'1,"(1, 2, 3)",n1\n,(3)\n,LFF\n')
+    assert len(refusal.value.problems) == 2 and not isinstance(refusal.value, OtherCluster)
 
 
 def test_set_without_steps() -> None:
@@ -152,15 +291,58 @@ def test_refused(text: str, expected: list[str]) -> None:
 
 
 EMPTY = 'the file is empty, expected rows such as 1,"(A, J, 3)","[n1, n2, n3]"'
+ROWS_EXPECTED = 'expected rows such as 1,"(A, J, 3)","[n1, n2, n3]"'
 REFUSED_BYTES = {
     "empty": (b"", f"x.csv:1: {EMPTY}"),
     "byte order mark only": (b"\xef\xbb\xbf", f"x.csv:1: {EMPTY}"),
     "blank": (b"\n \r\n\t", f"x.csv:1: {EMPTY}"),
-    "not UTF-8": (b"1,LF,n1\r\n2,L\xff,n1", "x.csv:2: not text (byte 0xff), expected UTF-8 text"),
+    "not UTF-8": (
+        b"1,LF,n1\r\n2,L\xff,n1",
+        'x.csv:2: not text (byte 0xff), expected UTF-8 text: save the sheet as "CSV UTF-8"',
+    ),
     "a NUL": (b"1,LF,n1\n2,\0,n1", "x.csv:2: not text (byte 0x00), expected UTF-8 text"),
     "an escape sequence": (b"1,\x1b[2J", "x.csv:1: not text (byte 0x1b), expected UTF-8 text"),
-    "a spreadsheet": (b"PK\x03\x04\x14", "x.csv:1: not text (byte 0x03), expected UTF-8 text"),
-    "UTF-16": (b"\xff\xfe1\0,\0", "x.csv:1: the file is UTF-16, expected UTF-8 text"),
+    "a workbook": (
+        b"PK\x03\x04\x14",
+        'x.csv:1: is a workbook (.xlsx, .ods) or a ZIP file, expected text: save it as "CSV UTF-8"',
+    ),
+    "an old workbook": (
+        b"\xd0\xcf\x11\xe0\xa1",
+        'x.csv:1: is a workbook (.xls), expected text: save it as "CSV UTF-8"',
+    ),
+    "a PDF": (b"%PDF-1.7\n", "x.csv:1: is a PDF, expected text"),
+    "a picture": (b"\x89PNG\r\n\x1a\n", "x.csv:1: is a PNG picture, expected text"),
+    "a letter of Windows": (
+        b'1,"(A, \xe4, 3)",n1',
+        'x.csv:1: not text (byte 0xe4), expected UTF-8 text: save the sheet as "CSV UTF-8"',
+    ),
+    "SVG": (
+        b'<?xml version="1.0"?>\n<svg width="10, 20">\n<path d="M 1,2 L 3,4"/>\n</svg>\n',
+        f"x.csv:1: no test set but an SVG picture or another XML document, {ROWS_EXPECTED}",
+    ),
+    "a web page": (
+        b"<!DOCTYPE html>\n<html>\n<p>Hello, there</p>\n</html>",
+        f"x.csv:1: no test set but a web page, {ROWS_EXPECTED}",
+    ),
+    "JSON": (b'{"sets": [\n1, 2\n]}', f"x.csv:1: no test set but JSON, {ROWS_EXPECTED}"),
+    "YAML": (
+        b"name: x\nsets:\n- steps: [(A), LF]\n",
+        f"x.csv:1: no test set but YAML, whose name ends in .yaml, {ROWS_EXPECTED}",
+    ),
+    "a README": (
+        b"# Lab 3\n\nDear students, this is it.\n\n- run it, please\n",
+        f"x.csv:1: no test set but Markdown, {ROWS_EXPECTED}",
+    ),
+    "a README with rows in it": (
+        b"Lab 3\n=====\nIt goes so:\n\n"
+        + b"".join(b"text %d (or so), really\n" % row for row in range(9))
+        + b'1,"(A, J, 3)","[n1, n2]"\n,LF,\n',
+        f"x.csv:1: no test set but Markdown, {ROWS_EXPECTED}",
+    ),
+    "a program": (
+        b"".join(b"x%d = f(1, 2)\n" % row for row in range(21)),
+        f"x.csv:1: no test set: 21 of 21 lines are no rows of one, {ROWS_EXPECTED}",
+    ),
     "amount of 5000 digits": (
         b"1,(A, J, " + b"9" * 5000 + b"),n1",
         f'x.csv:1: Transactions: (A, J, {"9" * 32}…: amount "{"9" * 39}…" is too large, '

@@ -7,7 +7,7 @@ first; a `witness` proves what it finds. What no order explains is made small by
 
 from collections.abc import Mapping, Sequence
 
-from harness.check.evidence import evidence
+from harness.check.evidence import evidence, illustrated
 from harness.check.guided import Guided
 from harness.check.operations import Event, Op, arithmetic, events_of, impossible, text
 from harness.check.search import BudgetSpent, Search
@@ -17,6 +17,7 @@ from harness.cluster.history import Operation
 
 CHECK = "linearizable (clients only)"
 BUDGET = 1_000_000  # configurations looked at before the answer is "unknown"
+GUESSING = 200_000, 8  # of these: to guess an order with, and so many more for each operation
 
 
 def black_box(
@@ -39,41 +40,51 @@ def black_box(
         return Judgement(CHECK, Verdict.UNKNOWN, "nothing was answered")
     events = events_of(ops)
     unanswered = sum(op.answered_at is None for op in ops)
-    if unanswered and _is_guessed(balances, history, ops, events, budget):
+    reached = _guessed(balances, history, ops, events, budget) if unanswered else 0
+    if reached == len(events):
         return Judgement(CHECK, Verdict.VALID)
+    # The more may have been done at any time, the less an exact search can hope to come through,
+    # and the longer it takes for each configuration.
+    budget //= 1 + unanswered * unanswered // 100
     search = Search(balances, budget)
     try:
         failed_at = search.run(events)
     except BudgetSpent:
-        at, answered = search.event, sum(1 for event in events[: search.event] if event[1])
+        at = max(reached, search.event)
+        answered = sum(1 for event in events[:at] if event[1])
         reason = (
             f"gave up after {budget} configurations, at {events[at][0]} µs, "
             f"{answered} of {sum(op.answered_at is not None for op in ops)} answers explained"
         )
         if unanswered:
-            reason += f"; {unanswered} transfers were never answered, and may have been done or not"
+            reason += (
+                f"; {unanswered} transfers were never answered and may have been done or not, "
+                "and no order was guessed"
+            )
         return Judgement(CHECK, Verdict.UNKNOWN, reason)
     if failed_at is None:
         return Judgement(CHECK, Verdict.VALID)
     found = evidence(balances, events, failed_at)
-    return Judgement(CHECK, Verdict.INVALID, str(found), found)
+    shown = illustrated(balances, events, failed_at, found)
+    return Judgement(CHECK, Verdict.INVALID, str(found), shown)
 
 
-def _is_guessed(
+def _guessed(
     balances: Mapping[str, int],
     history: Sequence[Operation],
     ops: Sequence[Op],
     events: Sequence[Event],
     budget: int,
-) -> bool:
-    """Whether an order is found fast, which explains every answer."""
-    guided = Guided(balances, ops, budget)
+) -> int:
+    """How many events an order explains that is found fast; all of them only if it is proved."""
+    most = GUESSING[0] + GUESSING[1] * len(ops)
+    guided = Guided(balances, ops, most * budget // BUDGET)
     try:
         if guided.run(events) is not None:
-            return False
+            return guided.event
     except BudgetSpent:
-        return False
+        return guided.event
     order = [op.source for op in guided.order()]
     wrong = flaw(balances, history, order)
     assert not wrong, f"an order that was found explains nothing: {wrong}"
-    return True
+    return len(events)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from harness.check.contradiction import Contradiction
+from harness.check.contradiction import SHOWN, Contradiction
 from harness.check.operations import Event, Op, events_of
 from harness.check.search import BudgetSpent, Search
 
@@ -27,16 +27,18 @@ def evidence(balances: Mapping[str, int], events: Sequence[Event], failed_at: in
     failed = events[failed_at][2]
     window, base = _since_all_agreed(balances, events, failed_at)
     window, base = _smallest(window, base, failed)
-    if (shorter := _since_a_look(events[: failed_at + 1], failed, len(window))) is not None:
+    if (shorter := _since_a_look(events[: failed_at + 1], failed, len(window) - 1)) is not None:
         window, base = shorter, {}
-    touched = sorted({a for op in window for a in (op.account, op.other) if a in base})
+    return _told(window, failed, base)
+
+
+def _told(ops: Sequence[Op], failed: Op, base: Mapping[str, int]) -> Contradiction:
+    touched = sorted({a for op in ops for a in (op.account, op.other) if a in base})
     others = sorted(
-        (op.source for op in window if op.source is not failed.source),
+        (op.source for op in ops if op.source is not failed.source),
         key=lambda o: (o.invoked_at or 0, o.request),
     )
-    return Contradiction(
-        failed.source, tuple(others), {account: base[account] for account in touched}
-    )
+    return Contradiction(failed.source, tuple(others), {a: base[a] for a in touched})
 
 
 def _since_all_agreed(
@@ -64,9 +66,31 @@ def _since_all_agreed(
     return window, base
 
 
-def _since_a_look(events: Sequence[Event], failed: Op, most: int) -> list[Op] | None:
-    """Fewer than `most` operations on the account of `failed`, from a read of it on."""
-    account = failed.account
+def illustrated(
+    balances: Mapping[str, int], events: Sequence[Event], failed_at: int, found: Contradiction
+) -> Contradiction:
+    """The same for people, who want to see where a balance comes from that `found` begins with.
+
+    All that moved money of that account from the start on, or from an earlier look at it; `found`
+    itself where that would be more than a person looks at.
+    """
+    if len(found.before) != 1:
+        return found
+    (account,) = found.before
+    failed, taken = events[failed_at][2], events[: failed_at + 1]
+    needed = {id(operation) for operation in (*found.others, found.failed)}
+    ops = [op for op in _of_account(taken, account) if op.moves or id(op.source) in needed]
+    begins = {account: balances[account]}
+    if len(ops) > SHOWN or not _has_no_order(_project(ops, account), begins):
+        looked = _since_a_look(taken, failed, SHOWN) if account == failed.account else None
+        if looked is None:
+            return found
+        ops, begins = looked, {}
+    return _told(ops, failed, begins)
+
+
+def _of_account(events: Sequence[Event], account: str) -> list[Op]:
+    """What says something of it, without the answers that came after these events."""
     known: dict[int, Op] = {}
     for _, is_answer, op in events:
         if account not in (op.account, op.other if op.moves else op.account):
@@ -74,8 +98,14 @@ def _since_a_look(events: Sequence[Event], failed: Op, most: int) -> list[Op] | 
         if is_answer:
             known[id(op)].answered_at = op.answered_at
         else:
-            known[id(op)] = replace(op, answered_at=None)  # answers after the failure do not matter
-    ops = list(known.values())
+            known[id(op)] = replace(op, answered_at=None)
+    return list(known.values())
+
+
+def _since_a_look(events: Sequence[Event], failed: Op, most: int) -> list[Op] | None:
+    """At most `most` operations on the account of `failed`, from a read of it on."""
+    account = failed.account
+    ops = _of_account(events, account)
     (last,) = (op for op in ops if op.source is failed.source)
     looks = [
         op for op in ops if op.low == op.high and op.answered_at is not None and op is not last
@@ -86,7 +116,7 @@ def _since_a_look(events: Sequence[Event], failed: Op, most: int) -> list[Op] | 
             if (op.moves or op in (look, last))
             and (op.answered_at is None or op.answered_at >= look.invoked_at)
         ]  # fmt: skip
-        if len(window) >= most:
+        if len(window) > most:
             return None
         if _has_no_beginning(_project(window, account), account, look):
             return window

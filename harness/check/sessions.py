@@ -59,7 +59,7 @@ def _of_answers(replayed: Replay, history: Sequence[Operation]) -> Iterator[str]
 
 
 def _of_clients(history: Sequence[Operation]) -> Iterator[str]:
-    """A client has one request open at a time, and its timestamps grow."""
+    """A client has one request open at a time, unless it gave one up; its timestamps grow."""
     latest: dict[str, Operation] = {}
     sent = (o for o in history if o.invoked_at is not None)
     for operation in sorted(sent, key=lambda o: (o.invoked_at or 0, o.request[1])):
@@ -70,7 +70,8 @@ def _of_clients(history: Sequence[Operation]) -> Iterator[str]:
             continue
         if timestamp <= before.request[1]:
             yield f"{_text(operation.request)} was sent after {_text(before.request)}"
-        if before.answered_at is None or before.answered_at > (operation.invoked_at or 0):
+        settled_at = before.dropped_at if before.answered_at is None else before.answered_at
+        if settled_at is None or settled_at > (operation.invoked_at or 0):
             yield (
                 f"{_text(operation.request)} was sent before {_text(before.request)} was answered"
             )

@@ -187,6 +187,17 @@ class Clients:
         for client in self.by_name.values():
             client.stop()
 
+    def drop_pending(self, now: int) -> list[Operation]:
+        """Give up what has no answer, sent or not; what is answered later is not heard."""
+        dropped = self.pending()
+        for operation in dropped:
+            operation.dropped_at = now
+        for client in self.by_name.values():
+            client.queue.clear()
+            client.stop()
+        self.unanswered, self._ready = 0, []
+        return dropped
+
     def deadline(self) -> int | None:
         """When `poll` is wanted at the latest; None while nothing is due."""
         if not self.running:

@@ -88,6 +88,10 @@ class Cluster(Protocol):
         """Operations without an answer, those of earlier sets and runs included."""
         ...
 
+    def drop_pending(self) -> None:
+        """Clients give up what has no answer."""
+        ...
+
     def unanswered(self) -> int:
         """How many `pending` are; asked at every turn, so it must not count them."""
         ...

@@ -25,6 +25,15 @@ class Operation:
     # Why it was certainly not done and never will be: an error that other people's replicas may
     # answer; None otherwise.
     refused: str | None = None
+    place: int = 0  # of its step in that set, from 1; 0 of what was asked for after the set
+
+    @property
+    def label(self) -> str:
+        """What later sets call its step: "5.1" for the first one of set 5."""
+        return f"{self.set_number}.{self.place or '+'}"
+
+    # When its client gave it up; it may be done all the same, and nobody is told.
+    dropped_at: int | None = None
 
     @property
     def is_answered(self) -> bool:

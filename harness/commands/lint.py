@@ -1,9 +1,10 @@
 """Check test sets without running them: every problem, and what must, cannot and may happen.
 
-Each file is read as a run would read it, with its answer key. Problems are told with their place,
-all of all files. For a file without any the oracle tells set by set what must commit, what cannot
-for lack of a quorum and what may be either, which transfers fail for lack of balance, and what the
-accounts hold then. Warnings are no problems: the exit code is 2 for problems, else 0.
+Each file is read as a run would read it, with its answer key. For a file without problems the
+oracle tells set by set what must commit, what cannot for lack of a quorum and what may be either,
+which transfers fail for lack of balance, and what the accounts hold then. At the end there is a
+list: all problems with their places, the files that have warnings, what was left out. Warnings are
+no problems: the exit code is 2 for problems, else 0.
 """
 
 import argparse
@@ -12,7 +13,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -20,10 +20,10 @@ from rich.text import Text
 
 from bank.ballot import replica_name
 from harness.errors import EXIT_USAGE, EXIT_VALID, HarnessError, nearest
-from harness.files import answer_key, testset
+from harness.files import answer_key, given, testset
 from harness.files.cases import CaseFile, CaseSet
-from harness.files.config import NODES, ClusterConfig
-from harness.files.forecast.contradictions import contradictions
+from harness.files.config import NODES, UNANSWERED, ClusterConfig
+from harness.files.forecast.contradictions import doubtful
 from harness.files.forecast.oracle import (
     Forecast,
     SetForecast,
@@ -49,6 +49,7 @@ from harness.screen.tables import FOLD_BEYOND, MOST_ACCOUNTS, set_title
 EXAMPLES = (
     ("testsets/*.csv", "every mistake of these files, and what each set must come to"),
     ("their.yaml", "what other people's replicas answer, by starting them once"),
+    ("cases/* --quiet", "the problems and warnings alone"),
     ("FILE --format json", "the same for other programs"),
     ("--schema > testset.schema.json", "for an editor that knows JSON Schema"),
 )
@@ -73,8 +74,13 @@ class _Linted:
     problems: list[str] = field(default_factory=list)
     file: CaseFile | None = None  # None for a file with problems
     found: Forecast | None = None
-    warnings: dict[int, list[str]] = field(default_factory=dict)  # by set number
+    warnings: dict[int, list[str]] = field(default_factory=dict)  # by set number; 0: the file
     told: list[str] = field(default_factory=list)  # of other people's replicas
+
+    @property
+    def all_warnings(self) -> list[str]:
+        """In the order of the file."""
+        return [text for number in self.warnings for text in self.warnings[number]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,9 +89,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("files", nargs="*", metavar="FILE", help="a test set; an answer key is read with its own")
     add("--config", metavar="FILE", help="a YAML file with the numbers of the cluster")
     add("--nodes", metavar="|".join(map(str, NODES)), help="how many replicas; 5 is default")
+    add("--unanswered", metavar="|".join(UNANSWERED), help="as in a run by hand")
     add(
         "--schema", action="store_true", help="print the JSON Schema of YAML test sets, for editors"
     )
+    add("--quiet", action="store_true", help="no tables: problems and warnings only")
     add("--format", default="rich", metavar="rich|json", help="tables, or one JSON document [rich]")
 
 
@@ -99,16 +107,15 @@ def run(options: argparse.Namespace, console: Console) -> int:
         return EXIT_VALID
     if not options.files:
         raise HarnessError("nothing to lint, expected one or several FILEs, or --schema")
-    flags = {"nodes": options.nodes}
+    flags = {"nodes": options.nodes, "unanswered": options.unanswered}
     launch.settings(flags, {}, options.config)  # what is wrong with these is no file's problem
-    keys = {answer_key.beside(path) for path in options.files}
-    linted = [
-        _lint(path, flags, options.config) for path in options.files if Path(path) not in keys
-    ]
+    found = given.sort_out(options.files)
+    linted = [_lint(path, flags, options.config) for path in found.test_sets]
     if options.format == "json":
         console.out(json.dumps([_document(one) for one in linted], indent=1), highlight=False)
     else:
-        for part in [part for one in linted for part in _screen(one)] + [_summary(linted)]:
+        tables = [] if options.quiet else [part for one in linted for part in _screen(one)]
+        for part in [*tables, *_list(linted, options.quiet), *_summary(linted, found)]:
             console.print(part, soft_wrap=isinstance(part, Text))  # a place stays in one piece
     return EXIT_USAGE if any(one.problems for one in linted) else EXIT_VALID
 
@@ -120,8 +127,6 @@ def _lint(path: str, flags: dict[str, object], config_file: str | None) -> _Lint
             found = launch.trial(path, flags, config_file)
             linted.told, linted.problems = found.told, found.problems
             return linted
-        if path.endswith(answer_key.SUFFIX):
-            raise HarnessError(f"{path}: is an answer key by its name, expected its test set")
         draft = testset.read(path)
         settings = launch.settings(flags, draft.overrides, config_file)
         linted.file = draft.cases(settings)
@@ -138,7 +143,10 @@ def _lint(path: str, flags: dict[str, object], config_file: str | None) -> _Lint
 def _warnings(
     file: CaseFile, settings: ClusterConfig, found: Forecast
 ) -> Iterator[tuple[int, str]]:
-    """What is odd about a file, by set number, each with its place."""
+    """What is odd about a file, by set number, each with its place; 0 for the file as a whole."""
+    if not (file.at_end or any(case.expected for case in file.sets)):
+        what = "expects nothing: --write-expected writes what it must come to"
+        yield 0, f"{file.path}: {what}"
     for case, of_set in zip(file.sets, found.sets, strict=True):
         if of_set.waits:
             seconds = of_set.waits * settings.patience_ms / 1000
@@ -147,8 +155,8 @@ def _warnings(
             yield case.number, f"{file.path}:{case.line}: set {case.number} {what}"
         for remark in of_set.remarks:
             yield case.number, f"{file.path}:{remark.line}: {remark.text}"
-    for number, where, what in contradictions(file, settings, found):
-        yield number, f"{where}: cannot hold: {what}"
+    for number, where, what in doubtful(file, settings, found):
+        yield number, f"{where}: {what}"
 
 
 # ---- tables ------------------------------------------------------------------------------------
@@ -158,17 +166,32 @@ def _screen(linted: _Linted) -> Iterator[RenderableType]:
     """Everything of one file."""
     file, found = linted.file, linted.found
     if file is not None and found is not None:
-        yield from (Text(file.path), Text())
+        yield from (Text(file.path), *(Text(f" {note}", QUIET) for note in file.notes), Text())
         for place, (case, of_set) in enumerate(zip(file.sets, found.sets, strict=True), 1):
             yield from _set(linted, case, of_set, set_title(case.number, place, len(file.sets)))
             yield Text()
+        yield from (Text(f" ! {text}", style=ATTENTION) for text in linted.warnings.get(0, ()))
+        yield from [Text()] if 0 in linted.warnings else []
         if not found.exact:
             what = " too many orders to try them all: more is left open than need be"
             yield from (Text(what, style=ATTENTION), Text())
     if linted.told:
         yield from (Text(linted.path), *(Text(f" {told}") for told in linted.told))
-    yield from (Text(problem, style=BAD) for problem in linted.problems)
-    yield from [Text()] if linted.problems else []
+
+
+def _list(linted: Sequence[_Linted], quiet: bool) -> Iterator[Text]:
+    """Behind the tables of good files: all problems, and which files have warnings."""
+    problems = [Text(problem, style=BAD) for one in linted for problem in one.problems]
+    yield from problems
+    warned = [one for one in linted if one.all_warnings and not one.problems]
+    for one in warned if quiet or len(linted) > 1 else ():
+        if quiet:
+            yield from _remarks([f"! {warning}" for warning in one.all_warnings], "warning", "")
+        else:
+            told = counted(len(one.all_warnings), "warning")
+            yield Text(f"! {one.path}: {told}", style=ATTENTION)
+    if problems or (warned and (quiet or len(linted) > 1)):
+        yield Text()
 
 
 def _set(
@@ -194,11 +217,12 @@ def _set(
     yield from _remarks([f"! {warning}" for warning in warnings], "warning")
 
 
-def _remarks(texts: Sequence[str], noun: str) -> Iterator[Text]:
+def _remarks(texts: Sequence[str], noun: str, indent: str = " ") -> Iterator[Text]:
     """A line for each, as far as a person reads."""
-    yield from (Text(f" {text}", style=ATTENTION) for text in texts[:MOST_REMARKS])
+    yield from (Text(indent + text, style=ATTENTION) for text in texts[:MOST_REMARKS])
     if (more := len(texts) - MOST_REMARKS) > 0:
-        yield Text(f" {counted(more, f'more {noun}')}: --format json has all", QUIET)
+        told = f"{counted(more, f'more {noun}')}: --format json has all"
+        yield Text(indent + told, QUIET)
 
 
 def _some(accounts: Sequence[str]) -> str:
@@ -266,12 +290,15 @@ def _balances(of_set: SetForecast) -> Parts:
     return Parts(parts, separator="  ", indent=1)
 
 
-def _summary(linted: Sequence[_Linted]) -> Text:
+def _summary(linted: Sequence[_Linted], found: given.Given) -> Iterator[Text]:
     problems = sum(len(one.problems) for one in linted)
-    warnings = sum(len(texts) for one in linted for texts in one.warnings.values())
-    words = [counted(len(linted), "file"), counted(problems, "problem")]
+    bad = sum(1 for one in linted if one.problems)
+    warnings = sum(len(one.all_warnings) for one in linted)
+    where = f" in {counted(bad, 'file')}" if bad and len(linted) > 1 else ""
+    words = [counted(len(linted), "file"), counted(problems, "problem") + where]
     words.append(counted(warnings, "warning"))
-    return Text(", ".join(words), style=BAD if problems else "")
+    yield Text(", ".join(words), style=BAD if problems else "")
+    yield from [Text(found.told())] if found.left_out else []
 
 
 # ---- json --------------------------------------------------------------------------------------
@@ -284,6 +311,8 @@ def _document(linted: _Linted) -> dict[str, Any]:
         "file": linted.path,
         "problems": linted.problems,
         "told": linted.told,
+        "warnings": linted.warnings.get(0, []),
+        "notes": list(linted.file.notes) if linted.file else [],
         "key": (linted.file and linted.file.key) or None,
         "exact": None if found is None else found.exact,
         "sets": [_set_document(linted, of_set) for of_set in (found.sets if found else ())],

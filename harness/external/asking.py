@@ -12,7 +12,8 @@ from bank.status import Role
 from harness.check.told import Telling
 from harness.external import told
 from harness.external.fleet import CAN_ANSWER, Handle
-from harness.external.router import HARNESS, Router
+from harness.external.medium import Medium
+from harness.external.router import HARNESS
 
 ASK_US = 1_000_000  # what an answer may take
 ALWAYS_TOLD = ("balances", "executed", "committed", "role")  # or never, of a state
@@ -28,7 +29,7 @@ class Asking:
     def __init__(
         self,
         handles: Mapping[ReplicaId, Handle],
-        router: Router,
+        router: Medium,
         accounts: Sequence[str],
         tells_state: bool,
         pump: Callable[[int], None],
@@ -40,6 +41,7 @@ class Asking:
         self._pump, self._now = pump, now
         self._message = 1_000_000_000  # far above those of `init`
         self._waiting: dict[int, tuple[Handle, str]] = {}  # by message
+        self._passed_on: set[tuple[int, ReplicaId]] = set()  # reads, by replicas to that one
         self._answers: dict[int, dict[str, Any]] = {}
         self._glances: set[int] = set()  # questions whose answers nobody waits for
         self.tellings: list[Telling] = []  # of every answer, in order
@@ -70,13 +72,20 @@ class Asking:
         self._router.send(HARNESS, handle.node, body, self._now())
         return self._message
 
+    def passed_on(self, request: dict[str, Any], to: ReplicaId) -> None:
+        """A replica passed a read of c0 on to another one: its answer is as good."""
+        if request.get("type") == "read" and isinstance(number := request.get("msg_id"), int):
+            self._passed_on.add((number, to))
+
     def heard(self, handle: Handle, body: dict[str, Any]) -> None:
         """An answer to c0."""
         number = body.get("in_reply_to")
-        asked = self._waiting.get(number) if isinstance(number, int) else None
-        if asked is None or asked[0] is not handle:
+        if not isinstance(number, int) or (asked := self._waiting.get(number)) is None:
             return
-        assert isinstance(number, int)
+        if asked[0] is not handle and (number, handle.replica) not in self._passed_on:
+            return
+        handle = asked[0]
+        self._passed_on -= {(number, replica) for replica in self._handles}
         del self._waiting[number]
         if number in self._glances:
             self._glances.remove(number)

@@ -168,6 +168,12 @@ class Clients:
         """Operations that nothing settled."""
         return list(self._open.values())
 
+    def drop_pending(self, now: int) -> None:
+        """Give up what nothing settled; what is answered later is not heard."""
+        for operation in self.pending():
+            operation.dropped_at = now
+            self.drop(operation)
+
     @property
     def unanswered(self) -> int:
         """How many `pending` are."""

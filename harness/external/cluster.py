@@ -22,13 +22,16 @@ from harness.errors import EXIT_USAGE, HarnessError
 from harness.external import diagram, told
 from harness.external.asking import ASK_US, Asking
 from harness.external.caretaker import Caretaker
-from harness.external.clients import Clients, Sent
-from harness.external.description import Description
+from harness.external.clients import Clients, Sent, read_replica
+from harness.external.description import SOCKETS, Description
 from harness.external.faults import Faults
 from harness.external.fleet import Fleet, Handle
+from harness.external.last_words import ends_of
 from harness.external.looking import Looking
+from harness.external.medium import Medium
 from harness.external.router import HARNESS, Node, Router
 from harness.external.services import ABSENT, LIN_KV, LinKvService, absent
+from harness.external.sockets import Sockets
 from harness.external.speaking import dialect
 from harness.files.config import ClusterConfig
 from harness.files.temporary import TemporaryFolder
@@ -37,7 +40,6 @@ from harness.live.waiting import Waiter
 LOOK_US = 5_000  # between two looks at a condition while nothing happens
 IDLE_US = 500_000  # between two looks at what replicas do while nobody drives
 MOST_WAITING_SHOWN = 5  # requests without an answer, with the last error each
-MOST_OF_A_LOG = 4 << 20  # bytes that are kept of one
 PROBE_US = 300_000  # the same before the first set: only a refusal is of interest
 
 
@@ -70,10 +72,7 @@ class ExternalCluster:
         self._with_reads = with_reads
         self._waiter = Waiter(stays_awake=False)
         self._dialect = dialect(description.speaks, config.balances())
-        kept = config.trace_messages * config.nodes
-        self.router = Router(
-            config.nodes, self._waiter, config.seed, kept, self._on_client, self._on_end
-        )
+        self.router = self._between()
         self.fleet = Fleet(
             description, config, self._waiter, self.router, data or self._temporary.path,
             self.logs, data is not None, self._pump, self._on_change,
@@ -88,7 +87,6 @@ class ExternalCluster:
         )
         self.clients.on_unsupported = self._on_unsupported
         self.router.clients.update(self.clients.labels)
-        self.router.on_passed_on = self.clients.passed_on
         self.router.services = {LIN_KV: LinKvService(), **dict.fromkeys(ABSENT, absent)}
         self.asking = Asking(
             self.fleet.handles, self.router, config.accounts, self._dialect.tells_state,
@@ -112,6 +110,17 @@ class ExternalCluster:
         self._caretaker: Caretaker | None = None
         self._is_stopped = False
 
+    def _between(self) -> Medium:
+        """What lies between the harness and these replicas."""
+        config, description = self._config, self.description
+        if description.links in SOCKETS:
+            return Sockets(description, config, self._waiter, self.logs, self._on_client)
+        kept = config.trace_messages * config.nodes
+        return Router(
+            config.nodes, self._waiter, config.seed, kept,
+            self._on_client, self._on_end, self._on_passed_on,
+        )  # fmt: skip
+
     # ---- life ----------------------------------------------------------------------------------
 
     def now(self) -> int:
@@ -123,6 +132,9 @@ class ExternalCluster:
         self.fleet.start()
         self._caretaker = Caretaker(self._waiter, self._idle)
         if self._with_reads and not self.answers_reads():
+            if self.router.can(READ) is False:
+                told = f"{self.description.source}: the shim knows no reads, "
+                raise HarnessError(f"{told}expected a file without reads", exit_code=EXIT_USAGE)
             lacks = [h.name for h in self.fleet.handles.values() if not h.knowledge.tells.get(READ)]
             told = f"{self.description.source}: {lacks[0]} answers no reads (error 10), "
             raise HarnessError(f"{told}expected a file without reads", exit_code=EXIT_USAGE)
@@ -138,7 +150,7 @@ class ExternalCluster:
         try:
             self.fleet.bury_all()
             if self.logs == self._temporary.path:
-                self._saved_logs = _ends_of(self.logs.glob("*.log"))
+                self._saved_logs = ends_of(self.logs.glob("*.log"))
             self.fleet.stop()
         finally:
             self._temporary.close()
@@ -190,6 +202,13 @@ class ExternalCluster:
         if handle.liveness in (Liveness.CRASHED, Liveness.STOPPED):
             self.clients.lost(handle.replica, self.now())
 
+    def _on_passed_on(self, label: str, request: dict[str, Any], to: ReplicaId) -> None:
+        """A replica passed a request on to another one, which may answer it then."""
+        if label == HARNESS:
+            self.asking.passed_on(request, to)
+        else:
+            self.clients.passed_on(label, request, to)
+
     def _on_client(self, node: Node, label: str, body: dict[str, Any], at: int) -> None:
         """A replica sent this to a client, or to the harness."""
         if label == HARNESS:
@@ -238,6 +257,11 @@ class ExternalCluster:
         """Operations without an answer."""
         return self.clients.pending()
 
+    def drop_pending(self) -> None:
+        """Clients give up what has no answer."""
+        with self._driving():
+            self.clients.drop_pending(self.now())
+
     def unanswered(self) -> int:
         """How many `pending` are."""
         return self.clients.unanswered
@@ -254,6 +278,8 @@ class ExternalCluster:
         """Nobody says that it knows no reads; what is asked is older than any client's request."""
         if not self._dialect.tells_state:
             return True
+        if (said := self.router.can(READ)) is not None:
+            return said
         account = self._config.accounts[0]
         body = {"type": READ, "client": account, "timestamp": 0, "account": account}
         handles = self.fleet.handles.values()
@@ -325,7 +351,14 @@ class ExternalCluster:
     def apply(self, fault: Fault) -> tuple[ReplicaId, ...]:
         """Do this fault and wait until it is done; returns the replicas that changed."""
         with self._driving():
+            self._ask_leader()
             return self.faults.apply(fault)
+
+    def _ask_leader(self) -> None:
+        """Of whoever is no replica and knows one."""
+        named = self.router.leader(self._pump, self.now, ASK_US)
+        if (replica := read_replica(named, self.replicas)) is not None:
+            self.clients.last_named, self.clients.named_at = replica, self.now()
 
     def seek_leader(self) -> None:
         """Nothing: nobody can ask other people's replicas to elect."""
@@ -386,6 +419,7 @@ class ExternalCluster:
         """Every replica's state as of now, as far as it tells it; failed ones as they were left."""
         with self._driving():
             self.asking.states(self.fleet.handles.values(), ASK_US)
+            self._ask_leader()
             self.faults.see_leader()
         return tuple(map(self._view, self.fleet.handles.values()))
 
@@ -461,13 +495,3 @@ class ExternalCluster:
                 found += [f"    {line}" for line in handle.last_words]
                 handle.last_words = []
         return found
-
-
-def _ends_of(files: Iterable[Path]) -> dict[str, bytes]:
-    found = {}
-    for file in files:
-        with file.open("rb") as stream:
-            stream.seek(0, 2)
-            stream.seek(max(0, stream.tell() - MOST_OF_A_LOG))
-            found[file.name] = stream.read()
-    return found

@@ -5,6 +5,7 @@ place, what was found, what was expected, and the nearest known word. A command 
 `{start: that command, links: stdio, speaks: bank}`.
 """
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,10 +16,23 @@ from harness.errors import HarnessError
 from harness.external.placeholders import Placeholders
 from harness.files import config, text_file, yaml_source
 from harness.files.config import ClusterConfig, Override, Overrides
-from harness.files.shape import Key, Place, Shape, choice, mapping, only, read_or_tell, whole
+from harness.files.shape import (
+    Key,
+    Place,
+    Shape,
+    choice,
+    entries,
+    mapping,
+    only,
+    read_or_tell,
+    whole,
+)
 from harness.files.tree import Problems, Section
 
-LINKS = ("stdio",)
+LINKS = ("stdio", "template", "namespaces", "none")
+SOCKETS = LINKS[1:]
+FIXED_PORTS = ("namespaces", "none")
+CUTS = ("hold", "reset")
 SPEAKS = ("bank", "lin-kv", "txn-list-append")
 KEEPS = ("data", "nothing")
 RETRIES = ("all", "next")
@@ -45,6 +59,15 @@ class WrittenFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Ready:
+    """When one with sockets of its own takes part: one of these."""
+
+    line: str = ""  # a part of a line of its output
+    seconds: int | None = None
+    # Neither: its port is open.
+
+
+@dataclass(frozen=True, slots=True)
 class Description:
     """What is known of somebody's replicas. Commands are words, with placeholders."""
 
@@ -61,6 +84,11 @@ class Description:
     recovers: bool = True  # one that was killed may come back
     settle_ms: int = 500
     retry: str = "all"
+    shim: tuple[str, ...] = ()
+    ports: Mapping[str, int] = field(default_factory=dict)  # in their source, by name
+    clients: int | None = None  # a port in their source that they dial to answer clients
+    ready: Ready = Ready()
+    cut: str = "hold"
     limits: Mapping[str, int] = field(default_factory=lambda: dict(LIMITS))
     cluster: Overrides = field(default_factory=dict)
     fixed: Overrides = field(default_factory=dict)
@@ -73,9 +101,19 @@ class Description:
     @property
     def defaults(self) -> Overrides:
         """What they say of the cluster, below what flags, test sets and `--config` say."""
+        defaults: dict[str, object] = dict(DEFAULTS)
+        if self.ports:
+            defaults["nodes"] = len(self.ports)
+        if self.links == "none":
+            defaults["failure"] = "crash" if self.recovers else "pause"
         own = {key: Override("the default of other people's replicas", value)
-               for key, value in DEFAULTS.items()}  # fmt: skip
+               for key, value in defaults.items()}  # fmt: skip
         return {**own, **self.fixed, **self.cluster}
+
+    @property
+    def is_alone(self) -> bool:
+        """Its ports are the machine's: never two runs at once."""
+        return self.links == "none"
 
     def check(self, settings: ClusterConfig, given: Overrides) -> None:
         """HarnessError when these settings need other replicas; `given` says who asked."""
@@ -91,6 +129,23 @@ class Description:
                 f"{self.source}: keeps nothing, so that a killed replica stays away, "
                 "expected --failure disconnect or pause, or recovers: true"
             )
+        if self.links == "none" and settings.failure == "disconnect":
+            problems.append(
+                f"{self.source}: links: none: nothing of theirs passes the harness, which cannot "
+                "disconnect a replica, expected --failure crash or pause"
+            )
+        if self.ports and len(self.ports) != settings.nodes:
+            asked = f" ({given['nodes'].where})" if "nodes" in given else ""
+            problems.append(
+                f"{self.source}: ports: those of {len(self.ports)} replicas, "
+                f"the run needs {settings.nodes}{asked}"
+            )
+        texts = (*self.start, *self.shim, *([self.file.text] if self.file else []))
+        for number in sorted(set().union(*map(Placeholders.named, texts))):
+            if number > settings.nodes:
+                problems.append(
+                    f"{self.source}: {{address:n{number}}}: the run has {settings.nodes} replicas"
+                )
         if problems:
             raise HarnessError(*problems)
 
@@ -133,6 +188,8 @@ def parse(data: bytes, name: str, folder: Path) -> Description:
     if "folder" in found:
         found["works_in"] = found.pop("folder")
     found["recovers"] = found.get("recovers", found.get("keeps", "data") == "data")
+    if isinstance(section, Section):
+        _check_links(section, Place(problems, 1, name))
     problems.refuse()
     return Description(source=name, folder=folder, **found)
 
@@ -142,17 +199,54 @@ def parse(data: bytes, name: str, folder: Path) -> Description:
 _TEXT = {"type": "string", "minLength": 1}
 
 
-def _said(expected: str) -> Shape:
+def _said(expected: str, of_a_shim: bool = False) -> Shape:
     """Text that is not empty and has no unknown placeholder."""
 
     def read(value: Any, at: Place) -> str:
         if not isinstance(value, str) or not value.strip():
             raise at.not_that(value, expected)
-        for problem in Placeholders.problems(value, _links(at)):
+        for problem in Placeholders.problems(value, "shim" if of_a_shim else _links(at)):
             at.wrong(problem)
+        if "{clients}" in value and "clients" not in at.inside and _links(at) in SOCKETS:
+            at.wrong("{clients} is the port of clients:, which is not there, expected both")
         return value
 
     return Shape(read, _TEXT)
+
+
+def _check_links(section: Section, at: Place) -> None:
+    """What one way in needs, and another has no use for."""
+    links = section.get("links", "stdio")
+    if links not in LINKS:
+        return
+    if links == "stdio":
+        for key in ("ports", "clients", "ready", "shim", "cut"):
+            if key in section:
+                at._replace(line=section.lines[key], name=key).wrong(
+                    "has no meaning with links: stdio, where every message passes the harness, "
+                    "expected links: template, namespaces or none"
+                )
+        return
+    line = section.lines["links"]
+    if "shim" not in section:
+        why = f"links: {links} needs what asks them, such as shim: python3 shim.py"
+        at.problems.add(line, "no shim", why)
+    if section.get("speaks", "bank") != "bank":
+        at._replace(line=section.lines["speaks"], name="speaks").wrong(
+            f"with links: {links} the shim speaks for them, expected links: stdio"
+        )
+    if links == "namespaces" and "ports" not in section:
+        why = "links: namespaces needs those in their source, such as ports: {n1: 5001, n2: 5002}"
+        at.problems.add(line, "no ports", why)
+    if links == "template" and "ports" in section:
+        at._replace(line=section.lines["ports"], name="ports").wrong(
+            "with links: template each replica is told its port, expected links: namespaces for "
+            "ports in their source"
+        )
+    if links == "none" and "cut" in section:
+        at._replace(line=section.lines["cut"], name="cut").wrong(
+            "with links: none no link can be cut, expected links: template or namespaces"
+        )
 
 
 def _links(at: Place) -> str:
@@ -161,8 +255,8 @@ def _links(at: Place) -> str:
     return links if links in LINKS else "stdio"
 
 
-def _command(example: str) -> Shape:
-    text = _said(f"a command such as {example}")
+def _command(example: str, of_a_shim: bool = False) -> Shape:
+    text = _said(f"a command such as {example}", of_a_shim)
 
     def read(value: Any, at: Place) -> tuple[str, ...]:
         text.read(value, at)
@@ -195,6 +289,34 @@ def _fixed(value: Any, at: Place) -> Overrides:
     return config.read_section(section, at.problems, at.line)
 
 
+def _port_of(name: str, value: Any, at: Place) -> dict[str, int]:
+    if not re.fullmatch("n[1-9]", name):
+        raise ValueError("no replica, expected n1, n2 and so on")
+    return {name: _PORT.read(value, at)}
+
+
+def _ports(value: Any, at: Place) -> dict[str, int]:
+    found: dict[str, int] = _PORTS.read(value, at)
+    wanted = [f"n{number}" for number in range(1, len(found) + 1)]
+    if sorted(found) != wanted:
+        at.wrong(f"those of {', '.join(sorted(found))}, expected {', '.join(wanted)}")
+    elif len(set(found.values())) < len(found):
+        at.wrong("one of them twice, expected a port of its own for each replica")
+    return found
+
+
+def _clients(value: Any, at: Place) -> int | None:
+    port: int | None = _CLIENTS.read(value, at._replace(inside={})).get("port")
+    return port
+
+
+def _ready(value: Any, at: Place) -> Ready:
+    if not isinstance(value, Section) or len(value) != 1:
+        raise at.not_that(value, '{port: open}, {line: "a part of a line"} or {seconds: 2}')
+    found = _READY.read(value, at)
+    return Ready(found.get("line", ""), found.get("seconds"))
+
+
 def _cluster(value: Any, at: Place) -> Overrides:
     return config.read_section(value, at.problems, at.line)
 
@@ -219,8 +341,32 @@ _LIMITS = mapping(
 _FIXED = mapping(
     dict.fromkeys(FIXED, Key(_ANY)), "some of accounts, balance and nodes", unknown="fixed: "
 )
+_PORT = whole(1, 65535)
+_PORTS = entries(_port_of, "ports such as {n1: 5001, n2: 5002, n3: 5003}", _PORT, "n[1-9]")
+_CLIENTS = mapping(
+    {
+        "port": Key(_PORT, "The port that replicas dial to answer clients."),
+        "dial": Key(
+            only(lambda value: value == "shim", "shim", {"enum": ["shim"]}), "Who listens."
+        ),
+    },
+    "such as {port: 6000, dial: shim}",
+    needed=("port", "dial"),
+    unknown="clients: ",
+    known="clients: ",
+)
+_READY = mapping(
+    {
+        "port": Key(only(lambda value: value == "open", "open", {"enum": ["open"]})),
+        "line": Key(only(lambda v: isinstance(v, str) and bool(v), "a part of a line", _TEXT)),
+        "seconds": Key(whole(0, 60)),
+    },
+    "port, line or seconds",
+    unknown="ready: ",
+    known="ready: ",
+)
 _FLAG = only(lambda value: isinstance(value, bool), "true or false", {"type": "boolean"})
-_LINKS = only(lambda value: value in LINKS, "stdio", {"enum": list(LINKS)})
+_LINKS = choice(*LINKS)
 _START = _command("python3 node.py")
 _KEYS = {
     "name": Key(_said("what people call them"), "What people call them."),
@@ -234,6 +380,11 @@ _KEYS = {
     "recovers": Key(_FLAG, "One that keeps nothing may come back all the same."),
     "settle_ms": Key(whole(0, config.LONGEST_MS), "How long all may take to execute the same."),
     "retry": Key(choice(*RETRIES), "Whom a client asks after a time-out."),
+    "shim": Key(_command("python3 shim.py", True), "Asks those that have sockets of their own."),
+    "ports": Key(Shape(_ports, _PORTS), "The ports in their source."),
+    "clients": Key(Shape(_clients, _CLIENTS), "A port that they dial to answer clients."),
+    "ready": Key(Shape(_ready, _READY), "When one takes part, after each start."),
+    "cut": Key(choice(*CUTS), "What a cut link does with bytes."),
     "limits": Key(Shape(_limits, _LIMITS), "What one replica may take."),
     "fixed": Key(Shape(_fixed, _FIXED), "What is in their source."),
     "cluster": Key(Shape(_cluster, config.CLUSTER), "Keys of cluster.yaml."),

@@ -23,7 +23,7 @@ from harness.cluster.nemesis import (
 from harness.errors import EXIT_USAGE, HarnessError
 from harness.external.asking import ASK_US, Asking
 from harness.external.fleet import Fleet, Handle
-from harness.external.router import Router
+from harness.external.medium import Medium
 from harness.files.config import ASKED
 
 
@@ -41,7 +41,7 @@ class Faults:
     def __init__(
         self,
         fleet: Fleet,
-        router: Router,
+        router: Medium,
         asking: Asking,
         mode: str,
         leader: Callable[[], ReplicaId | None],

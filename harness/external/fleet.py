@@ -9,7 +9,7 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,19 +20,21 @@ from harness.errors import EXIT_USAGE, HarnessError
 from harness.external.description import Description
 from harness.external.keeper import MARK
 from harness.external.keeping import Keeper, Order, Warded, clean_environment
+from harness.external.last_words import indented, tail
+from harness.external.medium import Medium
 from harness.external.placeholders import Placeholders
-from harness.external.router import HARNESS, Node, Router
+from harness.external.router import Node
 from harness.external.told import Knowledge
 from harness.files.config import ClusterConfig
 from harness.files.text_file import shown
 from harness.live.process import end
 from harness.live.waiting import Waiter
 
-START_SECONDS = 10.0  # for `init_ok`
 KERNEL_SECONDS = 6.0  # for a warden to do what it was told
 SILENT_SECONDS = 0.3  # between the end of its output and that of its process
-LAST_LINES = 32
-MOST_OF_A_TAIL = 1 << 16  # bytes
+LINGER_SECONDS = 0.5  # for old connections of its port, which most programs do not mind
+PORT_SECONDS = 10.0  # for the port of one that was killed to be free
+LOOK_US = 5_000  # between two looks whether it is
 CAN_ANSWER = (Liveness.LIVE, Liveness.DISCONNECTED)
 
 
@@ -73,7 +75,7 @@ class Fleet:
         description: Description,
         config: ClusterConfig,
         waiter: Waiter,
-        router: Router,
+        router: Medium,
         folder: Path,
         logs: Path,
         keeps_folder: bool,
@@ -101,8 +103,10 @@ class Fleet:
     def start(self) -> None:
         """Build, then start every replica; HarnessError when one does not start."""
         self._keeper = Keeper("" if self._keeps_folder else str(self._folder))
+        self._router.begin(self._run)
         if self._description.build:
             self._build(self._keeper)
+        self._router.begin_shim(self._run)
         for handle in self.handles.values():
             self._start(handle)
         self._await_ready(self.handles.values())
@@ -110,10 +114,13 @@ class Fleet:
         for handle in self.handles.values():
             if handle.liveness is not Liveness.LIVE:
                 where = f"{self._description.source}: {handle.name} does not start"
-                problems += [f"{where}: {handle.trouble}", *_indented(handle.last_words)]
+                problems += [f"{where}: {handle.trouble}", *indented(handle.last_words)]
                 break  # the others will not differ
         if problems:
             raise HarnessError(*problems, exit_code=EXIT_USAGE)
+        for what in self._router.greet(self._pump, self.now):
+            for handle in self.handles.values():
+                handle.knowledge.tells[what] = False
 
     def bury_all(self) -> None:
         """The end of every process, which is not waited for."""
@@ -124,6 +131,7 @@ class Fleet:
     def stop(self) -> None:
         """Everything is gone afterwards, and the folder with it. Idempotent."""
         self.bury_all()
+        self._router.close()
         if self._keeper is not None:
             self._keeper.stop()
             self._keeper = None
@@ -153,7 +161,7 @@ class Fleet:
                     why = str(found["why"])
                     break
         command = shown(" ".join(description.build), 80)
-        told_last = _indented(_tail(log))
+        told_last = indented(tail(log))
         raise HarnessError(f"{description.source}: build: {command}: does not build: {why}",
                            *told_last, exit_code=EXIT_USAGE)  # fmt: skip
 
@@ -165,28 +173,27 @@ class Fleet:
     # ---- starting ------------------------------------------------------------------------------
 
     def _start(self, handle: Handle) -> None:
-        """Start a process, and send it `init`."""
+        """Start a process."""
         assert self._keeper is not None
         description, node = self._description, handle.node
         handle.data.mkdir(parents=True, exist_ok=True)
-        values = Placeholders(handle.replica, self._config.nodes, handle.data)
+        addresses = self._router.addresses(node)
+        values = Placeholders(handle.replica, self._config.nodes, handle.data, addresses)
         self._write_file(values)
-        reading, their_output = os.pipe()
-        their_input, writing = os.pipe()
-        log = os.open(handle.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         order = Order(
-            [values.fill(word) for word in description.start],
+            self._router.led_into(node, [values.fill(word) for word in description.start]),
             {**clean_environment(), **values.environment, MARK: self._mark},
             values.fill(description.works_in) if description.works_in else str(description.folder),
             description.limits,
             (str(handle.data), str(handle.log)),
         )
+        with open(handle.log, "ab") as log:
+            streams = self._router.open(node, log.fileno())
         try:
-            handle.warded = self._keeper.start(order, (their_input, their_output, log))
+            handle.warded = self._keeper.start(order, streams)
         finally:
-            for descriptor in (their_input, their_output, log):
+            for descriptor in streams:
                 os.close(descriptor)
-        self._router.connect(node, reading, writing)
         self._waiter.on_readable(handle.warded.fileno(), lambda: self._hear(handle))
         is_restarted = handle.starts > 0 or self._resumed[handle.replica]
         handle.starts += 1
@@ -206,7 +213,24 @@ class Fleet:
             "accounts": self._config.balances(),
             "restarted": is_restarted,
         }
-        self._router.send(HARNESS, node, init, self.now())
+        self._router.started(node, init, self.now())
+
+    def _await_free(self, handle: Handle) -> None:
+        """Until its port is; one that cannot listen all the same says so itself."""
+        for lingering, seconds in ((False, LINGER_SECONDS), (True, PORT_SECONDS)):
+            until = self.now() + round(seconds * 1e6)
+            while not self._router.is_free(handle.node, lingering) and self.now() < until:
+                self._pump(self.now() + LOOK_US)
+
+    def _run(
+        self, words: Sequence[str], streams: Sequence[int], more: Mapping[str, str]
+    ) -> Warded:  # fmt: skip
+        """Start something beside the replicas."""
+        assert self._keeper is not None
+        description = self._description
+        environment = {**clean_environment(), **more, MARK: self._mark}
+        order = Order(words, environment, str(description.folder), description.limits)
+        return self._keeper.start(order, streams)
 
     def _write_file(self, values: Placeholders) -> None:
         file = self._description.file
@@ -227,13 +251,13 @@ class Fleet:
             self._router.ready(handle.node)
 
     def _await_ready(self, handles: Iterable[Handle]) -> None:
-        """Until each answered `init` or is stopped."""
-        waiting = list(handles)
-        until = self.now() + round(START_SECONDS * 1e6)
+        """Until each is ready or is stopped."""
+        waiting, patience = list(handles), self._router.start_seconds
+        until = self.now() + round(patience * 1e6)
         while waiting := [h for h in waiting if h.is_running and not h.node.is_ready]:
             if self.now() >= until:
                 for handle in waiting:
-                    self._stop(handle, f"does not answer init within {START_SECONDS:.0f} s")
+                    self._stop(handle, f"{self._router.unready} within {patience:.0f} s")
                 return
             self._pump(until)
 
@@ -270,7 +294,7 @@ class Fleet:
         self._bury(handle)
         handle.trouble = why
         self._endings.append(f"{handle.name}: {why}")
-        handle.last_words = _tail(handle.log)
+        handle.last_words = tail(handle.log)
         handle.liveness = Liveness.STOPPED
         self._on_change(handle)
 
@@ -322,6 +346,7 @@ class Fleet:
                     if handle.is_running:
                         handle.liveness = Liveness.LIVE
                 case _:
+                    self._await_free(handle)
                     self._start(handle)
                     started.append(handle)
             if handle.liveness is Liveness.LIVE:
@@ -339,6 +364,7 @@ class Fleet:
         match mode:
             case "crash":
                 if handle.is_running:
+                    self._router.doom(handle.node)
                     self._tell(handle, "kill", "killed")
                 self._bury(handle)
                 handle.liveness, handle.trouble = Liveness.CRASHED, None
@@ -378,20 +404,3 @@ def _is_used(folder: Path) -> bool:
         return any(folder.iterdir())
     except OSError:
         return False
-
-
-def _tail(path: Path) -> list[str]:
-    """The last lines of what it wrote, as text that a terminal bears."""
-    try:
-        with open(path, "rb") as stream:
-            stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, stream.tell() - MOST_OF_A_TAIL))
-            data = stream.read()
-    except OSError:
-        return []
-    lines = data.decode("utf-8", "replace").splitlines()[-LAST_LINES:]
-    return [shown(line, 200) for line in lines if line.strip()]
-
-
-def _indented(lines: Iterable[str]) -> list[str]:
-    return [f"    {line}" for line in lines]

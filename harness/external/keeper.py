@@ -139,7 +139,8 @@ class Warden:
     """The parent of one replica's process: starts it, watches it, ends all of it."""
 
     def __init__(self, asked: dict[str, Any], descriptors: list[int], life: int) -> None:
-        """`descriptors` are its control socket, and standard input, output and error."""
+        """`descriptors` are its control socket, standard input, output and error, and what the
+        process gets beside these from 3 on."""
         self._control = socket.socket(fileno=descriptors[0])
         self._streams = descriptors[1:]
         self._asked, self._limits = asked, asked["limits"]
@@ -215,7 +216,7 @@ class Warden:
                 most = self._limits["file_mb"] << 21  # for what grows faster than it is looked at
                 resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
                 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-                os.closerange(3, writing)
+                os.closerange(len(self._streams), writing)
                 os.closerange(writing + 1, 256)
                 words, environment = asked["words"], asked["environment"]
                 os.execvpe(words[0], words, environment)

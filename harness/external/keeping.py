@@ -86,7 +86,7 @@ class Keeper:
             theirs.close()
 
     def start(self, order: Order, streams: Sequence[int]) -> Warded:
-        """Start a process with these as standard input, output and error."""
+        """Start a process with these as standard input, output and error, and from 3 on."""
         ours, theirs = socket.socketpair()
         data = json.dumps(asdict(order)).encode()
         try:

@@ -10,7 +10,7 @@ not read is bounded; beyond that it is dropped and counted.
 
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from json import JSONEncoder
 from time import monotonic_ns
@@ -39,7 +39,7 @@ Record = tuple[Any, ...]  # (µs, from, to, line), and of what did not just pass
 
 
 class Node:
-    """One replica's standard input and output."""
+    """One replica, and behind stdio its standard input and output."""
 
     __slots__ = (
         "appetite", "drops", "held", "incarnation", "is_cut_off", "is_easy", "is_ready",
@@ -73,6 +73,9 @@ class Node:
 class Router:
     """See the module."""
 
+    unready = "does not answer init"
+    start_seconds = 10.0
+
     def __init__(
         self,
         replicas: int,
@@ -81,9 +84,11 @@ class Router:
         kept: int,
         on_client: Callable[[Node, str, dict[str, Any], int], None],
         on_end: Callable[[Node], None],
+        on_passed_on: Callable[[str, dict[str, Any], ReplicaId], None],
     ) -> None:
         """`kept` messages stay in `records`; `on_client` gets every body for a client, `on_end`
-        a replica whose output has ended."""
+        a replica whose output has ended, `on_passed_on` a client's request that a replica passed
+        on to that one, in the client's name."""
         self.nodes = {replica: Node(replica) for replica in range(1, replicas + 1)}
         self.records: deque[Record] = deque(maxlen=kept)
         self.recorded = 0  # in all
@@ -91,11 +96,9 @@ class Router:
         self.remarks = Remarks()
         self.clients: set[str] = {HARNESS}
         self.services: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {}
-        # A replica passed a request of this client on to that replica, in the client's name.
-        self.on_passed_on: Callable[[str, dict[str, Any], ReplicaId], None] = lambda *_: None
         self._by_name = {node.name: node for node in self.nodes.values()}
         self._waiter = waiter
-        self._on_client, self._on_end = on_client, on_end
+        self._on_client, self._on_end, self._on_passed_on = on_client, on_end, on_passed_on
         self._transit = Transit(Seeded(f"{seed}/links"))
         self._is_whole = True  # no link has a fault and nothing is held
         self._dirty: list[Node] = []  # with lines to be written
@@ -103,8 +106,52 @@ class Router:
 
     # ---- processes come and go -------------------------------------------------------------------
 
+    def begin(self, run: object) -> None:
+        """Nothing: pipes are made for each process."""
+
+    def begin_shim(self, run: object) -> None:
+        """Nothing: replicas are asked themselves."""
+
+    def greet(self, pump: object, now: object) -> frozenset[str]:
+        """Nothing; each replica says what it does not know."""
+        return frozenset()
+
+    def close(self) -> None:
+        """Nothing is left."""
+
+    def addresses(self, node: Node) -> None:
+        """None: they speak through the harness."""
+
+    def led_into(self, node: Node, words: Sequence[str]) -> list[str]:
+        """As it is."""
+        return list(words)
+
+    def is_free(self, node: Node, lingering: bool) -> bool:
+        """There are no ports."""
+        return True
+
+    def doom(self, node: Node) -> None:
+        """Nothing: pipes end with their process."""
+
+    def can(self, what: str) -> None:
+        """They say so themselves."""
+
+    def leader(self, pump: object, now: object, patience: int) -> None:
+        """Nobody but the replicas knows."""
+
+    def open(self, node: Node, log: int) -> list[int]:
+        """Pipes for a process that starts, as its standard input and output, and its log."""
+        reading, their_output = os.pipe()
+        their_input, writing = os.pipe()
+        self.connect(node, reading, writing)
+        return [their_input, their_output, os.dup(log)]
+
+    def started(self, node: Node, init: dict[str, Any], now: int) -> None:
+        """It runs, and gets its `init`."""
+        self.send(HARNESS, node, init, now)
+
     def connect(self, node: Node, reading: int, writing: int) -> None:
-        """A process runs: these are the other ends of its standard output and input."""
+        """These are the other ends of its standard output and input."""
         node.incarnation += 1
         node.reading, node.writing = reading, writing
         node.is_ready = node.too_large = node.is_unended = False
@@ -276,7 +323,7 @@ class Router:
                 self._leave(node, message, text, at)
         elif target is not None and sender in self.clients:
             if sender != HARNESS:  # whose questions are for whom they were sent to alone
-                self.on_passed_on(sender, message["body"], target.number)
+                self._on_passed_on(sender, message["body"], target.number)
             self._carry(node, target, text, at)  # by the link of who passes it on
         else:
             self.remarks.add(node.name, remarks.WRONG_SENDER, text)

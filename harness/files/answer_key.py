@@ -19,7 +19,7 @@ from typing import Any
 from harness.errors import EXIT_MACHINE, HarnessError, nearest
 from harness.files import outputs, text_file, yaml_source
 from harness.files.cases import Action, CaseFile, Expected
-from harness.files.config import ClusterConfig
+from harness.files.config import DROP, ClusterConfig
 from harness.files.expect import EXPECT, labels, read_expect
 from harness.files.forecast.oracle import (
     Forecast,
@@ -107,6 +107,7 @@ class _Against:
         self.file, self.names = file, Names(config.nodes, config.accounts)
         self.fits: dict[str, object] = {"nodes": config.nodes}
         self.fits["initial_balance"] = config.initial_balance
+        self.fits["unanswered"] = config.unanswered
         self.fits |= {} if is_given else {"file": Path(file.path).name}
         self.numbers = {str(case.number): index for index, case in enumerate(file.sets)}
         self._earlier: dict[str, Action] = {}  # requests of the first so many sets
@@ -144,7 +145,7 @@ def _expected(word: str, value: Any, at: Place) -> dict[int | str, tuple[Expecte
 
 KEY = mapping(
     {
-        **dict.fromkeys(("file", "nodes", "initial_balance"), Key(Shape(_fits))),
+        **dict.fromkeys(("file", "nodes", "initial_balance", "unanswered"), Key(Shape(_fits))),
         "expected": Key(entries(_expected, "set numbers, and end", EXPECT, least=0)),
     }
 )
@@ -189,7 +190,9 @@ def text(file: CaseFile, config: ClusterConfig, found: Forecast) -> str:
     """The whole key, the same for the same file."""
     name = Path(file.path).name
     parts = [f"file: {json.dumps(name, ensure_ascii=False)}\nnodes: {config.nodes}\n"]
-    parts.append(f"initial_balance: {config.initial_balance}\n\nexpected:\n")
+    parts.append(f"initial_balance: {config.initial_balance}\n")
+    parts += [f"unanswered: {config.unanswered}\n"] if config.unanswered == DROP else []
+    parts.append("\nexpected:\n")
     if not found.exact:
         parts += _remark("  ", "Too many orders to try them all: more is left open than need be.")
     for of_set in found.sets:
@@ -239,7 +242,7 @@ def _at_end(found: Forecast) -> Iterator[str]:
             if label not in told and step.known not in (None, "pending")
         ]
     )
-    requests = list(found.at_end.values())
+    requests = [step for step in found.at_end.values() if not step.dropped]
     surely = sum(step.known == "pending" for step in requests)
     yield from _pending((surely, sum("pending" in step.outcomes for step in requests)), requests)
 

@@ -210,6 +210,7 @@ class CaseFile:
     description: str = ""
     at_end: tuple[Expected, ...] = ()  # after the last set
     key: str = ""  # the answer key that it is checked with, as it was given
+    notes: tuple[str, ...] = ()  # what was read for something else, each with its place
 
     def stopped(self, case: CaseSet) -> frozenset[ReplicaId]:
         """Whom it expects to be stopped at the end of this set: they count as not live in it."""

@@ -34,6 +34,7 @@ from harness.files.tree import Problems, Section, shown_value
 FAILURES = ("disconnect", "crash", "pause")
 ASKED = "asked"  # other people's replicas only: they are asked to fail
 DURABILITIES = ("process", "power", "memory")
+CARRY, DROP = UNANSWERED = ("carry", "drop")
 NODES = (3, 5, 7, 9)
 MOST_ACCOUNTS = 1_000_000
 MOST_MONEY = 2**63 - 1  # all of it may end in one account, and SQLite stores 64 bits
@@ -57,6 +58,7 @@ class ClusterConfig:
     learn_slots: int = 64
     client_timeout_ms: int = 300
     patience_ms: int = 1000
+    unanswered: str = "carry"
     progress_ms: int = 10_000
     checkpoint_interval: int = 1000
     checkpoint_pause_ms: int = 200
@@ -312,6 +314,11 @@ _KEYS = {
     ),
     "patience_ms": Key(
         _SOME_MS, "How long a set waits while too few replicas are live to decide anything."
+    ),
+    "unanswered": Key(
+        choice(*UNANSWERED),
+        "What becomes of a request without an answer at the end of its set: its client carries it "
+        "into the next one, or drops it.",
     ),
     "progress_ms": Key(
         _SOME_MS,

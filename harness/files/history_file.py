@@ -113,6 +113,7 @@ def _lines(
             "ballot": operation.ballot,
             "set_number": operation.set_number,
             "order": operation.order,
+            **({} if operation.dropped_at is None else {"dropped_at": operation.dropped_at}),
         }
     if log is not None:
         for slot, (request, result) in log.slots.items():
@@ -184,6 +185,7 @@ _OPERATION = {
     "ballot": only(lambda value: value is None or _is_ballot(value), "[number, replica] or null"),
     "set_number": _NUMBER,
     "order": _NUMBER,
+    "dropped_at": _MAYBE,
 }
 _LEFT_OUT = {  # of an operation in the short form
     "receiver": "",
@@ -195,6 +197,7 @@ _LEFT_OUT = {  # of an operation in the short form
     "set_number": 1,
     "order": 0,
 }
+_OPTIONAL = ("dropped_at",)  # when its client gave it up
 _SLOT = {
     "slot": _NUMBER,
     "request": only(_is_request, "[client, timestamp, kind, sender, receiver, amount]"),
@@ -289,6 +292,7 @@ class _Reader:
                     value["slot"],
                     None if value["ballot"] is None else Ballot(*value["ballot"]),
                     value["order"],
+                    dropped_at=value.get("dropped_at"),
                 )
             )
         return operations
@@ -342,7 +346,7 @@ class _Reader:
     def _fields(
         self, keys: Mapping[str, Shape], value: dict[str, Any], expected: str
     ) -> dict[str, Any]:
-        if missing := [name for name in keys if name not in value]:
+        if missing := [name for name in keys if name not in (*value, *_OPTIONAL)]:
             self._refuse("", f"{expected} with {missing[0]!r}", "a line without")
         fields, problems = Section(), Problems(self._path, _shown)
         fields.update(value)

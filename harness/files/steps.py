@@ -24,6 +24,7 @@ from harness.errors import nearest
 from harness.files.cases import Action, Command, Wait, action_text, links_text
 from harness.files.config import LONGEST_MS, names_listed
 from harness.files.text_file import shown
+from harness.files.tree import Alike
 
 LARGEST_NUMBER = 2**63 - 1  # what SQLite stores: the largest amount and set number
 
@@ -36,40 +37,73 @@ CALLS = ("", "F", "R")  # before the parentheses
 BARE_TRANSFER = re.compile(r"\w+\s*,\s*\w+\s*,\s*\d+")  # without its parentheses
 _CALL = re.compile(r"([a-z]*)\s*\(([^()]*)\)", re.IGNORECASE)
 _ARROW = re.compile(r"([^<>-]*)(<->|->)([^<>-]*)")
+_ZEROS = re.compile(r"(?<=[0-9])\.0*$")  # a spreadsheet's 3.0
 _AMOUNT = re.compile(r"(.*?)(?:\s+([0-9.].*))?")  # links, and what follows them
 _NUMBER = r"([0-9]{1,9}(?:\.[0-9]{1,3})?)"
 _TIME = re.compile(rf"{_NUMBER}(?:\s*-\s*{_NUMBER})?\s*ms", re.IGNORECASE)
 _RATE = re.compile(r"([0-9]{1,9})\s*%")
 
 
+_LOOK_ALIKE = str.maketrans(
+    "АВЕКМНОРСТУХІЈЅаеорсухіјѕΑΒΕΖΗΙΚΜΝΟΡΤΥΧο", "ABEKMHOPCTYXIJSaeopcyxijsABEZHIKMNOPTYXo"
+)  # Cyrillic and Greek letters, which look like ours
+_OTHER_NAME = re.compile(
+    r"(?:n|s|r|p|server|node|replica|site|process)?[ _-]?0*([0-9]{1,9})", re.IGNORECASE
+)  # of a replica, in other courses
+
+
 class Names:
     """The replicas and accounts of one cluster, found in any letter case."""
 
-    def __init__(self, nodes: int, accounts: Sequence[str]) -> None:
+    def __init__(self, nodes: int, accounts: Sequence[str], any_course: bool = False) -> None:
+        """With `any_course`, S3, server 3 and 3 are replicas too."""
         self.replicas = {replica_name(replica): replica for replica in range(1, nodes + 1)}
+        self.used: dict[str, None] = {}  # accounts, in order
+        self.said: dict[str, str] = {}  # what was read for something else
+        self._any_course = any_course
         self._accounts = {account.lower(): account for account in accounts}
         self._expected_replica = f"expected n1..n{nodes}"
-        self._expected_account = f"expected {names_listed(accounts)}"
+        self.expected_accounts = names_listed(accounts)
 
     def replica(self, word: str) -> ReplicaId:
         """The number of n3. ValueError: what was expected."""
-        replica = self.replicas.get(word.lower())
+        name = word.lower()
+        if name not in self.replicas and self._any_course and (m := _OTHER_NAME.fullmatch(name)):
+            name = f"n{m[1]}"
+            self.said[word] = name
+        replica = self.replicas.get(name)
         if replica is None:
-            raise ValueError(self._unknown("replica", word, list(self.replicas)))
+            known = list(self.replicas)
+            raise _unknown("replica", word, known, self._expected_replica, name)
         return replica
 
     def account(self, word: str) -> str:
         """The account in the configuration's spelling. ValueError: what was expected."""
-        account = self._accounts.get(word.lower())
-        if account is None:
-            raise ValueError(self._unknown("account", word, list(self._accounts.values())))
+        (account,) = self.accounts(word)
         return account
 
-    def _unknown(self, kind: str, word: str, known: list[str]) -> str:
-        expected = self._expected_replica if kind == "replica" else self._expected_account
-        if not word:
-            return f"an empty place, {expected}"
-        return f'unknown {kind} "{shown(word)}", {expected}{hint(word, known)}'
+    def accounts(self, *words: str) -> list[str]:
+        """The same for several. ValueError with all that are unknown, about the first of them."""
+        found = {word: self._accounts.get(word.lower()) for word in words}
+        for word in [word for word, account in found.items() if account is None]:
+            plain = word.translate(_LOOK_ALIKE)
+            if plain != word and (like := self._accounts.get(plain.lower())) is not None:
+                found[word] = self.said[word] = like
+        self.used |= dict.fromkeys(filter(None, found.values()))
+        known, unknown = list(self._accounts.values()), [w for w in words if found[w] is None]
+        if unknown:
+            expected = f"expected {self.expected_accounts}"
+            raise _unknown("account", unknown[0], known, expected, *unknown)
+        return [account for word in words if (account := found[word]) is not None]
+
+
+def _unknown(kind: str, word: str, known: list[str], expected: str, *words: str) -> ValueError:
+    if not word:
+        return ValueError(f"an empty place, {expected}")
+    plain = word.translate(_LOOK_ALIKE)
+    letters = f" (in letters of another script that look like {plain})" if plain != word else ""
+    what = f'unknown {kind} "{shown(word)}"{letters}, {expected}{hint(word, known)}'
+    return Alike(what, kind, *words)
 
 
 def hint(word: str, known: list[str]) -> str:
@@ -106,7 +140,7 @@ def parse_step(text: str, names: Names, words: bool = True) -> tuple[str, Action
     if word not in (CALLS if call else WORDS):
         near = hint(text, ["LF", "F(n3)", "R(n3)"]) or (hint(first, list(WORDS)) if words else "")
         near = f" (did you mean ({shown(text)})?)" if BARE_TRANSFER.fullmatch(text) else near
-        raise ValueError(f'unknown step "{shown(text)}", {expected}{near}')
+        raise Alike(f'unknown step "{shown(text)}", {expected}{near}', "step")
     try:
         if call:
             action = _call(word, [argument.strip() for argument in call[2].split(",")], names)
@@ -116,6 +150,8 @@ def parse_step(text: str, names: Names, words: bool = True) -> tuple[str, Action
             return _link_fault(word, rest, names)
         else:
             action = _in_words(word, rest, names)
+    except Alike as error:
+        raise Alike(f"{shown(text)}: {error}", error.cause, *error.words) from None
     except ValueError as error:
         raise ValueError(f"{shown(text)}: {error}") from None
     return action_text(action), action
@@ -134,10 +170,11 @@ def _call(word: str, arguments: list[str], names: Names) -> Action:
         raise ValueError(f"{len(arguments)} values, expected sender, receiver, amount or one name")
     sender, receiver, amount = arguments
     try:
-        number = positive(amount)
+        number = positive(_ZEROS.sub("", amount))
     except ValueError as error:
-        raise ValueError(f"amount {error}") from None
-    return Command(TRANSFER, names.account(sender), names.account(receiver), number)
+        raise Alike(f"amount {error}", "amount") from None
+    sender, receiver = names.accounts(sender, receiver)
+    return Command(TRANSFER, sender, receiver, number)
 
 
 def _in_words(word: str, rest: str, names: Names) -> Action:

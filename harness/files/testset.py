@@ -17,14 +17,16 @@ from typing import Any
 from bank.ballot import ReplicaId, replica_name
 from harness.cluster.nemesis import FailLeader, KillAt
 from harness.errors import HarnessError
-from harness.files import config, csv_source, text_file, yaml_source
+from harness.files import causes, config, csv_source, spreadsheet, text_file, yaml_source
 from harness.files.cases import Action, CaseFile, CaseSet, Expected, Step
 from harness.files.config import ClusterConfig, Overrides
-from harness.files.csv_source import NODES, NUMBER, STEPS, split
+from harness.files.csv_source import NODES, NUMBER, POINTS, STEPS, split
 from harness.files.expect import (
     EXPECT,
+    MOST_POINTS,
     POINTS_BY_KEY,
     POINTS_OF_SET,
+    is_points,
     labels,
     read_expect,
     read_step,
@@ -48,8 +50,10 @@ from harness.files.shape import (
 )
 from harness.files.steps import ALL_STEPS, LARGEST_NUMBER, WORDS, Names, parse_step, positive
 from harness.files.text_file import shown
-from harness.files.tree import Items, Problems, Section
+from harness.files.tree import Alike, Items, Problems, Section
 
+MOST_SAID = 3  # names that were read for others
+MOST_BAD = 5  # rows, where most of them are
 MOST_STEPS = 100_000  # aliases could make a small file endless
 
 
@@ -80,8 +84,8 @@ def load(path: str | Path, config: ClusterConfig) -> CaseFile:
 class _Known:
     """What a file is checked against: a cluster, and what was read of the file so far."""
 
-    def __init__(self, config: ClusterConfig) -> None:
-        self.config, self.names = config, Names(config.nodes, config.accounts)
+    def __init__(self, config: ClusterConfig, any_course: bool = False) -> None:
+        self.config, self.names = config, Names(config.nodes, config.accounts, any_course)
         self.sets: list[CaseSet] = []
         self.steps: Sequence[Step] = ()  # of the set that is being read
         self.requests: dict[str, Action] = {}  # of the sets before, by label
@@ -132,16 +136,34 @@ _REPLICA = r"\s*[Nn][1-9]\s*"
 
 def parse_csv(data: bytes, name: str, config: ClusterConfig) -> CaseFile:
     """The sets of a CSV file's bytes for this cluster; `name` is for the messages."""
-    text = text_file.decode(data, name)
+    said: list[str] = []
+    text = spreadsheet.read(data, name, said)
     if not text.strip():
         raise HarnessError(f"{name}:1: the file is empty, expected rows such as {_EXAMPLE}")
-    problems, known = Problems(name), _Known(config)
-    sets = csv_source.parse(text, problems)
+    problems, known = Problems(name), _Known(config, any_course=True)
+    sets = csv_source.parse(text, problems, said)
     if not sets and not problems.found:
         raise HarnessError(f"{name}:1: no set, expected rows such as {_EXAMPLE}")
     each(Shape(_csv_set)).read(sets, Place(problems, 1, "", known))
-    problems.refuse()
-    return CaseFile(name, tuple(known.sets))
+    _refuse_other_kinds(text, problems, is_empty=not sets)
+    causes.refuse(problems, known.names)
+    if other := known.names.said:
+        words = [f"{word} as {name}" for word, name in other.items()]
+        more = ["…"] if len(words) > MOST_SAID else []
+        said.append(f"{name}: read {', '.join(words[:MOST_SAID] + more)}")
+    return CaseFile(name, tuple(known.sets), notes=tuple(said))
+
+
+def _refuse_other_kinds(text: str, problems: Problems, is_empty: bool) -> None:
+    """A README, a picture, a page: one HarnessError, and not one for each of its lines."""
+    rows = sum(1 for line in text.split("\n") if line.strip(" ,;\t"))
+    bad = {p.line for p in problems.found if getattr(p.what, "cause", "") in ("row", "number")}
+    kind = spreadsheet.kind(text) if problems.found else ""
+    if (kind and is_empty) or (2 * len(bad) > rows and (kind or len(bad) > MOST_BAD)):
+        what = f" but {kind}" if kind else f": {len(bad)} of {rows} lines are no rows of one"
+        raise HarnessError(
+            f"{problems.name}:1: no test set{what}, expected rows such as {_EXAMPLE}"
+        )
 
 
 _EXAMPLE = '1,"(A, J, 3)","[n1, n2, n3]"'
@@ -152,7 +174,8 @@ _LIST = re.compile(r"\[([^\[\]]*)\]|([^\[\]]*)")
 def _csv_set(value: Any, at: Place) -> None:
     read = _CSV_SET.read(value, at)
     number, live, steps = (read.get(key) for key in (NUMBER, NODES, STEPS))
-    at.given.add(CaseSet(number or 0, live or frozenset(), tuple(steps or ()), at.line))
+    case = CaseSet(number or 0, live or frozenset(), tuple(steps or ()), at.line)
+    at.given.add(replace(case, points=read.get(POINTS)))
 
 
 def _csv_number(value: Any, at: Place) -> int:
@@ -160,7 +183,8 @@ def _csv_number(value: Any, at: Place) -> int:
         number = _new_number(positive(value), at.line, at)
     except ValueError:
         what = f'"{shown(value)}" is not a set number, expected 1, 2, 3 and so on, '
-        raise ValueError(what + "or an empty cell for one more row of a set") from None
+        what += "or an empty cell for one more row of a set"
+        raise Alike(what, "number") from None
     if at.inside[NODES][0] == "":
         at.problems.add(at.line, NODES, f"set {number} has no live nodes, {_A_LIST}")
     return number
@@ -196,11 +220,27 @@ def _csv_step(value: Any, at: Place) -> Step:
     return Step(at.line, *parse_step(value, at.given.names, words=False))
 
 
+def _csv_points(value: Any, at: Place) -> float | None:
+    """For the set as a whole; rows after the first one that has points may only repeat them."""
+    found = [float(cell) if _POINTS.fullmatch(cell) else cell for cell in value]
+    for points, (line, cell) in zip(found, with_lines(value), strict=True):
+        if not is_points(points):
+            what = f'"{shown(cell)}", expected a number from 0 to {MOST_POINTS}'
+            at.problems.add(line, POINTS, f"found {what}")
+        elif points != found[0]:
+            what = f"differs from line {value.lines[0]}, expected the points of the whole set once"
+            at.problems.add(line, POINTS, what)
+    first = found[0] if found else None
+    return first if isinstance(first, float) else None
+
+
+_POINTS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 _CSV_SET = mapping(
     {
         NUMBER: Key(Shape(_csv_number)),
         NODES: Key(Shape(_csv_live)),
         STEPS: Key(each(Shape(_csv_step))),
+        POINTS: Key(Shape(_csv_points)),
     }
 )
 
@@ -219,6 +259,8 @@ def read_yaml(data: bytes, name: str) -> Draft:
     if "sets" not in section and any(key in config.KEYS for key in section):
         what = "this is a configuration (given with --config), expected a test set with sets:"
         raise HarnessError(f"{name}:1: {what}")
+    if "expected" in section and "sets" not in section:
+        raise HarnessError(f"{name}:1: this is an answer key, expected its test set")
     problems = Problems(name)
     cluster: object = section.get("cluster")
     overrides: Overrides = {}
@@ -230,22 +272,16 @@ def read_yaml(data: bytes, name: str) -> Draft:
         # Tell the other mistakes as well, as far as names are known.
         _read_yaml(value, problems, replace(ClusterConfig(), **names))
     problems.refuse()
-
-    def cases(config: ClusterConfig) -> CaseFile:
-        problems = Problems(name)
-        file = _read_yaml(value, problems, config)
-        problems.refuse()
-        return file
-
-    return Draft(cases, overrides)
+    return Draft(lambda config: _read_yaml(value, Problems(name), config), overrides)
 
 
 def _read_yaml(value: object, problems: Problems, config: ClusterConfig) -> CaseFile:
-    """What the file says for this cluster; to be used when there is no problem."""
+    """What the file says for this cluster. HarnessError with all problems."""
     known = _Known(config)
     read: dict[str, Any] = dict(*read_or_tell(FILE, value, Place(problems, 1, "", known)))
     name, description = (read.get(key, "").strip() for key in ("name", "description"))
     at_end = _with_points(read.get("expect", ()), read.get("points", {}))
+    causes.refuse(problems, known.names)
     return CaseFile(problems.name, tuple(known.sets), name, description, at_end)
 
 

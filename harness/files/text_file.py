@@ -44,8 +44,21 @@ def read(path: str | Path, expected: str) -> bytes:
     return data
 
 
+_KINDS = {  # how files begin that people give by mistake
+    b"PK\x03\x04": 'a workbook (.xlsx, .ods) or a ZIP file, expected text: save it as "CSV UTF-8"',
+    b"\xd0\xcf\x11\xe0": 'a workbook (.xls), expected text: save it as "CSV UTF-8"',
+    b"%PDF": "a PDF, expected text",
+    b"\x89PNG": "a PNG picture, expected text",
+    b"\xff\xd8\xff": "a JPEG picture, expected text",
+    b"GIF8": "a GIF picture, expected text",
+    b"\x1f\x8b": "compressed by gzip, expected text: unpack it",
+    b"SQLite format 3": "an SQLite database, expected text",
+}
+
+
 def decode(data: bytes, name: str) -> str:
     r"""The text, without byte order mark, every line ended by "\n". `name` is for the messages."""
+    refuse_other_kinds(data, name)
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise HarnessError(f"{name}:1: the file is UTF-16, expected UTF-8 text")
     try:
@@ -54,6 +67,18 @@ def decode(data: bytes, name: str) -> str:
         line = _lines(data[: error.start].decode("latin-1")).count("\n") + 1
         byte = f"byte 0x{error.object[error.start]:02x}"
         raise HarnessError(f"{name}:{line}: not text ({byte}), expected UTF-8 text") from None
+    return checked(text, name)
+
+
+def refuse_other_kinds(data: bytes, name: str) -> None:
+    """HarnessError for a picture, a workbook and the like."""
+    for begin, kind in _KINDS.items():
+        if data.startswith(begin):
+            raise HarnessError(f"{name}:1: is {kind}")
+
+
+def checked(text: str, name: str) -> str:
+    """The text with plain ends of lines; HarnessError when it holds what is no text."""
     text = _lines(text)
     if control := _CONTROL.search(text):
         line = text.count("\n", 0, control.start()) + 1

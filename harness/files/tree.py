@@ -53,6 +53,15 @@ def shown_value(value: object) -> str:
     return "a mapping" if isinstance(value, dict) else "a list"
 
 
+class Alike(ValueError):
+    """A mistake that a file may hold many times, for one cause."""
+
+    def __init__(self, what: str, cause: str, *words: str) -> None:
+        """`words` are those that are unknown, if that is the mistake."""
+        super().__init__(what)
+        self.cause, self.words = cause, words
+
+
 class Problem(NamedTuple):
     """One mistake: "file:line: place: what is wrong, what was expected"."""
 

@@ -131,6 +131,13 @@ class LiveCluster:
         """Operations without an answer."""
         return self._clients.pending()
 
+    def drop_pending(self) -> None:
+        """Clients give up what has no answer, and a run that goes on from these data, too."""
+        for operation in self._clients.drop_pending(self.now()):
+            client = self._clients.by_name[operation.request[0]]
+            self._folder.note_client(client.name, client.timestamp, None)
+            self._folder_changed = True
+
     def unanswered(self) -> int:
         """How many `pending` are."""
         return self._clients.unanswered

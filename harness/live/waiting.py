@@ -50,6 +50,11 @@ class Waiter:
         if self._write.pop(descriptor, None) is not None:
             self._update(descriptor)
 
+    def stop_reading(self, descriptor: int) -> None:
+        """What comes is not wanted for now; idempotent."""
+        if self._read.pop(descriptor, None) is not None:
+            self._update(descriptor)
+
     def forget(self, descriptor: int) -> None:
         """Before it is closed: its number may be another's then; idempotent."""
         known = self._read.pop(descriptor, None), self._write.pop(descriptor, None)

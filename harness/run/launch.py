@@ -196,6 +196,7 @@ def _external(
     logs: Path | None,
 ) -> Cluster:
     from harness.external.cluster import ExternalCluster
+    from harness.external.fits import refuse_unfit
 
     for case in file.sets:
         for step in case.steps:
@@ -204,6 +205,7 @@ def _external(
             ):
                 told = f"{file.path}:{step.line}: {step.text}: kill points are places in our own "
                 raise HarnessError(f"{told}replicas' code, expected LF or F(n1) with --replicas")
+    refuse_unfit(description, file)
     asked = [step.action for case in file.sets for step in case.steps]
     with_reads = any(isinstance(action, Command) and action.kind == READ for action in asked)
     return ExternalCluster(description, settings, data, logs, with_reads)

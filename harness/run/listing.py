@@ -65,9 +65,9 @@ class Listed:
         )
 
 
-def of_request(label: str, operation: Operation, carried_from: int | None = None) -> Listed:
+def of_request(operation: Operation, carried_from: int | None = None) -> Listed:
     """A request that was asked for earlier."""
-    return Listed(label, request_text(operation), operation, carried_from)
+    return Listed(operation.label, request_text(operation), operation, carried_from)
 
 
 def request_text(operation: Operation) -> str:

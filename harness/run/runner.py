@@ -28,7 +28,7 @@ from harness.cluster.nemesis import (
 )
 from harness.errors import HarnessError
 from harness.files.cases import Action, CaseFile, CaseSet, Command, Leader, Step, Wait, action_text
-from harness.files.config import ClusterConfig
+from harness.files.config import DROP, ClusterConfig
 from harness.run import expected
 from harness.run.barriers import Barriers, never
 from harness.run.listing import Listed, longest_wait, of_request
@@ -70,8 +70,10 @@ class Runner:
         self._timing = Timing(cluster.now) if timing is None else timing
         self._standing = Standing(cluster)
         self._barriers = Barriers(cluster, config, self._standing, self._timing, self._look)
-        self._labels = {id(o): f"0.{i}" for i, o in enumerate(self.history, 1)}
+        for place, operation in enumerate(self.history, 1):
+            operation.place = place
         self._waiting = list(self.history)  # told as pending: the next report tells of them again
+        self._dropped: list[Operation] = []  # at the end of the last set, if requests are dropped
         self._listed: list[Listed] = []
         self._armed: list[Listed] = []  # kill points of which nobody knows yet what becomes of them
         self._asked = 0  # requests of the set that runs, those carried over included
@@ -84,8 +86,8 @@ class Runner:
         return len(self._sets) - len(self.reports)
 
     def pending(self) -> list[Operation]:
-        """Requests without an answer."""
-        return self._cluster.pending()
+        """Requests without an answer; of dropped ones, those of the last set."""
+        return [*self._dropped, *self._cluster.pending()]
 
     def verdict(self) -> Verdict:
         """Over all sets run so far; where nothing was looked at, nothing is known."""
@@ -131,6 +133,7 @@ class Runner:
         self.reports.append(report)
         told = zip(self._listed, report.steps, strict=True)
         self._waiting = [d.operation for d, s in told if d.operation and s.outcome == "pending"]
+        self._drop()
         self._on_done()
         self._timing.enter(Phase.DISPLAY)
         return report
@@ -141,13 +144,21 @@ class Runner:
         self._standing.note_missed()
         self._heal()
         self._set_started = cluster.now()
+        if self.reports:
+            self._drop()  # what was asked at the prompt
         cluster.new_set()
         self._asked = len(self._waiting)
-        self._listed = [of_request(self._labels[id(o)], o, o.set_number) for o in self._waiting]
+        self._listed = [of_request(o, o.set_number) for o in self._waiting]
+
+    def _drop(self) -> None:
+        """What has no answer now is forgotten by its client, if this is how the run has it."""
+        if self._config.unanswered == DROP:
+            self._dropped, self._waiting = self._cluster.pending(), []
+            self._cluster.drop_pending()
 
     def _take_step(self, case: CaseSet, index: int, step: Step) -> None:
         if isinstance(step.action, Command):
-            operation = self._submit(step.action, case.number, f"{case.number}.{index}")
+            operation = self._submit(step.action, case.number, index)
             self._listed.append(Listed(str(index), step.text, operation, action=step.action))
             return
         listed = Listed(str(index), step.text, action=step.action)
@@ -162,10 +173,9 @@ class Runner:
             self._barriers.wait_for(what, isinstance(step.action, FailLeader), settles)
         self._apply(listed, step.action)
 
-    def _submit(self, command: Command, set_number: int, label: str) -> Operation:
-        operation = Operation((command.sender, 0, *command), set_number)
+    def _submit(self, command: Command, set_number: int, place: int = 0) -> Operation:
+        operation = Operation((command.sender, 0, *command), set_number, place=place)
         self.history.append(operation)
-        self._labels[id(operation)] = label
         self._asked += 1
         self._cluster.submit(operation)
         return operation
@@ -268,7 +278,7 @@ class Runner:
         cluster.set_clients_running(True)
         listed = Listed("+", action_text(action), action=action)
         if isinstance(action, Command):
-            listed.operation = self._submit(action, set_number, f"{set_number}.+")
+            listed.operation = self._submit(action, set_number)
             self._barriers.wait_for(f"{listed.text} at the prompt")
         elif isinstance(action, Wait):
             listed.outcome, listed.begun_at = "done", cluster.now()
@@ -283,9 +293,7 @@ class Runner:
             if waiting and self._standing.is_able():
                 self._barriers.wait_for(f"what waited for {listed.text}")
         cluster.set_clients_running(False)
-        others = [
-            of_request(self._labels[id(o)], o, o.set_number) for o in waiting if o.is_answered
-        ]
+        others = [of_request(o, o.set_number) for o in waiting if o.is_answered]
         steps = tuple(map(self._poked, [listed, *others]))
         self._waiting = [o for o in waiting if not o.is_answered]
         if listed.operation and steps[0].outcome == "pending":
@@ -353,9 +361,7 @@ class Runner:
                 checks[judgement.check] = overall(
                     [judgement, Judgement("", checks.get(judgement.check, Verdict.VALID))]
                 )
-            all_steps = (
-                of_request(self._labels[id(o)], o).report(self._set_started) for o in self.history
-            )
+            all_steps = (of_request(o).report(self._set_started) for o in self.history)
             met += expected.held(self._file.at_end, cluster, connected, views, all_steps, checks)
         return tuple(met)
 

@@ -7,7 +7,7 @@ disk, every execution. It has a bank of its own, so that the ledger does not jud
 A statement that does not hold raises `Violation`, with the values in its text.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import TypeAlias
 
 from bank.ballot import NO_BALLOT, Ballot, ReplicaId, Slot, replica_name
@@ -90,6 +90,11 @@ class _Known:
         # Slots from, to, and the highest ballot in which it claimed them. In order, none twice.
         self.claims: list[Claim] = []
 
+    def key(self) -> Hashable:
+        """All of it, as a value."""
+        now = self.truncated, self.executed, self.committed, frozenset(self.told.items())
+        return now, self.taught, self.promised, self.seen, self.kept, tuple(self.claims)
+
     def claim(self, first: Slot, last: Slot, ballot: Ballot) -> None:
         """These slots were claimed in this ballot; what was claimed in a higher one stays so."""
         if self.claims:
@@ -135,6 +140,23 @@ class Safety:
         self._votes: dict[Slot, dict[tuple[Ballot, Request], set[ReplicaId]]] = {}
         self._digests: dict[Slot, tuple[str, ReplicaId]] = {}
         self._hashes: dict[Slot, tuple[str, ReplicaId]] = {}
+
+    def key(self) -> Hashable:
+        """All that is remembered; what is only counted is left out. Equal for who judges alike."""
+        votes = (
+            (slot, frozenset((vote, frozenset(voters)) for vote, voters in of_slot.items()))
+            for slot, of_slot in self._votes.items()
+        )
+        return (
+            frozenset(self.oracle.balances.items()),
+            frozenset(self.oracle.sessions.items()),
+            tuple(self.slots),
+            tuple(known.key() for known in self._known.values()),
+            frozenset((ballot, frozenset(of.items())) for ballot, of in self._proposed.items()),
+            frozenset(votes),
+            frozenset(self._digests.items()),
+            frozenset(self._hashes.items()),
+        )
 
     # ---- what a turn did -----------------------------------------------------------------------
 

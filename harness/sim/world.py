@@ -259,6 +259,10 @@ class SimCluster(WiredWorld):
         """Operations without an answer."""
         return self._clients.pending()
 
+    def drop_pending(self) -> None:
+        """Clients give up what has no answer."""
+        self._clients.drop_pending(self.time)
+
     def unanswered(self) -> int:
         """How many `pending` are."""
         return self._clients.unanswered

@@ -22,7 +22,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from harness.commands.grade import grades, outlets, package
-from harness.commands.grade.grades import Graded
+from harness.commands.grade.grades import Graded, Refused
 from harness.commands.grade.runs import Plan, Runs
 from harness.commands.grade.scoring import RULES, Scoring, scoring
 from harness.errors import (
@@ -32,9 +32,9 @@ from harness.errors import (
     HarnessError,
     nearest,
 )
-from harness.files import answer_key, testset
+from harness.files import answer_key, given, testset
 from harness.files.cases import CaseFile, Command, Wait
-from harness.files.config import DURABILITIES, FAILURES, NODES, ClusterConfig
+from harness.files.config import DURABILITIES, FAILURES, NODES, UNANSWERED, ClusterConfig
 from harness.report.documents import GRADESCOPE, JUNIT, RESULTS, Folder, replace
 from harness.run import launch, points
 from harness.screen.cells import BAD, GOOD, QUIET, Column, Grid, Parts, cell, counted, duration
@@ -46,6 +46,8 @@ EXAMPLES = (
     ("testsets/tour.csv --report report", "also for build servers and Gradescope"),
     ("testsets/*.csv --score passes:3 --package gradescope -o autograder.zip", "to be uploaded"),
 )
+MOST_PROBLEMS = 10  # told of a file that was not run
+SHARED = ("nodes", "durability", "unanswered")  # flags of every run
 SPARE_SECONDS = 30.0  # of a run's limit: the start of its processes on a machine that is busy
 
 
@@ -61,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--sim", action="store_true", help="simulate instead of starting processes")
     add("--no-key", action="store_true", help="without the answer keys beside the files")
     add("--durability", metavar="|".join(DURABILITIES), help="as in a run by hand")
+    add("--unanswered", metavar="|".join(UNANSWERED), help="as in a run by hand")
     add("--config", metavar="FILE", help="a YAML file with the numbers of the cluster")
     add("--nodes", metavar="|".join(map(str, NODES)), help="how many replicas")
     add("--timeout", type=float, metavar="SECONDS", help="end a run that takes longer [what its "
@@ -83,24 +86,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
-    """Grade the files; nothing is started when one of them or a flag is wrong."""
+    """Grade the files. Bad ones do not keep the good ones from being run; a bad flag does."""
     _check(options)
     rule = scoring(options.score, options.runs)
     wanted = _outlets(options)
     seed = secrets.randbelow(launch.SEEDS) if options.seed is None else options.seed
-    graded, plans = _plans(options, seed)
+    asked = given.sort_out(options.files)
+    graded, plans, refused = _plans(options, asked.test_sets, seed)
     first = plans[0].seed
     if options.package is not None:
-        return _package(options, console)
+        if refused:  # somebody else would meet them, later
+            raise HarnessError(*(problem for told in refused.values() for problem in told))
+        return _package(options, asked.test_sets, console)
     keep = _Keep(options.keep)
     report = None
     if options.report is not None:
         report = Folder(options.report, (RESULTS, JUNIT, GRADESCOPE))
-    written = _Written(report, wanted, rule, first)
+    written = _Written(report, wanted, rule, first, refused)
     if (unwritten := written.write(graded)) is not None:
         raise unwritten
     speaking = console if options.format == "rich" else Console(stderr=True)
     speaking.print(_opening(options, graded, first))
+    notes = [note for plan in plans for note in plan.notes]
+    for note in dict.fromkeys(filter(None, [asked.told(), *notes])):
+        speaking.print(Text(f" {note}"), soft_wrap=True)
     interrupted, unwritten = False, None
     try:
         with Runs(options.jobs, keep) as runs, _progress(speaking) as progress:
@@ -114,12 +123,12 @@ def run(options: argparse.Namespace, console: Console) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # what there is is still printed
         interrupted = True
     if options.format == "json":
-        console.out(json.dumps(grades.document(graded, first), indent=1), highlight=False)
+        console.out(json.dumps(grades.document(graded, first, refused), indent=1), highlight=False)
     else:
-        console.print(_table(graded))
-        for line in _failures(graded):
+        console.print(_table(graded, refused))
+        for line in [*_failures(graded), *_refused(refused)]:
             console.print(line, soft_wrap=True)
-    code = grades.exit_code(graded)
+    code = grades.exit_code(graded, refused)
     if os.environ.get("GITHUB_ACTIONS"):
         unwritten = _tell_github(graded, rule, speaking) or unwritten
     if unwritten is not None:
@@ -162,16 +171,16 @@ def _outlets(options: argparse.Namespace) -> dict[Path, str]:
     return found
 
 
-def _package(options: argparse.Namespace, console: Console) -> int:
+def _package(options: argparse.Namespace, given: Sequence[str], console: Console) -> int:
     """An archive instead of runs: the files were read, so it is known to work on them."""
     flags = ["--runs", str(options.runs), "--score", options.score]
-    for name in ("failure", "seed", "durability", "nodes", "timeout"):
+    for name in ("failure", "seed", *SHARED, "timeout"):
         value = getattr(options, name)
         flags += [] if value is None else [f"--{name}", str(value)]
     flags += [f"--{name}" for name in ("sim", "no-key") if getattr(options, name.replace("-", "_"))]
     flags += ["--jobs", str(options.jobs)] if options.jobs > 1 else []
     archive = options.archive or Path("autograder.zip")
-    files = [Path(name) for name in dict.fromkeys(options.files)]
+    files = [Path(name) for name in given]
     config = None if options.config is None else Path(options.config)
     package.write(archive, files, config, flags)
     console.print(Text(f"{archive}: {counted(len(files), 'file')}, to be uploaded to Gradescope"))
@@ -190,39 +199,46 @@ def _modes(word: str | None) -> Sequence[str | None]:
     return list(dict.fromkeys(words))
 
 
-def _plans(options: argparse.Namespace, seed: int | str) -> tuple[list[Graded], list[Plan]]:
-    """Every file is read before anything starts; all that is wrong with any is told at once.
+def _plans(
+    options: argparse.Namespace, files: Sequence[str], seed: int | str
+) -> tuple[list[Graded], list[Plan], Refused]:
+    """Every file is read before anything starts; what is wrong with some, by file, is told then.
 
     The first runs of all come first, so that a run of this command that is cut short knows
-    something of each.
+    something of each. HarnessError when a flag is wrong, or no file is right.
     """
-    problems: dict[str, None] = {}  # each once, in order
+    refused: dict[str, dict[str, None]] = {}  # each problem once, in order
     wanted: list[tuple[Graded, CaseFile, ClusterConfig]] = []
-    for name in dict.fromkeys(options.files):
-        for mode in _modes(options.failure):
-            flags = {"failure": mode, "seed": seed}
-            flags |= {"nodes": options.nodes, "durability": options.durability}
+    modes = [
+        {"failure": mode, "seed": seed} | {name: getattr(options, name) for name in SHARED}
+        for mode in _modes(options.failure)
+    ]
+    for flags in modes:
+        launch.settings(flags, {}, options.config)  # what is wrong with these is no file's problem
+    for name in files:
+        for flags in modes:
             try:
                 draft = testset.read(name)
                 settings = launch.settings(flags, draft.overrides, options.config)
                 file = draft.cases(settings)
                 file = answer_key.checked(file, settings, ignore=options.no_key)
             except HarnessError as error:
-                problems.update(dict.fromkeys(error.problems))
+                refused.setdefault(name, {}).update(dict.fromkeys(error.problems))
                 continue
             scored = points.items(file, ())
             given = points.are_given(file)
             most, lines = points.total(scored)[1], {case.number: case.line for case in file.sets}
             graded = Graded(name, settings.failure, options.runs, most, given, set_lines=lines)
             wanted.append((graded, file, settings))
-    if problems:
-        raise HarnessError(*problems)
+    if not wanted:
+        raise HarnessError(*(problem for problems in refused.values() for problem in problems))
     plans = [
         _plan(options, graded, file, settings, run)
         for run in range(1, options.runs + 1)
         for graded, file, settings in wanted
     ]
-    return [graded for graded, _, _ in wanted], plans
+    told = {name: tuple(problems) for name, problems in refused.items()}
+    return [graded for graded, _, _ in wanted], plans, told
 
 
 def _plan(
@@ -231,13 +247,13 @@ def _plan(
     assert settings.seed is not None
     seed = settings.seed + run - 1
     flags = ["--failure", graded.failure, "--seed", str(seed)]
-    for name in ("nodes", "durability", "config"):
+    for name in (*SHARED, "config"):
         value = getattr(options, name)
         flags += [] if value is None else [f"--{name}", value]
     flags += [f"--{name}" for name in ("sim", "no-key") if getattr(options, name.replace("-", "_"))]
     keeps_data = not options.sim and settings.durability != "memory"
     limit = _limit_seconds(file, settings) if options.timeout is None else options.timeout
-    return Plan(graded, run, seed, flags, keeps_data, limit)
+    return Plan(graded, run, seed, flags, keeps_data, limit, file.notes)
 
 
 def _limit_seconds(file: CaseFile, settings: ClusterConfig) -> float:
@@ -269,7 +285,8 @@ def _opening(options: argparse.Namespace, graded: Sequence[Graded], seed: int) -
     """What is about to run, with everything that is needed to repeat it."""
     modes = dict.fromkeys(one.failure for one in graded)
     seeds = f"seeds {seed}-{seed + options.runs - 1}" if options.runs > 1 else f"seed {seed}"
-    parts = [counted(len(options.files), "file"), f"failure {', '.join(modes)}"]
+    files = dict.fromkeys(one.file for one in graded)
+    parts = [counted(len(files), "file"), f"failure {', '.join(modes)}"]
     parts += ["simulated"] if options.sim else []
     return Parts(map(Text, (*parts, f"{counted(options.runs, 'run')} each", seeds)))
 
@@ -288,6 +305,7 @@ class _Written:
     outlets: Mapping[Path, str]
     rule: Scoring
     seed: int  # of the first run
+    refused: Refused
 
     def write(self, graded: Sequence[Graded]) -> HarnessError | None:
         """What kept documents from being written: it is told once the grades were."""
@@ -295,16 +313,18 @@ class _Written:
         try:
             if report is not None:
                 path = report.path
-                report.write_json(RESULTS, grades.document(graded, self.seed))
-                report.write(JUNIT, grades.as_junit(graded))
-                report.write_json(GRADESCOPE, outlets.as_gradescope(graded, self.rule))
+                report.write_json(RESULTS, grades.document(graded, self.seed, self.refused))
+                report.write(JUNIT, grades.as_junit(graded, self.refused))
+                found = outlets.as_gradescope(graded, self.rule, self.refused)
+                report.write_json(GRADESCOPE, found)
         except OSError as error:
             what = f"{path}: the report cannot be written ({error.strerror or error})"
             return HarnessError(what, exit_code=EXIT_MACHINE)
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         for path, name in self.outlets.items():
             try:
-                replace(path, outlets.document(name, graded, self.rule, os.environ, now))
+                data = outlets.document(name, graded, self.rule, os.environ, now, self.refused)
+                replace(path, data)
             except OSError as error:
                 what = f"{path}: cannot be written ({error.strerror or error})"
                 return HarnessError(what, exit_code=EXIT_MACHINE)
@@ -326,7 +346,7 @@ def _tell_github(graded: Sequence[Graded], rule: Scoring, speaking: Console) -> 
     return None
 
 
-def _table(graded: Sequence[Graded]) -> RenderableType:
+def _table(graded: Sequence[Graded], refused: Refused) -> RenderableType:
     with_points = any(one.gives_points for one in graded)
     columns = (
         Column("File", folds=True),
@@ -338,6 +358,8 @@ def _table(graded: Sequence[Graded]) -> RenderableType:
     )
     remark = "median – worst; failover: clients waited in a set that lost its leader"
     rows = [_row(one, with_points) for one in graded]
+    rows += [(cell(file), cell(""), cell("✗ refused", BAD), *[cell("")] * (len(columns) - 3))
+             for file in refused]  # fmt: skip
     return Group(Grid(columns, rows), Text(f" {remark}", style=QUIET))
 
 
@@ -386,3 +408,12 @@ def _failures(graded: Sequence[Graded]) -> Iterator[Text]:
             yield Text()
             yield Text(f" ✗ {said}", style=BAD)
             yield from (Text(f"   {line}") for line in grades.told(first))
+
+
+def _refused(refused: Refused) -> Iterator[Text]:
+    """What is wrong with files that were not run."""
+    for file, problems in refused.items():
+        yield from (Text(), Text(f" ✗ {file} was not run", style=BAD))
+        yield from (Text(f"   {problem}") for problem in problems[:MOST_PROBLEMS])
+        if (more := len(problems) - MOST_PROBLEMS) > 0:
+            yield Text(f"   … and {more} more (lint tells all)")

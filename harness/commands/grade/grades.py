@@ -7,16 +7,20 @@ yet are counted as what they are, and score nothing.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import median
-from typing import Any
+from typing import Any, TypeAlias
 
-from harness.errors import EXIT_INVALID, EXIT_MACHINE, EXIT_UNKNOWN, EXIT_VALID
+from harness.errors import EXIT_INVALID, EXIT_MACHINE, EXIT_UNKNOWN, EXIT_USAGE, EXIT_VALID
 from harness.report import junit
 from harness.run.points import plain
 
 PASSED, FAILED, UNKNOWN = "passed", "failed", "unknown"
 HUNG, CRASHED, MACHINE = "hung", "crashed", "machine"  # no verdict
-_WORST_FIRST = (EXIT_INVALID, EXIT_MACHINE, EXIT_UNKNOWN, EXIT_VALID)
+_WORST_FIRST = (EXIT_INVALID, EXIT_MACHINE, EXIT_USAGE, EXIT_UNKNOWN, EXIT_VALID)
 _EXIT_CODES = {PASSED: EXIT_VALID, UNKNOWN: EXIT_UNKNOWN, MACHINE: EXIT_MACHINE}
+
+
+Refused: TypeAlias = Mapping[str, Sequence[str]]  # by file that is not run: its problems
+NONE_REFUSED: Refused = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +82,22 @@ class Graded:
         return [wait for result in self.results for wait in result.failovers_ms]
 
 
-def exit_code(graded: Sequence[Graded]) -> int:
-    """1 when any run failed or had no verdict, else 4 or 3 when one has that reason, else 0."""
+def exit_code(graded: Sequence[Graded], refused: Refused = NONE_REFUSED) -> int:
+    """1 when any run failed or had no verdict, else 4, 2 or 3 when one has that reason, else 0."""
     outcomes = {result.outcome for one in graded for result in one.results}
     codes = {_EXIT_CODES.get(outcome, EXIT_INVALID) for outcome in outcomes} | {EXIT_VALID}
+    codes |= {EXIT_USAGE} if refused else set()
     return min(codes, key=_WORST_FIRST.index)
 
 
-def document(graded: Sequence[Graded], seed: int) -> dict[str, Any]:
+def document(graded: Sequence[Graded], seed: int, refused: Refused) -> dict[str, Any]:
     """For `--format json`."""
-    return {"seed": seed, "exit_code": exit_code(graded), "graded": list(map(_one, graded))}
+    return {
+        "seed": seed,
+        "exit_code": exit_code(graded, refused),
+        "graded": list(map(_one, graded)),
+        "refused": [{"file": file, "problems": list(told)} for file, told in refused.items()],
+    }
 
 
 def _one(one: Graded) -> dict[str, Any]:
@@ -118,8 +128,8 @@ def _spread(numbers: Sequence[float], extreme: Any, name: str) -> dict[str, floa
 # ---- for other programs ------------------------------------------------------------------------
 
 
-def as_junit(graded: Sequence[Graded]) -> bytes:
-    """One suite per file and way of failing, one case per run."""
+def as_junit(graded: Sequence[Graded], refused: Refused = NONE_REFUSED) -> bytes:
+    """One suite per file and way of failing, one case per run; one of a file that is not run."""
     suites = []
     for one in graded:
         cases = [_case(result) for result in one.results]
@@ -130,6 +140,9 @@ def as_junit(graded: Sequence[Graded]) -> bytes:
         seconds = sum(one.seconds)
         name = f"{junit.class_name(one.file)}.{one.failure}"
         suites.append(junit.Suite(name, one.file, seconds, cases, properties))
+    for file, problems in refused.items():
+        case = junit.Case("refused", 0.0, "error", problems[0], "\n".join(problems))
+        suites.append(junit.Suite(junit.class_name(file), file, 0.0, [case], {}))
     return junit.encode("grade", suites)
 
 

@@ -9,7 +9,7 @@ from math import floor
 from typing import Any
 
 from harness.commands.grade import grades
-from harness.commands.grade.grades import CRASHED, MACHINE, Graded
+from harness.commands.grade.grades import CRASHED, MACHINE, NONE_REFUSED, Graded, Refused
 from harness.commands.grade.scoring import Scoring
 from harness.errors import HarnessError, nearest
 from harness.report import gradescope
@@ -52,13 +52,14 @@ def document(
     scoring: Scoring,
     environment: Mapping[str, str],
     graded_at: str,
+    refused: Refused = NONE_REFUSED,
 ) -> bytes:
     """The file of an outlet; `graded_at` is a time in UTC such as 2026-06-01T14:32:05Z."""
     match name:
         case "junit":
-            return grades.as_junit(graded)
+            return grades.as_junit(graded, refused)
         case "gradescope":
-            return as_json(as_gradescope(graded, scoring))
+            return as_json(as_gradescope(graded, scoring, refused))
         case "classroom50":
             return as_json(as_classroom50(graded, scoring, environment, graded_at))
         case _:
@@ -83,13 +84,21 @@ def _made(graded: Sequence[Graded], scoring: Scoring) -> str:
     return f"{made} of {wanted} runs made, score {scoring}"
 
 
-def as_gradescope(graded: Sequence[Graded], scoring: Scoring) -> dict[str, Any]:
-    """One test per file and way of failing."""
+def as_gradescope(
+    graded: Sequence[Graded], scoring: Scoring, refused: Refused = NONE_REFUSED
+) -> dict[str, Any]:
+    """One test per file and way of failing. One of a file that is not run, without points: it is
+    not the fault of who is graded.
+    """
     tests = []
     for number, one in enumerate(graded, 1):
         test = gradescope.test(str(number), _name(one), one.passed == one.runs, _output(one))
         score = plain(scoring.points(one))
         tests.append({**test, "score": score, "max_score": plain(one.most)})
+    for number, (file, problems) in enumerate(refused.items(), len(tests) + 1):
+        output = "\n".join(["the file was not run", *problems])
+        test = gradescope.test(str(number), file, False, output)
+        tests.append({**test, "score": 0, "max_score": 0})
     seconds = sum(sum(one.seconds) for one in graded)
     return gradescope.document(tests, _made(graded, scoring), seconds)
 

@@ -56,6 +56,7 @@ class Plan:
     flags: Sequence[str]  # those that make the run what it is
     keeps_data: bool  # a simulated one has none
     limit_seconds: float
+    notes: Sequence[str] = ()  # of the file: what was read for something else
 
     @property
     def command(self) -> str:

@@ -13,7 +13,7 @@ from functools import reduce
 from operator import or_
 from typing import NamedTuple, TypeAlias
 
-from bank.ledger import FAILED, READ, SUCCESS
+from bank.ledger import FAILED, READ, SUCCESS, TRANSFER
 from harness.files.cases import Command
 
 BUDGET = 1_000_000  # requests that are looked at for one file, state by state: some seconds
@@ -24,7 +24,9 @@ MOST_LOOKS = 200_000  # at a request in a world, for each to be looked at by its
 
 Span: TypeAlias = tuple[int, int]  # least and most
 Box: TypeAlias = Mapping[str, Span]  # by account, each bounded by itself
-Queues: TypeAlias = Mapping[str, Sequence[Command]]  # by client, each in its order
+# By client, each in its order. A command of another kind than a transfer or a read is a transfer
+# that may come to nothing: its kind names an account of the box that holds 1 until it is executed.
+Queues: TypeAlias = Mapping[str, Sequence[Command]]
 Fate: TypeAlias = frozenset[str]  # the results a request may have; of a read always success
 
 SUCCEEDS, FAILS = frozenset([SUCCESS]), frozenset([FAILED])
@@ -130,8 +132,10 @@ class _Bounds:
             if command.kind == READ:
                 fate = SUCCEEDS
             elif fate == EITHER:
-                fate = SUCCEEDS if least >= command.amount else fate
-                fate = FAILS if most < command.amount else fate
+                token = _token(command)
+                fate = SUCCEEDS if least >= command.amount and not token else fate
+                is_done = bool(token) and self.box[token][1] == 0
+                fate = FAILS if most < command.amount or is_done else fate
             yield Chance(fate, (least, most))
             debit = _debit(command)
             if SUCCESS in fate:
@@ -175,6 +179,11 @@ class _Bounds:
             account: (max(0, least - self._debits(account)), most + some[account])
             for account, (least, most) in self.box.items()
         }
+
+
+def _token(command: Command) -> str:
+    """The account that says whether what may come to nothing is still to come; "" of others."""
+    return "" if command.kind in (TRANSFER, READ) else command.kind
 
 
 def _debit(command: Command) -> int:
@@ -246,6 +255,9 @@ class _Walk:
                 return
         for client in _together(bounds):
             yield self._execute(client, 1, done, balances)
+            if _token(bounds.queues[client][0]):
+                self.fates[client][done[client]] |= FAILS
+                yield {**done, client: done[client] + 1}, balances
 
     def _execute(
         self, client: str, count: int, done: Mapping[str, int], balances: Mapping[str, int]
@@ -255,6 +267,9 @@ class _Walk:
         for at in range(done[client], done[client] + count):
             command = self._queues[client][at]
             suffices = balances[client] >= command.amount  # always, for a read
+            if token := _token(command):
+                suffices = suffices and balances[token] > 0
+                balances[token] -= suffices
             if suffices and (debit := _debit(command)):
                 balances[client] -= debit
                 balances[command.receiver] += debit

@@ -8,14 +8,14 @@ fail makes no difference. Slots, ballots and times are not foretold.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeAlias
 
 from bank.ballot import ReplicaId, replica_name
 from bank.ledger import FAILED, READ, SUCCESS
 from harness.cluster.nemesis import Fail, FailLeader, Fault, Heal, KillAt, LinkFault, Recover
 from harness.files.cases import CaseFile, CaseSet, Command, Step, Wait
-from harness.files.config import ClusterConfig
+from harness.files.config import DROP, ClusterConfig
 from harness.files.forecast.interleavings import EITHER, Box, Budget, Chance, Served, join, serve
 from harness.files.forecast.situations import Situations
 
@@ -40,6 +40,7 @@ class StepForecast:
     values: Amounts = ()  # what a read may return
     carried_from: int | None = None
     listed: bool = True  # False: it may have been answered before the set began
+    dropped: bool = False  # in an earlier set, at the end of the file
     why: tuple[str, ...] = ()  # of more than one outcome or value
 
     @property
@@ -111,7 +112,12 @@ def forecast(file: CaseFile, config: ClusterConfig) -> Forecast:
     """What this file must come to on a fresh cluster."""
     model = _Model(file, config)
     sets = tuple([model.take(case) for case in file.sets])
-    at_end = {r.label: r.forecast(r.label, True) for r in model.requests}
+    last = file.sets[-1].number
+    at_end = {
+        r.label: replace(r.closed, dropped=r.set_number != last) if r.closed is not None
+        else r.forecast(r.label, True)
+        for r in model.requests
+    }  # fmt: skip
     return Forecast(sets, at_end, model.budget.sufficed)
 
 
@@ -140,6 +146,7 @@ class _Request:
     chance: Chance | None = None  # what became of it if it was
     why: tuple[str, ...] = ()  # of more than one result
     listed: bool = True  # surely, by the set that is being taken
+    closed: StepForecast | None = None  # what it was when its client dropped it
 
     def forecast(self, label: str, carried_from: int | None = None) -> StepForecast:
         """As it stands now."""
@@ -154,8 +161,13 @@ class _Request:
         listed = self.listed or carried_from is None
         step = self.step
         return StepForecast(
-            label, step.text, step.line, outcomes, values, carried_from, listed, why
+            label, step.text, step.line, outcomes, values, carried_from, listed, why=why
         )
+
+    @property
+    def token(self) -> str:
+        """The account that says whether it is still to be executed, once it was dropped."""
+        return f"dropped {self.label}"
 
     def is_decided(self) -> bool:
         """It has one result once it is executed."""
@@ -194,6 +206,7 @@ class _Model:
         self.requests: list[_Request] = []  # of the whole file so far, in order
         self.budget = Budget()
         self._file = file
+        self._drops = config.unanswered == DROP
         self._is_patient = config.patience_ms > 2 * config.election_timeout_ms[1]
         named = {name for c in _commands(file) for name in (c.sender, c.receiver)}
         start: Box = {a: (b, b) for a, b in config.balances().items() if a in named}
@@ -211,7 +224,7 @@ class _Model:
     def take(self, case: CaseSet) -> SetForecast:
         """The next set, to its end."""
         self._set = taken = _Taken(case)
-        for request in self._under_way():
+        for request in self._asked():
             taken.listed.append((request.label, request.step, request))
         self._stand.set_live(case.live - self._file.stopped(case))
         for index, step in enumerate(case.steps, 1):
@@ -285,11 +298,11 @@ class _Model:
         else:
             why = "votes of several minorities may add up"
         possible = self._may_execute(why)
-        if (self._queues and not possible) or (for_leader and not stand.leaders()):
+        if (self._asked() and not possible) or (for_leader and not stand.leaders()):
             self._set.waits += 1
         if self._queues and (possible or stand.is_rushed or not self._is_patient):
             stand.rush()
-        elif self._queues:
+        elif self._asked():  # else nothing is waited for
             stand.settled()
             for request in self._under_way():
                 request.epoch = 0
@@ -300,15 +313,22 @@ class _Model:
         served = self._serve(self._queues, self.budget)
         doubted = {a for a, (least, most) in join(self._worlds).items() if least < most}
         self._worlds = served.worlds
-        asked = self._under_way()
+        asked, executed = self._under_way(), self._asked()
         for client, queue in self._queues.items():
             for request, chance in zip(queue, served.chances[client], strict=True):
-                request.executed, request.chance, request.maybe = True, chance, ""
-        self._executed += len(asked)
+                request.chance = chance
+                if request.closed is None:
+                    request.executed, request.maybe = True, ""
+        self._executed += len(executed)
         self._give_reasons(asked, doubted)
         self._doubt(asked, doubted)
         self._stand.executed(bool(asked))
-        self._queues = {}
+        # What was dropped may come later still, until its client's next request was executed.
+        newer = {request.command.sender for request in executed}
+        self._queues = {c: queue for c, queue in self._queues.items() if c not in newer}
+        for request in self._under_way():
+            request.epoch = self._stand.epoch
+        self._forget([r.token for r in asked if r.closed is not None and r.command.sender in newer])
 
     def _may_execute(self, why: str) -> bool:
         """What is under way may be executed by now, if a quorum may have voted; whether it may."""
@@ -329,7 +349,10 @@ class _Model:
         return True
 
     def _serve(self, queues: Mapping[str, Sequence[_Request]], budget: Budget) -> Served:
-        commands = {client: [r.command for r in queue] for client, queue in queues.items()}
+        commands = {
+            client: [r.command._replace(kind=r.token) if r.closed else r.command for r in queue]
+            for client, queue in queues.items()
+        }
         served = serve(commands, self._worlds, budget)
         for replica, box in self._held.items():
             self._held[replica] = join([box, served.between])
@@ -339,6 +362,21 @@ class _Model:
         """In the order of the file."""
         asked = (request for queue in self._queues.values() for request in queue)
         return sorted(asked, key=lambda request: request.order)
+
+    def _asked(self) -> list[_Request]:
+        """Of these, what clients still ask for."""
+        return [request for request in self._under_way() if request.closed is None]
+
+    def _plain(self) -> list[Box]:
+        """The worlds without tokens."""
+        tokens = {request.token for request in self._under_way() if request.closed is not None}
+        return [{a: b for a, b in box.items() if a not in tokens} for box in self._worlds]
+
+    def _forget(self, tokens: Sequence[str]) -> None:
+        """These are settled: worlds that only they told apart are one."""
+        if tokens:
+            plain = [{a: b for a, b in box.items() if a not in tokens} for box in self._worlds]
+            self._worlds = tuple({tuple(box.values()): box for box in plain}.values())
 
     # ---- reasons -------------------------------------------------------------------------------
 
@@ -361,7 +399,7 @@ class _Model:
     def _doubt(self, asked: Sequence[_Request], doubted: set[str]) -> None:
         """Note, for each account that is not known now, what that depends on."""
         blamed = _by_account(r for r in asked if r.may_or_may_not_move())
-        for account, (least, most) in join(self._worlds).items():
+        for account, (least, most) in join(self._plain()).items():
             new = (f"depends on {_named(blamed[account])}",) if account in blamed else ()
             old = self._doubts.pop(account, ()) if account in doubted else ()
             if least < most:
@@ -410,9 +448,10 @@ class _Model:
         balances: dict[str, Amounts] = {}
         doubts = {}
         maybe = _by_account(request for request in self._under_way() if request.maybe)
-        shown = join([*self._worlds, *(self._held[replica] for replica in behind)])
+        worlds = self._plain()
+        shown = join([*worlds, *(self._held[replica] for replica in behind)])
         for account, (least, most) in shown.items():
-            spans = {world[account] for world in self._worlds}
+            spans = {world[account] for world in worlds}
             if not behind and all(low == high for low, high in spans):
                 balances[account] = sorted(low for low, _ in spans)
             else:
@@ -428,13 +467,32 @@ class _Model:
         What is answered only then was told as pending, so the next set lists it.
         """
         stand = self._stand
-        for request in self._under_way():
+        for request in self._asked():
             request.listed = not request.maybe
+        if self._drops:
+            self._drop()
         stand.disarm()
         if stand.links.states:
             stand.change_links(Heal())
             if self._may_execute("links heal after the set"):
                 stand.rush()
+
+    def _drop(self) -> None:
+        """Clients forget what has no answer. What was sent and moves money may still be chosen."""
+        tokens: list[str] = []
+        for client, queue in list(self._queues.items()):
+            kept, is_sent = [r for r in queue if r.closed is not None], True
+            for request in queue[len(kept) :]:
+                request.closed = request.forecast(request.label)
+                _, sender, receiver, _ = request.command
+                if is_sent and receiver not in ("", sender):
+                    kept.append(request)
+                    tokens.append(request.token)
+                is_sent = is_sent and bool(request.maybe)  # a client waits for its answer
+            self._queues[client] = kept
+        self._queues = {client: queue for client, queue in self._queues.items() if queue}
+        held = dict.fromkeys(tokens, (1, 1))
+        self._worlds = tuple([{**box, **held} for box in self._worlds])
 
 
 def _commands(file: CaseFile) -> Iterator[Command]:
@@ -463,6 +521,9 @@ def _lags(behind: Iterable[ReplicaId], maybe: Sequence[_Request]) -> tuple[str, 
 
 def _named(requests: Sequence[_Request]) -> str:
     """ "1.2 (A, J, 3), 1.4 (B, J, 1) and 2 more"."""
-    names = [f"{request.label} {request.step.text}" for request in requests[:MOST_NAMED]]
+    names = [
+        f"{request.label} {request.step.text}{' (dropped)' if request.closed else ''}"
+        for request in requests[:MOST_NAMED]
+    ]
     more = len(requests) - MOST_NAMED
     return ", ".join(names) + (f" and {more} more" if more > 0 else "")

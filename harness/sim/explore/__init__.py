@@ -5,6 +5,7 @@ distinct state is visited once; the first violation met has the shortest schedul
 that was stopped proves nothing.
 """
 
+import gc
 import time
 from array import array
 from collections.abc import Callable
@@ -49,8 +50,13 @@ class Explorer:
         progress: Callable[[Exploration], None] = lambda _: None,
     ) -> Exploration:
         """Walk until all is seen, a violation is found, or `seconds` are over."""
-        started = time.monotonic()
-        self._walk(started, seconds, progress)
+        started, collected = time.monotonic(), gc.isenabled()
+        gc.disable()  # nothing here goes in circles, and states are many
+        try:
+            self._walk(started, seconds, progress)
+        finally:
+            if collected:
+                gc.enable()
         self._found.seconds = time.monotonic() - started
         self._found.replica_states = self.graph.turns.states
         return self._found

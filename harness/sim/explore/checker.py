@@ -8,13 +8,12 @@ The checks are those of `harness.sim.invariants`; added here are the replies, ea
 state against the slots executed so far, and the order of the watermarks.
 """
 
-from collections.abc import Mapping
-from typing import Any
+import pickle
+from collections.abc import Hashable, Mapping
 
 from bank.ballot import replica_name
 from bank.replica import Replica
 from harness.sim import judging
-from harness.sim.explore.frozen import freeze, thaw
 from harness.sim.explore.turns import Envelope, Step
 from harness.sim.invariants import Oracle, Safety, Violation
 
@@ -27,8 +26,8 @@ class CheckerStates:
     ) -> None:
         self._envelopes = envelopes  # shared: it grows
         self._balances = balances
-        self._numbers: dict[Any, int] = {}
-        self._states: list[Any] = []
+        self._numbers: dict[Hashable, int] = {}
+        self._states: list[bytes] = []
         self._known: dict[tuple[int, int], int] = {}
         self.first = self._number(Safety(nodes, balances, interval))
 
@@ -36,12 +35,10 @@ class CheckerStates:
         return len(self._states)
 
     def _number(self, safety: Safety) -> int:
-        safety.contested = safety.oracle.repeats = 0  # only counted, never compared
-        safety._latest.clear()
-        checker = freeze(safety, ordered=False)
-        number = self._numbers.setdefault(checker, len(self._states))
+        number = self._numbers.setdefault(safety.key(), len(self._states))
         if number == len(self._states):
-            self._states.append(checker)
+            safety._latest.clear()  # it is only counted by
+            self._states.append(pickle.dumps(safety, pickle.HIGHEST_PROTOCOL))
         return number
 
     def after(self, checker: int, step: Step) -> int:
@@ -49,7 +46,7 @@ class CheckerStates:
         key = checker, step.number
         known = self._known.get(key)
         if known is None:
-            safety: Safety = thaw(self._states[checker])
+            safety: Safety = pickle.loads(self._states[checker])
             self._judge(safety, step)
             known = self._known[key] = self._number(safety)
         return known

@@ -41,7 +41,7 @@ class Act(NamedTuple):
     envelope: int | None = None  # a message leaves
     persist: Persist | None = None  # the transaction is committed
     found: Stored | None = None  # a new incarnation read its disk
-    done: Replica | None = None  # the turn is over; a copy to look at
+    done: Replica | None = None  # the turn is over; to look at
 
 
 class _Collector(World):
@@ -222,7 +222,7 @@ class Turns:
     def _turn(self, process: Process, acts: list[Act]) -> Turn:
         """A whole one."""
         state = self._number(process.replica)
-        acts.append(Act(done=self.replica(state)))
+        acts.append(Act(done=process.replica))  # its clocks stand still as well
         return Turn(state, self._step(process.id, acts))
 
     def _step(self, replica: ReplicaId, acts: Iterable[Act]) -> Step:
