@@ -282,6 +282,8 @@ def _file_parser() -> _Parser:
     )
     add("--replicas", metavar="FILE", help="run other people's replicas: a YAML file that "
         "describes them, or the command that starts one")  # fmt: skip
+    add("--require", metavar="WORDS", help="what they must tell of themselves: some of "
+        "state,read,log,views")  # fmt: skip
     add("--sim", action="store_true", help="simulate instead of starting processes: virtual time, "
         "and the same output for the same seed")  # fmt: skip
     add("--key", metavar="FILE", type=Path, help="the answer key, YAML, to check or to write; "
@@ -329,7 +331,7 @@ def _refuse_mistyped_command(file: str) -> None:
 
 def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     flags = {key: getattr(options, key) for key in FLAGS}
-    description = launch.replicas(options.replicas)
+    description = launch.replicas(options.replicas, options.require)
     if description is not None:
         launch.refuse_beside_replicas(vars(options))
     console = consoles.opened(options.color, sys.stdout)

@@ -1,5 +1,6 @@
 """Other people's replicas through the line protocol, from a file to a verdict."""
 
+import dataclasses
 import sys
 
 import pytest
@@ -130,3 +131,14 @@ def test_they_are_watched_by_what_they_tell():
         assert [replica.role.value for replica in watcher.latest.replicas] == [
             "leader", "backup", "backup",
         ]  # fmt: skip
+
+
+def test_what_is_required_is_told_or_a_finding():
+    for words, verdict in (("state", Verdict.VALID), ("state,log", Verdict.INVALID)):
+        described = dataclasses.replace(tiny(), require=tuple(words.split(",")))
+        runner, _ = run(described, [("(A, J, 3)", ALL)])
+        assert runner.verdict() is verdict, [r.judgements for r in runner.reports]
+    with pytest.raises(HarnessError, match=r"--require: found \"logs\", expected some of .*log"):
+        launch.replicas("x", "state,logs")
+    with pytest.raises(HarnessError, match="expected it with --replicas"):
+        launch.replicas(None, "state")

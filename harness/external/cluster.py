@@ -131,7 +131,10 @@ class ExternalCluster:
         """Build and start every replica and wait until all answered `init`."""
         self.fleet.start()
         self._caretaker = Caretaker(self._waiter, self._idle)
-        if self._with_reads and not self.answers_reads():
+        answers_reads = True
+        if self._with_reads or "read" in self.description.require:
+            answers_reads = self.answers_reads()
+        if self._with_reads and not answers_reads:
             if self.router.can(READ) is False:
                 told = f"{self.description.source}: the shim knows no reads, "
                 raise HarnessError(f"{told}expected a file without reads", exit_code=EXIT_USAGE)

@@ -92,6 +92,7 @@ class Description:
     limits: Mapping[str, int] = field(default_factory=lambda: dict(LIMITS))
     cluster: Overrides = field(default_factory=dict)
     fixed: Overrides = field(default_factory=dict)
+    require: tuple[str, ...] = ()  # what whoever grades demands that they tell; in no file
 
     @property
     def shown(self) -> str:

@@ -36,6 +36,8 @@ def seen(
     final = _last_reads(cluster, balances, history) if is_last else None
     live = [h for r, h in cluster.fleet.handles.items() if r in connected and _may_tell(h)]
     cluster.ask_logs(live, ASK_US)
+    if "views" in cluster.description.require:
+        cluster.ask({"type": "views"}, live, ASK_US)
     told = [_told(handle) for handle in live]
     for replica in told:
         for entry in replica.log or ():
@@ -60,6 +62,7 @@ def seen(
         reach=[Reach(*reach) for reach in faults.reach],
         failed_at=faults.kills if _can_tell_loss(cluster, told) else (),
         tellings=cluster.asking.tellings,
+        require=cluster.description.require,
         refusals=refusals,
         endings=fleet.new_endings(),
     )

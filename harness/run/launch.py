@@ -16,7 +16,7 @@ from bank.ledger import READ
 from harness.cluster import blame, guarded
 from harness.cluster.driver import Cluster
 from harness.cluster.nemesis import FailLeader, KillAt
-from harness.errors import EXIT_INVALID, HarnessError
+from harness.errors import EXIT_INVALID, HarnessError, nearest
 from harness.files import config
 from harness.files.cases import CaseFile, Command
 from harness.files.config import ClusterConfig, Overrides
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from harness.live.fleet import Fleet
 
 Theirs: TypeAlias = "tuple[Description, CaseFile, Path | None]"  # see `cluster`
+REQUIRABLE = ("state", "read", "log", "views")
 SEEDS = 1_000_000  # drawn ones are below, short enough to be typed again
 
 
@@ -68,13 +69,24 @@ def resumes(data: Path | None) -> bool:
     return data is not None and (data / FILE).exists()
 
 
-def replicas(given: str | None) -> "Description | None":
-    """What `--replicas` describes; None for our own. HarnessError for a bad description."""
+def replicas(given: str | None, require: str | None = None) -> "Description | None":
+    """What `--replicas` describes; None for our own. HarnessError for a bad description.
+
+    `require` is what they must tell of themselves, with commas.
+    """
+    words = tuple(word.strip() for word in (require or "").split(",") if word.strip())
+    for word in words:
+        if word not in REQUIRABLE:
+            hint = nearest(word, list(REQUIRABLE))
+            known = ", ".join(REQUIRABLE)
+            raise HarnessError(f'--require: found "{word}", expected some of {known}{hint}')
     if given is None:
+        if words:
+            raise HarnessError("--require: our own replicas tell all, expected it with --replicas")
         return None
     from harness.external import description
 
-    return description.read(given)
+    return replace(description.read(given), require=words)
 
 
 def is_description(path: str) -> bool:
