@@ -1,5 +1,6 @@
 """Programs with sockets of their own, in each of their ways in: the example bank over TCP."""
 
+import argparse
 import dataclasses
 import os
 import signal
@@ -12,10 +13,13 @@ from pathlib import Path
 import pytest
 from external_runs import ALL, run, run_yaml
 
+from harness.bench import streams
 from harness.check.verdict import Verdict
 from harness.cluster.journal import Relayed
+from harness.commands import torture
 from harness.errors import EXIT_USAGE, HarnessError
 from harness.external import description, gate
+from harness.run import launch
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "docs" / "examples"
@@ -72,6 +76,43 @@ def test_whoever_is_cut_off_cannot_answer(links):
     assert any('"bytes"' in event.plain[1] for event in told)
     ways = {entry.way.value for entry in traces.of_set(2)[0] if entry.way is not None}
     assert "held" in ways, "what was cut waits"
+
+
+@pytest.mark.parametrize(
+    ("links", "words"),
+    [
+        ("template", "{port} {clients}"),
+        ("none", "{port} {clients}"),
+        pytest.param("namespaces", "{port}", marks=namespaces),
+    ],
+)
+def test_clients_are_answered_by_a_port_that_replicas_dial(links, words):
+    """The port is in the source of a program in a namespace, and told to the others."""
+    program = f"{sys.executable} -S -E {Path(__file__).parent / 'tiny_dialler.py'}"
+    text = f"start: {program} replica {words}\nlinks: {links}\nshim: {program} shim\n"
+    text += "clients: {port: 6000, dial: shim}\nsettle_ms: 0\n"
+    text += "ports: {n1: 7201, n2: 7202, n3: 7203}\n" if links == "namespaces" else ""
+    described = description.parse(text.encode(), "their.yaml", ROOT)
+    runner, _ = run(described, [("(A, B, 1); (A, B, 2)", ALL)], "pause", **PATIENT)
+    assert [step.outcome for step in runner.reports[0].steps] == ["success", "success"]
+    assert not runner.reports[0].remarks
+
+
+def test_what_a_relay_adds_is_measured():
+    relayed, direct, ratio = streams.round_trips(0.05, 1)
+    assert relayed > direct > 0 and ratio > 1
+
+
+@pytest.mark.parametrize("modes", ["links", "disconnect"])
+def test_torture_does_to_them_what_their_links_can_do(modes):
+    described = description.parse(b"start: a\nlinks: none\nshim: b", "their.yaml", ROOT)
+    assert launch.link_faults(described) == ()
+    told = dataclasses.replace(described, links="template")
+    assert launch.link_faults(told) == ("cut", "delay")
+    options = argparse.Namespace(modes=modes)
+    with pytest.raises(HarnessError, match=rf"--modes: {modes}: with links: none nothing passes"):
+        torture._modes_of_others(options, [modes], described)
+    assert torture._modes_of_others(options, [modes], told) == [modes]
 
 
 @namespaces
