@@ -1,6 +1,7 @@
 """Programs with sockets of their own, in each of their ways in: the example bank over TCP."""
 
 import argparse
+import contextlib
 import dataclasses
 import os
 import signal
@@ -18,7 +19,7 @@ from harness.check.verdict import Verdict
 from harness.cluster.journal import Relayed
 from harness.commands import torture
 from harness.errors import EXIT_USAGE, HarnessError
-from harness.external import description, gate
+from harness.external import description, gate, grounds
 from harness.run import launch
 
 ROOT = Path(__file__).parents[1]
@@ -29,6 +30,7 @@ HAS_NAMESPACES = sys.platform.startswith("linux") and not subprocess.run(
     [sys.executable, "-c", "import gate; gate._own_users()"], cwd=Path(gate.__file__).parent,
     capture_output=True,
 ).returncode  # fmt: skip
+BLOCK = grounds.Block()
 namespaces = pytest.mark.skipif(not HAS_NAMESPACES, reason="this machine has no namespaces for us")
 
 
@@ -41,6 +43,8 @@ def bank(links, **more):
     ]
     start, shim = map(tuple, words)
     ports = {name: port for name, port in found.ports.items() if name <= "n3"}
+    if links == "none":  # tests may run beside one another
+        ports = {name: BLOCK.take() for name in ports}
     if links in description.FIXED_PORTS:
         start = (*start, ",".join(f"127.0.0.1:{port}" for port in ports.values()))
     return dataclasses.replace(found, start=start, shim=shim, ports=ports, links=links, **more)
@@ -117,17 +121,22 @@ def test_torture_does_to_them_what_their_links_can_do(modes):
 
 @namespaces
 def test_two_clusters_with_the_same_ports_do_not_meet():
-    with socket.create_server(("127.0.0.1", 7101)):
+    with socket.socket() as taken:
+        with contextlib.suppress(OSError):  # it is another's already
+            taken.bind(("127.0.0.1", 7101))
+            taken.listen()
         runner, _ = run(bank("namespaces"), [("(A, B, 1)", ALL)], **PATIENT)
     assert runner.verdict() is Verdict.VALID
 
 
 def test_without_links_a_port_that_is_taken_is_told():
-    with (
-        socket.create_server(("127.0.0.1", 7102)),
-        pytest.raises(HarnessError, match=r"port 7102 of n2 is taken by another program, expected"),
-    ):
-        run(bank("none"), [("(A, B, 1)", ALL)], "pause", **PATIENT)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        described = bank("none")
+        taken = dataclasses.replace(described, ports={**described.ports, "n2": port})
+        told = f"port {port} of n2 is taken by another program, expected"
+        with pytest.raises(HarnessError, match=told):
+            run(taken, [("(A, B, 1)", ALL)], "pause", **PATIENT)
 
 
 def test_a_machine_without_namespaces_is_refused_with_the_alternative(monkeypatch, tmp_path):

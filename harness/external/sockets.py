@@ -68,7 +68,7 @@ class Sockets:
         self._seen = Records(config.trace_messages * config.nodes)
         self.remarks = Remarks()
         self.clients: set[str] = {HARNESS}
-        self.services: dict[str, Any] = {}
+        self.services: dict[str, Callable[[Body], Body]] = {}  # nobody asks any
         self._description, self._config, self._logs = description, config, logs
         self._on_client = on_client
         self._ground: Ground = ground(description, config.nodes)
