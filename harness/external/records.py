@@ -24,7 +24,7 @@ class Records:
     ) -> None:
         """Bytes of a connection, its beginning or its end; `at` in microseconds."""
         count, _, what = words.partition(" ")
-        body = {"type": what, "bytes": int(count)} if what == "bytes" else {"type": words}
+        body = {"type": "data", "bytes": int(count)} if what == "bytes" else {"type": words}
         if way is None or way is Way.READ:
             self.delivered += 1
         self.message(at, source, to, _name(source), _name(to), body, way, serial)
