@@ -4,7 +4,9 @@ Their bytes pass `relays`, where links have faults; they are asked by a `shim`, 
 they speak as replicas behind stdio do, so that everything above knows no difference.
 """
 
+import contextlib
 import os
+import resource
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -28,10 +30,12 @@ from harness.external.remarks import Remarks
 from harness.external.router import HARNESS, Node, Record
 from harness.external.shim import ASKED, Body, Shim
 from harness.files.config import ClusterConfig
+from harness.files.text_file import shown
 from harness.live.waiting import Waiter
 
 START_SECONDS = 30.0  # for a replica to be ready
 HELLO_SECONDS = 10.0
+DESCRIPTORS = 12_000  # for ten that dial as much as they may
 LOOK_US = 10_000  # between two looks whether it is
 CONNECT_SECONDS = 0.05
 DEFINITE, INDEFINITE = 11, 13  # codes of errors, as replicas behind stdio have them
@@ -52,7 +56,6 @@ class _Starting(NamedTuple):
 class Sockets:
     """See the module."""
 
-    unready = "is not ready"
     start_seconds = START_SECONDS
 
     def __init__(
@@ -77,6 +80,10 @@ class Sockets:
             self._ground.dial, self._seen.stream, self.remarks,
         )  # fmt: skip
         self._shim = Shim(waiter, logs / "shim.log", self._fail)
+        ready = description.ready
+        self.unready = "its port is not open"
+        if ready.line:
+            self.unready = f"writes no line with {shown(ready.line, 60)}"
         self._starting: dict[ReplicaId, _Starting] = {}
         self._looked_at = 0
         self._has_begun = False  # a client asked something
@@ -102,7 +109,12 @@ class Sockets:
     # ---- life ----------------------------------------------------------------------------------
 
     def begin(self, run: Run) -> None:
-        """The ports of the harness, then the shim; replicas may dial it as soon as they run."""
+        """The ports of the harness. Its own descriptors alone may be many: what it starts has the
+        usual number."""
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        enough = DESCRIPTORS if most == resource.RLIM_INFINITY else min(DESCRIPTORS, most)
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (enough, most))
         for port in self._ground.begin(lambda words, streams: run(words, streams, {})):
             self._relays.serve(port)
 
