@@ -251,3 +251,30 @@ def test_a_port_without_a_replica_refuses(two):
     with pytest.raises(ConnectionResetError):
         it.until(lambda: one.recv(1))
     one.close()
+
+
+def test_one_that_listens_on_the_other_kind_of_address_is_found(two):
+    it = two()
+    address, it.dial = it.address, None
+    unused = socket.create_server(("127.0.0.1", 0))
+    refused = unused.getsockname()
+    unused.close()
+    it.relays._dial_sockets = lambda _: [(socket.socket(), refused), (socket.socket(), address)]
+    one, other = it.connect()
+    other.send(b"here")
+    assert it.until(lambda: one.recv(9)) == b"here"
+    one.close()
+    other.close()
+
+
+def test_more_connections_than_one_may_have_are_reset(two, monkeypatch):
+    monkeypatch.setattr(relays, "MOST_CONNECTIONS", 2)
+    it = two()
+    kept = [*it.connect(), *it.connect()]
+    one = socket.create_connection(("127.0.0.1", it.port))
+    one.setblocking(False)
+    with pytest.raises(ConnectionResetError):
+        it.until(lambda: one.recv(1))
+    assert it.noted.texts() == ["n1 keeps above 500 connections open: further ones are reset"]
+    for sock in (one, *kept):
+        sock.close()

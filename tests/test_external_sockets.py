@@ -1,5 +1,7 @@
 """Programs with sockets of their own, in each of their ways in: the example bank over TCP."""
 
+import argparse
+import contextlib
 import dataclasses
 import os
 import signal
@@ -12,10 +14,13 @@ from pathlib import Path
 import pytest
 from external_runs import ALL, run, run_yaml
 
+from harness.bench import streams
 from harness.check.verdict import Verdict
 from harness.cluster.journal import Relayed
+from harness.commands import torture
 from harness.errors import EXIT_USAGE, HarnessError
-from harness.external import description, gate
+from harness.external import description, gate, grounds
+from harness.run import launch
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "docs" / "examples"
@@ -25,6 +30,7 @@ HAS_NAMESPACES = sys.platform.startswith("linux") and not subprocess.run(
     [sys.executable, "-c", "import gate; gate._own_users()"], cwd=Path(gate.__file__).parent,
     capture_output=True,
 ).returncode  # fmt: skip
+BLOCK = grounds.Block()
 namespaces = pytest.mark.skipif(not HAS_NAMESPACES, reason="this machine has no namespaces for us")
 
 
@@ -37,6 +43,8 @@ def bank(links, **more):
     ]
     start, shim = map(tuple, words)
     ports = {name: port for name, port in found.ports.items() if name <= "n3"}
+    if links == "none":  # tests may run beside one another
+        ports = {name: BLOCK.take() for name in ports}
     if links in description.FIXED_PORTS:
         start = (*start, ",".join(f"127.0.0.1:{port}" for port in ports.values()))
     return dataclasses.replace(found, start=start, shim=shim, ports=ports, links=links, **more)
@@ -74,19 +82,61 @@ def test_whoever_is_cut_off_cannot_answer(links):
     assert "held" in ways, "what was cut waits"
 
 
+@pytest.mark.parametrize(
+    ("links", "words"),
+    [
+        ("template", "{port} {clients}"),
+        ("none", "{port} {clients}"),
+        pytest.param("namespaces", "{port}", marks=namespaces),
+    ],
+)
+def test_clients_are_answered_by_a_port_that_replicas_dial(links, words):
+    """The port is in the source of a program in a namespace, and told to the others."""
+    program = f"{sys.executable} -S -E {Path(__file__).parent / 'tiny_dialler.py'}"
+    text = f"start: {program} replica {words}\nlinks: {links}\nshim: {program} shim\n"
+    text += "clients: {port: 6000, dial: shim}\nsettle_ms: 0\n"
+    text += "ports: {n1: 7201, n2: 7202, n3: 7203}\n" if links == "namespaces" else ""
+    described = description.parse(text.encode(), "their.yaml", ROOT)
+    runner, _ = run(described, [("(A, B, 1); (A, B, 2)", ALL)], "pause", **PATIENT)
+    assert [step.outcome for step in runner.reports[0].steps] == ["success", "success"]
+    assert not runner.reports[0].remarks
+
+
+def test_what_a_relay_adds_is_measured():
+    relayed, direct, ratio = streams.round_trips(0.05, 1)
+    assert relayed > direct > 0 and ratio > 1
+
+
+@pytest.mark.parametrize("modes", ["links", "disconnect"])
+def test_torture_does_to_them_what_their_links_can_do(modes):
+    described = description.parse(b"start: a\nlinks: none\nshim: b", "their.yaml", ROOT)
+    assert launch.link_faults(described) == ()
+    told = dataclasses.replace(described, links="template")
+    assert launch.link_faults(told) == ("cut", "delay")
+    options = argparse.Namespace(modes=modes)
+    with pytest.raises(HarnessError, match=rf"--modes: {modes}: with links: none nothing passes"):
+        torture._modes_of_others(options, [modes], described)
+    assert torture._modes_of_others(options, [modes], told) == [modes]
+
+
 @namespaces
 def test_two_clusters_with_the_same_ports_do_not_meet():
-    with socket.create_server(("127.0.0.1", 7101)):
+    with socket.socket() as taken:
+        with contextlib.suppress(OSError):  # it is another's already
+            taken.bind(("127.0.0.1", 7101))
+            taken.listen()
         runner, _ = run(bank("namespaces"), [("(A, B, 1)", ALL)], **PATIENT)
     assert runner.verdict() is Verdict.VALID
 
 
 def test_without_links_a_port_that_is_taken_is_told():
-    with (
-        socket.create_server(("127.0.0.1", 7102)),
-        pytest.raises(HarnessError, match=r"port 7102 of n2 is taken by another program, expected"),
-    ):
-        run(bank("none"), [("(A, B, 1)", ALL)], "pause", **PATIENT)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        described = bank("none")
+        taken = dataclasses.replace(described, ports={**described.ports, "n2": port})
+        told = f"port {port} of n2 is taken by another program, expected"
+        with pytest.raises(HarnessError, match=told):
+            run(taken, [("(A, B, 1)", ALL)], "pause", **PATIENT)
 
 
 def test_a_machine_without_namespaces_is_refused_with_the_alternative(monkeypatch, tmp_path):

@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from bank.ledger import TRANSFER
-from harness.bench import relay
+from harness.bench import relay, streams
 from harness.check.verdict import Judgement
 from harness.cluster.history import Operation
 from harness.external.cluster import ExternalCluster
@@ -107,11 +107,15 @@ def tables(description: Description, figures: Sequence[Figures]) -> Iterator[Ren
 
 
 def router_table(seconds: float, turns: int) -> RenderableType:
-    """The router beside a relay that parses the same lines."""
+    """The router beside one that parses the same lines, and a relay of bytes beside none."""
     columns = [Column("", folds=True)]
-    columns += [Column(name, right=True) for name in ("router", "bare relay", "ratio")]
+    columns += [Column(name, right=True) for name in ("harness", "beside it", "ratio")]
+    figures = relay.ratios(seconds, turns)
+    figures["µs a round trip over TCP (p50), relayed and direct"] = streams.round_trips(
+        seconds, turns
+    )
     rows = [
         [cell(name), cell(f"{ours:,.0f}"), cell(f"{theirs:,.0f}"), cell(f"{ratio:.2f}", STRONG)]
-        for name, (ours, theirs, ratio) in relay.ratios(seconds, turns).items()
+        for name, (ours, theirs, ratio) in figures.items()
     ]
     return Grid(columns, rows)

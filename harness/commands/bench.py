@@ -73,8 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "and watch memory, disk and latency")  # fmt: skip
     add("--replicas", metavar="FILE", help="other people's replicas: a YAML file that describes "
         "them, or the command that starts one")  # fmt: skip
-    add("--router", action="store_true", help="measure what carries the messages of other people's "
-        "replicas, beside a bare relay")  # fmt: skip
+    add("--router", action="store_true", help="measure what carries messages and bytes of other "
+        "people's replicas, beside the least that does")  # fmt: skip
     add("--watch", action="store_true", help="show the replicas while they are measured")
     add("--seed", type=int, default=None, help="of transfers and time-outs [random]")
     add("--format", default="rich", choices=("rich", "json"), help="tables or one document [rich]")

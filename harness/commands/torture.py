@@ -7,6 +7,7 @@ be equal.
 """
 
 import argparse
+import shlex
 import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
@@ -114,14 +115,15 @@ def run(options: argparse.Namespace, console: Console) -> int:
         raise HarnessError(f"{found}: expected a number from 1 on")
     description = launch.replicas(options.replicas)
     if description is not None:
-        modes = _modes_of_others(options, modes)
+        modes = _modes_of_others(options, modes, description)
+    fixed = {} if description is None else description.fixed
     outputs.check_file("--history", options.history)
     view = View(console, options.watch)
     seed = Random().randrange(2**31) if options.seed is None else options.seed
     console.print(f"torture: seed {seed}, {options.kills} faults of {', '.join(modes)}")
     flags = {
         "nodes": options.nodes,
-        "initial_balance": 100,
+        "initial_balance": None if "initial_balance" in fixed else 100,
         "durability": options.durability,
         "checkpoint_interval": options.checkpoint_interval,
         "keep_slots": options.checkpoint_interval,
@@ -151,6 +153,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         command = f"torture --kills {options.kills} --seed {seed} --modes {options.modes}"
         command += f" --nodes {options.nodes} --durability {options.durability}"
         command += f" --checkpoint-interval {options.checkpoint_interval}"
+        command += f" --replicas {shlex.quote(options.replicas)}" if options.replicas else ""
         told = f"repeat with: {command} (processes do not repeat byte for byte)"
         console.print(Text(told), soft_wrap=True)
     try:
@@ -168,14 +171,20 @@ def _print_judgement(judgement: Judgement, console: Console) -> None:
     console.print(Text(f"{sign} {name} {judgement.reason}".rstrip()))
 
 
-def _modes_of_others(options: argparse.Namespace, modes: list[str]) -> list[str]:
+def _modes_of_others(
+    options: argparse.Namespace, modes: list[str], description: "Description"
+) -> list[str]:
     """Those that other people's replicas can be put through; HarnessError for what they cannot."""
     is_default = options.modes == MODES_WANTED
     if "points" in modes and not is_default:
         told = "--modes: points are places in our own replicas' code, expected some of "
         raise HarnessError(f"{told}{', '.join(OF_OTHERS)} with --replicas")
+    possible = OF_OTHERS if launch.link_faults(description) else ("crash", "pause")
+    if not is_default and (beyond := [mode for mode in modes if mode not in possible]):
+        told = f"--modes: {beyond[0]}: with links: {description.links} nothing passes the harness"
+        raise HarnessError(f"{told}, expected some of {', '.join(possible)}")
     launch.refuse_beside_replicas(vars(options) | {"durability": None})
-    return [mode for mode in modes if mode in OF_OTHERS]
+    return [mode for mode in modes if mode in possible]
 
 
 class _Broken(Exception):
@@ -200,10 +209,11 @@ class Torture:
         self._history: list[Operation] = []
         self._stuck: list[str] = []
         self._disks: list[tuple[ReplicaId, Stored | None]] = []  # of the dead, before they return
+        self._link_faults = LINK_FAULTS if theirs is None else launch.link_faults(theirs)
         self._links = Links()  # as the faults so far left them
         self._counts = {mode: 0 for mode in modes if mode in FAILURES}
         if "links" in modes:
-            self._counts |= dict.fromkeys(LINK_FAULTS, 0)
+            self._counts |= dict.fromkeys(self._link_faults, 0)
         if "points" in modes:
             self._counts |= dict.fromkeys(nemesis.POINTS, 0)
         self._missed = 0  # points that were not reached in time
@@ -313,6 +323,8 @@ class Torture:
                 self._heal(cluster)
             if not self._can_decide(live, fault.links):
                 fault = replace(fault, kind="lose")
+        if fault.kind not in self._link_faults:
+            fault = replace(fault, kind="delay")
         self._links.apply(fault)
         cluster.apply(fault)
         self._counts[fault.kind] += 1

@@ -17,22 +17,22 @@ from bank.status import Role, SlotStatus
 from harness.cluster.driver import CommitLog, ReplicaView
 from harness.cluster.history import Operation
 from harness.cluster.journal import Entry, Liveness, LivenessChanged, Traces
-from harness.cluster.nemesis import Fault
+from harness.cluster.nemesis import Fault, Heal
 from harness.errors import EXIT_USAGE, HarnessError
 from harness.external import diagram, told
 from harness.external.asking import ASK_US, Asking
 from harness.external.caretaker import Caretaker
 from harness.external.clients import Clients, Sent, read_replica
-from harness.external.description import SOCKETS, Description
+from harness.external.description import Description
 from harness.external.faults import Faults
+from harness.external.fits import why_not
 from harness.external.fleet import Fleet, Handle
 from harness.external.last_words import ends_of
 from harness.external.looking import Looking
-from harness.external.medium import Medium
-from harness.external.router import HARNESS, Node, Router
+from harness.external.router import HARNESS, Node
 from harness.external.services import ABSENT, LIN_KV, LinKvService, absent
-from harness.external.sockets import Sockets
 from harness.external.speaking import dialect
+from harness.external.ways import medium
 from harness.files.config import ClusterConfig
 from harness.files.temporary import TemporaryFolder
 from harness.live.waiting import Waiter
@@ -72,7 +72,10 @@ class ExternalCluster:
         self._with_reads = with_reads
         self._waiter = Waiter(stays_awake=False)
         self._dialect = dialect(description.speaks, config.balances())
-        self.router = self._between()
+        self.router = medium(
+            description, config, self._waiter, self.logs,
+            self._on_client, self._on_end, self._on_passed_on,
+        )  # fmt: skip
         self.fleet = Fleet(
             description, config, self._waiter, self.router, data or self._temporary.path,
             self.logs, data is not None, self._pump, self._on_change,
@@ -109,17 +112,6 @@ class ExternalCluster:
         self._unsupported: dict[str, ReplicaId] = {}  # what was asked, who knows it not
         self._caretaker: Caretaker | None = None
         self._is_stopped = False
-
-    def _between(self) -> Medium:
-        """What lies between the harness and these replicas."""
-        config, description = self._config, self.description
-        if description.links in SOCKETS:
-            return Sockets(description, config, self._waiter, self.logs, self._on_client)
-        kept = config.trace_messages * config.nodes
-        return Router(
-            config.nodes, self._waiter, config.seed, kept,
-            self._on_client, self._on_end, self._on_passed_on,
-        )  # fmt: skip
 
     # ---- life ----------------------------------------------------------------------------------
 
@@ -353,6 +345,8 @@ class ExternalCluster:
 
     def apply(self, fault: Fault) -> tuple[ReplicaId, ...]:
         """Do this fault and wait until it is done; returns the replicas that changed."""
+        if not isinstance(fault, Heal) and (why := why_not(self.description.links, fault)):
+            raise HarnessError(why)
         with self._driving():
             self._ask_leader()
             return self.faults.apply(fault)

@@ -88,7 +88,7 @@ def _binds(sock: socket.socket, port: int, lingering: bool) -> bool:
     return True
 
 
-class _Block:
+class Block:
     """Ports for this cluster alone."""
 
     def __init__(self) -> None:
@@ -131,7 +131,7 @@ class _OnTheHost:
     def __init__(self, description: Description, replicas: int) -> None:
         self._names = range(1, replicas + 1)
         self._clients = description.clients
-        self._block = _Block()
+        self._block = Block()
         fixed = description.ports
         self.ports: Mapping[ReplicaId, int] = {
             r: fixed.get(replica_name(r)) or self._block.take() for r in self._names
@@ -221,7 +221,7 @@ class Namespaces:
             r: description.ports[replica_name(r)] for r in self._names
         }
         self._clients = description.clients
-        self._block = _Block()
+        self._block = Block()
         self._shim_port = self._block.take()
         self._ways: dict[ReplicaId, int] = {}  # the shim's
         self._entries: dict[ReplicaId, list[int]] = {}  # descriptors of their namespaces

@@ -24,14 +24,26 @@ class Medium(Protocol):
     """See the module."""
 
     nodes: dict[ReplicaId, Node]
-    records: deque[Record]  # what passed, for the journal
-    recorded: int  # how much did, in all
-    delivered: int
     remarks: Remarks
     clients: set[str]
     services: dict[str, Callable[[dict[str, Any]], dict[str, Any]]]
     unready: str  # what is said of one that does not get ready
     start_seconds: float  # what it has for that
+
+    @property
+    def records(self) -> deque[Record]:
+        """What passed, for the journal."""
+        ...
+
+    @property
+    def recorded(self) -> int:
+        """How much did, in all."""
+        ...
+
+    @property
+    def delivered(self) -> int:
+        """How much reached its reader."""
+        ...
 
     def begin(self, run: Run) -> None:
         """Before the build."""

@@ -17,15 +17,16 @@ from time import monotonic_ns
 
 from bank.ballot import ReplicaId, replica_name
 from harness.cluster.choices import Choices
-from harness.cluster.journal import Way
+from harness.cluster.journal import CLIENTS, Way
 from harness.cluster.links import WHOLE, Links
 from harness.cluster.nemesis import Link
-from harness.external.remarks import HELD_TOO_MUCH, Remarks
+from harness.external.remarks import HELD_TOO_MUCH, TOO_MANY_CONNECTIONS, Remarks
 from harness.live.waiting import Waiter
 
 READ_BYTES = 1 << 16
 MOST_UNREAD = 1 << 18  # bytes for a reader that does not read: then its writer is read no more
 MOST_HELD = 32 << 20  # bytes of one direction of a connection on a cut link
+MOST_CONNECTIONS = 500  # that one has dialled; each takes two descriptors
 BACKLOG = 128
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset
 
@@ -134,6 +135,10 @@ class Relays:
             except OSError:
                 return
             if self._is_refused(port.dialer, port.target):
+                _reset(accepted)
+                continue
+            if sum(c.near.owner == port.dialer for c in self._connections) >= MOST_CONNECTIONS:
+                self._remarks.add(_name(port.dialer), TOO_MANY_CONNECTIONS)
                 _reset(accepted)
                 continue
             accepted.setblocking(False)
@@ -271,7 +276,7 @@ class Relays:
         to.queue.append((due, data, serial))
         to.queued += len(data)
         if self._links.is_lost(leg.owner, to.owner) and to.queued > MOST_HELD:
-            self._remarks.add(replica_name(leg.owner), HELD_TOO_MUCH)
+            self._remarks.add(_name(leg.owner), HELD_TOO_MUCH)
             self._reset(connection)
             return
         is_faulty = (leg.owner, to.owner) in self._links.states
@@ -449,6 +454,10 @@ class Relays:
 
     def _say(self, source: _Leg, to: _Leg, words: str) -> None:
         self._record(monotonic_ns() // 1000, source.owner, to.owner, words, None, 0)
+
+
+def _name(replica: ReplicaId) -> str:
+    return "the shim" if replica == CLIENTS else replica_name(replica)
 
 
 def _reset(sock: socket.socket) -> None:

@@ -4,15 +4,16 @@ Their bytes pass `relays`, where links have faults; they are asked by a `shim`, 
 they speak as replicas behind stdio do, so that everything above knows no difference.
 """
 
-import json
+import contextlib
 import os
+import resource
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic_ns
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
-from bank.ballot import ReplicaId, replica_name
+from bank.ballot import ReplicaId
 from harness.cluster.choices import Seeded
 from harness.cluster.journal import CLIENTS, Way
 from harness.cluster.links import Links
@@ -23,15 +24,18 @@ from harness.external.grounds import Ground, ground
 from harness.external.keeping import Warded
 from harness.external.last_words import indented, tail
 from harness.external.placeholders import Addresses, as_variables, fill, of_a_shim
+from harness.external.records import Records
 from harness.external.relays import Relays
 from harness.external.remarks import Remarks
 from harness.external.router import HARNESS, Node, Record
 from harness.external.shim import ASKED, Body, Shim
 from harness.files.config import ClusterConfig
+from harness.files.text_file import shown
 from harness.live.waiting import Waiter
 
 START_SECONDS = 30.0  # for a replica to be ready
 HELLO_SECONDS = 10.0
+DESCRIPTORS = 12_000  # for ten that dial as much as they may
 LOOK_US = 10_000  # between two looks whether it is
 CONNECT_SECONDS = 0.05
 DEFINITE, INDEFINITE = 11, 13  # codes of errors, as replicas behind stdio have them
@@ -52,7 +56,6 @@ class _Starting(NamedTuple):
 class Sockets:
     """See the module."""
 
-    unready = "is not ready"
     start_seconds = START_SECONDS
 
     def __init__(
@@ -65,19 +68,22 @@ class Sockets:
     ) -> None:
         """`logs` has a log of each replica and of the shim; `on_client` gets every answer."""
         self.nodes = {replica: Node(replica) for replica in range(1, config.nodes + 1)}
-        self.records: deque[Record] = deque(maxlen=config.trace_messages * config.nodes)
-        self.recorded = self.delivered = 0
+        self._seen = Records(config.trace_messages * config.nodes)
         self.remarks = Remarks()
         self.clients: set[str] = {HARNESS}
-        self.services: dict[str, Any] = {}
+        self.services: dict[str, Callable[[Body], Body]] = {}  # nobody asks any
         self._description, self._config, self._logs = description, config, logs
         self._on_client = on_client
         self._ground: Ground = ground(description, config.nodes)
         self._relays = Relays(
             waiter, Seeded(f"{config.seed}/links"), description.cut == "hold",
-            self._ground.dial, self._record, self.remarks,
+            self._ground.dial, self._seen.stream, self.remarks,
         )  # fmt: skip
         self._shim = Shim(waiter, logs / "shim.log", self._fail)
+        ready = description.ready
+        self.unready = "its port is not open"
+        if ready.line:
+            self.unready = f"writes no line with {shown(ready.line, 60)}"
         self._starting: dict[ReplicaId, _Starting] = {}
         self._looked_at = 0
         self._has_begun = False  # a client asked something
@@ -85,10 +91,30 @@ class Sockets:
         self._sizes: dict[ReplicaId, int] = {}  # of logs, when a process was started
         self._is_closed = False
 
+    @property
+    def records(self) -> deque[Record]:
+        """See Medium."""
+        return self._seen.records
+
+    @property
+    def recorded(self) -> int:
+        """See Medium."""
+        return self._seen.recorded
+
+    @property
+    def delivered(self) -> int:
+        """Pieces of bytes."""
+        return self._seen.delivered
+
     # ---- life ----------------------------------------------------------------------------------
 
     def begin(self, run: Run) -> None:
-        """The ports of the harness, then the shim; replicas may dial it as soon as they run."""
+        """The ports of the harness. Its own descriptors alone may be many: what it starts has the
+        usual number."""
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        enough = DESCRIPTORS if most == resource.RLIM_INFINITY else min(DESCRIPTORS, most)
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (enough, most))
         for port in self._ground.begin(lambda words, streams: run(words, streams, {})):
             self._relays.serve(port)
 
@@ -252,14 +278,14 @@ class Sockets:
             self._has_begun = True
             if node.is_cut_off or not node.is_ready:
                 return
-            self._note(at, CLIENTS, node.number, source, node.name, body, Way.READ)
+            self._seen.message(at, CLIENTS, node.number, source, node.name, body, Way.READ)
         number = body["msg_id"]
 
         def answered(answer: Body) -> None:
             told = _as_told(what, answer, number)
             now = monotonic_ns() // 1000
             if source != HARNESS:
-                self._note(now, node.number, CLIENTS, node.name, source, told, Way.SENT)
+                self._seen.message(now, node.number, CLIENTS, node.name, source, told, Way.SENT)
             self._on_client(node, source, told, now)
 
         if source == HARNESS and (node.is_cut_off or what not in self._shim.can):
@@ -302,39 +328,6 @@ class Sockets:
         """What the shim says that nobody asked for is remarked."""
         if self._shim.unknown:
             self.remarks.add("the shim", remarks.UNKNOWN_ANSWER, self._shim.unknown.pop())
-
-    # ---- records -------------------------------------------------------------------------------
-
-    def _record(
-        self, at: int, source: ReplicaId, to: ReplicaId, words: str, way: Way | None, serial: int
-    ) -> None:
-        """Bytes of a connection, its beginning or its end."""
-        count, _, what = words.partition(" ")
-        body = {"type": what, "bytes": int(count)} if what == "bytes" else {"type": words}
-        if way is None or way is Way.READ:
-            self.delivered += 1
-        self._note(at, source, to, _name(source), _name(to), body, way, serial)
-
-    def _note(
-        self,
-        at: int,
-        source: ReplicaId,
-        to: ReplicaId,
-        src: str,
-        dest: str,
-        body: Body,
-        way: Way | None,
-        serial: int = 0,
-    ) -> None:
-        line = json.dumps({"src": src, "dest": dest, "body": body}, ensure_ascii=False)
-        self.recorded += 1
-        self.records.append(
-            (at, source, to, line) if way is None else (at, source, to, line, way, serial)
-        )
-
-
-def _name(replica: ReplicaId) -> str:
-    return "shim" if replica == CLIENTS else replica_name(replica)
 
 
 def _as_told(asked: str, answer: Body, number: int) -> Body:

@@ -89,6 +89,13 @@ def replicas(given: str | None, require: str | None = None) -> "Description | No
     return replace(description.read(given), require=words)
 
 
+def link_faults(description: "Description") -> tuple[str, ...]:
+    """Those that these replicas can be put through."""
+    from harness.external import fits
+
+    return fits.link_faults(description.links)
+
+
 def is_description(path: str) -> bool:
     """Whether a file describes replicas and is no test set."""
     from harness.external import description
