@@ -7,10 +7,11 @@ import catalogue
 import pytest
 from rich.console import Console
 
+from bank.events import AskedSpare, AskedWhoIsFree
 from harness.commands import explore
 from harness.errors import HarnessError
 from harness.sim.explore import Explorer
-from harness.sim.explore.frozen import freeze, still, thaw
+from harness.sim.explore.frozen import Timer, freeze, still, thaw
 from harness.sim.explore.graph import Bounds, Budget
 from harness.sim.explore.schedule import script
 
@@ -23,6 +24,10 @@ SOUND = {
     "no queues": Bounds(requests=1, budget=Budget(drops=1), reorder=True),
     "heartbeats": Bounds(requests=1, budget=Budget(drops=1, heartbeats=1)),
     "checkpoints": Bounds(budget=Budget(elections=0), elected=True, checkpoint_interval=1),
+    "promised in vain": Bounds(nodes=2, requests=0, budget=Budget(elections=4), elected=True),
+    "put off": Bounds(
+        requests=1, budget=Budget(elections=0, heartbeats=2), elected=True, puts_off=True
+    ),
     "two replicas": Bounds(nodes=2, requests=1, budget=Budget(elections=2, crashes=1)),
     "one replica": Bounds(nodes=1, budget=Budget(elections=2, crashes=2)),
 }
@@ -34,6 +39,26 @@ def test_no_schedule_within_the_bounds_breaks_the_replica(bounds):
     assert found.violation is None
     assert found.complete
     assert found.states > 10
+
+
+def reached(bounds):
+    """Timers that ran out and events that replicas decided, in any schedule."""
+    explorer = Explorer(bounds)
+    assert explorer.run().complete
+    turns = [taken for taken in explorer.graph.turns.known if taken]
+    timers = {Timer(code) for taken in turns for code in taken if code < 0}
+    acts = (act for taken in turns for turn in taken.values() for act in turn.step.acts)
+    flushed = (act.flushed[0] for act in acts if act.flushed is not None)
+    return timers | {type(event) for effects in flushed for event in effects.events}
+
+
+def test_a_replica_that_promised_in_vain_asks_who_is_free_and_may_keep_quiet():
+    assert {Timer.HUSHED, AskedWhoIsFree} <= reached(SOUND["promised in vain"])
+
+
+def test_spare_backups_are_asked_later():
+    assert {Timer.SPARE, AskedSpare} <= reached(SOUND["put off"])
+    assert not {Timer.SPARE, AskedSpare} & reached(SOUND["a retry"])
 
 
 def test_same_bounds_same_figures():

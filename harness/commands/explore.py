@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--checkpoint-interval", type=int, default=1000, help="slots [1000]")
     add("--elected", action="store_true", help="begin with n1 elected and all delivered")
     add("--reorder", action="store_true", help="a link may deliver its messages in any order")
+    add("--put-off", action="store_true", help="leaders put off what spare backups get")
     add("--seconds", type=float, default=None, help="stop after so long, with exit code 3")
 
 
@@ -98,6 +99,7 @@ def _bounds(options: argparse.Namespace) -> Bounds:
         options.elected,
         options.reorder,
         options.checkpoint_interval,
+        options.put_off,
     )
 
 

@@ -63,8 +63,8 @@ from bank.messages import ClientRequest
 from bank.replica import Replica
 from bank.sessions import Request
 from bank.settings import MILLISECOND, USUAL, Settings, Sizes
-from bank.status import Role, SlotMark
-from harness.cluster.wording import message_name, request_text, requests_text, span
+from bank.status import Role
+from harness.cluster.wording import message_name, requests_text, span
 from harness.files.config import ClusterConfig
 from harness.sim.hand import AFTER_WRITE, BEFORE_WRITE, TEN_EACH, Doom, read, transfer
 from harness.sim.invariants import Violation
@@ -75,12 +75,6 @@ from harness.sim.trace_writer import TraceWriter
 READ_ON = " and read on"
 NOTHING = "ok"  # of a block in which nothing was written down
 SETTLED_ROUNDS = 14  # of 300 ms, the time after which clients ask again
-MARKS = {
-    SlotMark.NONE: "nothing",
-    SlotMark.ACCEPTED: "accepted",
-    SlotMark.COMMITTED: "committed",
-    SlotMark.EXECUTED: "executed",
-}
 
 
 def play(path: Path, replica_class: Callable[..., Replica] = Replica) -> Iterator[Block]:
@@ -434,50 +428,9 @@ class ScriptRunner(TraceWriter):
         self.slow_disks.discard(replica)
         self.disk_answers(replica)
 
-    def do_status(self) -> None:
-        table = [["", "role", "follows", "promised", "C", "E", "slots", "balances"]]
-        last_slot = max(
-            (self.status(r).last_slot for r in filter(self.is_running, self.everyone)), default=0
-        )
-        for replica in self.everyone:
-            if not self.is_running(replica):
-                table.append([replica_name(replica), "crashed", *[""] * 6])
-                continue
-            status = self.status(replica)
-            role = status.role.value if status.halted is None else "halted"
-            role += ", disconnected" if replica in self.away else ""
-            role += ", paused" if replica in self.paused else ""
-            ballots = [str(b) if b.number else "–" for b in (status.following, status.promised)]
-            upto = [str(status.committed_upto), str(status.executed_upto)]
-            changed = [f"{a} {b}" for a, b in status.balances.items() if b != 10]
-            slots = self[replica].slots(range(1, last_slot + 1))
-            marks = "".join(slot.mark.value for slot in slots)
-            table.append(
-                [
-                    replica_name(replica),
-                    role,
-                    *ballots,
-                    *upto,
-                    marks,
-                    ", ".join(changed) or "10 each",
-                ]
-            )
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        for row in table:
-            padded = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
-            self.lines.append("  ".join(padded).rstrip())
-
     def do_log(self, name: str) -> None:
         (replica,) = self._who(name)
-        last_slot = self.status(replica).last_slot
-        if last_slot == 0:
-            self._write(replica, "holds", "nothing")
-        for slot in self[replica].slots(range(1, last_slot + 1)):
-            ballot = slot.ballot or ""
-            text = request_text(slot.request) if slot.request else ""
-            gone = slot.mark is SlotMark.EXECUTED and slot.ballot is None
-            label = "truncated" if gone else MARKS[slot.mark]
-            self._write(replica, "holds", label, ballot, str(slot.slot), text)
+        self.write_log(replica)
 
 
 def _commands() -> list[tuple[re.Pattern[str], Callable[..., Any]]]:
@@ -513,7 +466,7 @@ def _commands() -> list[tuple[re.Pattern[str], Callable[..., Any]]]:
         rf"wake {one}": ScriptRunner.do_wake,
         rf"slow {one}": ScriptRunner.do_slow,
         rf"answer {one}": ScriptRunner.do_answer,
-        r"status": ScriptRunner.do_status,
+        r"status": ScriptRunner.write_status,
         rf"log {one}": ScriptRunner.do_log,
     }
     return [(re.compile(pattern), method) for pattern, method in table.items()]

@@ -13,12 +13,20 @@ from bank.ledger import SKIPPED
 from bank.messages import Accepted, Heartbeat, Message
 from bank.replica import CLIENT, Replica
 from bank.settings import Settings
+from bank.status import SlotMark
 from harness.cluster.kill_points import Cut
 from harness.cluster.wording import line, message_line, request_text, requests_text, span
 from harness.sim import judging
 from harness.sim.hand import TEN_EACH, HandWorld
 from harness.sim.invariants import Violation
 from harness.sim.process import Process
+
+MARKS = {
+    SlotMark.NONE: "nothing",
+    SlotMark.ACCEPTED: "accepted",
+    SlotMark.COMMITTED: "committed",
+    SlotMark.EXECUTED: "executed",
+}
 
 
 class TraceWriter(HandWorld):
@@ -115,6 +123,52 @@ class TraceWriter(HandWorld):
             parts.append(("mark", "", "", f"committed up to {persist.committed_upto}{truncated}"))
         for label, ballot, slots, text in parts:
             self._write(replica, "stores", label, ballot, slots, text)
+
+    def write_status(self) -> None:
+        """All replicas in a table."""
+        table = [["", "role", "follows", "promised", "C", "E", "slots", "balances"]]
+        last_slot = max(
+            (self.status(r).last_slot for r in filter(self.is_running, self.everyone)), default=0
+        )
+        for replica in self.everyone:
+            if not self.is_running(replica):
+                table.append([replica_name(replica), "crashed", *[""] * 6])
+                continue
+            status = self.status(replica)
+            role = status.role.value if status.halted is None else "halted"
+            role += ", disconnected" if replica in self.away else ""
+            role += ", paused" if replica in self.paused else ""
+            ballots = [str(b) if b.number else "–" for b in (status.following, status.promised)]
+            upto = [str(status.committed_upto), str(status.executed_upto)]
+            changed = [f"{a} {b}" for a, b in status.balances.items() if b != 10]
+            slots = self[replica].slots(range(1, last_slot + 1))
+            marks = "".join(slot.mark.value for slot in slots)
+            table.append(
+                [
+                    replica_name(replica),
+                    role,
+                    *ballots,
+                    *upto,
+                    marks,
+                    ", ".join(changed) or "10 each",
+                ]
+            )
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        for row in table:
+            padded = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
+            self.lines.append("  ".join(padded).rstrip())
+
+    def write_log(self, replica: ReplicaId) -> None:
+        """The slots of one."""
+        last_slot = self.status(replica).last_slot
+        if last_slot == 0:
+            self._write(replica, "holds", "nothing")
+        for slot in self[replica].slots(range(1, last_slot + 1)):
+            ballot = slot.ballot or ""
+            text = request_text(slot.request) if slot.request else ""
+            gone = slot.mark is SlotMark.EXECUTED and slot.ballot is None
+            label = "truncated" if gone else MARKS[slot.mark]
+            self._write(replica, "holds", label, ballot, str(slot.slot), text)
 
     @contextmanager
     def _turn(self, replica: ReplicaId) -> Iterator[None]:

@@ -11,19 +11,20 @@ moment. A clock that is not known here stays in the state: more states, never fe
 """
 
 from collections.abc import Iterable
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 from enum import Enum, IntEnum
 from random import Random
 from typing import Any, NamedTuple
 
+from bank.ballot import NO_BALLOT
 from bank.replica import Replica
-from bank.settings import Settings, Sizes
+from bank.settings import USUAL, Settings, Sizes
 from bank.standing import Candidate, Leader
 
 FAR = 1_000_000  # later than anything that happens; all happens at time 0
 QUIET = Settings(
     election_timeout=(FAR, FAR),
-    prepare_quiet=0,  # an expired replica stands, however lately it saw a PREPARE
+    prepare_quiet=1,  # over, or not, when the explorer says so
     prepare_pause=FAR,
     heartbeat=1,
     stagger=0,
@@ -32,6 +33,9 @@ QUIET = Settings(
     keep_slots=0,
 )
 
+# A leader that is never calm: each ACCEPT goes to a quorum, and to the others later.
+LAZY = replace(QUIET, spare_pause=FAR, sizes=replace(USUAL, trial_heartbeats=1))
+
 
 class Timer(IntEnum):
     """What can run out at a replica; negative, so that no envelope has the same number."""
@@ -39,6 +43,8 @@ class Timer(IntEnum):
     ELECTION = -1  # a leader's: nobody answered for so long
     PULSE = -2  # a leader's heartbeat is due, or a question has to be asked again
     COMMIT = -3  # a COMMIT waited long enough for an ACCEPT
+    HUSHED = -4  # the election timer, so soon after another's PREPARE that it keeps quiet
+    SPARE = -5  # what was put off waited long enough
 
 
 class Still(Random):
@@ -144,18 +150,20 @@ def thaw(value: Any, made: list[Any] | None = None) -> Any:
 def still(replica: Replica) -> None:
     """Every clock shows time 0, no timer is due, and what only steers durations is forgotten."""
     times, standing = replica.timers, replica.standing
-    times.now = times.last_turn = times.not_before = times.quiet_until = 0
+    times.now = times.last_turn = times.not_before = 0
+    times.quiet_until = min(times.quiet_until, 1)  # whether it saw a PREPARE
     times.inquiry = times.fetch = times.heartbeat = FAR
     times.checkpoint, times.lease = -FAR, 0
     times.election = None if times.election is None else FAR
     times.commit = None if times.commit is None else FAR
-    times.reading_until, replica.elector.awaited = {}, ()
+    times.spare = None if times.spare is None else FAR
+    times.reading_until = {}
+    # How many were promised in vain decides; which, only how long it waits.
+    replica.elector.awaited = (NO_BALLOT,) * len(replica.elector.awaited)
     match standing:
         case Leader():
             standing.since = 0
-            standing.busy_slots = standing.heartbeats = (
-                0  # without spare backups nothing goes by them
-            )
+            standing.busy_slots = standing.heartbeats = 0  # with LAZY nothing goes by them
             standing.answered_at = dict.fromkeys(sorted(standing.answered_at), 0)
             standing.in_flight = dict(sorted(standing.in_flight.items()))
         case Candidate():
@@ -173,10 +181,14 @@ def timers(replica: Replica) -> tuple[Timer, ...]:
     found: list[Timer] = []
     if leads or times.election is not None:
         found.append(Timer.ELECTION)
+        if not leads and times.quiet_until:
+            found.append(Timer.HUSHED)
     if leads or replica.learner.is_fetching():
         found.append(Timer.PULSE)
     if leads and times.commit is not None:
         found.append(Timer.COMMIT)
+    if leads and times.spare is not None:
+        found.append(Timer.SPARE)
     return tuple(found)
 
 
@@ -188,6 +200,8 @@ def alarm(replica: Replica, timer: Timer) -> None:
             lead.answered_at = dict.fromkeys(lead.answered_at, -FAR)
             lead.since = -FAR
         case Timer.ELECTION:
+            times.election = times.quiet_until = 0
+        case Timer.HUSHED:
             times.election = 0
         case Timer.PULSE if isinstance(lead, Leader):
             times.heartbeat = 0
@@ -195,3 +209,5 @@ def alarm(replica: Replica, timer: Timer) -> None:
             times.fetch = 0
         case Timer.COMMIT:
             times.commit = 0
+        case Timer.SPARE:
+            times.spare = 0

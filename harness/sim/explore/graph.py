@@ -7,8 +7,10 @@ the checks' memory, how many requests were submitted. What can happen next:
 - a message is read and the turn goes on to read another (budget), else every turn reads one;
 - a replica's process dies, between turns or in mid-turn (budget); what was sent to it is lost,
   its peers are told by each queue's end; a dead one may start again at any time, from its disk;
-- an election timer runs out, a leader's included, whatever the clock says (budget);
-- a heartbeat is due, or a question is asked again (budget); a waiting COMMIT leaves;
+- an election timer runs out, a leader's included, whatever the clock says (budget); one that saw
+  a PREPARE may take that for lately, and keep quiet, or not;
+- a heartbeat is due, or a question is asked again (budget); a waiting COMMIT leaves; with
+  `puts_off`, so does what was put off for spare backups;
 - the next request arrives at any replica; one submitted before arrives once more (budget).
 
 Merged: states that differ in times only; requests, which are equal up to names and so come in
@@ -17,8 +19,7 @@ differ in answers to a ballot that their reader has left. Replicas are not symme
 compared by their numbers.
 
 Not explored: pauses, disconnects, duplicated messages, a dying process whose messages reach
-its peers in another order than it sent them, and an expired replica that keeps quiet because it
-saw a PREPARE lately.
+its peers in another order than it sent them, and a leader that puts nothing off until it is busy.
 """
 
 from collections.abc import Iterator
@@ -53,7 +54,7 @@ class Budget:
 
 
 DROP, CRASH, ELECTION, HEARTBEAT, RETRY, BATCH = range(len(fields(Budget)))
-TIMER_BUDGETS = {Timer.ELECTION: ELECTION, Timer.PULSE: HEARTBEAT}
+TIMER_BUDGETS = {Timer.ELECTION: ELECTION, Timer.HUSHED: ELECTION, Timer.PULSE: HEARTBEAT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Bounds:
     elected: bool = False  # begin after an undisturbed election of n1
     reorder: bool = False  # links are no queues
     checkpoint_interval: int = 1000  # slots
+    puts_off: bool = False  # leaders put ACCEPTs to spare backups off (rule 13)
     merge_stale: bool = True  # answers to a ballot given up are gone; not for a broken gate
 
 
@@ -74,7 +76,7 @@ class Move(NamedTuple):
 
     kind: str  # turn, cut (a turn in the middle of which the process dies), lost, dies, start
     replica: ReplicaId
-    code: int  # of a envelope or timer, as in Turns.known
+    code: int  # of an envelope or timer, as in Turns.known
     step: Step | None = None  # of a cut
 
 
@@ -91,7 +93,7 @@ class Graph:
         balances[SHOP] = 0
         nodes = self._nodes = bounds.nodes
         interval = bounds.checkpoint_interval
-        self.turns = Turns(replica_class, nodes, balances, interval)
+        self.turns = Turns(replica_class, nodes, balances, interval, bounds.puts_off)
         self._checkers = CheckerStates(nodes, balances, interval, self.turns.envelopes)
         self._disks: list[object] = []
         self._disk_numbers: dict[object, int] = {}

@@ -17,6 +17,8 @@ _TIMERS = {
     Timer.ELECTION: "its election timer runs out",
     Timer.PULSE: "its heartbeat is due, or a question to be asked again",
     Timer.COMMIT: "its COMMIT waited long enough",
+    Timer.HUSHED: "its election timer runs out soon after a PREPARE, and it keeps quiet",
+    Timer.SPARE: "what it put off waited long enough",
 }
 
 

@@ -19,7 +19,7 @@ from bank.messages import Message
 from bank.replica import Replica
 from harness.sim import judging
 from harness.sim.disk import Disk
-from harness.sim.explore.frozen import QUIET, STILL, Timer, alarm, freeze, still, thaw, timers
+from harness.sim.explore.frozen import LAZY, QUIET, STILL, Timer, alarm, freeze, still, thaw, timers
 from harness.sim.invariants import Violation
 from harness.sim.judging import Marks
 from harness.sim.process import Process, World
@@ -112,8 +112,10 @@ class Turns:
         nodes: int,
         balances: Mapping[str, int],
         checkpoint_interval: int,
+        puts_off: bool = False,
     ) -> None:
-        self.settings = replace(QUIET, checkpoint_interval=checkpoint_interval)
+        settings = LAZY if puts_off else QUIET
+        self.settings = replace(settings, checkpoint_interval=checkpoint_interval)
         self.replica_class, self.nodes, self.balances = replica_class, nodes, dict(balances)
         self.envelopes: list[Envelope] = []
         self._envelope_numbers: dict[Envelope, int] = {}
