@@ -24,6 +24,7 @@ from bank.standing import Leader
 from bank.timers import Timers
 
 QUESTIONS = 10  # pauses, or heartbeats if they are longer, that a checkpoint may be in question
+QUESTION_PAUSE = 64  # heartbeats at most between two questions about it
 
 
 class Learner:
@@ -208,6 +209,7 @@ class Learner:
         self._weigh_history()
         if self._is_checkpoint_due():
             self.timers.checkpoint = self.timers.now + self.settings.checkpoint_pause
+            self.timers.question = self.timers.now
             self._take_checkpoint(slot)
             self.ask_for_confirmation()
 
@@ -232,13 +234,19 @@ class Learner:
         self.taken = taken if self.taken is None else _with_changes_of(self.taken, taken)
 
     def ask_for_confirmation(self) -> None:
-        """Tell all others the hash at the checkpoint in question, until a majority has the same."""
-        taken = self.taken
+        """Tell all others the hash at the checkpoint in question, until a majority has the same.
+
+        At the heartbeat's pace, but ever less often: others may have forgotten the slot, and where
+        nothing is executed there is no newer one to ask about.
+        """
+        taken, times = self.taken, self.timers
         if taken is None:
             self._truncate()  # what spare backups were not told before
         elif self.history.is_confirmed(taken.slot):
             self._confirm_checkpoint(taken)
-        else:
+        elif times.now >= times.question:
+            asked_for = times.now - (times.checkpoint - self.settings.checkpoint_pause)
+            times.question = times.now + min(asked_for, QUESTION_PAUSE * self.settings.heartbeat)
             known = self.history.confirmed_upto
             silent = tuple(peer for peer in self.peers if known.get(peer, 0) < taken.slot)
             question = self.history.word(taken.slot, taken.running_hash, answer=False)

@@ -23,6 +23,7 @@ class Timers:
     checkpoint: int  # when the next one may be taken
     election: int | None = None  # None before the first word of anyone
     fetch: int = 0  # when somebody else is asked for what is missing
+    question: int = 0  # when peers are asked again about the checkpoint in question
     not_before: int = 0  # no own PREPARE earlier than this,
     quiet_until: int = 0  # nor soon after another's
     # Peers that take a checkpoint piece by piece: until when they are given no other one.

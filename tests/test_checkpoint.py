@@ -278,7 +278,7 @@ def test_leader_truncates_nothing_until_f_backups_confirm():
     c.run(100)
     assert c.status(1).truncated_upto == 0, "one of two"
     c.loses = lambda *_: False
-    c.run(100)
+    c.run(400)
     assert c.status(1).truncated_upto == 2, "the checkpoint at 4 was in question"
     run(c, 3, first=10)
     assert c.status(1).truncated_upto == 10

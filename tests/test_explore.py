@@ -126,7 +126,7 @@ def test_broken_replica_is_caught_with_a_script(wrong):
     bounds, reason = BROKEN[wrong]
     with MUTANTS[wrong].at_work():
         explorer = Explorer(bounds)
-        found = explorer.run(seconds=20)
+        found = explorer.run(seconds=120)
         lines = script(explorer.graph, found.schedule)
     assert found.violation is not None
     assert reason in found.violation

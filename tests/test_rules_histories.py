@@ -79,8 +79,23 @@ def test_a_checkpoint_in_question_is_neither_stored_nor_lent():
 def test_a_checkpoint_in_question_is_asked_about_again():
     c = executed(5, loses_hashes)
     c.loses = lambda *_: False
-    c.run(50)
+    c.run(200)
     assert {c.status(replica).checkpoint for replica in c.everyone} == {4}
+
+
+def test_a_checkpoint_that_nobody_confirms_is_asked_about_ever_less_often():
+    """An idle cluster whose replicas forgot the slot would ask at every heartbeat for ever."""
+    asked = []
+
+    def loses(source, to, message):
+        if isinstance(message, CheckpointHash) and (source, to) == (1, 2):
+            asked.append(c.now)
+        return isinstance(message, CheckpointHash)
+
+    c = executed(5, loses_hashes)
+    c.loses = loses
+    c.run(100 * c[1].settings.heartbeat // 1000)
+    assert 2 <= len(asked) <= 8, asked
 
 
 def test_a_checkpoint_in_question_stays_it_until_ten_heartbeats_repeated_it():

@@ -151,7 +151,7 @@ def still(replica: Replica) -> None:
     """Every clock shows time 0, no timer is due, and what only steers durations is forgotten."""
     times, standing = replica.timers, replica.standing
     times.now = times.last_turn = times.not_before = 0
-    times.quiet_until = min(times.quiet_until, 1)  # whether it saw a PREPARE
+    times.question, times.quiet_until = 0, min(times.quiet_until, 1)  # whether it saw a PREPARE
     times.inquiry = times.fetch = times.heartbeat = FAR
     times.checkpoint, times.lease = -FAR, 0
     times.election = None if times.election is None else FAR
