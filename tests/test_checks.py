@@ -615,13 +615,17 @@ def test_an_answer_comes_after_its_request(wrong, evidence):
 def test_unknown_never_counts_as_valid():
     valid = Judgement("a", Verdict.VALID)
     unknown = judge("b", [], unknown="budget spent")
+    not_asked = Judgement("d", Verdict.NOT_ASKED)
     invalid = judge("c", ["evidence", "more"], unknown="also")
     assert (unknown.reason, invalid.reason) == ("budget spent", "evidence")
     assert overall([valid]) is Verdict.VALID
     assert overall([unknown, valid]) is Verdict.UNKNOWN
     assert overall([valid, unknown]) is Verdict.UNKNOWN
     assert overall([invalid, unknown, valid]) is Verdict.INVALID
-    assert [v.exit_code for v in Verdict] == [0, 1, 3]
+    assert [v.exit_code for v in Verdict if v is not Verdict.NOT_ASKED] == [0, 1, 3]
+    assert overall([not_asked]) is Verdict.UNKNOWN
+    assert overall([not_asked, valid]) is Verdict.VALID
+    assert overall([not_asked, invalid]) is Verdict.INVALID
     assert [v.sign for v in Verdict] == ["✓", "✗", "?"]
 
 
