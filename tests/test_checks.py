@@ -626,7 +626,7 @@ def test_unknown_never_counts_as_valid():
     assert overall([not_asked]) is Verdict.UNKNOWN
     assert overall([not_asked, valid]) is Verdict.VALID
     assert overall([not_asked, invalid]) is Verdict.INVALID
-    assert [v.sign for v in Verdict] == ["✓", "✗", "?"]
+    assert [v.sign for v in Verdict] == ["✓", "✗", "?", "–"]
 
 
 def test_no_judge_at_all_is_unknown():
