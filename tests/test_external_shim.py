@@ -38,6 +38,13 @@ def test_a_definite_error_leads_on_to_the_leader_that_it_names():
     assert outcomes(runner.reports[0]) == ["success"], "n2 would leave it open"
 
 
+@pytest.mark.parametrize("failure", ["disconnect", "crash"])
+def test_nobody_is_asked_who_is_not_there(failure):
+    rows = [("(A, J, 3); F(n1); F(n2); F(n3); (B, J, 1)", ALL)]
+    runner, _ = run(shimmed(), rows, failure)
+    assert outcomes(runner.reports[0])[-1] == "pending", "the shim would have answered"
+
+
 def test_a_shim_hears_of_restarts_and_of_addresses(tmp_path):
     rows = [("(A, J, 3); F(n2); R(n2); (B, J, 1)", ALL)]
     runner, _ = run(shimmed(), rows, "crash", logs=tmp_path)
