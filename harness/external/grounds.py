@@ -228,7 +228,10 @@ class Namespaces:
     """`links: namespaces`: see `harness.external.gate`."""
 
     def __init__(self, description: Description, replicas: int) -> None:
+        """HarnessError on systems without any."""
         self._source = description.source
+        if not sys.platform.startswith("linux"):
+            raise self._refused(f"it is {sys.platform}")
         self._names = range(1, replicas + 1)
         self.ports: Mapping[ReplicaId, int] = {
             r: description.ports[replica_name(r)] for r in self._names
@@ -281,14 +284,17 @@ class Namespaces:
             if not word:
                 raise OSError("the program that makes them ended")
         except OSError as error:
-            told = f"{self._source}: links: namespaces: this machine has none for us ({error}), "
-            raise HarnessError(
-                f"{told}expected Linux with unprivileged user namespaces (sysctl "
-                "user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns); or "
-                "links: template, where peers can be told, or links: none",
-                exit_code=EXIT_USAGE,
-            ) from None
+            raise self._refused(error) from None
         return list(descriptors)
+
+    def _refused(self, why: object) -> HarnessError:
+        told = f"{self._source}: links: namespaces: this machine has none for us ({why}), "
+        return HarnessError(
+            f"{told}expected Linux with unprivileged user namespaces (sysctl "
+            "user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns); or "
+            "links: template, where peers can be told, or links: none",
+            exit_code=EXIT_USAGE,
+        )
 
     def addresses(self, replica: ReplicaId) -> Addresses:
         """Those in the source; the shim's are ports of the harness."""
