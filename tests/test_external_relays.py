@@ -228,8 +228,8 @@ def test_what_the_dead_wrote_arrives_and_their_port_is_free(two):
     other.close()
     it.server.close()
     it.drive()
+    assert it.until(lambda: one.recv(99)) == b"last words" and nothing(one)
     it.relays.end(2)
-    assert it.until(lambda: one.recv(99)) == b"last words"
     assert it.until(lambda: one.recv(99)) == b""
     with socket.socket() as sock:  # without SO_REUSEADDR
         sock.bind(("127.0.0.1", port))
@@ -278,3 +278,15 @@ def test_more_connections_than_one_may_have_are_reset(two, monkeypatch):
     assert it.noted.texts() == ["n1 keeps above 500 connections open: further ones are reset"]
     for sock in (one, *kept):
         sock.close()
+
+
+def test_a_dial_may_end_in_the_round_in_which_its_connection_is_reset(two):
+    it = two()
+    one = socket.create_connection(("127.0.0.1", it.port))
+    it.drive(0.005)
+    (connection,) = it.relays._connections
+    it.relays.cut_off(1, True)
+    it.relays._dialled(connection)
+    it.relays._write(connection, connection.far)
+    assert not it.relays._read(connection, connection.near)
+    one.close()

@@ -9,6 +9,7 @@ from external_runs import ALL, outcomes, run
 from harness.check.verdict import Verdict
 from harness.errors import EXIT_INVALID, EXIT_USAGE, HarnessError
 from harness.external import description
+from harness.external.sockets import Sockets
 
 SHIM = Path(__file__).parent / "tiny_shim.py"
 ONE = [("(A, J, 3)", ALL)]
@@ -36,6 +37,13 @@ def test_a_shim_answers_for_replicas():
 def test_a_definite_error_leads_on_to_the_leader_that_it_names():
     runner, _ = run(shimmed("refuses"), ONE, client_timeout_ms=9000)
     assert outcomes(runner.reports[0]) == ["success"], "n2 would leave it open"
+
+
+@pytest.mark.parametrize("failure", ["disconnect", "crash"])
+def test_nobody_is_asked_who_is_not_there(failure):
+    rows = [("(A, J, 3); F(n1); F(n2); F(n3); (B, J, 1)", ALL)]
+    runner, _ = run(shimmed(), rows, failure)
+    assert outcomes(runner.reports[0])[-1] == "pending", "the shim would have answered"
 
 
 def test_a_shim_hears_of_restarts_and_of_addresses(tmp_path):
@@ -116,3 +124,20 @@ def test_a_line_or_a_port_says_that_one_is_ready(tmp_path):
         "their.yaml: n1 does not start: its process ended by itself (exit code 3)",
         "    going to listen",
     )
+
+
+def test_one_that_minds_old_connections_starts_once_they_are_forgotten(tmp_path, monkeypatch):
+    says = tmp_path / "says"
+    says.write_text(
+        "echo x >> $PAXBANK_DATA/starts\n[ $(wc -l < $PAXBANK_DATA/starts) = 2 ] && exit 98\n"
+        "echo up; exec sleep 1000\n"
+    )
+    answers = iter([True, False, False])  # before its start, when it ended, and when looked again
+    monkeypatch.setattr(Sockets, "is_free", lambda self, node, lingering: lingering
+                        or next(answers, True))  # fmt: skip
+    rows = [("(A, J, 3); F(n2); R(n2); (B, J, 1)", ALL)]
+    described = shimmed(start=f"sh {says}", ready="{line: up}")
+    runner, cluster = run(described, rows, "crash", logs=tmp_path)
+    assert runner.verdict() is Verdict.VALID, [r.judgements for r in runner.reports]
+    assert (tmp_path / "n2.log").read_text() == "up\nup\n"
+    assert cluster.fleet.handles[2].starts == 2

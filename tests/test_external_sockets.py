@@ -139,6 +139,7 @@ def test_without_links_a_port_that_is_taken_is_told():
             run(taken, [("(A, B, 1)", ALL)], "pause", **PATIENT)
 
 
+@namespaces
 def test_a_machine_without_namespaces_is_refused_with_the_alternative(monkeypatch, tmp_path):
     broken = tmp_path / "gate.py"
     text = Path(gate.__file__).read_text()
@@ -150,6 +151,14 @@ def test_a_machine_without_namespaces_is_refused_with_the_alternative(monkeypatc
     (told,) = caught.value.problems
     assert "links: namespaces: this machine has none for us (unshare: " in told
     assert told.endswith("or links: template, where peers can be told, or links: none")
+
+
+def test_a_system_without_namespaces_is_refused_before_anything(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(
+        HarnessError, match=r"has none for us \(it is darwin\), expected Linux with"
+    ):
+        grounds.Namespaces(bank("namespaces"), 3)
 
 
 def test_nothing_is_left_after_a_kill_of_the_harness(tmp_path):

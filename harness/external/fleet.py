@@ -9,7 +9,7 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ from harness.live.waiting import Waiter
 KERNEL_SECONDS = 6.0  # for a warden to do what it was told
 SILENT_SECONDS = 0.3  # between the end of its output and that of its process
 LINGER_SECONDS = 0.5  # for old connections of its port, which most programs do not mind
+FORGOTTEN_SECONDS = 65.0  # the same for those that do
+PORT_BUSY = "its port is kept by old connections"
 PORT_SECONDS = 10.0  # for the port of one that was killed to be free
 LOOK_US = 5_000  # between two looks whether it is
 CAN_ANSWER = (Liveness.LIVE, Liveness.DISCONNECTED)
@@ -52,6 +54,7 @@ class Handle:
     was_leader: bool = False
     trouble: str | None = None  # why it is not live although nobody failed it
     last_words: list[str] = field(default_factory=list)  # of one that ended by itself
+    is_second_try: bool = False  # its port was busy before
     confirmed: str = ""  # the last word of its warden
     output_ended_at: float | None = None  # by time.monotonic
     knowledge: Knowledge = field(default_factory=Knowledge)
@@ -250,7 +253,7 @@ class Fleet:
         if not handle.node.is_ready:
             self._router.ready(handle.node)
 
-    def _await_ready(self, handles: Iterable[Handle]) -> None:
+    def _await_ready(self, handles: Collection[Handle]) -> None:
         """Until each is ready or is stopped."""
         waiting, patience = list(handles), self._router.start_seconds
         until = self.now() + round(patience * 1e6)
@@ -260,6 +263,17 @@ class Fleet:
                     self._stop(handle, f"{self._router.unready} within {patience:.0f} s")
                 return
             self._pump(until)
+        if again := [h for h in handles if h.trouble == PORT_BUSY]:
+            self._start_again(again)
+
+    def _start_again(self, handles: Sequence[Handle]) -> None:
+        """They minded old connections of their ports: once these are forgotten."""
+        until = self.now() + round(FORGOTTEN_SECONDS * 1e6)
+        for handle in handles:
+            while not self._router.is_free(handle.node, False) and self.now() < until:
+                self._pump(self.now() + LOOK_US)
+            self._start(handle)
+        self._await_ready(handles)
 
     # ---- what wardens say ----------------------------------------------------------------------
 
@@ -287,7 +301,13 @@ class Fleet:
             why = f"takes more than its limits: a file of {most} MB, expected less"
         else:
             why = f"its process ended by itself ({end(code)})"
-        self._stop(handle, why)
+        is_busy = not handle.node.is_ready and not self._router.is_free(handle.node, False)
+        if is_busy and not handle.is_second_try:
+            handle.is_second_try, handle.starts = True, handle.starts - 1
+            self._bury(handle)
+            handle.trouble = PORT_BUSY
+        else:
+            self._stop(handle, why)
 
     def _stop(self, handle: Handle, why: str) -> None:
         """It is there no longer, by its own doing."""
@@ -337,6 +357,7 @@ class Fleet:
         started = []
         for replica in returning:
             handle = self.handles[replica]
+            handle.is_second_try = False
             match handle.liveness:
                 case Liveness.DISCONNECTED:
                     self._router.cut_off(handle.node, False)

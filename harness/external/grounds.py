@@ -4,6 +4,7 @@
 own in which its peers' usual ports are the harness's, `Direct` leaves everything as it is.
 """
 
+import contextlib
 import json
 import os
 import random
@@ -26,6 +27,7 @@ HOST, HOST_6 = "127.0.0.1", "::1"
 # the first of it to its end.
 FIRST_PORT, LAST_PORT, BLOCK = 20_000, 32_000, 128
 GATE_SECONDS = 10.0
+CONNECT_SECONDS = 0.05
 
 Launch: TypeAlias = Callable[[Sequence[str], Sequence[int]], Warded]
 Attempts: TypeAlias = Sequence[tuple[socket.socket, tuple[str, int]]]
@@ -48,8 +50,8 @@ class Ground(Protocol):
         """Sockets and addresses to reach it at, to be tried in turn; CLIENTS is the shim."""
         ...
 
-    def is_free(self, replica: ReplicaId, lingering: bool) -> bool:
-        """Its port can be listened on; see `is_free`."""
+    def is_free(self, replica: ReplicaId) -> bool:
+        """See the function."""
         ...
 
     def led_into(self, replica: ReplicaId, words: Sequence[str]) -> list[str]:
@@ -72,20 +74,31 @@ def _listening(port: int) -> socket.socket:
     return sock
 
 
-def is_free(port: int, lingering: bool = False) -> bool:
-    """Nobody listens there, and no connection lingers unless that does not matter."""
+def is_free(port: int) -> bool:
+    """Nobody listens there, and no old connection lingers."""
     with socket.socket() as sock:
-        return _binds(sock, port, lingering)
+        return _binds(sock, port)
 
 
-def _binds(sock: socket.socket, port: int, lingering: bool) -> bool:
-    if lingering:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _binds(sock: socket.socket, port: int) -> bool:
     try:
         sock.bind(("", port))
     except OSError:
         return False
     return True
+
+
+def is_open(attempts: Attempts) -> bool:
+    """Somebody listens at one of these; takes their sockets."""
+    found = False
+    for sock, where in attempts:
+        with sock:
+            if not found:
+                sock.settimeout(CONNECT_SECONDS)
+                with contextlib.suppress(OSError):
+                    sock.connect(where)
+                    found = True
+    return found
 
 
 class Block:
@@ -147,9 +160,9 @@ class _OnTheHost:
             attempts.append((socket.socket(socket.AF_INET6), (HOST_6, port)))
         return attempts
 
-    def is_free(self, replica: ReplicaId, lingering: bool) -> bool:
+    def is_free(self, replica: ReplicaId) -> bool:
         """Seen from anywhere."""
-        return is_free(self.ports[replica], lingering)
+        return is_free(self.ports[replica])
 
     def led_into(self, replica: ReplicaId, words: Sequence[str]) -> list[str]:
         """As it is."""
@@ -170,7 +183,7 @@ class Direct(_OnTheHost):
     def begin(self, launch: Launch) -> list[Port]:
         """None; whoever holds a replica's port is told."""
         for replica, port in self.ports.items():
-            if not is_free(port, lingering=True):
+            if is_open(self.dial(replica)):
                 told = f"port {port} of {replica_name(replica)} is taken by another program, "
                 raise HarnessError(f"{told}expected a free one: one run at a time")
         return []
@@ -215,7 +228,10 @@ class Namespaces:
     """`links: namespaces`: see `harness.external.gate`."""
 
     def __init__(self, description: Description, replicas: int) -> None:
+        """HarnessError on systems without any."""
         self._source = description.source
+        if not sys.platform.startswith("linux"):
+            raise self._refused(f"it is {sys.platform}")
         self._names = range(1, replicas + 1)
         self.ports: Mapping[ReplicaId, int] = {
             r: description.ports[replica_name(r)] for r in self._names
@@ -268,14 +284,17 @@ class Namespaces:
             if not word:
                 raise OSError("the program that makes them ended")
         except OSError as error:
-            told = f"{self._source}: links: namespaces: this machine has none for us ({error}), "
-            raise HarnessError(
-                f"{told}expected Linux with unprivileged user namespaces (sysctl "
-                "user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns); or "
-                "links: template, where peers can be told, or links: none",
-                exit_code=EXIT_USAGE,
-            ) from None
+            raise self._refused(error) from None
         return list(descriptors)
+
+    def _refused(self, why: object) -> HarnessError:
+        told = f"{self._source}: links: namespaces: this machine has none for us ({why}), "
+        return HarnessError(
+            f"{told}expected Linux with unprivileged user namespaces (sysctl "
+            "user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns); or "
+            "links: template, where peers can be told, or links: none",
+            exit_code=EXIT_USAGE,
+        )
 
     def addresses(self, replica: ReplicaId) -> Addresses:
         """Those in the source; the shim's are ports of the harness."""
@@ -304,10 +323,10 @@ class Namespaces:
             stock += [socket.socket(fileno=descriptor) for descriptor in self._receive()]
         return stock.pop()
 
-    def is_free(self, replica: ReplicaId, lingering: bool) -> bool:
+    def is_free(self, replica: ReplicaId) -> bool:
         """Seen from its namespace."""
         with self._fresh(replica) as sock:
-            return _binds(sock, self.ports[replica], lingering)
+            return _binds(sock, self.ports[replica])
 
     def led_into(self, replica: ReplicaId, words: Sequence[str]) -> list[str]:
         """By way of the gate."""

@@ -6,6 +6,7 @@ slow: bytes of a cut one are held, and delivered after it is whole, or its conne
 What a process had written before it died is delivered; what was on its way to it is not.
 """
 
+import contextlib
 import errno
 import socket
 import struct
@@ -142,7 +143,7 @@ class Relays:
                 _reset(accepted)
                 continue
             accepted.setblocking(False)
-            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _send_at_once(accepted)
             far = _Leg(port.target, None, is_connected=False)
             connection = _Connection(_Leg(port.dialer, accepted), far)
             self._connections[connection] = None
@@ -167,7 +168,7 @@ class Relays:
         (far.socket, address), *rest = connection.attempts
         connection.attempts = rest
         far.socket.setblocking(False)
-        far.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _send_at_once(far.socket)
         error = far.socket.connect_ex(address)
         if error == errno.EINPROGRESS:
             self._waiter.on_writable(far.socket.fileno(), partial(self._dialled, connection))
@@ -178,7 +179,8 @@ class Relays:
 
     def _dialled(self, connection: _Connection) -> None:
         sock = connection.far.socket
-        assert sock is not None
+        if sock is None:  # it was reset in this very round
+            return
         self._waiter.stop_writing(sock.fileno())
         if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self._attempt_failed(connection)
@@ -460,7 +462,13 @@ def _name(replica: ReplicaId) -> str:
     return "the shim" if replica == CLIENTS else replica_name(replica)
 
 
+def _send_at_once(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
 def _reset(sock: socket.socket) -> None:
     """Close it so that the other end sees a reset, and no port waits for a while."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    with contextlib.suppress(OSError):  # macOS has no options for one that is over
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     sock.close()

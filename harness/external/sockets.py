@@ -20,7 +20,7 @@ from harness.cluster.links import Links
 from harness.errors import EXIT_INVALID, EXIT_USAGE, HarnessError
 from harness.external import remarks
 from harness.external.description import Description
-from harness.external.grounds import Ground, ground
+from harness.external.grounds import Ground, ground, is_open
 from harness.external.keeping import Warded
 from harness.external.last_words import indented, tail
 from harness.external.placeholders import Addresses, as_variables, fill, of_a_shim
@@ -37,7 +37,6 @@ START_SECONDS = 30.0  # for a replica to be ready
 HELLO_SECONDS = 10.0
 DESCRIPTORS = 12_000  # for ten that dial as much as they may
 LOOK_US = 10_000  # between two looks whether it is
-CONNECT_SECONDS = 0.05
 DEFINITE, INDEFINITE = 11, 13  # codes of errors, as replicas behind stdio have them
 MOST_OF_A_LINE = 1 << 16
 
@@ -187,8 +186,10 @@ class Sockets:
             self._relays.begin(node.number)
 
     def is_free(self, node: Node, lingering: bool) -> bool:
-        """It may be started again; `lingering`: by a program to which old connections are none."""
-        return self._ground.is_free(node.number, lingering)
+        """Nobody listens on its port, and no old connection lingers unless that does not matter."""
+        if lingering:
+            return not is_open(self._ground.dial(node.number))
+        return self._ground.is_free(node.number)
 
     def doom(self, node: Node) -> None:
         """It is about to be killed."""
@@ -237,20 +238,7 @@ class Sockets:
             return now - starting.at >= ready.seconds * 1_000_000
         if ready.line:
             return self._says(starting, ready.line)
-        return self._is_port_open(starting.node)
-
-    def _is_port_open(self, node: Node) -> bool:
-        found = False
-        for sock, address in self._ground.dial(node.number):
-            with sock:
-                if not found:
-                    sock.settimeout(CONNECT_SECONDS)
-                    try:
-                        sock.connect(address)
-                        found = True
-                    except OSError:
-                        continue
-        return found
+        return is_open(self._ground.dial(starting.node.number))
 
     def _says(self, starting: _Starting, line: str) -> bool:
         """Its log has this in a line of this start."""
