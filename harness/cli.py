@@ -284,6 +284,8 @@ def _file_parser() -> _Parser:
         "describes them, or the command that starts one")  # fmt: skip
     add("--require", metavar="WORDS", help="what they must tell of themselves: some of "
         "state,read,log,views")  # fmt: skip
+    add("--built", metavar="DIR", type=Path, help="build nothing: the replicas' commands work in "
+        "this folder, where they were built")  # fmt: skip
     add("--sim", action="store_true", help="simulate instead of starting processes: virtual time, "
         "and the same output for the same seed")  # fmt: skip
     add("--key", metavar="FILE", type=Path, help="the answer key, YAML, to check or to write; "
@@ -331,7 +333,7 @@ def _refuse_mistyped_command(file: str) -> None:
 
 def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     flags = {key: getattr(options, key) for key in FLAGS}
-    description = launch.replicas(options.replicas, options.require)
+    description = launch.replicas(options.replicas, options.require, options.built)
     if description is not None:
         launch.refuse_beside_replicas(vars(options))
     console = consoles.opened(options.color, sys.stdout)
@@ -491,4 +493,5 @@ def _again(path: Path, options: argparse.Namespace, settings: ClusterConfig, own
         words += [] if options.config is None else ["--config", options.config]
     words += ["--sim"] if options.sim else []
     words += [] if options.replicas is None else ["--replicas", options.replicas]
+    words += [] if options.built is None else ["--built", str(options.built)]
     return f"{commands.program()} {shlex.join([*words, '--seed', str(settings.seed)])}"

@@ -177,7 +177,7 @@ def test_files_of_one_name_keep_their_folders_apart(scripted, capsys):
     assert folders == [f"kept/class-{who}-test-disconnect-{s}" for who in people for s in (1, 2)]
     assert all(Path(folder, "report", "results.json").is_file() for folder in folders)
     # Two paths that are one word, too.
-    assert runs._folder_name("a/b-c.csv") == runs._folder_name("a-b/c.csv") == "a-b-c"
+    assert runs.one_word("a/b-c.csv") == runs.one_word("a-b/c.csv") == "a-b-c"
     taken = Path("kept", "a-b-c")
     taken.mkdir()
     assert runs._free(taken) == Path("kept/a-b-c-2")

@@ -279,6 +279,14 @@ class Kills(Forks):
         os.kill(victim, signal.SIGKILL)
 
 
+class Slow(Replica):
+    """Answers after so many seconds, when nobody waits any more."""
+
+    def on_request(self, source, body, answer):
+        time.sleep(float(ARGUMENT))
+        super().on_request(source, body, answer)
+
+
 class Refuses(Replica):
     def on_request(self, source, body, answer):
         self.say(source, type="error", code=12, text="what is that?", **answer)
@@ -302,6 +310,7 @@ KINDS = {
     "kills": Kills,
     "eats": Eats,
     "refuses": Refuses,
+    "slow": Slow,
 }
 
 if __name__ == "__main__":

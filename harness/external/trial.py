@@ -6,9 +6,9 @@ What they can tell decides how much is judged, so it is said here, before a whol
 from dataclasses import dataclass, field
 
 from bank.ballot import ReplicaId, replica_name
-from bank.ledger import TRANSFER
+from bank.ledger import READ, TRANSFER
 from harness.cluster.history import Operation
-from harness.errors import HarnessError
+from harness.errors import EXIT_MACHINE, HarnessError
 from harness.external import told
 from harness.external.asking import ASK_US
 from harness.external.cluster import ExternalCluster
@@ -29,6 +29,9 @@ class Trial:
 
     told: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    starts: bool = False  # all were built and started
+    is_the_machines: bool = False  # a problem that says nothing of them
+    tells: dict[str, bool] = field(default_factory=dict)  # whether any replica tells that
 
 
 def trial(description: Description, settings: ClusterConfig) -> Trial:
@@ -39,16 +42,21 @@ def trial(description: Description, settings: ClusterConfig) -> Trial:
         began = cluster.now()
         cluster.start()
         built = "are built and " if description.build else ""
+        found.starts = True
         found.told.append(f"{_names(settings)} {built}start in {_ms(cluster.now() - began)}")
         _ask_transfer(cluster, settings, found)
         _ask_read(cluster, found)
+        found.tells = dict.fromkeys(OPTIONAL, False) | {READ: cluster.answers_reads()}
         if description.speaks == "bank":
             cluster.views()
             for what, without in OPTIONAL.items():
-                found.told.append(_tells(cluster, what, without))
+                tellers, line = _tells(cluster, what, without)
+                found.told.append(line)
+                found.tells[what] = bool(tellers)
         found.problems += cluster.contradictions()
     except HarnessError as error:
         found.problems += error.problems
+        found.is_the_machines = error.exit_code == EXIT_MACHINE
     finally:
         cluster.stop()
     found.told += cluster.remarks()
@@ -88,16 +96,17 @@ def _ask_read(cluster: ExternalCluster, found: Trial) -> None:
         found.told.append("read: not answered (error 10), files with reads are refused")
 
 
-def _tells(cluster: ExternalCluster, what: str, without: str) -> str:
+def _tells(cluster: ExternalCluster, what: str, without: str) -> tuple[list[ReplicaId], str]:
+    """Who tells it, and in words."""
     handles = list(cluster.fleet.handles.values())
     if what != "state":
         body = {"type": what, "first_slot": 1} if what == "log" else {"type": what}
         cluster.ask(body, handles, ASK_US)
     tellers = [h.replica for h in handles if h.knowledge.tells.get(what)]
     if not tellers:
-        return f"{what}: not told, {without}"
+        return [], f"{what}: not told, {without}"
     told_by = "" if len(tellers) == len(handles) else f" by {_replicas(tellers)} alone"
-    return f"{what}: told{told_by}{_parts(handles) if what == 'state' else ''}"
+    return tellers, f"{what}: told{told_by}{_parts(handles) if what == 'state' else ''}"
 
 
 def _parts(handles: list[Handle]) -> str:

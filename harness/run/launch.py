@@ -69,24 +69,40 @@ def resumes(data: Path | None) -> bool:
     return data is not None and (data / FILE).exists()
 
 
-def replicas(given: str | None, require: str | None = None) -> "Description | None":
-    """What `--replicas` describes; None for our own. HarnessError for a bad description.
-
-    `require` is what they must tell of themselves, with commas.
-    """
-    words = tuple(word.strip() for word in (require or "").split(",") if word.strip())
+def required(given: str | None) -> tuple[str, ...]:
+    """Read `--require`: what replicas must tell of themselves, with commas."""
+    words = tuple(word.strip() for word in (given or "").split(",") if word.strip())
     for word in words:
         if word not in REQUIRABLE:
             hint = nearest(word, list(REQUIRABLE))
             known = ", ".join(REQUIRABLE)
             raise HarnessError(f'--require: found "{word}", expected some of {known}{hint}')
+    return words
+
+
+def replicas(
+    given: str | None, require: str | None = None, built: Path | None = None
+) -> "Description | None":
+    """What `--replicas` describes; None for our own. HarnessError for a bad description.
+
+    `require` is read by `required`; `built` is the folder of their commands, in place of the
+    description's own, where what has to be built was built before.
+    """
+    words = required(require)
     if given is None:
         if words:
             raise HarnessError("--require: our own replicas tell all, expected it with --replicas")
+        if built is not None:
+            raise HarnessError("--built: our own replicas are not built, expected --replicas too")
         return None
     from harness.external import description
 
-    return replace(description.read(given), require=words)
+    found = replace(description.read(given), require=words)
+    if built is None:
+        return found
+    if not built.is_dir():
+        raise HarnessError(f"--built: {built}: no such folder, expected that of built replicas")
+    return replace(found, folder=built.resolve(), build=())
 
 
 def link_faults(description: "Description") -> tuple[str, ...]:
@@ -112,7 +128,7 @@ def trial(path: str, flags: Mapping[str, object], config_file: str | None) -> "T
     return trial(described, settings(flags, {}, config_file, described))
 
 
-def refuse_beside_replicas(options: Mapping[str, object]) -> None:
+def refuse_beside_replicas(options: Mapping[str, object], flag: str = "--replicas") -> None:
     """HarnessError for options that have no meaning for replicas whose code is not ours."""
     simulation = "a simulation runs our own replicas, step by step in one thread"
     reasons = {
@@ -124,12 +140,26 @@ def refuse_beside_replicas(options: Mapping[str, object]) -> None:
         "soak": "memory and disk are looked at in our own replicas alone",
     }
     problems = [
-        f"--{key.replace('_', '-')}: {why}, leave out this or --replicas"
+        f"--{key.replace('_', '-')}: {why}, leave out this or {flag}"
         for key, why in reasons.items()
         if options.get(key)
     ]
     if problems:
         raise HarnessError(*problems)
+
+
+def refuse_unfit(description: "Description", file: CaseFile) -> None:
+    """HarnessError for a file with steps that cannot be done to these replicas."""
+    from harness.external.fits import refuse_unfit
+
+    for case in file.sets:
+        for step in case.steps:
+            if isinstance(step.action, KillAt) or (
+                isinstance(step.action, FailLeader) and step.action.point is not None
+            ):
+                told = f"{file.path}:{step.line}: {step.text}: kill points are places in our own "
+                raise HarnessError(f"{told}replicas' code, expected LF or F(n1) with --replicas")
+    refuse_unfit(description, file)
 
 
 def kept_logs(stopped: Cluster) -> str:
@@ -215,15 +245,7 @@ def _external(
     logs: Path | None,
 ) -> Cluster:
     from harness.external.cluster import ExternalCluster
-    from harness.external.fits import refuse_unfit
 
-    for case in file.sets:
-        for step in case.steps:
-            if isinstance(step.action, KillAt) or (
-                isinstance(step.action, FailLeader) and step.action.point is not None
-            ):
-                told = f"{file.path}:{step.line}: {step.text}: kill points are places in our own "
-                raise HarnessError(f"{told}replicas' code, expected LF or F(n1) with --replicas")
     refuse_unfit(description, file)
     asked = [step.action for case in file.sets for step in case.steps]
     with_reads = any(isinstance(action, Command) and action.kind == READ for action in asked)

@@ -18,10 +18,9 @@ from pathlib import Path
 from statistics import median
 
 from rich.console import Console, Group, RenderableType
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from harness.commands.grade import grades, outlets, package
+from harness.commands.grade import grades, outlets, package, shared, submissions
 from harness.commands.grade.grades import Graded, Refused
 from harness.commands.grade.runs import Plan, Runs
 from harness.commands.grade.scoring import RULES, Scoring, scoring
@@ -30,25 +29,22 @@ from harness.errors import (
     EXIT_MACHINE,
     EXIT_VALID,
     HarnessError,
-    nearest,
 )
-from harness.files import answer_key, given, testset
-from harness.files.cases import CaseFile, Command, Wait
+from harness.files import given
+from harness.files.cases import CaseFile
 from harness.files.config import DURABILITIES, FAILURES, NODES, UNANSWERED, ClusterConfig
 from harness.report.documents import GRADESCOPE, JUNIT, RESULTS, Folder, replace
 from harness.run import launch, points
 from harness.screen.cells import BAD, GOOD, QUIET, Column, Grid, Parts, cell, counted, duration
 
-FORMATS = ("rich", "json")
 EXAMPLES = (
     ("testsets/tour.csv", "twenty runs"),
     ("testsets/*.csv --runs 5 --failure all", "every way of failing"),
     ("testsets/tour.csv --report report", "also for build servers and Gradescope"),
+    ("testsets/*.csv --runs 5 --submission class/*/", "other people's replicas, a row for each"),
     ("testsets/*.csv --score passes:3 --package gradescope -o autograder.zip", "to be uploaded"),
 )
 MOST_PROBLEMS = 10  # told of a file that was not run
-SHARED = ("nodes", "durability", "unanswered")  # flags of every run
-SPARE_SECONDS = 30.0  # of a run's limit: the start of its processes on a machine that is busy
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--keep", type=Path, metavar="DIR", help="for data and reports of runs that did not pass "
         "[a temporary folder]")  # fmt: skip
     add("--report", type=Path, metavar="DIR", help="write results.json, junit.xml and "
-        "gradescope.json there, after every run")  # fmt: skip
+        "gradescope.json there, after every run; of submissions grades.csv too, with a folder for "
+        "each [grades]")  # fmt: skip
     add("--outlet", action="append", default=[], metavar="NAME=FILE", help="write the grades "
         "there, after every run, as they are read by gradescope, junit, classroom50 or "
         "prairielearn; several times for several")  # fmt: skip
@@ -82,14 +79,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "files with these flags, to -o")  # fmt: skip
     add("-o", dest="archive", type=Path, metavar="FILE", help="the archive of --package "
         "[autograder.zip]")  # fmt: skip
+    add("--submission", nargs="+", action="extend", default=[], metavar="DIR", help="grade other "
+        "people's replicas, one row for each folder with a replicas.yaml")  # fmt: skip
+    add("--replicas-file", metavar="FILE", help="describes the replicas of every submission, in "
+        "place of a replicas.yaml of its own")  # fmt: skip
+    add("--require", metavar="WORDS", help="what submissions must tell of themselves: some of "
+        "state,read,log,views")  # fmt: skip
+    add("--resume", action="store_true", help="go on with the submissions in --report: only what "
+        "is missing is run")  # fmt: skip
     add("--format", default="rich", metavar="rich|json", help="a table, or one JSON document")
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Grade the files. Bad ones do not keep the good ones from being run; a bad flag does."""
-    _check(options)
+    shared.check(options)
+    submissions.check(vars(options))
+    if options.submission:
+        return submissions.run(options, console)
     rule = scoring(options.score, options.runs)
-    wanted = _outlets(options)
+    wanted = shared.outlets(options)
     seed = secrets.randbelow(launch.SEEDS) if options.seed is None else options.seed
     asked = given.sort_out(options.files)
     graded, plans, refused = _plans(options, asked.test_sets, seed)
@@ -112,7 +120,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         speaking.print(Text(f" {note}"), soft_wrap=True)
     interrupted, unwritten = False, None
     try:
-        with Runs(options.jobs, keep) as runs, _progress(speaking) as progress:
+        with Runs(options.jobs, keep) as runs, shared.progress(speaking) as progress:
             task = progress.add_task("", total=len(plans), wrong="")
             for plan, result in runs.results(plans):
                 plan.graded.results.append(result)
@@ -141,40 +149,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
 # ---- what is asked for -------------------------------------------------------------------------
 
 
-def _check(options: argparse.Namespace) -> None:
-    for name in ("runs", "jobs", "timeout"):
-        value = getattr(options, name)
-        if value is not None and not value >= (0 if name == "timeout" else 1):
-            raise HarnessError(f"--{name}: found {value:g}, expected a number from 1 on")
-    if options.package not in (None, "gradescope"):
-        hint = nearest(options.package, ["gradescope"])
-        raise HarnessError(f'--package: found "{options.package}", expected gradescope{hint}')
-    if options.archive is not None and options.package is None:
-        raise HarnessError("-o: found without --package, expected --package gradescope beside it")
-    if options.format not in FORMATS:
-        hint = nearest(options.format, list(FORMATS))
-        raise HarnessError(f'--format: found "{options.format}", expected rich or json{hint}')
-
-
-def _outlets(options: argparse.Namespace) -> dict[Path, str]:
-    """Which document goes where."""
-    found: dict[Path, str] = {}
-    for word in options.outlet:
-        name, equals, path = word.partition("=")
-        outlets.check(name, os.environ)
-        if not equals or not path:
-            raise HarnessError(f'--outlet: found "{word}", expected {name}=FILE')
-        if Path(path).is_dir() or not Path(path).resolve().parent.is_dir():
-            expected = "expected a file in a folder that is there"
-            raise HarnessError(f"--outlet {name}: {path} cannot be written, {expected}")
-        found[Path(path)] = name
-    return found
-
-
 def _package(options: argparse.Namespace, given: Sequence[str], console: Console) -> int:
     """An archive instead of runs: the files were read, so it is known to work on them."""
     flags = ["--runs", str(options.runs), "--score", options.score]
-    for name in ("failure", "seed", *SHARED, "timeout"):
+    for name in ("failure", "seed", *shared.SHARED, "timeout"):
         value = getattr(options, name)
         flags += [] if value is None else [f"--{name}", str(value)]
     flags += [f"--{name}" for name in ("sim", "no-key") if getattr(options, name.replace("-", "_"))]
@@ -187,18 +165,6 @@ def _package(options: argparse.Namespace, given: Sequence[str], console: Console
     return EXIT_VALID
 
 
-def _modes(word: str | None) -> Sequence[str | None]:
-    if word is None:
-        return [None]
-    words = list(FAILURES) if word == "all" else word.split(",")
-    for mode in words:
-        if mode not in FAILURES:
-            hint = nearest(mode, [*FAILURES, "all"])
-            expected = f"{', '.join(FAILURES)} or all"
-            raise HarnessError(f'--failure: found "{mode}", expected some of {expected}{hint}')
-    return list(dict.fromkeys(words))
-
-
 def _plans(
     options: argparse.Namespace, files: Sequence[str], seed: int | str
 ) -> tuple[list[Graded], list[Plan], Refused]:
@@ -209,60 +175,25 @@ def _plans(
     """
     refused: dict[str, dict[str, None]] = {}  # each problem once, in order
     wanted: list[tuple[Graded, CaseFile, ClusterConfig]] = []
-    modes = [
-        {"failure": mode, "seed": seed} | {name: getattr(options, name) for name in SHARED}
-        for mode in _modes(options.failure)
-    ]
+    modes = [shared.flags(options, mode, seed) for mode in shared.modes(options.failure)]
     for flags in modes:
         launch.settings(flags, {}, options.config)  # what is wrong with these is no file's problem
+    reader = shared.Reader(options)
     for name in files:
         for flags in modes:
             try:
-                draft = testset.read(name)
-                settings = launch.settings(flags, draft.overrides, options.config)
-                file = draft.cases(settings)
-                file = answer_key.checked(file, settings, ignore=options.no_key)
+                wanted.append(reader.read(name, flags))
             except HarnessError as error:
                 refused.setdefault(name, {}).update(dict.fromkeys(error.problems))
-                continue
-            scored = points.items(file, ())
-            given = points.are_given(file)
-            most, lines = points.total(scored)[1], {case.number: case.line for case in file.sets}
-            graded = Graded(name, settings.failure, options.runs, most, given, set_lines=lines)
-            wanted.append((graded, file, settings))
     if not wanted:
         raise HarnessError(*(problem for problems in refused.values() for problem in problems))
     plans = [
-        _plan(options, graded, file, settings, run)
+        shared.plan(options, graded, file, settings, run)
         for run in range(1, options.runs + 1)
         for graded, file, settings in wanted
     ]
     told = {name: tuple(problems) for name, problems in refused.items()}
     return [graded for graded, _, _ in wanted], plans, told
-
-
-def _plan(
-    options: argparse.Namespace, graded: Graded, file: CaseFile, settings: ClusterConfig, run: int
-) -> Plan:
-    assert settings.seed is not None
-    seed = settings.seed + run - 1
-    flags = ["--failure", graded.failure, "--seed", str(seed)]
-    for name in (*SHARED, "config"):
-        value = getattr(options, name)
-        flags += [] if value is None else [f"--{name}", value]
-    flags += [f"--{name}" for name in ("sim", "no-key") if getattr(options, name.replace("-", "_"))]
-    keeps_data = not options.sim and settings.durability != "memory"
-    limit = _limit_seconds(file, settings) if options.timeout is None else options.timeout
-    return Plan(graded, run, seed, flags, keeps_data, limit, file.notes)
-
-
-def _limit_seconds(file: CaseFile, settings: ClusterConfig) -> float:
-    """What a run can take when every barrier of it takes as long as it may."""
-    steps = [step.action for case in file.sets for step in case.steps]
-    barriers = 2 * len(file.sets) + sum(not isinstance(action, Command) for action in steps)
-    waits = sum(action.duration for action in steps if isinstance(action, Wait)) / 1e6
-    longest = (settings.progress_ms + settings.patience_ms) / 1000
-    return SPARE_SECONDS + barriers * longest + waits
 
 
 class _Keep:
@@ -289,12 +220,6 @@ def _opening(options: argparse.Namespace, graded: Sequence[Graded], seed: int) -
     parts = [counted(len(files), "file"), f"failure {', '.join(modes)}"]
     parts += ["simulated"] if options.sim else []
     return Parts(map(Text, (*parts, f"{counted(options.runs, 'run')} each", seeds)))
-
-
-def _progress(console: Console) -> Progress:
-    columns = (BarColumn(), TextColumn("{task.completed}/{task.total} runs"), TimeElapsedColumn())
-    wrong = TextColumn("{task.fields[wrong]}")
-    return Progress(*columns, wrong, console=console, transient=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from harness.run.points import plain
 
 PASSED, FAILED, UNKNOWN = "passed", "failed", "unknown"
 HUNG, CRASHED, MACHINE = "hung", "crashed", "machine"  # no verdict
+NOT_RUN = "not run"  # because it cannot be
 _WORST_FIRST = (EXIT_INVALID, EXIT_MACHINE, EXIT_USAGE, EXIT_UNKNOWN, EXIT_VALID)
 _EXIT_CODES = {PASSED: EXIT_VALID, UNKNOWN: EXIT_UNKNOWN, MACHINE: EXIT_MACHINE}
 
@@ -163,4 +164,5 @@ def _case(result: Result) -> junit.Case:
 def told(result: Result) -> list[str]:
     """What there is to say of a run that did not pass."""
     kept = [] if result.folder is None else [f"kept: {result.folder}"]
-    return [*result.reasons, f"repeat: {result.command}", *kept]
+    repeat = [f"repeat: {result.command}"] if result.command else []
+    return [*result.reasons, *repeat, *kept]

@@ -9,7 +9,14 @@ from math import floor
 from typing import Any
 
 from harness.commands.grade import grades
-from harness.commands.grade.grades import CRASHED, MACHINE, NONE_REFUSED, Graded, Refused
+from harness.commands.grade.grades import (
+    CRASHED,
+    MACHINE,
+    NONE_REFUSED,
+    NOT_RUN,
+    Graded,
+    Refused,
+)
 from harness.commands.grade.scoring import Scoring
 from harness.errors import HarnessError, nearest
 from harness.report import gradescope
@@ -140,7 +147,7 @@ def as_classroom50(
 def as_prairielearn(graded: Sequence[Graded], scoring: Scoring) -> dict[str, Any]:
     """Its results.json: `score` from 0 to 1. Where no run could even begin, it is not gradable."""
     outcomes = {result.outcome for one in graded for result in one.results}
-    if outcomes and outcomes <= {CRASHED, MACHINE}:
+    if outcomes and outcomes <= {CRASHED, MACHINE, NOT_RUN}:
         firsts = [one.first_failure for one in graded]
         told = ["\n".join(grades.told(first))[:MOST_OUTPUT] for first in firsts if first]
         return {"gradable": False, "format_errors": list(dict.fromkeys(told))}
@@ -175,11 +182,11 @@ def summary(graded: Sequence[Graded], scoring: Scoring) -> str:
         sign = "✓" if one.passed == one.runs else "✗"
         passed = f"{sign} {one.passed}/{one.runs}" + (" flaky" if one.is_flaky else "")
         points = f"{plain(scoring.points(one))} of {plain(one.most)}"
-        lines.append(f"| {_cell(one.file)} | {one.failure} | {passed} | {points} |")
+        lines.append(f"| {cell(one.file)} | {one.failure} | {passed} | {points} |")
     for one in graded:
         if (first := one.first_failure) is not None:
             text = "\n".join(grades.told(first)).replace("```", "'''")
-            lines += ["", f"{_cell(_name(one))}, run {first.run}: {first.outcome}"]
+            lines += ["", f"{cell(_name(one))}, run {first.run}: {first.outcome}"]
             lines += ["", "```", text, "```"]
     return "\n".join(lines) + "\n"
 
@@ -212,5 +219,5 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")

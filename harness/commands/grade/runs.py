@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar, cast
 
 from harness import commands
 from harness.cluster.nemesis import FailLeader
@@ -36,14 +36,33 @@ from harness.errors import EXIT_INVALID, EXIT_MACHINE, EXIT_UNKNOWN, EXIT_VALID
 from harness.files.steps import Names, parse_step
 from harness.files.temporary import TemporaryFolder
 from harness.live.process import Guard
-from harness.report.documents import RESULTS
+from harness.report.documents import RESULTS, unfinished
 
 POLL_SECONDS = 0.02
 END_SECONDS = 3.0  # to end in good order, before SIGKILL
 MOST_REASONS = 20
+MOST_OF_A_LOG = 4 << 20  # bytes that are kept of what a replica wrote: its end
 LONGEST_NAME = 100  # of a folder's name, what comes after it apart
 _PROGRAM = "from harness.__main__ import main; raise SystemExit(main())"
-_REPORT, _DATA, _OUTPUT = "report", "data", "output.txt"
+_REPORT, _DATA, OUTPUT = "report", "data", "output.txt"
+
+
+class Planned(Protocol):
+    """A program to be run."""
+
+    @property
+    def limit_seconds(self) -> float:
+        """How long it may take."""
+        ...
+
+    @property
+    def folder_name(self) -> str:
+        """Of the folder that it works in."""
+        ...
+
+    def words(self, folder: Path) -> list[str]:
+        """What comes after `python` on its command line; it writes into that folder alone."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +76,7 @@ class Plan:
     keeps_data: bool  # a simulated one has none
     limit_seconds: float
     notes: Sequence[str] = ()  # of the file: what was read for something else
+    keeps_in: Path | None = None  # what did not pass; None: where all of that is kept
 
     @property
     def command(self) -> str:
@@ -64,10 +84,35 @@ class Plan:
         file = self.graded.file
         return f"{commands.program()} {shlex.join([file, '--no-step', *self.flags])}"
 
+    @property
+    def folder_name(self) -> str:
+        """Its file, way of failing and seed."""
+        return f"{one_word(self.graded.file)}-{self.graded.failure}-{self.seed}"
+
+    def words(self, folder: Path) -> list[str]:
+        """What a person would type."""
+        file = self.graded.file
+        words = [f"./{file}" if file in commands.names() else file, *self.flags]
+        words += ["--format", "json", "--report", str(folder / _REPORT)]
+        words += ["--data", str(folder / _DATA)] if self.keeps_data else []
+        return ["-c", _PROGRAM, *words]
+
+
+P = TypeVar("P", bound=Planned)
+
+
+@dataclass(slots=True)
+class Ended:
+    """A program that is over."""
+
+    folder: Path
+    code: int | None  # None: it was ended because it took too long
+    seconds: float
+
 
 @dataclass(slots=True)
 class _Running:
-    plan: Plan
+    plan: Planned
     process: subprocess.Popen[bytes]
     folder: Path
     started: float
@@ -102,6 +147,17 @@ class Runs:
 
     def results(self, plans: Iterable[Plan]) -> Iterator[tuple[Plan, Result]]:
         """The runs as they end. What goes wrong with one is its own result, and nobody else's."""
+        for plan, ended in self.ended(plans):
+            try:
+                if isinstance(ended, Exception):
+                    raise ended
+                result = self._result(plan, ended)
+            except Exception as error:
+                result = _troubled(plan, error)
+            yield plan, result
+
+    def ended(self, plans: Iterable[P]) -> Iterator[tuple[P, Ended | Exception]]:
+        """Programs as they end, or why one could not be started."""
         waiting = deque(plans)
         while waiting or self._running:
             while waiting and len(self._running) < self._jobs:
@@ -109,31 +165,25 @@ class Runs:
                 try:
                     self._start(plan)
                 except Exception as error:
-                    yield plan, _troubled(plan, error)
+                    yield plan, error
             over = [one for one in self._running if self._is_over(one)]
             for one in over:
                 self._running.remove(one)
                 self._guard.remove(one.process)
-                try:
-                    result = self._result(one)
-                except Exception as error:
-                    result = _troubled(one.plan, error)
-                yield one.plan, result
+                seconds, code = one.seconds, one.process.poll()
+                _end([one.process])
+                yield cast(P, one.plan), Ended(one.folder, code, seconds)
             if not over:
                 time.sleep(POLL_SECONDS)
 
-    def _start(self, plan: Plan) -> None:
-        file = plan.graded.file
-        folder = _free(self._work / f"{_folder_name(file)}-{plan.graded.failure}-{plan.seed}")
+    def _start(self, plan: Planned) -> None:
+        folder = _free(self._work / plan.folder_name)
         folder.mkdir()
-        words = [f"./{file}" if file in commands.names() else file, *plan.flags]
-        words += ["--format", "json", "--report", str(folder / _REPORT)]
-        words += ["--data", str(folder / _DATA)] if plan.keeps_data else []
         found = str(Path(commands.__file__).parents[2])  # the harness that runs now, and no other
         paths = [found, os.environ.get("PYTHONPATH", "")]
-        with open(folder / _OUTPUT, "wb") as output:
+        with open(folder / OUTPUT, "wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _PROGRAM, *words],
+                [sys.executable, "-P", *plan.words(folder)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=output,
@@ -146,12 +196,9 @@ class Runs:
     def _is_over(self, one: _Running) -> bool:
         return one.process.poll() is not None or one.seconds > one.plan.limit_seconds
 
-    def _result(self, one: _Running) -> Result:
-        seconds, plan = one.seconds, one.plan
-        is_hung = one.process.poll() is None
-        _end([one.process])
+    def _result(self, plan: Plan, one: Ended) -> Result:
         document = _document(one.folder / _REPORT / RESULTS)
-        outcome = HUNG if is_hung else _outcome(one.process.returncode, document)
+        outcome = HUNG if one.code is None else _outcome(one.code, document)
         reasons = _reasons(document)
         if outcome == HUNG:
             sets, total = len(document.get("sets", ())), document.get("sets_in_file", 0)
@@ -159,28 +206,39 @@ class Runs:
                 0, f"not through after {plan.limit_seconds:g} s, {sets} of {total} sets run"
             )
         elif outcome in (CRASHED, MACHINE):
-            reasons.insert(
-                0, _last_line(one.folder / _OUTPUT) or f"ended by {one.process.returncode}"
-            )
+            why = _why_it_ended(document) or last_line(one.folder / OUTPUT)
+            reasons.insert(0, why or f"ended by {one.code}")
         kept = None
         if outcome == PASSED:
             shutil.rmtree(one.folder, ignore_errors=True)
         else:
             try:
-                kept = str(shutil.move(one.folder, _free(self._keep() / one.folder.name)))
+                kept = str(self._kept(plan, one.folder))
             except OSError as error:  # a verdict is one without its evidence, too
                 reasons.append(f"its data and report could not be kept: {error}")
         return Result(
             plan.run,
             plan.seed,
             outcome,
-            round(seconds, 3),
+            round(one.seconds, 3),
             document.get("points", 0),
             tuple(_failovers_ms(document)),
             tuple(reasons[:MOST_REASONS]),
             plan.command,
             kept,
         )
+
+    def _kept(self, plan: Plan, folder: Path) -> Path:
+        """Where it stands from now on: in one step, however this program ends meanwhile."""
+        where = self._keep() if plan.keeps_in is None else plan.keeps_in
+        where.mkdir(parents=True, exist_ok=True)
+        for log in (folder / _REPORT).glob("*.log"):
+            _keep_end(log)
+        target = _free(where / plan.folder_name)
+        unnamed = target.with_name(unfinished(target.name))
+        shutil.rmtree(unnamed, ignore_errors=True)
+        shutil.move(folder, unnamed)
+        return unnamed.rename(target)
 
 
 def _troubled(plan: Plan, error: Exception) -> Result:
@@ -189,7 +247,7 @@ def _troubled(plan: Plan, error: Exception) -> Result:
     return Result(plan.run, plan.seed, MACHINE, 0.0, 0, (), (reason,), plan.command, None)
 
 
-def _folder_name(file: str) -> str:
+def one_word(file: str) -> str:
     """Its path in one word, so that class/anna/x.csv and class/ben/x.csv are told apart."""
     parts = [part for part in Path(file).with_suffix("").parts if part.strip("./")]
     return "-".join(parts)[-LONGEST_NAME:].lstrip("-")
@@ -213,6 +271,15 @@ def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _keep_end(log: Path) -> None:
+    """Of a log that floods, as much as a person may want to read."""
+    if log.stat().st_size > MOST_OF_A_LOG:
+        with open(log, "rb") as stream:
+            stream.seek(-MOST_OF_A_LOG, os.SEEK_END)
+            end = stream.read()
+        log.write_bytes(end)
 
 
 # ---- what a run left behind --------------------------------------------------------------------
@@ -241,16 +308,18 @@ _HOLDS = ("valid", "not asked")  # what is said of these checks is no reason aga
 
 
 def _reasons(document: dict[str, Any]) -> list[str]:
-    """Everything against a run, each with its place."""
+    """Everything against a run, each with its place; of a set what is certain comes first."""
     found = []
     for one in document.get("sets", ()):
         wrong = [met for met in one["expectations"] if not met["holds"]]
         found += [f"{met['where']}: {met['key']}: {met['reason']}" for met in wrong]
+        said = one.get("checks", {})
         found += [
             f"set {one['set']}: {check}: {reason}"
-            for check, reason in one["reasons"].items()
-            if one.get("checks", {}).get(check) not in _HOLDS
-            and not (check == "expectations" and wrong)
+            for check, reason in sorted(
+                one["reasons"].items(), key=lambda each: said.get(each[0]) != "invalid"
+            )
+            if said.get(check) not in _HOLDS and not (check == "expectations" and wrong)
         ]
     return found
 
@@ -273,6 +342,13 @@ def _fails_leader(text: str) -> bool:
         return False
 
 
-def _last_line(path: Path) -> str:
+def _why_it_ended(document: dict[str, Any]) -> str:
+    """Why a run of other people's replicas came to no verdict: its first line, then their words."""
+    ended = document.get("ended") or ""
+    return str(ended).split("\n")[0] if "\n" in str(ended) else ""
+
+
+def last_line(path: Path) -> str:
+    """The last thing that a program said."""
     lines = path.read_text("utf-8", "replace").split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -1,0 +1,149 @@
+"""What every kind of grading reads of its flags, and the bar that it shows meanwhile."""
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from harness.commands.grade import outlets as documents
+from harness.commands.grade.grades import Graded
+from harness.commands.grade.runs import Plan
+from harness.errors import HarnessError, nearest
+from harness.external.description import Description
+from harness.files import answer_key, testset
+from harness.files.cases import CaseFile, Command, Wait
+from harness.files.config import ASKED, FAILURES, ClusterConfig
+from harness.run import launch, points
+
+SHARED = ("nodes", "durability", "unanswered")  # flags of every run
+FORMATS = ("rich", "json")
+SPARE_SECONDS = 30.0  # of a run's limit: the start of its processes on a machine that is busy
+
+
+def check(options: argparse.Namespace) -> None:
+    """HarnessError for a flag that is wrong by itself."""
+    for name in ("runs", "jobs", "timeout"):
+        value = getattr(options, name)
+        if value is not None and not value >= (0 if name == "timeout" else 1):
+            raise HarnessError(f"--{name}: found {value:g}, expected a number from 1 on")
+    if options.package not in (None, "gradescope"):
+        hint = nearest(options.package, ["gradescope"])
+        raise HarnessError(f'--package: found "{options.package}", expected gradescope{hint}')
+    if options.archive is not None and options.package is None:
+        raise HarnessError("-o: found without --package, expected --package gradescope beside it")
+    if options.format not in FORMATS:
+        hint = nearest(options.format, list(FORMATS))
+        raise HarnessError(f'--format: found "{options.format}", expected rich or json{hint}')
+
+
+def outlets(options: argparse.Namespace) -> dict[Path, str]:
+    """Which document goes where."""
+    found: dict[Path, str] = {}
+    for word in options.outlet:
+        name, equals, path = word.partition("=")
+        documents.check(name, os.environ)
+        if not equals or not path:
+            raise HarnessError(f'--outlet: found "{word}", expected {name}=FILE')
+        if Path(path).is_dir() or not Path(path).resolve().parent.is_dir():
+            expected = "expected a file in a folder that is there"
+            raise HarnessError(f"--outlet {name}: {path} cannot be written, {expected}")
+        found[Path(path)] = name
+    return found
+
+
+def modes(word: str | None, with_asked: bool = False) -> Sequence[str | None]:
+    """The ways of failing of `--failure`; None is what the file says. Other people's replicas may
+    be asked to fail.
+    """
+    if word is None:
+        return [None]
+    known = [*FAILURES, ASKED] if with_asked else list(FAILURES)
+    words = list(FAILURES) if word == "all" else word.split(",")
+    for mode in words:
+        if mode not in known:
+            hint = nearest(mode, [*known, "all"])
+            expected = f"{', '.join(known)} or all"
+            raise HarnessError(f'--failure: found "{mode}", expected some of {expected}{hint}')
+    return list(dict.fromkeys(words))
+
+
+def flags(options: argparse.Namespace, mode: str | None, seed: int | str) -> dict[str, object]:
+    """Of every run in this way of failing, by key of the configuration."""
+    return {"failure": mode, "seed": seed} | {name: getattr(options, name) for name in SHARED}
+
+
+class Reader:
+    """Reads files as their runs will; those that many read are read once."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._drafts: dict[str, testset.Draft] = {}
+        self._read: dict[tuple[str, ClusterConfig], CaseFile] = {}
+
+    def read(
+        self, name: str, flags: Mapping[str, object], description: Description | None = None
+    ) -> tuple[Graded, CaseFile, ClusterConfig]:
+        """A file, its answer key with it, and what its runs will come to. HarnessError for a bad
+        file or key, or one that these replicas are not made for.
+        """
+        options = self._options
+        if name not in self._drafts:
+            self._drafts[name] = testset.read(name)
+        draft = self._drafts[name]
+        settings = launch.settings(flags, draft.overrides, options.config, description)
+        if (name, settings) not in self._read:
+            file = answer_key.checked(draft.cases(settings), settings, ignore=options.no_key)
+            self._read[name, settings] = file
+        file = self._read[name, settings]
+        most = points.total(points.items(file, ()))[1]
+        lines = {case.number: case.line for case in file.sets}
+        given = points.are_given(file)
+        graded = Graded(name, settings.failure, options.runs, most, given, set_lines=lines)
+        return graded, file, settings
+
+    def failure(self, name: str) -> str:
+        """How replicas fail in a file that was read."""
+        own = self._drafts[name].overrides.get("failure")
+        return FAILURES[0] if own is None else str(own.value)
+
+
+def plan(
+    options: argparse.Namespace,
+    graded: Graded,
+    file: CaseFile,
+    settings: ClusterConfig,
+    run: int,
+    more: Sequence[str] = (),
+    keeps_in: Path | None = None,
+) -> Plan:
+    """A run of a file. `more` flags say which replicas; those of others keep no data."""
+    assert settings.seed is not None
+    seed = settings.seed + run - 1
+    words = ["--failure", graded.failure, "--seed", str(seed)]
+    for name in (*SHARED, "config"):
+        value = getattr(options, name)
+        words += [] if value is None else [f"--{name}", value]
+    words += [f"--{name}" for name in ("sim", "no-key") if getattr(options, name.replace("-", "_"))]
+    keeps_data = not options.sim and settings.durability != "memory" and not more
+    limit = limit_seconds(file, settings) if options.timeout is None else options.timeout
+    words += more
+    return Plan(graded, run, seed, words, keeps_data, limit, file.notes, keeps_in)
+
+
+def limit_seconds(file: CaseFile, settings: ClusterConfig) -> float:
+    """What a run can take when every barrier of it takes as long as it may."""
+    steps = [step.action for case in file.sets for step in case.steps]
+    barriers = 2 * len(file.sets) + sum(not isinstance(action, Command) for action in steps)
+    waits = sum(action.duration for action in steps if isinstance(action, Wait)) / 1e6
+    longest = (settings.progress_ms + settings.patience_ms) / 1000
+    return SPARE_SECONDS + barriers * longest + waits
+
+
+def progress(console: Console) -> Progress:
+    """A bar of runs; `wrong` says how many did not pass."""
+    columns = (BarColumn(), TextColumn("{task.completed}/{task.total} runs"), TimeElapsedColumn())
+    wrong = TextColumn("{task.fields[wrong]}")
+    return Progress(*columns, wrong, console=console, transient=True)
