@@ -47,6 +47,7 @@ from harness.files.config import (
 )
 from harness.report import results
 from harness.report.refused import EarlierReport
+from harness.report.writer import FORMATS as TRACE_FORMATS
 from harness.report.writer import Writer, why_ended
 from harness.run import launch, points
 from harness.run.after import AfterVerdict
@@ -294,6 +295,8 @@ def _file_parser() -> _Parser:
     add("--write-expected", action="store_true", help="write the answer keys, and run nothing")
     add("--report", metavar="DIR", type=Path, help="write the results there, after every set: for "
         "people, build servers, Gradescope")  # fmt: skip
+    add("--trace-format", metavar="jsonl|perfetto", type=_one_of(TRACE_FORMATS), default="jsonl",
+        help="perfetto: the report's trace also for the Perfetto viewer")  # fmt: skip
     add("--watch", action="store_true", help="show the replicas while the sets run, then the "
         "tables (implies --no-step)")  # fmt: skip
     add("--timing", action="store_true", help="say at the end what the seconds were spent on")
@@ -355,7 +358,8 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     def again(path: Path) -> str:
         return _again(path, options, settings, draft.overrides)
 
-    writer = Writer(options.report, file, settings, _repeat(arguments, settings), again)
+    repeat, trace = _repeat(arguments, settings), options.trace_format
+    writer = Writer(options.report, file, settings, repeat, again, trace)
     after = AfterVerdict()
     theirs = None if description is None else (description, file, options.report)
     opened = launch.cluster(settings, options.sim, options.data, theirs)
@@ -433,7 +437,7 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     if options.timing:
         speaking.print(time_spent.timing_table(timing.spent, reports))
     if verdict.exit_code:
-        told = f" repeat: {_repeat(arguments, settings)}"
+        told = f" repeat: {repeat}"
         if description is not None:
             told += f"\n processes do not repeat event for event: {launch.kept_logs(cluster)}"
         speaking.print(Text(told), soft_wrap=True)

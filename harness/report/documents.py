@@ -18,7 +18,9 @@ LOGS = tuple(
     f"{name}.log" for name in (*(f"n{number}" for number in range(1, 10)), "build", "shim")
 )
 NAMES = (RESULTS, JUNIT, GRADESCOPE, HISTORY, TRACE, PAGE)
+PERFETTO = "trace.perfetto.json"  # where it is asked for
 POKED = "poked.yaml"  # a test set: the sets that were run, with what was done at the prompt
+SOMETIMES = (PERFETTO, POKED)
 
 
 class Folder:
@@ -78,7 +80,7 @@ def _strangers(path: Path, names: Sequence[str]) -> list[str]:
 def is_report(path: Path) -> bool:
     """Whether the documents in there are an earlier report's, and not somebody's own files."""
     try:
-        if not _strangers(path, (*NAMES, POKED)):
+        if not _strangers(path, (*NAMES, *SOMETIMES)):
             return True
         found = json.loads((path / RESULTS).read_bytes())
     except (OSError, ValueError):

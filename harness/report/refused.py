@@ -19,6 +19,7 @@ from harness.report.documents import (
     JUNIT,
     NAMES,
     PAGE,
+    PERFETTO,
     RESULTS,
     TRACE,
     as_json,
@@ -43,7 +44,7 @@ class EarlierReport:
         self._found: dict[Path, Stamp] = {}
         with contextlib.suppress(OSError, ValueError):  # ValueError: a NUL in the path
             if folder is not None and folder.is_dir() and is_report(folder):
-                found = {path: _stamp(path) for path in map(folder.joinpath, NAMES)}
+                found = {path: _stamp(path) for path in map(folder.joinpath, (*NAMES, PERFETTO))}
                 self._found = {path: stamp for path, stamp in found.items() if stamp is not None}
 
     def refuse(self, problems: Sequence[str], exit_code: int) -> list[str]:
@@ -125,6 +126,7 @@ def _documents(problems: Sequence[str], exit_code: int) -> dict[str, bytes]:
         ),
         HISTORY: line,
         TRACE: line,
+        PERFETTO: as_json({REFUSED: list(problems), "traceEvents": []}),
         PAGE: _page(text),
     }
 

@@ -28,15 +28,17 @@ from harness.files import history_file
 from harness.files import writer as test_set
 from harness.files.cases import CaseFile
 from harness.files.config import ClusterConfig
-from harness.report import gradescope, html, junit, results
+from harness.report import gradescope, html, junit, perfetto, results
 from harness.report.documents import (
     GRADESCOPE,
     HISTORY,
     JUNIT,
     NAMES,
     PAGE,
+    PERFETTO,
     POKED,
     RESULTS,
+    SOMETIMES,
     TRACE,
     Folder,
     unfinished,
@@ -46,6 +48,7 @@ from harness.run.flows import Trace
 from harness.run.report import Poke, SetReport
 
 REPORT = "report"  # the folder, when none is named
+FORMATS = ("jsonl", "perfetto")  # of the trace; the first is always written
 NOT_OVER = "the run was not over when this was written"  # for whoever reads what a kill left
 MOST_LINES = 200_000  # of traces in the page; those of the first sets go first
 PAGE_SHARE = 0.1  # of the run's time, to draw pages in
@@ -84,13 +87,19 @@ class Writer:
         config: ClusterConfig,
         command: str = "",
         again: Callable[[Path], str] = str,
+        trace_format: str = FORMATS[0],
     ) -> None:
         """`command` repeats the run; once something was poked, `again` of the test set that has it.
 
         Without `path` nothing is written unasked. HarnessError when it cannot be the folder of a
         report; nothing is started for it.
         """
-        self._folder = Folder(path, (*NAMES, POKED)) if path is not None else None
+        self._for_perfetto = trace_format == "perfetto"
+        if self._for_perfetto and path is None:
+            raise HarnessError(
+                "--trace-format: is of the trace in a report, expected --report DIR beside it"
+            )
+        self._folder = Folder(path, (*NAMES, *SOMETIMES)) if path is not None else None
         self._file, self._config = file, config
         self._command, self._again = command, again
         self._traces: list[Trace] = []  # of each set, and below the same as lines of JSON
@@ -136,7 +145,7 @@ class Writer:
         """
         folder = self._folder
         if path is not None or folder is None:
-            folder = Folder(path or Path(REPORT), (*NAMES, POKED))
+            folder = Folder(path or Path(REPORT), (*NAMES, *SOMETIMES))
         self._take_traces(run.reports, cluster)
         self._write(folder, run, cluster, with_page=True)
         return folder.path
@@ -159,10 +168,14 @@ class Writer:
             history_file.save(new, run.history, cluster.committed, config.balances())
             os.replace(new, folder.path / HISTORY)
             folder.write(TRACE, b"".join(self._lines))
+            if not self._for_perfetto:
+                (folder.path / PERFETTO).unlink(missing_ok=True)
             if with_page:
                 began = time.monotonic()
                 page = self._page(folder, run, cluster)
                 folder.write(PAGE, page.encode("utf-8", "replace"))
+                if self._for_perfetto:
+                    folder.write(PERFETTO, self._for_viewer(run, cluster))
                 self._drawing += time.monotonic() - began
         except OSError as error:
             what = f"{folder.path}: the report cannot be written ({error.strerror or error})"
@@ -188,6 +201,17 @@ class Writer:
             command=self._again(folder.path / POKED) if run.poked else self._command,
             ended=self._ended,
             written=time.strftime("%Y-%m-%d %H:%M"),
+        )
+
+    def _for_viewer(self, run: Run, cluster: Cluster) -> bytes:
+        events, done = cluster.traces().events, pokes.all_steps(run.reports, run.poked)
+        return perfetto.document(
+            self._file.path,
+            run.reports,
+            self._traces,
+            story.timeline(events, done, cluster.replicas),
+            perfetto.faults(done),
+            run.history,
         )
 
     def _take_traces(self, reports: Sequence[SetReport], cluster: Cluster) -> None:

@@ -54,6 +54,7 @@ class Message:
     sent: int | None  # None: no trace tells; negative: in an earlier set
     passed: Passed | Relayed
     ends: dict[ReplicaId, int] = field(default_factory=dict)  # when it was read, or its Fate
+    is_again: bool = False  # told in the set that it was sent in already: it is read in this one
 
 
 class Mark(NamedTuple):
@@ -154,7 +155,7 @@ def _phases(
     for story, report, trace in zip(stories, reports, traces, strict=True):
         last = [e.at - report.started_at for entries, _ in trace.values() for e in entries]
         end = max([round(report.seconds * 1e6), *last])
-        for replica in (view.replica for view in report.views):
+        for replica in trace:
             begin = 0
             states.setdefault(replica, (Lane.FOLLOWS, Role.FOLLOWER.value, None))
             for moment in by_set[report.number]:
@@ -275,7 +276,7 @@ class _Matcher:
         self._heard[to].append((sent.at, at))
         sent.message.ends[to] = at - self._starts[sent.set_index]
         if sent.set_index != index:
-            again = Message(source, sent.at - start, passed, {to: at - start})
+            again = Message(source, sent.at - start, passed, {to: at - start}, is_again=True)
             self._stories[index].messages.append(again)
 
     def _judge(self) -> None:

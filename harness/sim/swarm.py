@@ -56,6 +56,7 @@ class Outcome:
     at: int = 0  # microseconds; when it ended
     violation: str | None = None
     done: list[Strike] = field(default_factory=list)
+    history: list[Operation] = field(default_factory=list)
     coverage: Counter[str] = field(default_factory=Counter)
 
 
@@ -129,6 +130,7 @@ def _run(world: SimCluster, scenario: Scenario, outcome: Outcome) -> None:
     injector = Injector(world, scenario)
     outcome.done = injector.done
     operations = load(scenario)
+    outcome.history = [operation for _, operation in operations]
     for when, operation in operations:
         world.at(when, world.submit, operation)
     world.set_clients_running(True)
@@ -147,11 +149,10 @@ def _run(world: SimCluster, scenario: Scenario, outcome: Outcome) -> None:
     bound = _recovery_bound(scenario)
     _demand(world, _all_answered(waiting), "what waited is not answered", bound)
     outcome.recovery = world.now() - healed
-    history = [operation for _, operation in operations]
-    _demand(world, _all_answered(history), "not everything is answered")
+    _demand(world, _all_answered(outcome.history), "not everything is answered")
     _demand(world, lambda: _is_equal(world, scenario.outsiders), "replicas are not equal")
     world.compare()
-    _judge(world, scenario, history)
+    _judge(world, scenario, outcome.history)
     _demand_peace(world, scenario)
 
 

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.cluster import guarded
-from harness.commands.simulate import executors, shrunk
+from harness.commands.simulate import executors, shrunk, viewer
 from harness.errors import (
     EXIT_INVALID,
     EXIT_MACHINE,
@@ -39,9 +39,11 @@ CHUNK = 10  # seeds that a worker takes at a time
 QUIET_SECONDS = 300.0  # without a result, after which nobody is there any more
 LATE_SECONDS = 20.0  # that chunks may still take once --seconds are over
 MOST_VIOLATIONS = 10  # shown in full; more are counted
+TRACE_FORMATS = ("text", "perfetto")
 EXAMPLES = (
     ("--seeds 0:1000", "a thousand seeds, each with its own faults"),
     ("--seeds 1629 --trace", "every event of one seed"),
+    ("--seeds 1629 --trace --trace-format perfetto > seed.json", "the same for a viewer"),
     ("--seeds 1629 --shrink small", "a failing seed as a short script in the folder small"),
     ("--faults kill,loss --jobs 2", "some kinds of faults only, in two processes"),
     ("--seeds 0:100000 --executor dask://HOST:8786", "on a cluster, with the same results"),
@@ -63,6 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="make the first failure of each kind small and write it into DIR: as a script, and as "
         "a test set where one can say it")  # fmt: skip
     add("--trace", action="store_true", help="print every event of each seed, one line each")
+    add("--trace-format", metavar="|".join(TRACE_FORMATS), default=TRACE_FORMATS[0],
+        help="of --trace: lines of text [text], or of one seed a file for Perfetto")  # fmt: skip
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
@@ -77,8 +81,11 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if options.trace and options.shrink is not None:
         raise HarnessError("--shrink: --trace makes nothing small, expected one of them")
     outputs.check_folder("--shrink", options.shrink)
+    _check_trace_format(options, seeds)
     if options.trace:
         with guarded.replicas():
+            if options.trace_format == "perfetto":
+                return viewer.write(seeds.start, allowed, console)
             return _trace(seeds, allowed, console)
     until = None if options.seconds is None else time.monotonic() + options.seconds
     started = time.monotonic()
@@ -149,6 +156,20 @@ def _faults(text: str) -> tuple[str, ...]:
             hint = nearest(word, list(KINDS))
             raise HarnessError(f"--faults: {word!r}: expected some of {', '.join(KINDS)}{hint}")
     return tuple(kind for kind in KINDS if kind in words)
+
+
+def _check_trace_format(options: argparse.Namespace, seeds: range) -> None:
+    word = options.trace_format
+    if word not in TRACE_FORMATS:
+        expected, hint = " or ".join(TRACE_FORMATS), nearest(word, list(TRACE_FORMATS))
+        raise HarnessError(f"--trace-format: {word!r}: expected {expected}{hint}")
+    if word == "perfetto" and not options.trace:
+        raise HarnessError("--trace-format: is of --trace, expected --trace beside it")
+    if word == "perfetto" and len(seeds) > 1:
+        one = f"--seeds {seeds.start}"
+        raise HarnessError(
+            f"--trace-format: found {len(seeds)} seeds, expected one, as {one}: a document is a run"
+        )
 
 
 # ---- running -----------------------------------------------------------------------------------
