@@ -119,6 +119,27 @@ def test_a_refusal_settles_only_what_has_no_open_attempt():
     assert found.refusals[0].code == 22
 
 
+@pytest.mark.parametrize("code", [[12], {"a": 1}, 12.0, True, "12", None, 10**400])
+def test_a_code_that_is_no_whole_number_promises_nothing(code):
+    found, operation = clients(), transfer()
+    found.submit(operation)
+    sent(found, 0)
+    error(found, 1, 1, code, 10, text=["what"])
+    assert operation.refused is None and found.pending() == [operation]
+    answer(found, 1, 1, 20)
+    assert operation.result == "success", "the attempt was open"
+
+
+@pytest.mark.parametrize("number", [True, 1.0, "1", [1], None])
+def test_an_answer_names_its_request_by_a_whole_number(number):
+    found, operation = clients(), transfer()
+    found.submit(operation)
+    assert sent(found, 0) == [(1, 1)]
+    answer(found, 1, number, 10)
+    assert operation.result is None
+    assert "answers what nobody asked it" in found._remarks.texts()[0]
+
+
 def test_an_error_that_says_nothing_leaves_the_attempt_open():
     found, operation = clients(), transfer()
     found.submit(operation)

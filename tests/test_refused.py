@@ -87,6 +87,16 @@ def test_every_end_before_the_beginning_does(out, capsys, monkeypatch, error, co
     is_refused(out, reason, code)
 
 
+def test_replicas_that_do_not_start_do(out, capsys):
+    """The report of a run that had no set is written as any other, and no bug of ours."""
+    Path("node.py").write_text("raise SystemExit(3)\n")
+    words = ["good.csv", "--nodes", "3", "--replicas", f"{sys.executable} -S node.py"]
+    assert cli.main([*words, "--report", "out"]) == 2
+    assert "n1 does not start" in capsys.readouterr().err
+    results = json.loads((out / "results.json").read_text())
+    assert (results["verdict"], results["sets"]) == ("unknown", [])
+
+
 def test_a_bank_that_cannot_be_loaded_does(out, tmp_path):
     broken_copy(tmp_path, "ballot.py", "class Odd(:\n")
     subprocess.run(

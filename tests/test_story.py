@@ -37,6 +37,11 @@ def run(file, sets=None, **settings):
     return world, runner
 
 
+def test_replicas_that_did_not_start_have_no_timeline():
+    stopped = 1, Entry(5, LivenessChanged(Liveness.STOPPED))
+    assert story.timeline([stopped], [], 3) == []
+
+
 def timeline(world, runner, poked=()):
     done = [(report, list(report.steps)) for report in runner.reports]
     done[-1][1].extend(poked)

@@ -14,6 +14,7 @@ from harness.external import told
 from harness.external.fleet import CAN_ANSWER, Handle
 from harness.external.medium import Medium
 from harness.external.router import HARNESS
+from harness.external.speaking.dialect import NOT_SUPPORTED, error_code
 
 ASK_US = 1_000_000  # what an answer may take
 ALWAYS_TOLD = ("balances", "executed", "committed", "role")  # or never, of a state
@@ -74,13 +75,13 @@ class Asking:
 
     def passed_on(self, request: dict[str, Any], to: ReplicaId) -> None:
         """A replica passed a read of c0 on to another one: its answer is as good."""
-        if request.get("type") == "read" and isinstance(number := request.get("msg_id"), int):
+        if request.get("type") == "read" and type(number := request.get("msg_id")) is int:
             self._passed_on.add((number, to))
 
     def heard(self, handle: Handle, body: dict[str, Any]) -> None:
         """An answer to c0."""
         number = body.get("in_reply_to")
-        if not isinstance(number, int) or (asked := self._waiting.get(number)) is None:
+        if type(number) is not int or (asked := self._waiting.get(number)) is None:
             return
         if asked[0] is not handle and (number, handle.replica) not in self._passed_on:
             return
@@ -93,7 +94,7 @@ class Asking:
             self._answers[number] = body
         what = asked[1]
         self._in_vain.pop((handle.replica, what), None)
-        if body.get("type") == "error" and body.get("code") == 10:
+        if error_code(body) == NOT_SUPPORTED:
             handle.knowledge.tells[what] = False
             self._note_telling(handle, what, False)
         elif body.get("type") == f"{what}_ok":

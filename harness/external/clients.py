@@ -27,6 +27,7 @@ from harness.external.speaking.dialect import (
     Dialect,
     Done,
     Wrong,
+    error_code,
 )
 from harness.files.text_file import shown
 
@@ -261,14 +262,14 @@ class Clients:
     def passed_on(self, label: str, request: Body, to: ReplicaId) -> None:
         """A replica passed this client's request on to another one, which may answer it then."""
         number = request.get("msg_id")
-        call = self._calls.get(number) if isinstance(number, int) else None
+        call = self._calls.get(number) if type(number) is int else None
         if call is not None and call.client.label == label:
             call.passed_on_to.add(to)
 
     def take(self, replica: ReplicaId, label: str, answer: Body, now: int) -> Iterable[Sent]:
         """A replica sent this to a client; what that client sends next at once."""
         number = answer.get("in_reply_to")
-        call = self._calls.get(number) if isinstance(number, int) else None
+        call = self._calls.get(number) if type(number) is int else None
         name = replica_name(replica)
         may_answer = call is not None and (call.to == replica or replica in call.passed_on_to)
         if call is None or not may_answer or call.client.label != label:
@@ -338,7 +339,7 @@ class Clients:
 
     @staticmethod
     def _is_definite(answer: Body) -> bool:
-        return answer.get("type") == "error" and answer.get("code") in DEFINITE
+        return error_code(answer) in DEFINITE
 
     def _note_error(self, call: _Call, replica: ReplicaId, answer: Body) -> None:
         code, text = answer.get("code"), answer.get("text")
@@ -349,14 +350,14 @@ class Clients:
         self, call: _Call, replica: ReplicaId, answer: Body, now: int, is_current: bool
     ) -> None:
         """A definite one says that this attempt has done nothing, any other leaves it open."""
-        client, code = call.client, answer.get("code")
+        client, code = call.client, error_code(answer)
         self._note_error(call, replica, answer)
         if code == NOT_SUPPORTED:
             self.on_unsupported(replica, call.body["type"])
         if not is_current:
             return
         if self._dialect.refuses and code in REFUSALS and client.open_calls == 0:
-            assert isinstance(code, int)
+            assert code is not None
             refusal = Refusal(
                 call.operation, replica, code, shown(str(answer.get("text", "")), 100)
             )

@@ -180,9 +180,13 @@ def timeline(
 ) -> list[Moment]:
     """Elections, leaderships, failures and returns of the whole run, in order.
 
-    `done` are the sets run, in order, each with the steps done in it and after it.
+    `done` are the sets run, in order, each with the steps done in it and after it. Nothing is
+    told before the first: of replicas that did not start there is no run.
     """
-    told = _Timeline(replicas, list(done))
+    sets = list(done)
+    if not sets:
+        return []
+    told = _Timeline(replicas, sets)
     for event in sorted(events, key=lambda event: event[1].at):
         told.take(*event)
     return told.moments

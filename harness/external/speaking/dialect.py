@@ -4,6 +4,7 @@ A dialect says what to send for an operation and what an answer means; when to s
 how often is `harness.external.clients`'s.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -18,6 +19,12 @@ DEFINITE = frozenset({1, 10, 11, 12, 14, 20, 21, 22, 30})
 NOT_SUPPORTED, TEMPORARILY_UNAVAILABLE, MALFORMED, ABORT = 10, 11, 12, 14
 KEY_DOES_NOT_EXIST, KEY_ALREADY_EXISTS, PRECONDITION_FAILED, TXN_CONFLICT = 20, 21, 22, 30
 REFUSALS = frozenset({MALFORMED, KEY_DOES_NOT_EXIST, KEY_ALREADY_EXISTS, PRECONDITION_FAILED})
+
+
+def error_code(answer: Mapping[str, Any]) -> int | None:
+    """The code of an error; None for anything else, and for a code that is no whole number."""
+    code = answer.get("code")
+    return code if answer.get("type") == "error" and type(code) is int else None
 
 
 @dataclass(frozen=True, slots=True)
