@@ -30,6 +30,7 @@ from harness.check.verdict import Judgement, Verdict, overall
 from harness.live.usage import Usage
 
 GOLDEN = Path(__file__).parent / "golden"
+THEIRS = Path(__file__).parents[1] / "docs" / "examples" / "tcp_bank.yaml"
 VALID = (Judgement("agreement", Verdict.VALID),)
 
 
@@ -372,3 +373,8 @@ def test_the_sums_of_many_accounts_arrive(capsys):
 def test_a_number_that_makes_no_sense_is_refused(capsys, words, told):
     assert cli.main(["bench", *words.split()]) == 2
     assert capsys.readouterr().err.startswith(told)
+
+
+def test_accounts_in_the_source_of_replicas_say_how_many_clients_there_are(capsys):
+    assert cli.main(["bench", "--replicas", str(THEIRS), "--clients", "1"]) == 2
+    assert capsys.readouterr().err.strip().endswith("in the replicas' source, expected 10")

@@ -147,11 +147,17 @@ def _measure_others(options: argparse.Namespace, clients: Sequence[int], console
     (nodes,) = _numbers("--nodes", options.nodes, NODES)[:1]
     seed = Random().randrange(2**31) if options.seed is None else options.seed
     figures = []
-    for count in clients if options.clients else (1, 10):
-        flags = {"nodes": nodes, "accounts": f"c1..c{count + 1}", "seed": seed}
+    fixed = description.fixed
+    is_fixed = "accounts" in fixed  # each account is a client: then there are as many as those
+    for count in clients if options.clients and not is_fixed else (0,) if is_fixed else (1, 10):
+        wanted = {"accounts": f"c1..c{count + 1}", "initial_balance": RICH_ACCOUNT}
+        flags = {key: value for key, value in wanted.items() if key not in fixed}
         settings = launch.settings(
-            {**flags, "initial_balance": RICH_ACCOUNT}, {}, description=description
+            {"nodes": nodes, "seed": seed, **flags}, {}, description=description
         )
+        if is_fixed and options.clients and list(clients) != [len(settings.accounts)]:
+            what = f"--clients: {options.clients}: accounts are fixed in the replicas' source"
+            raise HarnessError(f"{what}, expected {len(settings.accounts)}")
         figures.append(others.measure(description, settings, options.seconds, options.warmup))
     for table in others.tables(description, figures):
         console.print(table)
