@@ -84,5 +84,6 @@ def test_nothing_is_left_after_ten_kills_at_random():
 
 def _with(mark):
     """Processes whose command has this word, those of this test left out."""
-    listed = subprocess.run(["ps", "-A", "-ww", "-o", "pid=,command="], capture_output=True, text=True)
+    words = ["ps", "-A", "-ww", "-o", "pid=,command="]
+    listed = subprocess.run(words, capture_output=True, text=True)
     return [line for line in listed.stdout.splitlines() if mark in line]
