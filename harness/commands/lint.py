@@ -24,13 +24,8 @@ from harness.files import answer_key, given, testset
 from harness.files.cases import CaseFile, CaseSet
 from harness.files.config import NODES, UNANSWERED, ClusterConfig
 from harness.files.forecast.contradictions import doubtful
-from harness.files.forecast.oracle import (
-    Forecast,
-    SetForecast,
-    StepForecast,
-    alternatives,
-    forecast,
-)
+from harness.files.forecast.foretold import Forecast, SetForecast, StepForecast, alternatives
+from harness.files.forecast.oracle import forecast
 from harness.run import launch
 from harness.screen.cells import (
     ATTENTION,

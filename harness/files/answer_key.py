@@ -21,13 +21,8 @@ from harness.files import outputs, text_file, yaml_source
 from harness.files.cases import Action, CaseFile, Expected
 from harness.files.config import DROP, ClusterConfig
 from harness.files.expect import EXPECT, labels, read_expect
-from harness.files.forecast.oracle import (
-    Forecast,
-    SetForecast,
-    StepForecast,
-    alternatives,
-    forecast,
-)
+from harness.files.forecast.foretold import Forecast, SetForecast, StepForecast, alternatives
+from harness.files.forecast.oracle import forecast
 from harness.files.shape import Key, Place, Shape, entries, mapping
 from harness.files.steps import Names
 from harness.files.tree import Problems, Section

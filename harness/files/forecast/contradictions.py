@@ -19,7 +19,7 @@ from harness.files.cases import (
     Slots,
 )
 from harness.files.config import ClusterConfig
-from harness.files.forecast.oracle import Forecast, SetForecast, StepForecast, alternatives
+from harness.files.forecast.foretold import Forecast, SetForecast, StepForecast, alternatives
 
 
 def doubtful(
