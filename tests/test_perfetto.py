@@ -18,9 +18,8 @@ from test_flows import change, message, passed
 
 from bank.ballot import Ballot
 from bank.events import Leads, Reason, SteppedDown
-from bank.messages import Accept
+from bank.messages import NewView
 from harness import cli
-from harness.cluster import journal
 from harness.cluster.history import Operation
 from harness.cluster.journal import CLIENTS, Entry, Executed, Liveness, Relayed, Traces, Way
 from harness.commands.simulate import viewer
@@ -300,11 +299,15 @@ def test_a_file_says_what_was_left_out(monkeypatch):
 
 
 def test_long_texts_are_cut():
-    requests = tuple((f"client{n}", 1, "transfer", f"client{n}", "B", 1) for n in range(8))
-    accept = Accept(Ballot(1, 1), 4, requests * 20, 0)
-    entry = Entry(10, journal.Passed(Way.SENT, (2,), journal.wire.to_plain(accept), (4, 163), 0))
-    (slice_,) = drawn({1: [entry]}).lane("n1", "sent")
-    assert len(slice_["args"]["text"]) <= perfetto.MOST_OF_A_TEXT
+    requests = tuple((f"client{n}", 1, "transfer", f"client{n}", "B", 1) for n in range(90))
+    view = passed(Way.SENT, (2,), NewView(Ballot(1, 1), 4, requests, 3), 10)
+    (slice_,) = drawn({1: [view]}).lane("n1", "sent")
+    assert len(slice_["args"]["text"]) == perfetto.MOST_OF_A_TEXT
+
+
+def test_a_bar_lasts_until_the_next_one_through_the_pause_between_sets():
+    told = drawn({1: [change(300, Liveness.PAUSED)]}, {1: [change(1000, Liveness.LIVE)]})
+    assert told.bars("n1") == [("backup", 0, 300), ("paused", 300, 700), ("backup", 1000, 500)]
 
 
 def test_clients_ask_for_one_thing_at_a_time_and_faults_are_instants():

@@ -315,7 +315,7 @@ def _place(points: list[_Point], borders: Sequence[int], zero: int) -> None:
     following = sorted({*groups, *borders})
     place = {at: index for index, at in enumerate(following)}
     for at, group in groups.items():
-        group.sort(key=lambda point: (point.is_late, _ORDER[point.kind]))
+        group.sort(key=lambda point: _ORDER[point.kind])
         later = following[place[at] + 1 : place[at] + 2]
         ends = [at + WIDEST * len(group), *later]
         ends += [point.until for point in group if point.until is not None]
@@ -338,9 +338,9 @@ def _side_by_side(points: Sequence[_Point], begin: int, room: int) -> None:
 
 
 def _point_events(points: Iterable[_Point]) -> list[Event]:
+    """What was sent may be left out though what was read is not, never the other way round."""
     events = []
     begun = {arrow for point in points for arrow in point.arrows}
-    ended = {point.arrow for point in points if point.arrow is not None}
     for point in points:
         lane = _FIRST_REPLICA + point.lane
         if point.kind in ("gap", "note"):
@@ -349,7 +349,7 @@ def _point_events(points: Iterable[_Point]) -> list[Event]:
         args = {key: value for key, value in point.args.items() if value is not None}
         begin, end = point.begin, point.begin + point.width
         events.append(_slice_ns(_REPLICAS, lane, point.name, begin, end, args, point.kind))
-        events += (_arrow("s", lane, arrow, begin) for arrow in point.arrows if arrow in ended)
+        events += (_arrow("s", lane, arrow, begin) for arrow in point.arrows)
         if point.arrow in begun:
             events.append(_arrow("f", lane, point.arrow, begin))
     return events
