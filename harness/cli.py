@@ -37,14 +37,7 @@ from harness.errors import (
 )
 from harness.files import testset
 from harness.files.cases import CaseFile
-from harness.files.config import (
-    DURABILITIES,
-    FAILURES,
-    NODES,
-    UNANSWERED,
-    ClusterConfig,
-    Overrides,
-)
+from harness.files.config import DURABILITIES, FAILURES, NODES, UNANSWERED, ClusterConfig, Overrides
 from harness.report import results
 from harness.report.refused import EarlierReport
 from harness.report.writer import FORMATS as TRACE_FORMATS
