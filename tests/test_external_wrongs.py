@@ -85,6 +85,12 @@ def test_a_message_that_is_too_large_is_dropped():
     assert [text.split(":")[0] for text in found] == ["n2 sends a message above 1 MiB"]
 
 
+def test_what_is_nested_too_deeply_is_dropped():
+    """Read just so, it is too deep to be written by somebody who is called from further away."""
+    told = "n2 sends a message that is nested too deeply", "n2 prints what is no message"
+    assert all(text.startswith(told) for text in remarks("deep"))  # how deep, Pythons differ
+
+
 def test_a_flooded_reader_loses_messages_and_nobody_waits():
     found = remarks("flood")
     assert found[0].startswith("n3 does not read what waits for it: messages dropped (")
