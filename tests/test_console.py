@@ -273,6 +273,7 @@ def test_pokes_are_listed_by_print_steps_until_the_next_set():
         ("PrintStatus 5-4", "5-4 is empty"),
         ("PrintStatus 1-9999999", "9999999 slots, expected at most 1000"),
         ("PrintSlots n1 1-5000", "5000 slots"),
+        ("PrintSlots n1 1-999999999999", "999999999999 slots, expected at most 1000"),
         ("send A B", "expected send A B 3"),
         ("send A Z 3", 'unknown account "Z"'),
         ("send A B 0", "not positive"),

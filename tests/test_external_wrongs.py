@@ -85,6 +85,12 @@ def test_a_message_that_is_too_large_is_dropped():
     assert [text.split(":")[0] for text in found] == ["n2 sends a message above 1 MiB"]
 
 
+def test_what_is_nested_too_deeply_is_dropped():
+    """Read just so, it is too deep to be written by somebody who is called from further away."""
+    told = "n2 sends a message that is nested too deeply", "n2 prints what is no message"
+    assert all(text.startswith(told) for text in remarks("deep"))  # how deep, Pythons differ
+
+
 def test_a_flooded_reader_loses_messages_and_nobody_waits():
     found = remarks("flood")
     assert found[0].startswith("n3 does not read what waits for it: messages dropped (")
@@ -132,6 +138,33 @@ def test_what_cannot_be_started_is_told(command, why):
     described = description.parse(f"start: {command}".encode(), "their.yaml", TINY.parent)
     with pytest.raises(HarnessError, match=f"n1 does not start: {why}"):
         run(described, ONE)
+
+
+@pytest.mark.parametrize("where", ["{0}/theirs", "../theirs", "{{data}}/../../../theirs"])
+def test_a_file_is_written_in_their_folders_alone(tmp_path, where):
+    theirs, folder = tmp_path / "theirs", tmp_path / "folder"
+    theirs.write_text("precious")
+    folder.mkdir()
+    text = f"start: x\nfile: {{path: '{where.format(tmp_path)}', text: gone}}"
+    described = description.parse(text.encode(), "their.yaml", folder)
+    with pytest.raises(
+        HarnessError, match=r"their.yaml: file: .*theirs is elsewhere, expected"
+    ) as e:
+        run(described, ONE)
+    assert e.value.exit_code == EXIT_USAGE and theirs.read_text() == "precious"
+
+
+def test_a_working_folder_that_is_not_there_is_told(tmp_path):
+    described = description.parse(b"start: sh x\nfolder: nowhere", "their.yaml", tmp_path)
+    with pytest.raises(HarnessError, match=r"their.yaml: folder: .*nowhere is not there"):
+        run(described, ONE)
+
+
+def test_a_working_folder_is_below_that_of_the_description(tmp_path):
+    (tmp_path / "here").mkdir()
+    text = f"start: {sys.executable} -S -E {TINY}\nfolder: here\nsettle_ms: 50"
+    runner, _ = run(description.parse(text.encode(), "their.yaml", tmp_path), ONE)
+    assert runner.verdict() is Verdict.VALID
 
 
 def test_what_does_not_build_is_told_with_its_output():

@@ -177,7 +177,7 @@ def test_a_line_too_many_is_refused(file):
 def test_another_kind_of_file_is_refused(tmp_path, data):
     path = tmp_path / "other"
     path.write_bytes(data)
-    with pytest.raises(HarnessError, match=r":1: found .*, expected the first line of a saved"):
+    with pytest.raises(HarnessError, match=r":[12]: found .*, expected the first line of a saved"):
         history_file.load(path)
 
 
@@ -192,3 +192,30 @@ def test_a_place_that_cannot_be_written(tmp_path):
     with pytest.raises(HarnessError, match="cannot be written") as caught:
         history_file.save(tmp_path, [], None, BALANCES)
     assert caught.value.exit_code == EXIT_MACHINE
+
+
+HEAD = '{"history": 1, "balances": {"A": 10}}'
+READ_IT = '{"client": "a", "kind": "read", "account": "A", "invoked_at": 1}'
+
+
+def test_a_short_history_may_begin_with_remarks(tmp_path):
+    path = tmp_path / "mine.jsonl"
+    path.write_text(f"# mine\n\n{HEAD}\n{READ_IT}\n")
+    assert len(history_file.load(path).operations) == 1
+    path.write_text("# mine\n")
+    with pytest.raises(HarnessError, match=r"mine.jsonl:2: found the end of the file"):
+        history_file.load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        (HEAD.replace('"A": 10', '"A": 10, "A": 20'), "1: A"),
+        (HEAD + "\n" + READ_IT.replace('"kind"', '"client": "b", "kind"'), "2: client"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(tmp_path, text, where):
+    path = tmp_path / "mine.jsonl"
+    path.write_text(text + "\n")
+    with pytest.raises(HarnessError, match=f"mine.jsonl:{where}: found it twice, expected each"):
+        history_file.load(path)

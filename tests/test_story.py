@@ -281,6 +281,24 @@ def test_what_is_truncated_is_compared_by_its_mark_only():
     assert compared.first_slot is None and compared.contradiction is None
 
 
+def test_logs_of_any_length_are_compared_in_bounded_time(monkeypatch):
+    """Other people's replicas may tell any number as a slot."""
+    far = {"last_slot": 2**62, "executed_upto": 2**62}
+    monkeypatch.setattr(story, "MOST_COMPARED", 5000)
+    one, other = (
+        replace(seen, status=replace(seen.status, **far))
+        for seen in (view(1, AFTER), view(2, AFTER))
+    )
+    compared = story.compare(one, other, slots_of())
+    assert compared.unread == 5001 and compared.contradiction is None
+    shown = render(stories.difference(one, other, compared), 80)
+    assert "? nothing executed differs below slot 5001; the rest was not compared" in shown
+    other = replace(other, status=replace(other.status, last_slot=3, executed_upto=3))
+    missing = SlotStatus(4, SlotMark.NONE, None, None)
+    compared = story.compare(one, other, slots_of(n2_4=missing))
+    assert compared.first_slot[1] is missing and compared.unread is None
+
+
 # ---- at every width, word for word -------------------------------------------------------------
 
 

@@ -171,6 +171,17 @@ class Large(Replica):
             self.say("n1", type="hello")
 
 
+class Deep(Replica):
+    """n2 asks a service in messages of every depth that somebody may just be able to read."""
+
+    def after_init(self):
+        for depth in range(800, 1010) if self.name == "n2" else ():
+            number = "[" * depth + "]" * depth
+            body = f'{{"type": "read", "key": 1, "msg_id": {number}}}'
+            sys.stdout.write(f'{{"src": "n2", "dest": "lin-kv", "body": {body}}}\n')
+        sys.stdout.flush()
+
+
 class Flood(Replica):
     """n2 floods a reader that does not read any more."""
 
@@ -300,6 +311,7 @@ KINDS = {
     "passes-on": PassesOn,
     "twice": Twice,
     "contradicts": Contradicts,
+    "deep": Deep,
     "large": Large,
     "flood": Flood,
     "endless": Endless,

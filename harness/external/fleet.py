@@ -182,11 +182,17 @@ class Fleet:
         handle.data.mkdir(parents=True, exist_ok=True)
         addresses = self._router.addresses(node)
         values = Placeholders(handle.replica, self._config.nodes, handle.data, addresses)
-        self._write_file(values)
+        self._write_file(values, handle.data)
+        works_in = values.fill(description.works_in) or str(description.folder)
+        if not Path(works_in).is_absolute():
+            works_in = str(description.folder / works_in)
+        if handle.starts == 0 and not Path(works_in).is_dir():
+            told = f"{description.source}: folder: {works_in} is not there, expected a folder"
+            raise HarnessError(told, exit_code=EXIT_USAGE)
         order = Order(
             self._router.led_into(node, [values.fill(word) for word in description.start]),
             {**clean_environment(), **values.environment, MARK: self._mark},
-            values.fill(description.works_in) if description.works_in else str(description.folder),
+            works_in,
             description.limits,
             (str(handle.data), str(handle.log)),
         )
@@ -235,11 +241,16 @@ class Fleet:
         order = Order(words, environment, str(description.folder), description.limits)
         return self._keeper.start(order, streams)
 
-    def _write_file(self, values: Placeholders) -> None:
+    def _write_file(self, values: Placeholders, data: Path) -> None:
+        """Below the description's folder or the replica's own: no other file is anybody's."""
         file = self._description.file
         if file is None:
             return
-        path = self._description.folder / values.fill(file.path)
+        path = (self._description.folder / values.fill(file.path)).resolve()
+        if not any(path.is_relative_to(f.resolve()) for f in (self._description.folder, data)):
+            told = f"{self._description.source}: file: {path} is elsewhere, expected one in "
+            where = "{data} or in the folder of this description"
+            raise HarnessError(told + where, exit_code=EXIT_USAGE)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(values.fill(file.text), "utf-8")

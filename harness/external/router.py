@@ -256,7 +256,10 @@ class Router:
                 odd += 1
                 continue
             if target is None:
-                self._leave(node, message, line, at)
+                try:
+                    self._leave(node, message, line, at)
+                except RecursionError:  # read just so, and to be written it is too deep
+                    self.remarks.add(node.name, remarks.TOO_DEEP, line[:200])
             elif type(body) is not dict:
                 self._read_odd(node, line, at)
                 odd += 1

@@ -215,6 +215,10 @@ def load(path: str | Path) -> SavedHistory:
         return _Reader(str(path), stream).read()
 
 
+def _is_passed_over(data: bytes) -> bool:
+    return not data.strip() or data.lstrip().startswith(b"#")
+
+
 class _Reader:
     """One file, line by line."""
 
@@ -225,7 +229,10 @@ class _Reader:
 
     def read(self) -> SavedHistory:
         what = "the first line of a saved history"
-        first = self._object(self._data(what), what)
+        data = self._data(what)
+        while _is_passed_over(data):
+            data = self._data(what)
+        first = self._object(data, what)
         if first.keys() <= _SHORT_HEAD:
             balances = self._fields(_HEAD_ITSELF, first, what)["balances"]
             return SavedHistory(balances, self._operations(self._short_ones()), None)
@@ -257,7 +264,7 @@ class _Reader:
         """To the end of the file, each with what it leaves out."""
         for data in self._lines:
             self._line += 1
-            if not data.strip() or data.lstrip().startswith(b"#"):
+            if _is_passed_over(data):
                 continue
             value = self._object(data, "an operation")
             if "account" in value and "sender" not in value:
@@ -336,11 +343,19 @@ class _Reader:
 
     def _object(self, data: bytes, expected: str) -> dict[str, Any]:
         try:
-            value = json.loads(data)
+            value = json.loads(data, object_pairs_hook=self._once)
         except (ValueError, RecursionError):
             self._refuse("", f"{expected} as JSON", shown(data.decode("utf-8", "replace")))
         if not isinstance(value, dict):
             self._refuse("", expected, _shown(value))
+        return value
+
+    def _once(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        if len(value) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            self._refuse(shown(twice), "each key once", "it twice")
         return value
 
     def _fields(

@@ -34,6 +34,7 @@ Starts: TypeAlias = Sequence[tuple[int, int]]  # of every set run: when it began
 Done: TypeAlias = tuple[SetReport, Sequence[StepReport]]  # a set, the steps in it and after it
 
 CHUNK = 1000  # slots asked for at once
+MOST_COMPARED = 1_000_000  # slots; other people's replicas may tell any number
 
 
 def starts_of(reports: Iterable[SetReport]) -> Starts:
@@ -327,6 +328,7 @@ class Compared:
     differences: tuple[Difference, ...]
     first_slot: tuple[SlotStatus, SlotStatus] | None  # where their logs differ, in any respect
     contradiction: tuple[SlotStatus, SlotStatus] | None  # executed by both, and not the same
+    unread: Slot | None = None  # from here on nothing was compared: the logs are told too long
 
 
 def compare(
@@ -347,17 +349,24 @@ def compare(
     first = contradiction = None
     truncated = min(status.truncated_upto for status in statuses)
     last = max(status.last_slot for status in statuses)
+    both = min(status.executed_upto for status in statuses)
+    unread = None
     for begin in range(truncated + 1, last + 1, CHUNK):
+        if first is not None and (contradiction is not None or begin > both):
+            break  # there is nothing else to find
+        if begin > truncated + MOST_COMPARED:
+            unread = begin
+            break
         slots = range(begin, min(last + 1, begin + CHUNK))
         for pair in zip(read(one.replica, slots), read(other.replica, slots), strict=True):
             left, right = pair
             hidden = left.slot <= max(status.truncated_upto for status in statuses)
             if first is None and left != right and not (hidden and left.mark is right.mark):
                 first = pair
-            executed = left.slot <= min(status.executed_upto for status in statuses)
+            executed = left.slot <= both
             if contradiction is None and executed and not hidden and left.request != right.request:
                 contradiction = pair
-    return Compared(tuple(found), first, contradiction)
+    return Compared(tuple(found), first, contradiction, unread)
 
 
 _FACTS: dict[str, Callable[[ReplicaStatus], object]] = {

@@ -268,8 +268,9 @@ class Prompt:
         view = self._view(replica)
         left_out = ""
         if wanted:
-            slots = list(_slots(wanted[0]))
-            _refuse_too_many(len(slots))
+            asked = _slots(wanted[0])
+            _refuse_too_many(len(asked))
+            slots = list(asked)
         else:
             slots, left_out = _last_slots([view], f"PrintSlots {replica_name(replica)}")
         statuses = self._cluster.slots(replica, slots) if slots else ()

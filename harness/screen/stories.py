@@ -250,6 +250,9 @@ def _conclusion(
         held = [request_cell(s.request).plain if s.request else "nothing" for s in (left, right)]
         what = f"✗ they executed slot {left.slot} differently: {held[0]} and {held[1]}"
         return sentence(what, BAD)
+    if compared.unread is not None:
+        what = f"? nothing executed differs below slot {compared.unread}; the rest was not compared"
+        return sentence(what, ATTENTION)
     executed = [view.status.executed_upto for view in (one, other)]
     if executed[0] == executed[1]:
         if one.status.digest != other.status.digest:
