@@ -51,6 +51,7 @@ from harness.screen import (
     keys,
     lines,
     other_cluster,
+    step_through,
     streams,
     time_spent,
     verdicts,
@@ -74,6 +75,7 @@ EXAMPLES = (
     ("testsets/tour.csv --no-step", "run all sets"),
     ("FILE --failure crash --seed 7", "replicas are killed and restarted"),
     ("FILE --sim --seed 7", "simulated: in a moment, and the same every time"),
+    ("FILE --step-messages", "simulated event by event, forward and back"),
     ("FILE --write-expected", "write its answer key, which later runs check"),
     ("FILE --format json > out.json", "for other programs"),
     ("FILE --watch --failure crash", "see the replicas while the sets run"),
@@ -290,6 +292,7 @@ def _file_parser() -> _Parser:
         "people, build servers, Gradescope")  # fmt: skip
     add("--trace-format", metavar="jsonl|perfetto", type=_one_of(TRACE_FORMATS), default="jsonl",
         help="perfetto: the report's trace also for the Perfetto viewer")  # fmt: skip
+    add("--step-messages", action="store_true", help="simulate it event by event, and back")
     add("--watch", action="store_true", help="show the replicas while the sets run, then the "
         "tables (implies --no-step)")  # fmt: skip
     add("--timing", action="store_true", help="say at the end what the seconds were spent on")
@@ -329,6 +332,7 @@ def _refuse_mistyped_command(file: str) -> None:
 
 def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     flags = {key: getattr(options, key) for key in FLAGS}
+    step_through.refuse_others(vars(options))
     description = launch.replicas(options.replicas, options.require, options.built)
     if description is not None:
         launch.refuse_beside_replicas(vars(options))
@@ -344,6 +348,9 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     if written is not None:
         options.config, arguments = str(written), [*arguments, "--config", str(written)]
     file = keys.checked(options, settings, file)
+    repeat, trace = commands.repeated(arguments, settings.seed), options.trace_format
+    if options.step_messages:
+        return step_through.file(console, file, settings, repeat)
     speaking = console if options.format == "rich" else consoles.opened(options.color, sys.stderr)
     progress = ProgressLine(speaking, may_redraw(speaking))
     view = _view(options, speaking)
@@ -351,7 +358,6 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     def again(path: Path) -> str:
         return _again(path, options, settings, draft.overrides)
 
-    repeat, trace = _repeat(arguments, settings), options.trace_format
     writer = Writer(options.report, file, settings, repeat, again, trace)
     after = AfterVerdict()
     theirs = None if description is None else (description, file, options.report)
@@ -464,14 +470,6 @@ def _opening(options: argparse.Namespace, settings: ClusterConfig, file: CaseFil
     parts += ["simulated"] if options.sim else []
     parts += [f"key {file.key}"] if file.key else []
     return Parts(Text(part) for part in (*parts, f"seed {settings.seed}"))
-
-
-def _repeat(arguments: Sequence[str], settings: ClusterConfig) -> str:
-    """The one command that runs this again."""
-    words = list(arguments)
-    if not any(word == "--seed" or word.startswith("--seed=") for word in words):
-        words += ["--seed", str(settings.seed)]
-    return f"{commands.program()} {shlex.join(words)}"
 
 
 def _again(path: Path, options: argparse.Namespace, settings: ClusterConfig, own: Overrides) -> str:

@@ -7,6 +7,7 @@ one alone.
 """
 
 import pkgutil
+import shlex
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
@@ -36,6 +37,14 @@ def program() -> str:
         "__main__.py": "python -m harness",
         "paxbank.py": "python -m paxbank",
     }.get(name, "paxbank")
+
+
+def repeated(arguments: Sequence[str], seed: int | None) -> str:
+    """The one command that runs this again, with the seed that was drawn."""
+    words = list(arguments)
+    if not any(word == "--seed" or word.startswith("--seed=") for word in words):
+        words += ["--seed", str(seed)]
+    return f"{program()} {shlex.join(words)}"
 
 
 def names() -> list[str]:

@@ -90,9 +90,9 @@ class _State:
 class _Timeline:
     """One pass over all that happened, in order."""
 
-    def __init__(self, replicas: int, done: Sequence[Done]) -> None:
+    def __init__(self, replicas: int, done: Sequence[Done], starts: Starts) -> None:
         self.moments: list[Moment] = []
-        self._starts = starts_of(report for report, _ in done)
+        self._starts = starts
         self._states = {replica: _State() for replica in range(1, replicas + 1)}
         # When which step hit a replica.
         self._causes = {replica: deque[tuple[int, str]]() for replica in self._states}
@@ -177,17 +177,22 @@ class _Timeline:
 
 
 def timeline(
-    events: Iterable[tuple[ReplicaId, Entry]], done: Iterable[Done], replicas: int
+    events: Iterable[tuple[ReplicaId, Entry]],
+    done: Iterable[Done],
+    replicas: int,
+    starts: Starts = (),
 ) -> list[Moment]:
     """Elections, leaderships, failures and returns of the whole run, in order.
 
     `done` are the sets run, in order, each with the steps done in it and after it. Nothing is
-    told before the first: of replicas that did not start there is no run.
+    told before the first: of replicas that did not start there is no run. `starts` are
+    given where a run has no sets.
     """
     sets = list(done)
-    if not sets:
+    starts = starts or starts_of(report for report, _ in sets)
+    if not starts:
         return []
-    told = _Timeline(replicas, sets)
+    told = _Timeline(replicas, sets, starts)
     for event in sorted(events, key=lambda event: event[1].at):
         told.take(*event)
     return told.moments

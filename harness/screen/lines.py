@@ -8,11 +8,11 @@ import glob
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import Protocol, TextIO, TypeAlias
 
 from rich.console import Console
 from rich.text import Text
@@ -114,10 +114,10 @@ WORDS = (
 )  # fmt: skip
 
 
-def listed_words() -> list[tuple[str, str, str]]:
+def listed_words(words: Sequence[Word] = WORDS) -> list[tuple[str, str, str]]:
     """For `help`: the group that begins, how words are typed that are told together, and what."""
     rows: list[tuple[str, str, str]] = []
-    for word in (word for word in WORDS if word.listed):
+    for word in (word for word in words if word.listed):
         if word.joined:
             group, usage, shows = rows[-1]
             usage = f"{usage}, {word.usage.partition(' [')[0]}"
@@ -145,11 +145,19 @@ _STEP = re.compile(r"\s*[FR]?\s*\(.*", re.IGNORECASE)
 
 def complete(config: ClusterConfig, before: str, word: str) -> list[str]:
     """What Tab offers for `word` after the text `before`, in any letter case."""
+    return completed(WORDS, config, before, word)
+
+
+def completed(
+    known_words: Sequence[Word], config: ClusterConfig, before: str, word: str
+) -> list[str]:
+    """The same of a prompt with these words."""
     words = before.split()
     if not words:
-        offered = [known.name + (" " if known.most else "") for known in WORDS]
+        offered = [known.name + (" " if known.most else "") for known in known_words]
     else:
-        known = _BY_NAME.get(words[0].lower())
+        named = {name.lower(): w for w in known_words for name in (w.name, *w.also)}
+        known = named.get(words[0].lower())
         if known is None or len(words) > known.most:
             return []
         offered = _offered(known.takes, len(words), config, word)
@@ -278,8 +286,11 @@ def may_step(errors: Console) -> bool:
     return False
 
 
-def opened(console: Console, config: ClusterConfig) -> Lines:
-    """Those of standard input."""
+Complete: TypeAlias = Callable[[ClusterConfig, str, str], list[str]]
+
+
+def opened(console: Console, config: ClusterConfig, complete: Complete = complete) -> Lines:
+    """Those of standard input; `complete` says what Tab offers."""
     if not sys.stdin.isatty():
         streams.replace_undecodable(sys.stdin)
         return PipedLines(sys.stdin, console)

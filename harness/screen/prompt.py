@@ -12,8 +12,8 @@ from typing import Protocol
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from bank.ballot import ReplicaId, Slot, replica_name
-from harness.cluster.driver import Cluster, ReplicaView
+from bank.ballot import replica_name
+from harness.cluster.driver import Cluster
 from harness.cluster.journal import Liveness
 from harness.cluster.nemesis import Fail, Recover
 from harness.errors import EXIT_USAGE, HarnessError
@@ -24,7 +24,7 @@ from harness.files.steps import Names, parse_step
 from harness.files.text_file import shown
 from harness.run import launch, pokes, story
 from harness.run.report import Performance, Poke, SetReport, StepReport
-from harness.screen import answers, stories, tables
+from harness.screen import answers, tables
 from harness.screen.cells import QUIET, Parts, cell, counted
 from harness.screen.lines import (
     STEPS,
@@ -35,10 +35,8 @@ from harness.screen.lines import (
     parse,
     word_named,
 )
+from harness.screen.looking import MOST_ROWS, Looks, refuse_too_many, slots_named
 from harness.screen.progress import ProgressLine, may_redraw
-
-MOST_ROWS = 1000  # slots or steps that one command may ask for
-LAST_SLOTS = 40  # that PrintSlots shows unasked
 
 
 class Sets(Protocol):
@@ -97,7 +95,7 @@ class Prompt:
         self._replicas = cluster.replicas
         self._names = Names(config.nodes, config.accounts)
         self._cancels = False  # Ctrl-C, what is waited for
-        self._legend_shown = False
+        self._looks = Looks(cluster, config, self._done)
 
     # ---- sets ----------------------------------------------------------------------------------
 
@@ -193,88 +191,30 @@ class Prompt:
 
     def _answer(self, word: str, arguments: list[str]) -> RenderableType:
         match word:
-            case "printlog":
-                return self._message_log(self._replica(arguments[0]))
-            case "printdb":
-                return self._balances([self._replica(name) for name in arguments])
-            case "printbalance":
-                return self._balances_of(arguments)
-            case "printstatus":
-                return self._slot_marks(arguments)
             case "printview" if self._cluster.is_external:
                 return answers.told_views(launch.told_views(self._cluster))
-            case "printview":
-                replicas = range(1, self._replicas + 1)
-                traces = {replica: self._cluster.trace(replica) for replica in replicas}
-                return answers.new_views(traces, self._set_began())
-            case "printslots":
-                return self._log_slots(self._replica(arguments[0]), arguments[1:])
             case "printsteps":
                 return self._steps(*arguments)
-            case "timeline":
-                return self._timeline()
-            case "explain":
-                return self._life(arguments[0])
-            case "diff":
-                return self._difference(*map(self._replica, arguments))
             case "performance":
                 return answers.performance(self._runner.performance())
             case "help":
                 return self._help(*arguments)
-        raise AssertionError(f"{word} is in WORDS and does nothing")
+        return self._looks.answer(word, arguments)
 
     def _steps(self, wanted: str = "") -> RenderableType:
         """Rows are counted from 1, what was carried over first; as many as one command may show."""
         steps = self._done()[-1][1]
-        rows = _slots(wanted) if wanted else range(1, min(len(steps), MOST_ROWS) + 1)
-        _refuse_too_many(len(rows), "steps")
+        rows = slots_named(wanted) if wanted else range(1, min(len(steps), MOST_ROWS) + 1)
+        refuse_too_many(len(rows), "steps")
         table = tables.step_table(steps[rows.start - 1 : rows.stop - 1], self._config.failure)
         if wanted or rows.stop > len(steps):
             return table
         following = f"PrintSteps {rows.stop}-{rows.stop + MOST_ROWS - 1}"
         return Group(table, Text(f" {following} shows the next of {len(steps):,}", QUIET))
 
-    def _message_log(self, replica: ReplicaId) -> RenderableType:
-        lines, dropped = self._cluster.trace(replica)
-        return answers.message_log(lines, dropped, self._view(replica), self._set_began())
-
     def _set_began(self) -> int:
         """Times of messages count from here."""
         return self._runner.reports[-1].started_at
-
-    def _balances(self, replicas: Sequence[ReplicaId]) -> RenderableType:
-        views = self._cluster.views()
-        wanted = [view for view in views if not replicas or view.replica in replicas]
-        accounts, remark = tables.changed_accounts(wanted, self._config.balances())
-        return tables.Balances(wanted, accounts, remark, among=views)
-
-    def _balances_of(self, names: Sequence[str]) -> RenderableType:
-        accounts = list(dict.fromkeys(map(self._account, names)))
-        return tables.Balances(self._cluster.views(), accounts)
-
-    def _slot_marks(self, arguments: Sequence[str]) -> RenderableType:
-        wanted = [_slots(argument) for argument in arguments]
-        _refuse_too_many(sum(map(len, wanted)))
-        slots = list(dict.fromkeys(slot for some in wanted for slot in some))
-        views, left_out = self._cluster.views(), ""
-        if not wanted:
-            slots, left_out = _last_slots(views, "PrintStatus")
-        marks = {view.replica: self._cluster.slots(view.replica, slots) for view in views}
-        legend, self._legend_shown = not self._legend_shown, True
-        committed = self._cluster.committed.slots
-        return answers.slot_marks(slots, marks, views, committed, legend, left_out)
-
-    def _log_slots(self, replica: ReplicaId, wanted: Sequence[str]) -> RenderableType:
-        view = self._view(replica)
-        left_out = ""
-        if wanted:
-            asked = _slots(wanted[0])
-            _refuse_too_many(len(asked))
-            slots = list(asked)
-        else:
-            slots, left_out = _last_slots([view], f"PrintSlots {replica_name(replica)}")
-        statuses = self._cluster.slots(replica, slots) if slots else ()
-        return answers.log_slots(view, statuses, self._cluster.committed.slots, left_out)
 
     def _help(self, topic: str = "") -> RenderableType:
         if topic.lower() == "signs":
@@ -289,36 +229,6 @@ class Prompt:
     def _done(self) -> Sequence[story.Done]:
         """Every set with its steps and those poked after it."""
         return pokes.all_steps(self._runner.reports, self._runner.poked)
-
-    def _timeline(self) -> RenderableType:
-        self._cluster.views()  # asked now, replicas have told all there is
-        moments = story.timeline(self._cluster.traces().events, self._done(), self._replicas)
-        return stories.timeline(moments, self._replicas)
-
-    def _life(self, wanted: str) -> RenderableType:
-        slots = _slots(wanted)
-        if len(slots) > 1:
-            raise Refused(f"{len(slots)} slots, expected one at a time")
-        (slot,), cluster = slots, self._cluster
-        statuses = {r: cluster.slots(r, slots)[0] for r in range(1, self._replicas + 1)}
-        traces, starts = cluster.traces(), story.starts_of(self._runner.reports)
-        steps = [(r.number, s) for r, steps in self._done() for s in steps if s.slot == slot]
-        return stories.life(
-            slot,
-            story.life(slot, traces, starts, self._replicas),
-            statuses,
-            cluster.committed,
-            steps,
-            sum(traces.of_run(replica)[1] for replica in statuses),
-        )
-
-    def _difference(self, one: ReplicaId, other: ReplicaId) -> RenderableType:
-        if one == other:
-            raise Refused(f"{replica_name(one)} twice, expected two replicas")
-        views = self._cluster.views()
-        left, right = views[one - 1], views[other - 1]
-        compared = story.compare(left, right, self._cluster.slots)
-        return stories.difference(left, right, compared)
 
     # ---- pokes ---------------------------------------------------------------------------------
 
@@ -394,46 +304,3 @@ class Prompt:
             raise Refused(f"{name} stopped by itself and stays away: PrintDB shows its state")
         if (liveness is Liveness.LIVE) == isinstance(fault, Recover):
             raise Refused(f"{name} is {liveness.value} already")
-
-    def _replica(self, name: str) -> ReplicaId:
-        try:
-            return self._names.replica(f"n{name}" if name.isdigit() else name)
-        except ValueError as error:
-            raise Refused(str(error)) from None
-
-    def _account(self, name: str) -> str:
-        try:
-            return self._names.account(name)
-        except ValueError as error:
-            raise Refused(str(error)) from None
-
-    def _view(self, replica: ReplicaId) -> ReplicaView:
-        return self._cluster.views()[replica - 1]
-
-
-def _slots(text: str) -> range:
-    """The slots of "12" or "12-17". May raise Refused."""
-    first, dash, last = text.partition("-")
-    if not (_is_slot(first) and (_is_slot(last) if dash else True)):
-        raise Refused(f'"{shown(text)}" is no slot, expected a number such as 12, or 12-17')
-    slots = range(int(first), int(last if dash else first) + 1)
-    if not slots:
-        raise Refused(f"{shown(text)} is empty, expected the smaller slot first")
-    return slots
-
-
-def _last_slots(views: Sequence[ReplicaView], command: str) -> tuple[list[Slot], str]:
-    """The last slots that these replicas know of, and how the others are asked for."""
-    last = max(view.status.last_slot for view in views)
-    first = max(1, last - LAST_SLOTS + 1)
-    left_out = f"{command} 1-{first - 1} shows the others" if first > 1 else ""
-    return list(range(first, last + 1)), left_out
-
-
-def _refuse_too_many(rows: int, what: str = "slots") -> None:
-    if rows > MOST_ROWS:
-        raise Refused(f"{rows} {what}, expected at most {MOST_ROWS} at a time")
-
-
-def _is_slot(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 15 and int(text) > 0

@@ -182,7 +182,7 @@ def _deed_row(deed: Deed) -> tuple[Text, ...]:
     first, last = (f"{at / 1000:,.1f}" for at in (deed.at, deed.until))
     who = " ".join(map(replica_name, deed.replicas))
     return (
-        cell(deed.set_number),
+        cell(deed.set_number or None),
         cell(first if first == last else f"{first}–{last}"),
         cell(who),
         cell(_doing(deed), "" if who else GOOD),

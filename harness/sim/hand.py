@@ -126,6 +126,8 @@ Reply: TypeAlias = tuple[ReplicaId, Ballot, Session]
 class HandWorld(World):
     """See the module."""
 
+    waiting_class: type[Waiting] = Waiting
+
     def __init__(
         self,
         nodes: int,
@@ -137,7 +139,7 @@ class HandWorld(World):
     ) -> None:
         """All are fresh and running."""
         super().__init__(nodes, settings, balances, replica_class, seed, is_checked)
-        self.waiting = Waiting()
+        self.waiting = self.waiting_class()
         self.queues, self.sent = self.waiting.queues, self.waiting.sent
         self.replies: list[Reply] = []
         self.loses: Callable[[ReplicaId, ReplicaId, Message], bool] = lambda *_: False

@@ -39,6 +39,22 @@ SAID = (  # of the configuration, what replicas go by
 DOOMS = ("slow ", "crash ")  # what happens in the turn that comes next, and is none itself
 
 
+def head_of(config: ClusterConfig) -> str:
+    """What the first line of a script says of a configuration."""
+    named = ",".join(config.accounts)
+    few = ",".join(ascii_uppercase[: len(config.accounts)])
+    accounts = len(config.accounts) if named == few else named
+    words = [f"nodes {config.nodes} seed {config.seed} accounts {accounts}"]
+    if config.initial_balance != PLAIN.initial_balance:
+        words.append(f"balance {config.initial_balance}")
+    for key in SAID:
+        value = getattr(config, key)
+        if value != getattr(PLAIN, key):
+            text = "-".join(map(str, value)) if isinstance(value, tuple) else value
+            words.append(f"{key} {text}")
+    return " ".join(words)
+
+
 class Recorded(SimCluster):
     """See the module."""
 
@@ -53,17 +69,7 @@ class Recorded(SimCluster):
 
     def head(self) -> str:
         """The first line of a script whose replicas are those of this world."""
-        config, sizes = self._config, self.settings.sizes
-        named = ",".join(config.accounts)
-        few = ",".join(ascii_uppercase[: len(config.accounts)])
-        accounts = len(config.accounts) if named == few else named
-        words = [f"nodes {config.nodes} seed {config.seed} accounts {accounts}"]
-        for key in SAID:
-            value = getattr(config, key)
-            if value != getattr(PLAIN, key):
-                text = "-".join(map(str, value)) if isinstance(value, tuple) else value
-                words.append(f"{key} {text}")
-        usual = PLAIN.settings().sizes
+        words, sizes, usual = [head_of(self._config)], self.settings.sizes, PLAIN.settings().sizes
         for name in SIZES:
             if (size := getattr(sizes, name)) != getattr(usual, name):
                 words.append(f"{name} {size}")

@@ -19,6 +19,7 @@ A script is blocks of commands, a line `----`, and what the replicas do then, up
     again n1->n2 ACCEPT (1, n1) 7    another copy of the last one that was sent before; with `+2`
                                      two later ones of the same name are passed over
     drop n1->n2                    everything between the two is lost; also `all`
+    drop n1->n2 ACCEPT (1, n1) 7   this one is; named as it is for `deliver`
     cut n1->n2 / mend n1->n2       everything sent from now on is lost; no longer so
     … and read on                  the turn is not over: it goes on with the next command
     … @12.345ms                    the clock shows that much by then, if it showed less
@@ -123,7 +124,8 @@ HEAD = {
     "nodes": "how many replicas",
     "seed": "what they draw from: that of a simulated world",
     "checkpoint": "slots from one to the next; none waits for time, and nothing is kept",
-    "accounts": "how many, A, B, …, or which: AA,AB; with 10 each",
+    "accounts": "how many, A, B, …, or which: AA,AB",
+    "balance": "what each holds at first, else 10",
     "drift": "how many parts per million the clock of each replica is fast: 12,-5,0",
     "synced": "0: what is written can be lost by a loss of power",
 }
@@ -173,13 +175,14 @@ class ScriptRunner(TraceWriter):
         """`given`: what the first line says, by HEAD, SIZES or keys of the configuration."""
         self._drift = [int(ppm) for ppm in given["drift"].split(",")] if "drift" in given else []
         self._is_synced = given.get("synced", "1") != "0"
+        balance = int(given.get("balance", 10))
         self._last: dict[str, Request] = {}  # of each client
         self._asked: dict[tuple[str, int], Request] = {}  # all, by client and timestamp
         accounts = _accounts(given.get("accounts", str(len(TEN_EACH))))
         super().__init__(
             int(given["nodes"]),
             _settings(given),
-            dict.fromkeys(accounts, 10),
+            dict.fromkeys(accounts, balance),
             replica_class,
             given.get("seed"),
         )
@@ -349,8 +352,15 @@ class ScriptRunner(TraceWriter):
             raise ScriptError("nothing waits there")
         for source, to in links:
             for message in self.queues[source, to]:
-                self._write_message(source, "-x", replica_name(to), message)
+                self.lost(source, to, message)
             self.queues[source, to].clear()
+
+    def do_drop_named(self, source: str, target: str, name: str, older: str | None) -> None:
+        (sender,), (reader,) = self._who(source, True), self._who(target, True)
+        message = self.waiting.named((sender, reader), name, int(older or 0))
+        if message is None:
+            raise ScriptError(f"no {name} waits there")
+        self.lost(sender, reader, message)
 
     def do_drop_all(self) -> None:
         self.do_drop("all", "all")
@@ -450,6 +460,7 @@ def _commands() -> list[tuple[re.Pattern[str], Callable[..., Any]]]:
         rf"settle {some}": ScriptRunner.do_settle,
         r"drop all": ScriptRunner.do_drop_all,
         rf"drop {link}": ScriptRunner.do_drop,
+        rf"drop {one}->{one} ([A-Z].*?)(?: \+(\d+))?": ScriptRunner.do_drop_named,
         rf"cut {link}": ScriptRunner.do_cut,
         rf"mend {link}": ScriptRunner.do_mend,
         rf"expire {one}": ScriptRunner.do_expire,

@@ -21,7 +21,7 @@ from harness.sim.invariants import Violation
 from harness.sim.record import Recorded
 from harness.sim.scenario import Scenario, SwarmOptions, draw
 from harness.sim.script import RULE, ScriptError
-from harness.sim.script_runner import READ_ON, ScriptRunner, started
+from harness.sim.script_runner import NOTHING, READ_ON, ScriptRunner, started
 from harness.sim.swarm import Outcome, run_scenario
 from harness.sim.world import SimCluster
 
@@ -211,7 +211,7 @@ class Story:
 
     head: str  # "nodes 3 checkpoint 4"
     commands: tuple[str, ...]
-    violation: str
+    violation: str  # "" when there is none
 
 
 def _perform(
@@ -355,7 +355,8 @@ def script_text(story: Story, told_by: str, replica_class: ReplicaClass = Replic
     """The story as a script: each command with what it led to, the violation at the end."""
     runner = started(story.head, replica_class)
     blocks: list[str] = []
-    commands = [f"# {' '.join(story.violation.split())}", f"# {told_by}", story.head]
+    said = filter(None, (" ".join(story.violation.split()), told_by))
+    commands = [*(f"# {text}" for text in said), story.head]
     for command in story.commands:
         commands.append(command)
         end: Iterable[str] = ()
@@ -367,4 +368,6 @@ def script_text(story: Story, told_by: str, replica_class: ReplicaClass = Replic
             blocks.append("\n".join(chain(commands, [RULE], lines)))
             commands = []
             runner.lines.clear()
+    if commands:
+        blocks.append("\n".join((*commands, RULE, NOTHING)))
     return "\n\n".join(blocks) + "\n"

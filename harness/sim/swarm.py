@@ -87,9 +87,9 @@ def run_scenario(
         with _files(scenario, world, storage_class):
             _run(world, scenario, outcome)
     except AssertionError as error:
-        outcome.violation = str(error) or _where(error)
+        outcome.violation = str(error) or where(error)
     except (Exception, SystemExit) as error:  # no replica ends the campaign
-        outcome.violation = f"{type(error).__name__}: {error}; {_where(error)}"
+        outcome.violation = f"{type(error).__name__}: {error}; {where(error)}"
     outcome.events, outcome.at = world.events, world.now()
     outcome.coverage["request executed again without effect"] = world.checks.oracle.repeats
     outcome.coverage["slot proposed with two values"] = world.checks.contested
@@ -118,7 +118,8 @@ def _files(scenario: Scenario, world: SimCluster, storage_class: type[Storage]) 
         yield
 
 
-def _where(error: BaseException) -> str:
+def where(error: BaseException) -> str:
+    """The line of a replica, or of what drives it, at which an error was raised."""
     frames = traceback.extract_tb(error.__traceback__)
     last = next(frame for frame in frames[::-1] if frame.filename != guarded.__file__)
     file = last.filename.removeprefix(f"{_ROOT}{os.sep}")

@@ -130,6 +130,7 @@ class TraceWriter(HandWorld):
         last_slot = max(
             (self.status(r).last_slot for r in filter(self.is_running, self.everyone)), default=0
         )
+        first = self.balances
         for replica in self.everyone:
             if not self.is_running(replica):
                 table.append([replica_name(replica), "crashed", *[""] * 6])
@@ -140,7 +141,7 @@ class TraceWriter(HandWorld):
             role += ", paused" if replica in self.paused else ""
             ballots = [str(b) if b.number else "–" for b in (status.following, status.promised)]
             upto = [str(status.committed_upto), str(status.executed_upto)]
-            changed = [f"{a} {b}" for a, b in status.balances.items() if b != 10]
+            changed = [f"{a} {b}" for a, b in status.balances.items() if b != first[a]]
             slots = self[replica].slots(range(1, last_slot + 1))
             marks = "".join(slot.mark.value for slot in slots)
             table.append(
@@ -150,7 +151,7 @@ class TraceWriter(HandWorld):
                     *ballots,
                     *upto,
                     marks,
-                    ", ".join(changed) or "10 each",
+                    ", ".join(changed) or f"{max(first.values())} each",
                 ]
             )
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
@@ -215,8 +216,12 @@ class TraceWriter(HandWorld):
         self._write_message(source, "->", to, send.message)
         for lost in send.to:
             if (source, lost) in self.cuts:
-                self._write_message(source, "-x", replica_name(lost), send.message)
+                self.lost(source, lost, send.message)
         super().post(source, send)
+
+    def lost(self, source: ReplicaId, to: ReplicaId, message: Message) -> None:
+        """A message will not arrive."""
+        self._write_message(source, "-x", replica_name(to), message)
 
     def killed(self, process: Process, cut: Cut | None) -> None:
         """See World."""

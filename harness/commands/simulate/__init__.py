@@ -30,6 +30,7 @@ from harness.errors import (
 )
 from harness.files import outputs
 from harness.files.config import NODES
+from harness.screen import step_through
 from harness.sim import coverage
 from harness.sim.columns import LEGEND, Columns, Happening
 from harness.sim.scenario import KINDS, SwarmOptions, draw
@@ -44,6 +45,7 @@ EXAMPLES = (
     ("--seeds 0:1000", "a thousand seeds, each with its own faults"),
     ("--seeds 1629 --trace", "every event of one seed"),
     ("--seeds 1629 --trace --trace-format perfetto > seed.json", "the same for a viewer"),
+    ("--seeds 1629 --step", "event by event, forward and back"),
     ("--seeds 1629 --shrink small", "a failing seed as a short script in the folder small"),
     ("--faults kill,loss --jobs 2", "some kinds of faults only, in two processes"),
     ("--seeds 0:100000 --executor dask://HOST:8786", "on a cluster, with the same results"),
@@ -53,7 +55,8 @@ EXAMPLES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `simulate`."""
     add = parser.add_argument
-    add("--seeds", default="0:1000", metavar="A:B", help="from A up to B, or one seed [0:1000]")
+    add("--seeds", "--seed", default="0:1000", metavar="A:B",
+        help="from A up to B, or one seed [0:1000]")  # fmt: skip
     add("--jobs", type=int, default=1, help="processes to run seeds in [1]")
     add("--executor", default=executors.PROCESSES, metavar="WHERE",
         help="where seeds run: processes, as many as --jobs says, or dask://HOST:PORT, a dask "
@@ -64,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--shrink", metavar="DIR", type=Path,
         help="make the first failure of each kind small and write it into DIR: as a script, and as "
         "a test set where one can say it")  # fmt: skip
+    add("--step", action="store_true", help="go through one seed event by event, and back")
     add("--trace", action="store_true", help="print every event of each seed, one line each")
     add("--trace-format", metavar="|".join(TRACE_FORMATS), default=TRACE_FORMATS[0],
         help="of --trace: lines of text [text], or of one seed a file for Perfetto")  # fmt: skip
@@ -80,8 +84,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
     executors.check(options.executor)
     if options.trace and options.shrink is not None:
         raise HarnessError("--shrink: --trace makes nothing small, expected one of them")
-    outputs.check_folder("--shrink", options.shrink)
     _check_trace_format(options, seeds)
+    if options.step:
+        return _step(seeds, allowed, options, console)
+    outputs.check_folder("--shrink", options.shrink)
     if options.trace:
         with guarded.replicas():
             if options.trace_format == "perfetto":
@@ -122,6 +128,20 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if trouble is not None:
         raise trouble.beside(code)
     return code
+
+
+def _step(
+    seeds: range, allowed: SwarmOptions, options: argparse.Namespace, console: Console
+) -> int:
+    """One seed, event by event."""
+    if len(seeds) > 1:
+        raise HarnessError(f"--step: found {len(seeds):,} seeds, expected one: --seeds 7 --step")
+    for name, given in (("--trace", options.trace), ("--shrink", options.shrink)):
+        if given:
+            raise HarnessError(f"{name}: it runs to its end, leave out this or --step")
+    return step_through.seed(
+        console, seeds.start, allowed, shrunk.command(seeds.start, allowed, "--step")
+    )
 
 
 # ---- arguments ---------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ MOST_SHRUNK = 3  # failures of different kinds
 SEEDS = range(20)  # with which the test set is tried
 
 
-def command(seed: int, allowed: SwarmOptions) -> str:
+def command(seed: int, allowed: SwarmOptions, option: str = "--trace") -> str:
     """The one line that repeats a seed."""
     words: Sequence[str] = ("simulate", "--seeds", str(seed))
     nodes = ",".join(map(str, allowed.nodes))
@@ -48,7 +48,7 @@ def command(seed: int, allowed: SwarmOptions) -> str:
         words = (*words, "--nodes", nodes)
     if allowed.faults != KINDS:
         words = (*words, "--faults", faults)
-    return "python run.py " + " ".join((*words, "--trace"))
+    return "python run.py " + " ".join((*words, option))
 
 
 def write(
