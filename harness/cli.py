@@ -51,7 +51,7 @@ from harness.screen import (
     keys,
     lines,
     other_cluster,
-    step_through,
+    step_options,
     streams,
     time_spent,
     verdicts,
@@ -332,7 +332,7 @@ def _refuse_mistyped_command(file: str) -> None:
 
 def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     flags = {key: getattr(options, key) for key in FLAGS}
-    step_through.refuse_others(vars(options))
+    step_options.refuse_others(vars(options))
     description = launch.replicas(options.replicas, options.require, options.built)
     if description is not None:
         launch.refuse_beside_replicas(vars(options))
@@ -350,6 +350,8 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     file = keys.checked(options, settings, file)
     repeat, trace = commands.repeated(arguments, settings.seed), options.trace_format
     if options.step_messages:
+        from harness.screen import step_through  # with all of the simulator
+
         return step_through.file(console, file, settings, repeat)
     speaking = console if options.format == "rich" else consoles.opened(options.color, sys.stderr)
     progress = ProgressLine(speaking, may_redraw(speaking))

@@ -1,6 +1,6 @@
 """From a test set or a seed to the prompt that goes through it event by event."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from rich.console import Console
@@ -24,37 +24,6 @@ from harness.sim.stepper import Recording, Step, Stepper
 
 # What puts messages off in order to save some. Without it fewer timers stand between the events.
 PUT_OFF = ("spare_pause_ms", "spare_after_slots", "learn_slots")
-# Options that have no meaning when nothing happens by itself, and why.
-UNFIT = {
-    "replicas": "the replicas that are stepped through are our own",
-    "watch": "it shows the replicas after every event",
-    "no_step": "it stops after every event",
-    "report": "nothing is judged set by set",
-    "data": "the disks of a simulation are simulated",
-    "timing": "time passes only when a timer runs out",
-    "write_expected": "it runs no replicas",
-    "key": "nothing is judged set by set",
-}
-
-
-def refuse_others(options: Mapping[str, object]) -> None:
-    """HarnessError for options that do not go with --step-messages, if that is among them."""
-    if not options["step_messages"]:
-        return
-    problems = [
-        f"--{key.replace('_', '-')}: {why}, leave out this or --step-messages"
-        for key, why in UNFIT.items()
-        if options.get(key)
-    ]
-    for name, given, why in (
-        ("format", "json", "it is a prompt"),
-        ("trace_format", "perfetto", "no report is written"),
-    ):
-        if options.get(name) == given:
-            told = f"--{name.replace('_', '-')} {given}: {why}"
-            problems.append(f"{told}, leave out this or --step-messages")
-    if problems:
-        raise HarnessError(*problems)
 
 
 def file(console: Console, file: CaseFile, config: ClusterConfig, repeat: str) -> int:
