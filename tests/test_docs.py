@@ -38,6 +38,7 @@ NOT_RUN = {
     "pip install": "needs the network",
     "python3 -m venv /autograder": "the script of Gradescope: test_grade runs it",
     "/autograder/venv/bin/": "the same",
+    "paxbank grade /grade/": "in PrairieLearn's container; test_outlets makes its document",
     "python -m tests.": "in a checkout; other tests hold what it writes against the code",
     "python -m paxbank": "the same as paxbank: test_packaging runs it",
     "python -m pytest": "tells what happens in other projects",
@@ -102,6 +103,8 @@ def by_length(path):
 @pytest.mark.parametrize("path", [by_length(path) for path in DOCUMENTS])
 def test_every_command_of_a_document_works(path, folder):
     for line in commands(path):
+        if line.startswith(tuple(NOT_RUN)):
+            continue
         if line.startswith(("paxbank", "pytest")) and not INSTALLED:
             continue  # only on the path here
         ending = ENDING.search(line)

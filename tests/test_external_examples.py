@@ -56,7 +56,7 @@ def test_our_own_replica_runs_from_outside():
     assert runner.reports[-1].views[0].status.executed_upto >= 4
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("failure", ["disconnect", "crash", "pause"])
 def test_the_bank_holds_twenty_times(failure):
     for seed in range(20):
@@ -66,7 +66,7 @@ def test_the_bank_holds_twenty_times(failure):
         assert done.returncode == 0, done.stdout.decode()[-3000:]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_nothing_is_left_after_ten_kills_at_random():
     mark = f"--mark={os.getpid()}"
     for seed in range(10):

@@ -195,7 +195,7 @@ def marked(mark):
     return [line for line in listed.stdout.splitlines() if mark in line]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("failure", ["disconnect", "crash", "pause"])
 @pytest.mark.parametrize("links", ["template", pytest.param("namespaces", marks=namespaces)])
 def test_the_bank_over_tcp_holds_in_whole_files(links, failure):

@@ -204,7 +204,7 @@ def test_what_is_recorded_is_played_the_same(seed):
     assert difference(seed) is None
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_hundred_recorded_seeds_are_played_the_same():
     assert {seed: found for seed in range(200) if (found := difference(seed))} == {}
 

@@ -134,7 +134,7 @@ def test_four_submissions_have_the_right_row_each(school, capsys):
     assert left_in(school) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_twelve_submissions_and_a_grader_that_is_killed(school, capsys):
     pids = Path("pids").resolve()
     example = (ROOT / "docs" / "examples" / "bank.yaml").read_text()
