@@ -93,6 +93,7 @@ def run_scenario(
     outcome.events, outcome.at = world.events, world.now()
     outcome.coverage["request executed again without effect"] = world.checks.oracle.repeats
     outcome.coverage["slot proposed with two values"] = world.checks.contested
+    outcome.coverage["message overtook another"] = world.network.overtook
     return outcome
 
 
