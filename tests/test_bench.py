@@ -305,7 +305,9 @@ def test_a_short_benchmark_prints_one_document_and_its_answers_are_checked(capsy
         assert result["ratio"] > 0 < result["p50_ratio"]
     found = document["failover"]
     assert (found["count"], found["clients"], found["failure"]) == (3, 1, "crash")
-    assert found["p50_ms"] <= found["p99_ms"] <= found["worst_ms"] <= found["slowest_answer_ms"]
+    # An outage starts with the kill, before the client's next request: it may exceed every wait.
+    assert found["p50_ms"] <= found["p99_ms"] <= found["worst_ms"]
+    assert found["slowest_answer_ms"] > 0
     means = [found["phases"][phase]["mean_ms"] for phase in failover.PHASES]
     assert sum(means) == pytest.approx(found["mean_ms"], abs=0.01)
     assert document["four_hops"]["p50_us"] > 0
