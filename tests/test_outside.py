@@ -225,6 +225,14 @@ def test_two_results_of_one_transfer_are_seen():
     assert said == "A's (A, B, 3) = success, 0-9 µs was answered success and failed too"
 
 
+def test_many_open_transfers_that_were_not_done_are_no_reason_to_give_up():
+    accounts = "ABCDEFGHIJ"
+    pairs = [(s, r) for s in accounts for r in accounts if s != r]
+    many = [pay(s, r, 1 + i % 5, i, client=f"c{i}") for i, (s, r) in enumerate(pairs * 5)]
+    balances = dict.fromkeys(accounts, 100)
+    assert exactly_once_from_outside(balances, many, (), balances).verdict is Verdict.VALID
+
+
 def test_too_many_sums_are_unknown():
     many = [pay("A", "B", 1 << i, 0, client=f"c{i}") for i in range(30)]
     judged = exactly_once_from_outside({"A": 1 << 31, "B": 0}, many, (), {"A": 1, "B": 2})

@@ -16,13 +16,13 @@ from harness.check.black_box import BUDGET, CHECK, black_box
 from harness.check.operations import text
 from harness.check.quorum import Reach, no_quorum_no_answer
 from harness.check.replay import execute
+from harness.check.sums import MOST_SUMS, Sums
 from harness.check.told import ACCEPTED, Key, Refusal, Telling, Told
 from harness.check.verdict import Judgement, Verdict, judge
 from harness.check.witness import flaw
 from harness.cluster.history import Operation
 
 ANSWERS_AGREE = "answers agree"
-MOST_SUMS = 100_000  # of transfers without an answer, looked at to explain balances
 NO_BALANCES = "no replica tells its balances"
 
 
@@ -128,7 +128,7 @@ def exactly_once_from_outside(
             return Judgement("exactly_once", Verdict.INVALID, said)
     if final is None:
         return Judgement("exactly_once", Verdict.VALID)
-    is_explained = _explains(balances, history, final)
+    is_explained = Sums(balances, history, final).explained()
     if is_explained is None:
         return Judgement("exactly_once", Verdict.UNKNOWN, f"gave up after {MOST_SUMS} sums")
     return judge("exactly_once", () if is_explained else [_unexplained(balances, history, final)])
@@ -174,54 +174,14 @@ def _lost(
     for operation in safe if logs else ():
         if operation.request[:2] not in held:
             yield f"{text(operation)} is in no log after a replica was killed"
-    if final is not None and _explains(balances, history, final) is False:
+    sums = None if final is None else Sums(balances, history, final)
+    if sums is not None and sums.explained() is False:
         for operation in safe:
-            without = [o for o in history if o is not operation]
-            if _explains(balances, without, final):
+            if sums.explained(without=operation):
                 yield (
                     f"{text(operation)} is not in the balances after a replica was killed, "
                     "which are explained without it"
                 )
-
-
-def _explains(
-    balances: Mapping[str, int], history: Sequence[Operation], final: Mapping[str, int]
-) -> bool | None:
-    """Each success once and each open transfer at most once; None: too many sums to say."""
-    accounts = sorted(final.keys() & balances.keys())
-    places = {account: index for index, account in enumerate(accounts)}
-    missing = [final[account] - balances[account] for account in accounts]
-    changes: list[list[int]] = []
-    for operation in history:
-        _, _, kind, sender, receiver, amount = operation.request
-        if kind != TRANSFER or operation.refused is not None or operation.invoked_at is None:
-            continue
-        change = [0] * len(accounts)
-        for account, by in ((sender, -amount), (receiver, amount)):
-            if account in places:
-                change[places[account]] += by
-        if operation.result == SUCCESS:
-            missing = [left - by for left, by in zip(missing, change, strict=True)]
-        elif operation.result is None and any(change):
-            changes.append(change)
-    # How far the changes still to come can lead, by account.
-    least, most = [[0] * len(accounts)], [[0] * len(accounts)]
-    for change in reversed(changes):
-        least.append([low + min(by, 0) for low, by in zip(least[-1], change, strict=True)])
-        most.append([high + max(by, 0) for high, by in zip(most[-1], change, strict=True)])
-    left = {tuple(missing)}
-    for change in changes:
-        least.pop()
-        most.pop()
-        left |= {tuple(n - by for n, by in zip(rest, change, strict=True)) for rest in left}
-        left = {
-            rest
-            for rest in left
-            if all(low <= n <= high for low, n, high in zip(least[-1], rest, most[-1], strict=True))
-        }
-        if len(left) > MOST_SUMS:
-            return None
-    return any(not any(rest) for rest in left)
 
 
 def _unexplained(
