@@ -5,6 +5,7 @@
 
 import dataclasses
 from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 
@@ -14,7 +15,8 @@ from bank.history_hash import HistoryHash
 from bank.ledger import FAILED, SKIPPED, SUCCESS
 from bank.sessions import NOOP_REQUEST, Machine
 from bank.status import ReplicaStatus, Role
-from harness.check.judges import judge_run
+from harness.check import judges
+from harness.check.judges import RunJudges, judge_run
 from harness.check.verdict import Judgement, Verdict, judge, overall
 from harness.cluster.driver import CommitLog, ReplicaView
 from harness.cluster.history import Operation
@@ -644,3 +646,88 @@ def test_every_judge_is_asked():
     assert overall(judgements) is Verdict.VALID
     saved = judge_run(BALANCES, log_of(PAY), [operation(PAY, 1, SUCCESS)], None)
     assert [j.check for j in saved] == ["agreement", "exactly_once", "linearizable"]
+
+
+# ---- set after set -------------------------------------------------------------------------------
+
+
+def set_after_set(*sets):
+    """Verdicts of (log, history, views), each grown from the one before, and more sets to come."""
+    run = RunJudges(BALANCES, INTERVAL)
+    return [overall(run.judge(*given, is_last=False)) for given in sets]
+
+
+def looked_at(*sets):
+    """The same, all valid: how many slots and operations were gone through for each."""
+    calls, real = [], judges.replay
+
+    def replay(log, balances, history, *more, **named):
+        calls.append((len(log.slots), len(history)))
+        return real(log, balances, history, *more, **named)
+
+    with patch.object(judges, "replay", replay):
+        assert set(set_after_set(*sets)) == {Verdict.VALID}
+    return calls
+
+
+PAID = operation(PAY, 1, SUCCESS)
+LOOKED = operation(LOOK, 2, 7, 20, 30)
+
+
+def test_a_set_is_judged_by_what_is_new():
+    more = operation(("A", 3, "read", "A", "", 0), 3, 7, 40, 50)
+    first = log_of(PAY, LOOK), [PAID, LOOKED], views_of(PAY, LOOK)
+    all_three = PAY, LOOK, more.request
+    second = log_of(*all_three), [PAID, LOOKED, more], views_of(*all_three)
+    assert looked_at(first, second) == [(2, 2), (1, 2)], "the client's last request and the new one"
+
+
+def test_what_pends_may_be_answered_in_a_later_set():
+    run, late = RunJudges(BALANCES, INTERVAL), pending(LOOK, 20)
+    given = log_of(PAY), [PAID, late], views_of(PAY)
+    assert overall(run.judge(*given, is_last=False)) is Verdict.VALID
+    late.answered_at, late.result, late.slot, late.ballot = 90, 7, 2, NO_BALLOT
+    given = log_of(PAY, LOOK), [PAID, late], views_of(PAY, LOOK)
+    with patch.object(judges, "replay", wraps=judges.replay) as replay:
+        assert overall(run.judge(*given, is_last=False)) is Verdict.VALID
+    assert replay.call_count == 1, "not by the whole run"
+
+
+def test_who_fell_behind_is_known_where_it_stood():
+    late = view(3, PAY)
+    first = log_of(PAY, LOOK), [PAID, LOOKED], [*views_of(PAY, LOOK, replicas=2), late]
+    assert looked_at(first, first) == [(2, 2), (0, 1)]
+
+
+def test_the_last_set_is_judged_by_the_whole_run():
+    run, paid = RunJudges(BALANCES, INTERVAL), replace(PAID)
+    given = log_of(PAY, LOOK), [paid, LOOKED], views_of(PAY, LOOK)
+    assert overall(run.judge(*given, is_last=False)) is Verdict.VALID
+    paid.result = FAILED
+    assert overall(run.judge(*given, is_last=True)) is Verdict.INVALID
+
+
+def test_what_is_not_valid_stays_so():
+    wrong = log_of(PAY, LOOK, results=[SUCCESS, 9])
+    bad = wrong, [PAID, LOOKED], views_of(PAY, LOOK)
+    assert set_after_set((log_of(PAY), [PAID], views_of(PAY)), bad, bad) == [
+        Verdict.VALID,
+        Verdict.INVALID,
+        Verdict.INVALID,
+    ]
+
+
+def test_a_client_goes_on_where_it_was():
+    first = log_of(PAY), [PAID], views_of(PAY)
+    again = operation(PAY, 1, SUCCESS, 20, 30)  # with the timestamp that it used already
+    second = log_of(PAY), [PAID, again], views_of(PAY)
+    assert set_after_set(first, second) == [Verdict.VALID, Verdict.INVALID]
+
+
+def test_the_ballot_of_an_earlier_set_is_still_promised():
+    high = replace(PAID, ballot=Ballot(3, 1))
+    history = [high, LOOKED]
+    promised = [view(r, PAY, LOOK, promised=Ballot(3, 1)) for r in (1, 2, 3)]
+    log = log_of(PAY, LOOK)
+    found = set_after_set((log, history, promised), (log, history, views_of(PAY, LOOK)))
+    assert found == [Verdict.VALID, Verdict.INVALID]

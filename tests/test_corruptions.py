@@ -18,7 +18,8 @@ from bank.checkpoint import take
 from bank.history_hash import HistoryHash
 from bank.ledger import FAILED, READ, SKIPPED, SUCCESS, TRANSFER
 from bank.sessions import NOOP_REQUEST, Machine
-from harness.check.judges import judge_run
+from harness.check import judges
+from harness.check.judges import RunJudges, judge_run
 from harness.check.promises import promises
 from harness.check.verdict import Verdict, overall
 from harness.cluster.driver import CommitLog, ReplicaView
@@ -41,6 +42,7 @@ class Evidence:
     history: list[Operation]
     views: list[ReplicaView]
     balances: dict[str, int]
+    before: "Evidence | None" = None  # after the second of the three sets
 
     def judge(self, with_views=True):
         views = self.views if with_views else None
@@ -49,7 +51,7 @@ class Evidence:
     def copy(self):
         history = [copy.copy(operation) for operation in self.history]
         log = replace(self.log, slots=dict(self.log.slots), contradictions=[])
-        return Evidence(log, history, list(self.views), self.balances)
+        return Evidence(log, history, list(self.views), self.balances, self.before)
 
 
 def steps_of(random, count, *faults):
@@ -86,12 +88,13 @@ def run(seed):
     )
     world = SimCluster(config)
     world.start()
-    runner, disks = Runner(world, config, CaseFile("x.yaml", sets)), []
+    runner, disks, ends = Runner(world, config, CaseFile("x.yaml", sets)), [], []
     for _ in sets:
         runner.run_next()
         disks += [(r, process.disk.stored()) for r, process in world.processes.items()]
-    views = list(world.views())
-    return Evidence(world.committed, runner.history, views, config.balances()), disks
+        views, balances = list(world.views()), config.balances()
+        ends.append(Evidence(world.committed, runner.history, views, balances).copy())
+    return replace(ends[-1], before=ends[1]), disks
 
 
 def resumed(seed):
@@ -675,6 +678,90 @@ def test_no_corruption_is_valid(corrupt):
             assert verdict is Verdict.INVALID or corrupt in NOBODY_KNOWS, judgements
             assert all(j.reason for j in judgements if j.verdict is not Verdict.VALID)
     assert tried >= PLACES
+
+
+class Growing:
+    """A run of which the first two sets are judged, and that goes on as some evidence says."""
+
+    def __init__(self, evidence):
+        self.judges = RunJudges(evidence.balances, INTERVAL)
+        before = evidence.before.copy()
+        self.history = before.history
+        judgements = self.judges.judge(before.log, self.history, before.views, is_last=False)
+        assert overall(judgements) is Verdict.VALID
+
+    def judge(self, evidence, is_last=False):
+        for known, now in zip(self.history, evidence.history, strict=False):
+            for field in dataclasses.fields(known):
+                setattr(known, field.name, getattr(now, field.name))
+        self.history += evidence.history[len(self.history) :]
+        return self.judges.judge(evidence.log, self.history, evidence.views, is_last)
+
+
+def has_changed_what_was_judged(before, after):
+    """What a run that goes on cannot do: other answers, slots or orders than those of before."""
+    if len(after.history) < len(before.history):
+        return True
+    pairs = zip(before.history, after.history, strict=False)
+    return any(then.is_answered and then != now for then, now in pairs) or any(
+        after.log.slots.get(slot) != what for slot, what in before.log.slots.items()
+    )
+
+
+@pytest.fixture
+def begun(monkeypatch):
+    """From which slots judges go through a log."""
+    slots, real = [], judges.replay
+
+    def replay(*given, since=None, **named):
+        slots.append(0 if since is None else since.upto)
+        return real(*given, since=since, **named)
+
+    monkeypatch.setattr(judges, "replay", replay)
+    return slots
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_sets_are_judged_from_where_the_one_before_stood(seed, begun):
+    evidence = run(seed)[0].copy()
+    upto = max(evidence.before.log.slots)
+    assert any(view.status.executed_upto < upto for view in evidence.before.views)
+    for index, view in enumerate(evidence.views[2:4], 2):  # they died: what they hold is older
+        evidence.views[index] = replace(view, status=evidence.views[0].status)
+    growing = Growing(evidence)
+    for is_last in (False, True):
+        assert overall(growing.judge(evidence, is_last)) is Verdict.VALID
+    assert begun == [0, upto, 0]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_who_stands_where_nobody_stood_before_needs_the_whole_run(seed, begun):
+    evidence = run(seed)[0]
+    growing = Growing(evidence)
+    assert overall(growing.judge(evidence)) is Verdict.VALID
+    assert overall(growing.judge(evidence)) is Verdict.VALID
+    upto = max(evidence.log.slots)
+    assert begun == [0, max(evidence.before.log.slots), 0, upto], "then it is known"
+
+
+@pytest.mark.parametrize("corrupt", OF_VIEWS + OF_WORDS, ids=name_of)
+def test_no_corruption_of_a_later_set_is_valid(corrupt):
+    for seed in SEEDS:
+        evidence = run(seed)[0]
+        for one in corrupted(evidence, corrupt, seed):
+            if has_changed_what_was_judged(evidence.before, one):
+                continue
+            growing = Growing(evidence)
+            assert growing.judge(one) == one.judge()
+            assert overall(growing.judge(one)) is not Verdict.VALID
+
+
+@pytest.mark.parametrize("corrupt", OF_WORDS, ids=name_of)
+def test_no_corruption_of_any_set_is_valid_after_the_last(corrupt):
+    evidence = run(1)[0]
+    for one in corrupted(evidence, corrupt, 1):
+        if len(one.history) >= len(evidence.before.history):
+            assert overall(Growing(evidence).judge(one, is_last=True)) is not Verdict.VALID
 
 
 @pytest.mark.parametrize("corrupt", OF_WORDS, ids=name_of)

@@ -27,7 +27,7 @@ def agreement(
     built on was reported by nobody, or when nobody was looked at.
     """
     seen = views or ()
-    problems = chain(_differences(log, replayed, seen), _unheld(log, history, seen))
+    problems = chain(_differences(log, replayed, seen), _unheld(log, replayed, history, seen))
     return judge("agreement", problems, _unknown(replayed, views))
 
 
@@ -43,9 +43,10 @@ def _unknown(replayed: Replay, views: Sequence[ReplicaView] | None) -> str:
     if not any(map(own_word, views)):
         return "no replica has a state to look at"
     for view in views:
-        if own_word(view) and view.status.executed_upto < replayed.begins_at:
+        slot = view.status.executed_upto
+        if own_word(view) and slot < replayed.begins_at and slot not in replayed.states:
             return (
-                f"{replica_name(view.replica)} stands at slot {view.status.executed_upto}; "
+                f"{replica_name(view.replica)} stands at slot {slot}; "
                 f"what led there is not known below slot {replayed.begins_at}"
             )
     return ""
@@ -123,7 +124,10 @@ def _first_difference(held: dict[str, int], expected: dict[str, int]) -> str:
 
 
 def _unheld(
-    log: CommitLog, history: Sequence[Operation], views: Sequence[ReplicaView]
+    log: CommitLog,
+    replayed: Replay,
+    history: Sequence[Operation],
+    views: Sequence[ReplicaView],
 ) -> Iterator[str]:
     """What a quorum has to have on disk before it shows: chosen slots, and the leader's ballot.
 
@@ -131,7 +135,8 @@ def _unheld(
     """
     if not views:
         return
-    claims = {slot: f"slot {slot} was executed" for slot in (max(log.slots, default=0),)}
+    last = max(log.slots, default=replayed.begins_at)
+    claims = {last: f"slot {last} was executed"}
     for operation in history:
         if operation.is_answered and operation.slot is not None:
             claims.setdefault(operation.slot, f"slot {operation.slot} was answered")

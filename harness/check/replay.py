@@ -46,6 +46,7 @@ class Replay:
     # The first slot of each request, and what it gave; of what is below the base, the sessions.
     answers: dict[Key, tuple[Slot, Result]] = field(default_factory=dict)
     states: dict[Slot, State] = field(default_factory=dict)  # where a replica stands
+    hashed: "_Hashed | None" = None  # after `upto`; None: not known
 
     @property
     def unknown(self) -> str:
@@ -67,25 +68,23 @@ def replay(
     views: Sequence[ReplicaView] | None,
     interval: int | None,
     sizes: Sizes = USUAL,
+    since: Replay | None = None,
 ) -> Replay:
     """Execute `log` from its base; keep the state at each slot where one of `views` stands.
 
     `balances` is the state before slot 1; `interval` in slots, between noted hashes, None when
-    that is not known.
+    that is not known. With `since`, which is used up, what comes after its last slot alone.
     """
     base, seen = log.base, [view for view in views or () if own_word(view)]
-    state = Replay(dict(balances if base is None else base.balances))
     stands = {view.status.executed_upto for view in seen}
-    if base is not None:
-        state.flaws += _base_flaws(base, balances, log)
-        state.begins_at = state.upto = base.slot
-        state.sessions = {session[0]: session for session in base.sessions}
-        state.answers = {(s[0], s[1]): (s[3], s[2]) for s in base.sessions}
+    if since is not None:
+        state = _going_on(since, stands)
+    else:
+        state = _beginning(log, balances, interval, sizes)
     state.flaws += [
         f"slot {slot} was reported, the first one is 1" for slot in log.slots if slot < 1
     ]
-    hashed = None if interval is None else _Hashed(interval, base, sizes)
-    _keep(state, stands, hashed)
+    _keep(state, stands)
     for slot in sorted(log.slots):
         if slot <= state.upto:
             continue
@@ -93,14 +92,43 @@ def replay(
             break
         state.results[slot] = _execute_slot(state, log, slot)
         state.upto = slot
-        if hashed is not None:
-            hashed.add(log, slot, state.results[slot])
-        _keep(state, stands, hashed)
+        if state.hashed is not None:
+            state.hashed.add(log, slot, state.results[slot])
+        _keep(state, stands)
     answered = {o.slot for o in history if o.is_answered and o.slot is not None}
     if max([*log.slots, *stands, *answered], default=0) > state.upto:
         state.missing = state.upto + 1
     state.is_silent = not log.slots and not seen and (base is None or not answered)
     return state
+
+
+def _beginning(
+    log: CommitLog, balances: Mapping[str, int], interval: int | None, sizes: Sizes
+) -> Replay:
+    """Where the log begins: at slot 0, or at its base."""
+    base = log.base
+    state = Replay(dict(balances if base is None else base.balances))
+    if interval is not None:
+        state.hashed = _Hashed(interval, base, sizes)
+    if base is not None:
+        state.flaws += _base_flaws(base, balances, log)
+        state.begins_at = state.upto = base.slot
+        state.sessions = {session[0]: session for session in base.sessions}
+        state.answers = {(s[0], s[1]): (s[3], s[2]) for s in base.sessions}
+    return state
+
+
+def _going_on(since: Replay, stands: set[Slot]) -> Replay:
+    """Where it ended, with what is known of those who have not got that far."""
+    return Replay(
+        since.balances,
+        begins_at=since.upto,
+        upto=since.upto,
+        sessions=since.sessions,
+        answers=since.answers,
+        states={slot: state for slot, state in since.states.items() if slot in stands},
+        hashed=since.hashed,
+    )
 
 
 def _base_flaws(base: Checkpoint, balances: Mapping[str, int], log: CommitLog) -> list[str]:
@@ -140,12 +168,12 @@ class _Hashed:
         return self._hash.current
 
 
-def _keep(state: Replay, stands: set[Slot], hashed: _Hashed | None) -> None:
+def _keep(state: Replay, stands: set[Slot]) -> None:
     if state.upto in stands:
         state.states[state.upto] = State(
             dict(state.balances),
             dict(state.sessions),
-            None if hashed is None else hashed.current,
+            None if state.hashed is None else state.hashed.current,
         )
 
 

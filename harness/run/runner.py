@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from bank.ballot import Ballot
 from harness.check.expectations import Met
-from harness.check.judges import judge_run
+from harness.check.judges import RunJudges
 from harness.check.verdict import Judgement, Verdict, judge, overall
 from harness.cluster.driver import Cluster, ReplicaView
 from harness.cluster.history import Operation
@@ -69,6 +69,7 @@ class Runner:
         self._on_progress, self._on_done = on_progress, on_done
         self._timing = Timing(cluster.now) if timing is None else timing
         self._standing = Standing(cluster)
+        self._judges = RunJudges(config.balances(), config.checkpoint_interval)
         self._barriers = Barriers(cluster, config, self._standing, self._timing, self._look)
         for place, operation in enumerate(self.history, 1):
             operation.place = place
@@ -366,14 +367,12 @@ class Runner:
         return tuple(met)
 
     def _judge(self, views: Sequence[ReplicaView]) -> tuple[Judgement, ...]:
-        log, config = self._cluster.committed, self._config
-        if self._cluster.is_external:
-            connected, is_last = self._standing.connected(), self.remaining == 1
-            judgements = judged(self._cluster, config.balances(), self.history, connected, is_last)
+        cluster, is_last = self._cluster, self.remaining == 1
+        if cluster.is_external:
+            balances, connected = self._config.balances(), self._standing.connected()
+            judgements = judged(cluster, balances, self.history, connected, is_last)
         else:
-            judgements = judge_run(
-                config.balances(), log, self.history, views, config.checkpoint_interval
-            )
+            judgements = self._judges.judge(cluster.committed, self.history, views, is_last)
         progress = judge("progress", self._standstills())
         if progress.verdict is Verdict.VALID and self._cluster.unanswered():
             progress = replace(progress, reason=NOTHING_DUE)
