@@ -175,10 +175,15 @@ SAID = {
         '"Live" as Live Nodes'
     ],
     "S1": ["x.csv: read S1 as n1, S2 as n2"],
-    "blanks between replicas": ['x.csv: read "S1 S2" as n1, n2, S1 as n1, S2 as n2'],
+    "blanks between replicas": [
+        "x.csv: read blanks between replicas as commas, S1 as n1, S2 as n2"
+    ],
     "curly quotes": ["x.csv:1: curly quotes are read as plain ones"],
     "full-width signs": ["x.csv:1: full-width signs are read as plain ones"],
-    "Cyrillic and Greek": ["x.csv: read А as A, Ј as J, с as C"],
+    "Cyrillic and Greek": [
+        "x.csv: read А (of another script) as A, Ј (of another script) as J, "
+        "с (of another script) as C"
+    ],
     "Windows-1252": [
         "x.csv: is Windows-1252 and read as that",
         "x.csv:2: curly quotes are read as plain ones",

@@ -83,10 +83,9 @@ class Names:
         other text is one name, right or wrong.
         """
         words = text.split()
-        parts = [m[1] for word in words if (m := _OTHER_NAME.fullmatch(word))]
-        if not self._any_course or len(words) < 2 or len(parts) < len(words):
+        if not (self._any_course and len(words) > 1 and all(map(_OTHER_NAME.fullmatch, words))):
             return [text]
-        self.said[f'"{text}"'] = ", ".join(f"n{part}" for part in parts)
+        self.said["blanks between replicas"] = "commas"
         return words
 
     def account(self, word: str) -> str:
@@ -100,7 +99,8 @@ class Names:
         for word in [word for word, account in found.items() if account is None]:
             plain = word.translate(_LOOK_ALIKE)
             if plain != word and (like := self._accounts.get(plain.lower())) is not None:
-                found[word] = self.said[word] = like
+                found[word] = like
+                self.said[f"{word} (of another script)"] = like
         self.used |= dict.fromkeys(filter(None, found.values()))
         known, unknown = list(self._accounts.values()), [w for w in words if found[w] is None]
         if unknown:
