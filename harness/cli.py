@@ -37,7 +37,15 @@ from harness.errors import (
 )
 from harness.files import testset
 from harness.files.cases import CaseFile
-from harness.files.config import DURABILITIES, FAILURES, NODES, UNANSWERED, ClusterConfig, Overrides
+from harness.files.config import (
+    DROP,
+    DURABILITIES,
+    FAILURES,
+    NODES,
+    UNANSWERED,
+    ClusterConfig,
+    Overrides,
+)
 from harness.report import results
 from harness.report.refused import EarlierReport
 from harness.report.writer import FORMATS as TRACE_FORMATS
@@ -402,8 +410,10 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
             verdict, spent = runner.verdict(), timing.spent
             if ended and verdict is Verdict.VALID:
                 verdict = Verdict.UNKNOWN
-            pending, reports = runner.pending(), runner.reports
-            document = results.document(file, settings, reports, pending, verdict, spent, ended)
+            pending, reports, forgotten = runner.pending(), runner.reports, runner.forgotten()
+            document = results.document(
+                file, settings, reports, pending, verdict, spent, ended, forgotten=forgotten
+            )
             console.out(dumps(document, indent=1), highlight=False)
 
         try:
@@ -425,6 +435,7 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
                 print_document(why_ended(error))
             raise
         verdict, pending, reports = runner.verdict(), runner.pending(), runner.reports
+        forgotten = runner.forgotten()
         after.is_reached = True
         timing.enter(Phase.STOP)
     timing.enter(Phase.DISPLAY)
@@ -432,7 +443,7 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         print_document()
     score = points.of_file(file, reports)
     measured = runner.performance()
-    speaking.print(verdicts.verdict_lines(verdict, reports, pending, measured, score))
+    speaking.print(verdicts.verdict_lines(verdict, reports, pending, measured, score, forgotten))
     if description is not None:
         speaking.print(Text(f" covered: {launch.coverage(cluster)}"))
     if options.timing:
@@ -468,6 +479,7 @@ def _opening(options: argparse.Namespace, settings: ClusterConfig, file: CaseFil
         parts.append(f"durability {settings.durability}")
     else:
         parts.append(f"replicas {options.replicas}")
+    parts += [f"unanswered {DROP}"] if settings.unanswered == DROP else []
     parts += [f"data in {options.data}"] if options.data is not None else []
     parts += ["simulated"] if options.sim else []
     parts += [f"key {file.key}"] if file.key else []

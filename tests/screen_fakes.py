@@ -379,6 +379,9 @@ class FakeRunner:
     def pending(self) -> list[Operation]:
         return self.waiting
 
+    def forgotten(self) -> int:
+        return 0
+
     def verdict(self) -> Verdict:
         return overall(j for report in self.reports for j in report.judgements)
 

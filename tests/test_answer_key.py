@@ -339,10 +339,13 @@ def test_a_key_for_requests_that_are_dropped(tmp_path, capsys):
         assert (code, err) == (0, ""), out
         assert "1.1" not in out.partition("Set 2 of 3")[2], "nothing is carried over"
         assert "1 pending" in out and "3 pending" not in out
+        assert "· unanswered drop ·" in out.replace("\n", " · ")
+        assert " 1 answered, 2 forgotten, 1 pending" in out.partition("── End")[2]
     code, out, err = run(capsys, file, "--sim", "--no-step")
     assert code == 2 and 'this key is for "drop", expected carry' in err
     code, out, _ = run(capsys, file, "--sim", "--no-step", "--no-key")
     assert code == 0 and "1.1" in out.partition("Set 2 of 3")[2]
+    assert "forgotten" not in out and "unanswered" not in out
 
 
 def test_data_of_a_run_that_dropped_hold_nothing_to_ask_again(tmp_path, capsys):

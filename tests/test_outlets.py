@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -17,7 +18,7 @@ import pytest
 from test_grade import case, grade, result, scripted  # noqa: F401
 from test_report import GRADESCOPE, read_back
 
-from harness.commands.grade import outlets
+from harness.commands.grade import outlets, rows
 from harness.commands.grade.grades import Graded
 from harness.commands.grade.scoring import Scoring, scoring
 from harness.errors import HarnessError
@@ -180,6 +181,57 @@ def test_github_shows_reasons_beside_their_lines():
     text = outlets.summary([*MIXED, one], Scoring())
     assert "| x.csv | crash | ✗ 1/2 flaky | 2.5 of 4 |" in text.splitlines()
     assert text.count("```") == 4 and "repeat: repeat 2" in text
+
+
+REFUSED = {"bad.csv": ["bad.csv:2: Transactions: LFF: unknown step", "bad.csv:9: set 1 again"]}
+
+
+@pytest.mark.parametrize("name", ["gradescope", "classroom50", "prairielearn", "junit"])
+def test_a_file_that_was_not_run_is_told_and_costs_nothing(name, tmp_path):
+    """Nor does it help: the points are those of the files that were run."""
+    rule = Scoring()
+    plain, told = (
+        outlets.document(name, MIXED, rule, ENVIRONMENT, NOW, refused) for refused in ({}, REFUSED)
+    )
+    assert b"LFF: unknown step" in told and b"set 1 again" in told and b"bad.csv" not in plain
+    if name == "junit":
+        (tmp_path / "x").write_bytes(told)
+        assert read_back(tmp_path / "x").errors == 1
+        return
+    before, now = json.loads(plain), json.loads(told)
+    jsonschema.validate(
+        now, {"classroom50": CLASSROOM50, "prairielearn": PRAIRIELEARN}.get(name, {})
+    )
+    assert now["score"] == before["score"] and len(now["tests"]) == len(before["tests"]) + 1
+    assert "the file was not run" in json.dumps(now["tests"][-1])
+
+
+def test_where_nothing_could_begin_the_files_that_were_not_run_are_told_too():
+    document = outlets.as_prairielearn([runs_of("crashed")], Scoring(), REFUSED)
+    jsonschema.validate(document, PRAIRIELEARN)
+    assert any("LFF" in told for told in document["format_errors"])
+
+
+def test_github_shows_why_a_file_was_not_run():
+    title = "title=the file was not run"
+    assert outlets.annotations([], REFUSED) == [
+        f"::error file=bad.csv,line=2,{title}::Transactions: LFF: unknown step",
+        f"::error file=bad.csv,line=9,{title}::set 1 again",
+    ]
+    lines = outlets.summary(MIXED, Scoring(), REFUSED).splitlines()
+    assert "| bad.csv | | ✗ not run | |" in lines and "bad.csv was not run" in lines
+    submissions = rows.summary([], Scoring(), REFUSED)
+    assert "bad.csv was not run" in submissions and "LFF: unknown step" in submissions
+
+
+def test_that_clients_forget_what_is_unanswered_stands_with_the_grades(tmp_path):
+    one = replace(runs_of("failed"), drops=True)
+    for name in outlets.NAMES:
+        data = outlets.document(name, [one], Scoring(), ENVIRONMENT, NOW)
+        told = b'name="unanswered" value="drop"' if name == "junit" else b"unanswered drop"
+        assert told in data
+        assert b"drop" not in outlets.document(name, MIXED, Scoring(), ENVIRONMENT, NOW)
+    assert "| x.csv | crash, unanswered drop | " in outlets.summary([one], Scoring())
 
 
 # ---- by the command ----------------------------------------------------------------------------

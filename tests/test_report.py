@@ -326,6 +326,20 @@ def test_the_trace_has_every_message_that_the_cluster_kept_and_what_it_dropped(t
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("unanswered", ["carry", "drop"])
+def test_that_clients_forgot_requests_is_in_every_document(tmp_path, unanswered):
+    sets = (CaseSet(1, frozenset({1}), (pay(2),), 2), CaseSet(2, ALL, (), 3))
+    run = Run(tmp_path / "r", CaseFile("x.csv", sets), unanswered=unanswered)
+    drops = unanswered == "drop"
+    found = run.json("results.json")
+    assert (found["unanswered"], found["forgotten"]) == (unanswered, int(drops))
+    page = (run.path / "report.html").read_text("utf-8")
+    assert ("<dt>unanswered</dt><dd>drop</dd>" in page) == drops
+    assert ("0 answered, 1 forgotten, 0 pending" in page) == drops
+    assert ('name="unanswered" value="drop"' in (run.path / "junit.xml").read_text()) == drops
+    assert ("unanswered drop" in run.json("gradescope.json")["output"]) == drops
+
+
 def test_what_is_poked_after_a_set_is_in_the_report_too(tmp_path):
     run = Run(tmp_path, file(), sets=1)
     before = len(run.lines())

@@ -74,17 +74,19 @@ REFUSED = {  # "…": and so on
     "cut n1->": "cut n1->: an empty place, expected n1..n5",
     "cut n1->n2->n3": 'cut n1->n2->n3: found "n1->n2->n3", expected links such as …',
     "cut n1->n3 30 %": 'cut n1->n3 30 %: unexpected "30 %", expected links only',
-    "delay n1->n3": "delay n1->n3: found no time, expected milliseconds, as in "
-    "delay n1->n3 20 ms or 20-50 ms",
-    "delay n1->n3 20": 'delay n1->n3 20: found "20", expected milliseconds, …',
-    "delay n1->n3 50-20 ms": 'delay n1->n3 50-20 ms: found "50-20 ms", expected milliseconds, …',
+    "delay n1->n3": "delay n1->n3: found no time, expected milliseconds from 0.001 to "
+    "86400000, as in delay n1->n3 20 ms or 20-50 ms",
+    "delay n1->n3 20": 'delay n1->n3 20: found "20", expected milliseconds from 0.001 to 8640…',
+    "delay n1->n3 50-20 ms": 'delay n1->n3 50-20 ms: found "50-20 ms", expected the shorter '
+    "time first, as in delay …",
     "lose n1->n3 0 %": 'lose n1->n3 0 %: found "0 %", expected 1 % to 100 %, as in lose …',
     "lose n1->n3 101 %": 'lose n1->n3 101 %: found "101 %", expected 1 % to 100 %, …',
     "lose n1->n3": "lose n1->n3: found no rate, expected 1 % to 100 %, …",
-    "wait": "wait: found no time, expected milliseconds, as in wait 200 ms",
-    "wait 0 ms": 'wait 0 ms: found "0 ms", expected milliseconds, …',
+    "wait": "wait: found no time, expected milliseconds from 0.001 to 86400000, as in wait 200 ms",
+    "wait 0 ms": 'wait 0 ms: found "0 ms", expected milliseconds from 0.001 to 86400000, …',
     "wait 1-2 ms": "wait 1-2 ms: two times, expected one, …",
-    "wait 86400001 ms": 'wait 86400001 ms: found "86400001 ms", …',
+    "wait 86400001 ms": 'wait 86400001 ms: found "86400001 ms", expected milliseconds from 0.001 '
+    "to 86400000, as in wait 200 ms",
     "fail leader before comit": 'fail leader before comit: no point "before comit", expected '
     "before the write, after the write, before COMMIT, in mid-NEW-VIEW, in mid-checkpoint, "
     "in mid-catch-up (did you mean before COMMIT?)",

@@ -129,6 +129,7 @@ TOLERATED = {
     "points of nothing": b"Set Number,Transactions,Live Nodes,Points\n" + ROWS,
     "S1": ROWS.replace(b"n", b"S"),
     "bare numbers": ROWS.replace(b"n", b""),
+    "blanks between replicas": ROWS.replace(b"n1, n2", b"S1 S2"),
     "server 1": ROWS.replace(b"n", b"Server "),
     "1.0": b'1.0,"(A, J, 3.00)","[n1, n2]"\n1,LF,\n2.,"(C, D, 1.0)","[n2]"\n',
     "Set 1": ROWS.replace(b"1,", b"Set 1,", 1).replace(b"2,", b"set #2,"),
@@ -174,9 +175,15 @@ SAID = {
         '"Live" as Live Nodes'
     ],
     "S1": ["x.csv: read S1 as n1, S2 as n2"],
+    "blanks between replicas": [
+        "x.csv: read blanks between replicas as commas, S1 as n1, S2 as n2"
+    ],
     "curly quotes": ["x.csv:1: curly quotes are read as plain ones"],
     "full-width signs": ["x.csv:1: full-width signs are read as plain ones"],
-    "Cyrillic and Greek": ["x.csv: read А as A, Ј as J, с as C"],
+    "Cyrillic and Greek": [
+        "x.csv: read А (of another script) as A, Ј (of another script) as J, "
+        "с (of another script) as C"
+    ],
     "Windows-1252": [
         "x.csv: is Windows-1252 and read as that",
         "x.csv:2: curly quotes are read as plain ones",

@@ -40,6 +40,7 @@ _ARROW = re.compile(r"([^<>-]*)(<->|->)([^<>-]*)")
 _ZEROS = re.compile(r"(?<=[0-9])\.0*$")  # a spreadsheet's 3.0
 _AMOUNT = re.compile(r"(.*?)(?:\s+([0-9.].*))?")  # links, and what follows them
 _NUMBER = r"([0-9]{1,9}(?:\.[0-9]{1,3})?)"
+_TIMES = f"milliseconds from 0.001 to {LONGEST_MS}"
 _TIME = re.compile(rf"{_NUMBER}(?:\s*-\s*{_NUMBER})?\s*ms", re.IGNORECASE)
 _RATE = re.compile(r"([0-9]{1,9})\s*%")
 
@@ -77,6 +78,16 @@ class Names:
             raise _unknown("replica", word, known, self._expected_replica, name)
         return replica
 
+    def several(self, text: str) -> list[str]:
+        """ "S1 S2 S3" as the names of three replicas, where other courses' names are read; any
+        other text is one name, right or wrong.
+        """
+        words = text.split()
+        if not (self._any_course and len(words) > 1 and all(map(_OTHER_NAME.fullmatch, words))):
+            return [text]
+        self.said["blanks between replicas"] = "commas"
+        return words
+
     def account(self, word: str) -> str:
         """The account in the configuration's spelling. ValueError: what was expected."""
         (account,) = self.accounts(word)
@@ -88,7 +99,8 @@ class Names:
         for word in [word for word, account in found.items() if account is None]:
             plain = word.translate(_LOOK_ALIKE)
             if plain != word and (like := self._accounts.get(plain.lower())) is not None:
-                found[word] = self.said[word] = like
+                found[word] = like
+                self.said[f"{word} (of another script)"] = like
         self.used |= dict.fromkeys(filter(None, found.values()))
         known, unknown = list(self._accounts.values()), [w for w in words if found[w] is None]
         if unknown:
@@ -230,7 +242,8 @@ def _time(text: str, example: str) -> tuple[int, int]:
     least, most = times or (0, 0)
     if not 0 < most <= LONGEST_MS * 1000 or least > most:
         found = f'"{shown(text)}"' if text else "no time"
-        raise ValueError(f"found {found}, expected milliseconds, as in {example}")
+        expected = "the shorter time first" if least > most else _TIMES
+        raise ValueError(f"found {found}, expected {expected}, as in {example}")
     return least, most
 
 

@@ -118,6 +118,9 @@ def _replicas(words: Items, at: Place) -> frozenset[ReplicaId] | None:
 
     def one(word: Any, at: Place) -> ReplicaId:
         text = word.strip() if isinstance(word, str) else at.problems.show(word)
+        parts = text.lower().split()
+        if len(parts) > 1 and all(part in at.given.names.replicas for part in parts):
+            raise ValueError(f'found "{shown(text)}", expected commas: {", ".join(parts)}')
         replica: ReplicaId = at.given.names.replica(text)
         if replica in live:
             raise ValueError(f"{replica_name(replica)} twice, expected each replica once")
@@ -209,8 +212,9 @@ def _listed(cell: str | None, at: Place) -> frozenset[ReplicaId] | None:
         what = f'"{shown(cell)}" is not a list, expected one such as [n1, n2, n3]'
         return at.wrong(what)
     words = Items()
-    for word in split(listed[1] or listed[2] or "", ",;"):
-        words.put(word, at.line)
+    for part in split(listed[1] or listed[2] or "", ",;"):
+        for word in at.given.names.several(part):
+            words.put(word, at.line)
     return (
         at.wrong(f"a set without live nodes, {_A_LIST}") if words == [""] else _replicas(words, at)
     )

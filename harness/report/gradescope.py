@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import Any
 
 from harness.files.cases import CaseFile
-from harness.files.config import ClusterConfig
+from harness.files.config import DROP, ClusterConfig
 from harness.report.words import problems, screen
 from harness.run import points
 from harness.run.report import SetReport
@@ -26,6 +26,7 @@ def run(
     scored = points.items(file, reports)
     said = [file.name or file.path, f"{len(reports)} of {counted(len(file.sets), 'set')} run"]
     said += [f"failure {config.failure}", f"seed {config.seed}"]
+    said += [f"unanswered {DROP}"] if config.unanswered == DROP else []
     seconds = sum(report.seconds for report in reports)
     output = ", ".join(said) + (f"\nended: {ended}" if ended else "")
     return document(list(_tests(scored, config, reports, ended)), output, seconds)

@@ -19,7 +19,7 @@ from harness.check.verdict import Verdict, overall
 from harness.cluster.history import Operation
 from harness.cluster.wording import line
 from harness.files.cases import CaseFile, Command
-from harness.files.config import ClusterConfig
+from harness.files.config import DROP, ClusterConfig
 from harness.report import charts, contradiction
 from harness.report.markup import Safe, element, embedded_json, join
 from harness.report.screen import shown, table, words
@@ -70,11 +70,13 @@ def page(
     command: str = "",
     written: str = "",
     ended: str = "",
+    forgotten: int = 0,
 ) -> str:
     """The whole run, or as much of it as there is.
 
     `traces` are as many as `reports`, `moments` those of `story.timeline`; `command` repeats the
-    run, `written` says when it was, `ended` why it did not come to its end.
+    run, `written` says when it was, `ended` why it did not come to its end. `forgotten` requests of
+    earlier sets were given up by their clients.
     """
     stories = flows.tell(reports, traces, moments)
     curves = list(charts.curves(reports))
@@ -87,7 +89,7 @@ def page(
         ),
         "style": style,
         "script": script,
-        "head": _head(file, config, reports, pending, command, written, ended),
+        "head": _head(file, config, reports, pending, command, written, ended, forgotten),
         "links": _links(reports),
         "overview": _overview(reports, stories, moments, curves),
         "sets": join(*_sets(config, reports, stories, curves)),
@@ -125,12 +127,14 @@ def _head(
     command: str,
     written: str,
     ended: str,
+    forgotten: int,
 ) -> Safe:
     facts = {
         "file": file.path,
         "sets run": f"{len(reports)} of {len(file.sets)}",
         "failure": config.failure,
         "durability": config.durability,
+        "unanswered": DROP if config.unanswered == DROP else "",
         "replicas": config.nodes,
         "seed": config.seed,
         "written": written,
@@ -142,7 +146,7 @@ def _head(
     ]
     score = points.of_file(file, reports)
     verdict = overall(j for report in reports for j in report.judgements)
-    said = verdict_lines(verdict, reports, pending, measured(reports), score)
+    said = verdict_lines(verdict, reports, pending, measured(reports), score, forgotten)
     told = element("div", shown(said), class_="verdict") if reports else element("p", "No set yet.")
     return join(
         element("h1", _title(file)),

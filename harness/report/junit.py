@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 from harness.check.verdict import Verdict
 from harness.files.cases import CaseFile, CaseSet
-from harness.files.config import ClusterConfig
+from harness.files.config import DROP, ClusterConfig
 from harness.report.words import screen
 from harness.run.report import SetReport
 
@@ -124,6 +124,7 @@ def run(
             "seed": config.seed,
             "failure": config.failure,
             "durability": config.durability,
+            **({"unanswered": DROP} if config.unanswered == DROP else {}),
             "nodes": config.nodes,
             "line": case.line,
         }

@@ -34,10 +34,12 @@ def document(
     spent: Mapping[Phase, int] | None = None,
     ended: str = "",
     poked: Sequence[Poke] = (),
+    forgotten: int = 0,
 ) -> dict[str, Any]:
     """The whole run, or as much of it as there is; `spent` in µs, once it is over.
 
-    `ended` is why it did not come to its end, `poked` what was done at the prompt.
+    `ended` is why it did not come to its end, `poked` what was done at the prompt, `forgotten` how
+    many requests of earlier sets their clients gave up.
     """
     scored, most = points.total(points.items(file, reports))
     return {
@@ -46,6 +48,7 @@ def document(
         "description": file.description or None,
         "failure": config.failure,
         "durability": config.durability,
+        "unanswered": config.unanswered,
         "nodes": config.nodes,
         "seed": config.seed,
         "sets_in_file": len(file.sets),
@@ -62,6 +65,7 @@ def document(
             for operation in pending[:MOST_STEPS]
         ],
         "pending_left_out": max(0, len(pending) - MOST_STEPS),
+        "forgotten": forgotten,
         "verdict": verdict.value,
         "ended": ended or None,
         "points": scored,

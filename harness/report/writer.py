@@ -65,6 +65,10 @@ class Run(Protocol):
         """Requests without an answer."""
         ...
 
+    def forgotten(self) -> int:
+        """How many of earlier sets were given up."""
+        ...
+
     def verdict(self) -> Verdict:
         """Over all sets run so far."""
         ...
@@ -157,7 +161,14 @@ class Writer:
             verdict = Verdict.UNKNOWN
         ended = self._ended
         document = results.document(
-            file, config, reports, run.pending(), verdict, ended=ended, poked=run.poked
+            file,
+            config,
+            reports,
+            run.pending(),
+            verdict,
+            ended=ended,
+            poked=run.poked,
+            forgotten=run.forgotten(),
         )
         try:
             self._write_poked(folder, run)
@@ -196,6 +207,7 @@ class Writer:
             self._config,
             [replace(report, steps=tuple(steps)) for report, steps in done],
             run.pending(),
+            forgotten=run.forgotten(),
             traces=self._traces,
             moments=story.timeline(events, done, cluster.replicas),
             command=self._again(folder.path / POKED) if run.poked else self._command,

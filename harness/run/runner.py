@@ -90,6 +90,11 @@ class Runner:
         """Requests without an answer; of dropped ones, those of the last set."""
         return [*self._dropped, *self._cluster.pending()]
 
+    def forgotten(self) -> int:
+        """How many requests of earlier sets their clients gave up, if requests are dropped."""
+        given_up = sum(operation.dropped_at is not None for operation in self.history)
+        return given_up - len(self._dropped)
+
     def verdict(self) -> Verdict:
         """Over all sets run so far; where nothing was looked at, nothing is known."""
         if not self.reports:

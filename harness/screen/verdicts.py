@@ -110,10 +110,12 @@ def verdict_lines(
     pending: Sequence[Operation],
     measured: Performance,
     score: tuple[float, float] | None = None,
+    forgotten: int = 0,
 ) -> RenderableType:
     """The end of a run: the verdict, every reason against it, and what nobody answered.
 
     `score` is what the whole file scored and what it could; None when it gives no points.
+    `forgotten` requests were given up by their clients at the end of their set.
     """
     total = judged[-1].total if judged else 0
     sets = counted(len(judged), "set")
@@ -138,6 +140,7 @@ def verdict_lines(
         lines.append(Text(f" … pending: {step} of client {client}, from {origin}", style=ATTENTION))
     if (more := len(pending) - MOST_PENDING) > 0:
         lines.append(Text(f" … {counted(more, 'more request')} pending", style=ATTENTION))
-    parts = [Text(f"{measured.answered:,} answered, {len(pending):,} pending")]
+    dropped = f", {forgotten:,} forgotten" if forgotten else ""
+    parts = [Text(f"{measured.answered:,} answered{dropped}, {len(pending):,} pending")]
     parts += timing_parts(measured.answered, measured.seconds, measured.latencies_us)
     return Group(Heading("End"), *lines, Parts(parts, indent=1))

@@ -138,7 +138,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
             console.print(line, soft_wrap=True)
     code = grades.exit_code(graded, refused)
     if os.environ.get("GITHUB_ACTIONS"):
-        unwritten = _tell_github(graded, rule, speaking) or unwritten
+        unwritten = _tell_github(graded, rule, refused, speaking) or unwritten
     if unwritten is not None:
         raise unwritten.beside(code)
     if interrupted:
@@ -218,6 +218,7 @@ def _opening(options: argparse.Namespace, graded: Sequence[Graded], seed: int) -
     seeds = f"seeds {seed}-{seed + options.runs - 1}" if options.runs > 1 else f"seed {seed}"
     files = dict.fromkeys(one.file for one in graded)
     parts = [counted(len(files), "file"), f"failure {', '.join(modes)}"]
+    parts += ["unanswered drop"] if any(one.drops for one in graded) else []
     parts += ["simulated"] if options.sim else []
     return Parts(map(Text, (*parts, f"{counted(options.runs, 'run')} each", seeds)))
 
@@ -256,15 +257,17 @@ class _Written:
         return None
 
 
-def _tell_github(graded: Sequence[Graded], rule: Scoring, speaking: Console) -> HarnessError | None:
+def _tell_github(
+    graded: Sequence[Graded], rule: Scoring, refused: Refused, speaking: Console
+) -> HarnessError | None:
     """What a workflow of GitHub shows beside its lines, and as the summary of its step."""
-    for line in outlets.annotations(graded):
+    for line in outlets.annotations(graded, refused):
         speaking.out(line, highlight=False)
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     try:
         if path:
             with open(path, "a", encoding="utf-8") as stream:
-                stream.write(outlets.summary(graded, rule))
+                stream.write(outlets.summary(graded, rule, refused))
     except OSError as error:
         what = f"{path}: the summary cannot be written ({error.strerror or error})"
         return HarnessError(what, exit_code=EXIT_MACHINE)

@@ -49,7 +49,13 @@ class Graded:
     most: float  # points
     gives_points: bool  # the file itself; else each set counts one
     set_lines: Mapping[int, int] = field(default_factory=dict, kw_only=True)  # in the file
+    drops: bool = field(default=False, kw_only=True)  # clients forget what is unanswered
     results: list[Result] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The file and how it was run, as other programs show it."""
+        return f"{self.file}, failure {self.failure}" + (", unanswered drop" if self.drops else "")
 
     @property
     def passed(self) -> int:
@@ -106,6 +112,7 @@ def _one(one: Graded) -> dict[str, Any]:
     return {
         "file": one.file,
         "failure": one.failure,
+        "unanswered": "drop" if one.drops else "carry",
         "runs": one.runs,
         "done": done,
         "passed": one.passed,
@@ -137,6 +144,7 @@ def as_junit(graded: Sequence[Graded], refused: Refused = NONE_REFUSED) -> bytes
         cases += [junit.Case(f"run {run}", 0.0, "error", "not run") for run in _not_run(one)]
         properties: Mapping[str, object] = {
             "failure": one.failure, "passed": one.passed, "flaky": one.is_flaky,
+            **({"unanswered": "drop"} if one.drops else {}),
         }  # fmt: skip
         seconds = sum(one.seconds)
         name = f"{junit.class_name(one.file)}.{one.failure}"

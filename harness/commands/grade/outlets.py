@@ -68,13 +68,10 @@ def document(
         case "gradescope":
             return as_json(as_gradescope(graded, scoring, refused))
         case "classroom50":
-            return as_json(as_classroom50(graded, scoring, environment, graded_at))
+            found = as_classroom50(graded, scoring, environment, graded_at, refused)
+            return as_json(found)
         case _:
-            return as_json(as_prairielearn(graded, scoring))
-
-
-def _name(one: Graded) -> str:
-    return f"{one.file}, failure {one.failure}"
+            return as_json(as_prairielearn(graded, scoring, refused))
 
 
 def _output(one: Graded) -> str:
@@ -91,27 +88,34 @@ def _made(graded: Sequence[Graded], scoring: Scoring) -> str:
     return f"{made} of {wanted} runs made, score {scoring}"
 
 
+def _refused(problems: Sequence[str]) -> str:
+    return "\n".join(["the file was not run", *problems])
+
+
 def as_gradescope(
     graded: Sequence[Graded], scoring: Scoring, refused: Refused = NONE_REFUSED
 ) -> dict[str, Any]:
-    """One test per file and way of failing. One of a file that is not run, without points: it is
-    not the fault of who is graded.
+    """One test per file and way of failing. One of a file that is not run, without points, here
+    and in the other documents: it is not the fault of who is graded.
     """
     tests = []
     for number, one in enumerate(graded, 1):
-        test = gradescope.test(str(number), _name(one), one.passed == one.runs, _output(one))
+        test = gradescope.test(str(number), one.name, one.passed == one.runs, _output(one))
         score = plain(scoring.points(one))
         tests.append({**test, "score": score, "max_score": plain(one.most)})
     for number, (file, problems) in enumerate(refused.items(), len(tests) + 1):
-        output = "\n".join(["the file was not run", *problems])
-        test = gradescope.test(str(number), file, False, output)
+        test = gradescope.test(str(number), file, False, _refused(problems))
         tests.append({**test, "score": 0, "max_score": 0})
     seconds = sum(sum(one.seconds) for one in graded)
     return gradescope.document(tests, _made(graded, scoring), seconds)
 
 
 def as_classroom50(
-    graded: Sequence[Graded], scoring: Scoring, environment: Mapping[str, str], graded_at: str
+    graded: Sequence[Graded],
+    scoring: Scoring,
+    environment: Mapping[str, str],
+    graded_at: str,
+    refused: Refused = NONE_REFUSED,
 ) -> dict[str, Any]:
     """`classroom50/result/v1`: whole numbers, so all points are multiplied until they are whole.
 
@@ -122,13 +126,23 @@ def as_classroom50(
     factor = next(factors, _FACTORS[-1])
     tests = [
         {
-            "test-name": _name(one),
+            "test-name": one.name,
             "passed": one.passed == one.runs,
             "score": floor(factor * scoring.points(one) + 1e-9),
             "max-score": floor(factor * one.most + 1e-9),
             "output": _output(one)[:MOST_OUTPUT],
         }
         for one in graded
+    ]
+    tests += [
+        {
+            "test-name": file,
+            "passed": False,
+            "score": 0,
+            "max-score": 0,
+            "output": _refused(problems)[:MOST_OUTPUT],
+        }
+        for file, problems in refused.items()
     ]
     fields = {field: environment[word] for field, word in FROM_ENVIRONMENT.items()}
     return {
@@ -144,24 +158,37 @@ def as_classroom50(
     }
 
 
-def as_prairielearn(graded: Sequence[Graded], scoring: Scoring) -> dict[str, Any]:
+def as_prairielearn(
+    graded: Sequence[Graded], scoring: Scoring, refused: Refused = NONE_REFUSED
+) -> dict[str, Any]:
     """Its results.json: `score` from 0 to 1. Where no run could even begin, it is not gradable."""
     outcomes = {result.outcome for one in graded for result in one.results}
     if outcomes and outcomes <= {CRASHED, MACHINE, NOT_RUN}:
         firsts = [one.first_failure for one in graded]
         told = ["\n".join(grades.told(first))[:MOST_OUTPUT] for first in firsts if first]
+        told += [_refused(problems)[:MOST_OUTPUT] for problems in refused.values()]
         return {"gradable": False, "format_errors": list(dict.fromkeys(told))}
     most = sum(one.most for one in graded)
     scored = sum(scoring.points(one) for one in graded)
     tests = [
         {
-            "name": _name(one),
+            "name": one.name,
             "points": plain(scoring.points(one)),
             "max_points": plain(one.most),
             "message": f"{one.passed} of {one.runs} runs passed",
             "output": _output(one)[:MOST_OUTPUT],
         }
         for one in graded
+    ]
+    tests += [
+        {
+            "name": file,
+            "points": 0,
+            "max_points": 0,
+            "message": "the file was not run",
+            "output": "\n".join(problems)[:MOST_OUTPUT],
+        }
+        for file, problems in refused.items()
     ]
     score = scored / most if most else float(all(one.passed == one.runs for one in graded))
     return {
@@ -175,40 +202,57 @@ def as_prairielearn(graded: Sequence[Graded], scoring: Scoring) -> dict[str, Any
 # ---- GitHub ------------------------------------------------------------------------------------
 
 
-def summary(graded: Sequence[Graded], scoring: Scoring) -> str:
+def summary(graded: Sequence[Graded], scoring: Scoring, refused: Refused = NONE_REFUSED) -> str:
     """A table in Markdown for the summary of a step."""
     lines = ["### Grades", "", "| file | failure | passed | points |", "|---|---|---|---|"]
     for one in graded:
         sign = "✓" if one.passed == one.runs else "✗"
         passed = f"{sign} {one.passed}/{one.runs}" + (" flaky" if one.is_flaky else "")
         points = f"{plain(scoring.points(one))} of {plain(one.most)}"
-        lines.append(f"| {cell(one.file)} | {one.failure} | {passed} | {points} |")
+        failure = one.name.removeprefix(f"{one.file}, failure ")
+        lines.append(f"| {cell(one.file)} | {failure} | {passed} | {points} |")
+    lines += [f"| {cell(file)} | | ✗ not run | |" for file in refused]
     for one in graded:
         if (first := one.first_failure) is not None:
-            text = "\n".join(grades.told(first)).replace("```", "'''")
-            lines += ["", f"{cell(_name(one))}, run {first.run}: {first.outcome}"]
-            lines += ["", "```", text, "```"]
-    return "\n".join(lines) + "\n"
+            lines += ["", f"{cell(one.name)}, run {first.run}: {first.outcome}"]
+            lines += _quoted(grades.told(first))
+    return "\n".join([*lines, *not_run(refused)]) + "\n"
 
 
-def annotations(graded: Sequence[Graded]) -> list[str]:
+def not_run(refused: Refused) -> list[str]:
+    """Lines of a summary on the files that were not run, with why."""
+    lines: list[str] = []
+    for file, problems in refused.items():
+        lines += ["", f"{cell(file)} was not run", *_quoted(problems)]
+    return lines
+
+
+def _quoted(lines: Sequence[str]) -> list[str]:
+    return ["", "```", *(line.replace("```", "'''") for line in lines), "```"]
+
+
+def annotations(graded: Sequence[Graded], refused: Refused = NONE_REFUSED) -> list[str]:
     """`::error` lines, which GitHub shows beside the lines of files."""
     found: dict[str, None] = {}
     for one in graded:
         first = one.first_failure
         for reason in () if first is None else first.reasons:
-            found.setdefault(_annotation(one, reason))
+            title = f"failure {one.failure}: {one.passed} of {one.runs} runs passed"
+            found.setdefault(_annotation(title, one.file, one.set_lines, reason))
+    for file, problems in refused.items():
+        for problem in problems:
+            found.setdefault(_annotation("the file was not run", file, {}, problem))
     return list(found)[:MOST_ANNOTATIONS]
 
 
-def _annotation(one: Graded, reason: str) -> str:
-    file, line, text = one.file, 1, reason
+def _annotation(title: str, file: str, set_lines: Mapping[int, int], reason: str) -> str:
+    line, text = 1, reason
     if (placed := _PLACE.fullmatch(reason)) is not None:
         file, line, text = placed[1], int(placed[2]), placed[3]
     elif (in_set := _SET.fullmatch(reason)) is not None:
-        line = one.set_lines.get(int(in_set[1]), 1)
-    title = _property(f"failure {one.failure}: {one.passed} of {one.runs} runs passed")
-    return f"::error file={_property(file)},line={line},title={title}::{_data(text)}"
+        line = set_lines.get(int(in_set[1]), 1)
+    where = f"file={_property(file)},line={line},title={_property(title)}"
+    return f"::error {where}::{_data(text)}"
 
 
 def _data(text: str) -> str:

@@ -181,7 +181,7 @@ def _named(submissions: Sequence[Submission]) -> Iterator[Graded]:
             yield replace(one, file=f"{submission.name}/{one.file}")
 
 
-def summary(submissions: Sequence[Submission], rule: Scoring) -> str:
+def summary(submissions: Sequence[Submission], rule: Scoring, refused: Refused) -> str:
     """A table in Markdown for the summary of a step."""
     columns = files(submissions)
     names = [Path(file).name for file in columns]
@@ -190,7 +190,7 @@ def summary(submissions: Sequence[Submission], rule: Scoring) -> str:
     for submission in submissions:
         cells = [in_words(cell(submission, file, rule)) for file in columns]
         lines.append(_line([submission.name, *cells, str(first_failure(submission) or "")]))
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *outlets.not_run(refused)]) + "\n"
 
 
 def _line(cells: Sequence[str]) -> str:

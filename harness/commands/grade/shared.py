@@ -15,7 +15,7 @@ from harness.errors import HarnessError, nearest
 from harness.external.description import Description
 from harness.files import answer_key, testset
 from harness.files.cases import CaseFile, Command, Wait
-from harness.files.config import ASKED, FAILURES, ClusterConfig
+from harness.files.config import ASKED, DROP, FAILURES, ClusterConfig
 from harness.run import launch, points
 
 SHARED = ("nodes", "durability", "unanswered")  # flags of every run
@@ -101,7 +101,10 @@ class Reader:
         most = points.total(points.items(file, ()))[1]
         lines = {case.number: case.line for case in file.sets}
         given = points.are_given(file)
-        graded = Graded(name, settings.failure, options.runs, most, given, set_lines=lines)
+        drops = settings.unanswered == DROP
+        graded = Graded(
+            name, settings.failure, options.runs, most, given, set_lines=lines, drops=drops
+        )
         return graded, file, settings
 
     def failure(self, name: str) -> str:

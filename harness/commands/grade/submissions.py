@@ -233,7 +233,7 @@ def _grade(whole: _Class, console: Console, note: str) -> int:
     if (path := os.environ.get("GITHUB_STEP_SUMMARY")) and os.environ.get("GITHUB_ACTIONS"):
         try:
             with open(path, "a", encoding="utf-8") as stream:
-                stream.write(rows.summary(submissions, whole.rule))
+                stream.write(rows.summary(submissions, whole.rule, whole.refused))
         except OSError as error:
             unwritten = _unwritten(Path(path), error)
     if unwritten is not None:
