@@ -84,7 +84,9 @@ REFUSED = {  # "…": and so on
     "wait": "wait: found no time, expected milliseconds, as in wait 200 ms",
     "wait 0 ms": 'wait 0 ms: found "0 ms", expected milliseconds, …',
     "wait 1-2 ms": "wait 1-2 ms: two times, expected one, …",
-    "wait 86400001 ms": 'wait 86400001 ms: found "86400001 ms", …',
+    "wait 86400001 ms": 'wait 86400001 ms: found "86400001 ms", expected 86400000 ms at most, …',
+    "delay n1->* 1-86400001 ms": "delay n1->* 1-86400001 ms: found "
+    '"1-86400001 ms", expected 86400000 ms at most, …',
     "fail leader before comit": 'fail leader before comit: no point "before comit", expected '
     "before the write, after the write, before COMMIT, in mid-NEW-VIEW, in mid-checkpoint, "
     "in mid-catch-up (did you mean before COMMIT?)",

@@ -228,9 +228,11 @@ def _time(text: str, example: str) -> tuple[int, int]:
     match = _TIME.fullmatch(text)
     times = [round(float(part or match[1]) * 1000) for part in match.groups()] if match else []
     least, most = times or (0, 0)
-    if not 0 < most <= LONGEST_MS * 1000 or least > most:
-        found = f'"{shown(text)}"' if text else "no time"
+    found = f'"{shown(text)}"' if text else "no time"
+    if most <= 0 or least > most:
         raise ValueError(f"found {found}, expected milliseconds, as in {example}")
+    if most > LONGEST_MS * 1000:
+        raise ValueError(f"found {found}, expected {LONGEST_MS} ms at most, as in {example}")
     return least, most
 
 
