@@ -137,7 +137,8 @@ def test_an_answer_names_its_request_by_a_whole_number(number):
     assert sent(found, 0) == [(1, 1)]
     answer(found, 1, number, 10)
     assert operation.result is None
-    assert "answers what nobody asked it" in found._remarks.texts()[0]
+    why = "an in_reply_to that is text" if number == "1" else "answers what nobody asked it"
+    assert why in found._remarks.texts()[0]
 
 
 def test_an_error_that_says_nothing_leaves_the_attempt_open():

@@ -112,6 +112,20 @@ def test_a_command_is_words():
         description.read("nowhere.yaml")
 
 
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [("README.md", "a file, but no program and no YAML (.yaml, .yml)"), ("docs", "a folder")],
+)
+def test_a_file_that_is_no_description_is_told(given, found, monkeypatch):
+    monkeypatch.chdir(TINY.parents[1])
+    with pytest.raises(HarnessError) as caught:
+        description.read(given)
+    assert caught.value.problems == (
+        f"--replicas: {given}: is {found}, expected a YAML file that describes replicas, or the "
+        "command that starts one, such as python3 node.py",
+    )
+
+
 def test_what_is_fixed_in_their_source_is_held_against_the_file():
     found = parsed("start: a\nfixed: {nodes: 3, accounts: A..C}")
     with pytest.raises(HarnessError) as caught:

@@ -1,5 +1,6 @@
 """What other people's replicas do wrong, one tiny replica each: it is told, and nothing suffers."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -64,6 +65,40 @@ def test_a_wrong_sender_and_an_unknown_reader_are_dropped():
     ]  # fmt: skip
 
 
+def test_what_is_told_in_no_form_is_said_once_each():
+    """By rows of the set, in `lint` and in the report alike: all ask the cluster for remarks."""
+    found = sorted(one for one in remarks("misformed") if one.startswith("n2"))
+    assert [one.partition(": taken")[0].partition(" in a form")[0] for one in found] == [
+        f"n2 tells {word}" for word in ("balances", "ballot", "executed", "role")
+    ]
+    assert "{'A': 'ten'}" in found[0]
+    assert "expected leader, candidate or backup" in found[3]
+
+
+def test_a_log_in_no_form_is_said():
+    described = dataclasses.replace(tiny("misformed-log"), require=("views",))
+    runner, _ = run(described, ONE)
+    found = [one for report in runner.reports for one in report.remarks if one.startswith("n2")]
+    assert [one.partition(":")[0] for one in found] == [
+        "n2 tells entries of its log in a form that nobody reads",
+        "n2 tells views in a form that nobody reads",
+    ]
+
+
+@pytest.mark.parametrize("kind", ["transfer_ok", "state_ok"])
+def test_a_number_that_is_text_answers_nothing(kind):
+    runner, _ = run(tiny("text", kind), ONE)
+    found = [one for report in runner.reports for one in report.remarks]
+    assert any("an in_reply_to that is text: dropped: " in one for one in found), found
+
+
+def test_two_that_lead_in_one_ballot_are_a_finding():
+    runner, _ = run(tiny("two-leaders"), ONE)
+    assert runner.verdict() is Verdict.INVALID
+    reasons = " ".join(j.reason for j in runner.reports[0].judgements)
+    assert "both say that they lead in (1, n1)" in reasons
+
+
 def test_a_request_may_be_passed_on_in_the_name_of_its_client():
     """As the protocol's own network lets them; who was not given the request may not answer it."""
     rows = [("(A, J, 3)", ALL), ("(A, J, 1); (B, J, 2)", ALL)]
@@ -123,6 +158,14 @@ def test_one_that_ends_in_a_set_is_stopped_and_starts_again_with_the_next():
     assert {v.liveness for v in second.views} <= {Liveness.LIVE, Liveness.STOPPED}
 
 
+def test_an_error_to_init_is_shown():
+    with pytest.raises(HarnessError) as caught:
+        run(tiny("refuses-init"), ONE)
+    assert caught.value.exit_code == EXIT_USAGE
+    told = "their.yaml: n1 does not start: answers init with error 13: no licence"
+    assert caught.value.problems[0] == told
+
+
 def test_one_that_closes_its_output_is_stopped():
     assert trouble(tiny("closes")) == "closes its standard output"
 
@@ -132,6 +175,7 @@ def test_one_that_closes_its_output_is_stopped():
     [
         ("./nowhere", "./nowhere is not there"),
         ("/etc/hostname", "/etc/hostname is no executable"),
+        ("conftest.py", r"conftest.py is not on the PATH, expected ./conftest.py for the file in"),
     ],
 )
 def test_what_cannot_be_started_is_told(command, why):

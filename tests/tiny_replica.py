@@ -290,6 +290,54 @@ class Kills(Forks):
         os.kill(victim, signal.SIGKILL)
 
 
+class Misformed(Replica):
+    """Tells a state that nobody can read."""
+
+    def say(self, dest, **body):
+        if body["type"] == "state_ok":
+            body |= {"balances": {"A": "ten"}, "role": "king", "ballot": 3, "executed": -1}
+        super().say(dest, **body)
+
+
+class MisformedLog(Replica):
+    """Tells entries and views of its own invention."""
+
+    def take(self, message):
+        kind, number = message["body"]["type"], message["body"].get("msg_id")
+        if kind == "log":
+            told = {"entries": [{"slot": "first"}, 7]}
+            self.say(message["src"], type="log_ok", in_reply_to=number, **told)
+        elif kind == "views":
+            self.say(message["src"], type="views_ok", in_reply_to=number, views="none")
+        else:
+            super().take(message)
+
+
+class TwoLeaders(Replica):
+    """All lead in one ballot."""
+
+    def say(self, dest, **body):
+        if body["type"] == "state_ok":
+            body |= {"role": "leader", "ballot": [1, "n1"]}
+        super().say(dest, **body)
+
+
+class Text(Replica):
+    """Numbers of messages are text with it, in answers to ARGUMENT."""
+
+    def say(self, dest, **body):
+        if body["type"] == ARGUMENT:
+            body["in_reply_to"] = str(body["in_reply_to"])
+        super().say(dest, **body)
+
+
+class RefusesInit(Replica):
+    def take(self, message):
+        number = message["body"]["msg_id"]
+        self.name = message["body"]["node_id"]
+        self.say(message["src"], type="error", code=13, text="no licence", in_reply_to=number)
+
+
 class Slow(Replica):
     """Answers after so many seconds, when nobody waits any more."""
 
@@ -322,6 +370,11 @@ KINDS = {
     "kills": Kills,
     "eats": Eats,
     "refuses": Refuses,
+    "misformed": Misformed,
+    "misformed-log": MisformedLog,
+    "two-leaders": TwoLeaders,
+    "text": Text,
+    "refuses-init": RefusesInit,
     "slow": Slow,
 }
 

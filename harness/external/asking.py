@@ -7,15 +7,17 @@ without any answer say the same of one that never answered.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from bank.ballot import ReplicaId, Slot
+from bank.ballot import Ballot, ReplicaId, Slot, replica_name
 from bank.status import Role
 from harness.check.told import Telling
-from harness.external import told
+from harness.external import remarks, told
+from harness.external.clients import is_number_as_text
 from harness.external.fleet import CAN_ANSWER, Handle
 from harness.external.medium import Medium
 from harness.external.router import HARNESS
 from harness.external.speaking.dialect import NOT_SUPPORTED, error_code
 
+FIRST_MESSAGE = 1_000_000_000  # far above those of `init`
 ASK_US = 1_000_000  # what an answer may take
 ALWAYS_TOLD = ("balances", "executed", "committed", "role")  # or never, of a state
 AGAIN_US = 5_000  # between two questions for the same
@@ -40,7 +42,7 @@ class Asking:
         self._handles, self._router, self._accounts = handles, router, accounts
         self._is_told = tells_state
         self._pump, self._now = pump, now
-        self._message = 1_000_000_000  # far above those of `init`
+        self._message = FIRST_MESSAGE
         self._waiting: dict[int, tuple[Handle, str]] = {}  # by message
         self._passed_on: set[tuple[int, ReplicaId]] = set()  # reads, by replicas to that one
         self._answers: dict[int, dict[str, Any]] = {}
@@ -51,6 +53,8 @@ class Asking:
         self._polled: dict[Handle, int] = {}  # the question for state that is under way
         self._polled_at = 0
         self._told: dict[tuple[ReplicaId, str], Telling] = {}  # the last of each kind
+        self._leaders: dict[Ballot, ReplicaId] = {}  # who said first that it leads in this one
+        self.two_leaders: list[str] = []  # who said so of the ballot of another, in words
 
     # ---- one question --------------------------------------------------------------------------
 
@@ -82,6 +86,7 @@ class Asking:
         """An answer to c0."""
         number = body.get("in_reply_to")
         if type(number) is not int or (asked := self._waiting.get(number)) is None:
+            self._note_unknown(handle, number, body)
             return
         if asked[0] is not handle and (number, handle.replica) not in self._passed_on:
             return
@@ -101,13 +106,44 @@ class Asking:
             handle.knowledge.tells[what] = True
             self._note_telling(handle, what, True)
             if what == "state":
-                replicas = len(self._handles)
-                handle.knowledge.told_at = self._now()
-                state = told.read_state(body, self._accounts, replicas)
-                handle.knowledge.state = state
-                for part in ALWAYS_TOLD:
-                    is_told = getattr(state, part) is not None
-                    self._note_telling(handle, f"state.{part}", is_told)
+                self._take_state(handle, body)
+            elif what == "views":
+                self._look_through(handle, remarks.NO_VIEW, body.get("views"), dict)
+
+    def _note_unknown(self, handle: Handle, number: object, body: dict[str, Any]) -> None:
+        """No question waits for this; one may have, until it took too long."""
+        asked = self._waiting.get(int(str(number))) if is_number_as_text(number) else None
+        if asked is not None and asked[0] is handle:
+            self._router.remarks.add(handle.name, remarks.REPLY_AS_TEXT, body)
+            handle.knowledge.tells[asked[1]] = False
+            del self._waiting[int(str(number))]
+        elif type(number) is not int or not FIRST_MESSAGE < number <= self._message:
+            self._router.remarks.add(handle.name, remarks.UNKNOWN_REPLY, body)
+
+    def _take_state(self, handle: Handle, body: dict[str, Any]) -> None:
+        handle.knowledge.told_at = self._now()
+        state = told.read_state(body, self._accounts, len(self._handles))
+        handle.knowledge.state = state
+        for part in ALWAYS_TOLD:
+            is_told = getattr(state, part) is not None
+            self._note_telling(handle, f"state.{part}", is_told)
+        for word, form in told.misformed(body, state).items():
+            self._router.remarks.add(handle.name, remarks.misformed(word, form), body[word])
+        if state.role is Role.LEADER and state.ballot is not None:
+            first = self._leaders.setdefault(state.ballot, handle.replica)
+            said = f"{replica_name(first)} and {handle.name} both say that they lead in "
+            if first != handle.replica and f"{said}{state.ballot}" not in self.two_leaders:
+                self.two_leaders.append(f"{said}{state.ballot}")
+
+    def _look_through(self, handle: Handle, kind: str, parts: object, form: type) -> None:
+        """Say it when parts of an answer are not of this form."""
+        wrong = (
+            [part for part in parts if not isinstance(part, form)]
+            if (isinstance(parts, list))
+            else [parts]
+        )
+        for part in wrong:
+            self._router.remarks.add(handle.name, kind, part)
 
     def _note_telling(self, handle: Handle, what: str, is_told: bool) -> None:
         telling = Telling(self.set_number, handle.replica, what, is_told)
@@ -172,8 +208,12 @@ class Asking:
         """Keep what it says; where it goes on, None at the end."""
         knowledge, replicas = handle.knowledge, len(self._handles)
         entries = answer.get("entries")
-        read = [told.read_entry(e, replicas) for e in entries] if isinstance(entries, list) else []
+        listed = entries if isinstance(entries, list) else []
+        read = [told.read_entry(entry, replicas) for entry in listed]
         found = [entry for entry in read if entry is not None]
+        wrong = [one for one, entry in zip(listed, read, strict=True) if entry is None]
+        for one in wrong if isinstance(entries, list) else [entries]:
+            self._router.remarks.add(handle.name, remarks.NO_ENTRY, one)
         if found and (begins := min(entry.slot for entry in found)) > first:
             knowledge.log_from = max(knowledge.log_from, begins)
         if not found and first == 1:

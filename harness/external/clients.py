@@ -273,7 +273,9 @@ class Clients:
         name = replica_name(replica)
         may_answer = call is not None and (call.to == replica or replica in call.passed_on_to)
         if call is None or not may_answer or call.client.label != label:
-            self._remarks.add(name, remarks.UNKNOWN_REPLY, answer)
+            is_text = is_number_as_text(number) and int(str(number)) in self._calls
+            kind = remarks.REPLY_AS_TEXT if is_text else remarks.UNKNOWN_REPLY
+            self._remarks.add(name, kind, answer)
             return ()
         if call.is_settled:
             self._remarks.add(name, remarks.ANSWERS_TWICE, answer)
@@ -381,6 +383,11 @@ class Clients:
                 self._set_due(client, min(client.due, now + SHORTEST_RETRY_US))
             elif client.believed == replica:
                 client.believed = None
+
+
+def is_number_as_text(number: object) -> bool:
+    """A msg_id that came back as text."""
+    return type(number) is str and number.isascii() and number.isdecimal() and len(number) < 16
 
 
 def read_replica(told: object, replicas: int) -> ReplicaId | None:

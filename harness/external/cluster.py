@@ -227,6 +227,8 @@ class ExternalCluster:
     def _on_harness(self, handle: Handle, body: dict[str, Any]) -> None:
         if body.get("type") == "init_ok":
             self.fleet.on_init_ok(handle)
+        elif body.get("type") == "error" and not handle.node.is_ready:
+            self.fleet.on_init_error(handle, body)
         else:
             self.asking.heard(handle, body)
 
@@ -478,7 +480,7 @@ class ExternalCluster:
 
     def contradictions(self) -> Sequence[str]:
         """What answers put side by side say that cannot be."""
-        return self._dialect.problems()
+        return [*self._dialect.problems(), *self.asking.two_leaders]
 
     def remarks(self) -> list[str]:
         """What they did that is worth a word and was not told yet."""

@@ -5,6 +5,7 @@ place, what was found, what was expected, and the nearest known word. A command 
 `{start: that command, links: stdio, speaks: bank}`.
 """
 
+import os
 import re
 import shlex
 from collections.abc import Mapping
@@ -160,6 +161,12 @@ def read(given: str) -> Description:
     if given.lower().endswith((".yaml", ".yml")):
         data = text_file.read(given, "a description of replicas")
         return parse(data, given, Path(given).resolve().parent)
+    if (path := Path(given)).is_dir() or (path.is_file() and not os.access(path, os.X_OK)):
+        found = "a folder" if path.is_dir() else "a file, but no program and no YAML (.yaml, .yml)"
+        raise HarnessError(
+            f"--replicas: {given}: is {found}, expected a YAML file that describes replicas, or "
+            "the command that starts one, such as python3 node.py"
+        )
     problems = Problems("--replicas")
     at = Place(problems, 1, "start")
     words = [word for shape in (_START,) for word in read_or_tell(shape, given, at)]

@@ -56,6 +56,7 @@ class Handle:
     last_words: list[str] = field(default_factory=list)  # of one that ended by itself
     is_second_try: bool = False  # its port was busy before
     confirmed: str = ""  # the last word of its warden
+    init_error: str = ""  # what it answered to `init`, in words
     output_ended_at: float | None = None  # by time.monotonic
     knowledge: Knowledge = field(default_factory=Knowledge)
 
@@ -207,6 +208,7 @@ class Fleet:
         is_restarted = handle.starts > 0 or self._resumed[handle.replica]
         handle.starts += 1
         handle.trouble, handle.output_ended_at, handle.confirmed = None, None, ""
+        handle.init_error = ""
         handle.was_leader = False
         handle.last_words = []
         tells, handle.knowledge = handle.knowledge.tells, Knowledge()
@@ -264,11 +266,20 @@ class Fleet:
         if not handle.node.is_ready:
             self._router.ready(handle.node)
 
+    def on_init_error(self, handle: Handle, body: Mapping[str, Any]) -> None:
+        """It answered `init` with an error: it will not take part."""
+        text = f": {body['text']}" if body.get("text") else ""
+        handle.init_error = shown(f"error {body.get('code')}{text}", 120)
+
     def _await_ready(self, handles: Collection[Handle]) -> None:
         """Until each is ready or is stopped."""
         waiting, patience = list(handles), self._router.start_seconds
         until = self.now() + round(patience * 1e6)
         while waiting := [h for h in waiting if h.is_running and not h.node.is_ready]:
+            if refusing := [h for h in waiting if h.init_error]:
+                for handle in refusing:
+                    self._stop(handle, f"answers init with {handle.init_error}")
+                continue
             if self.now() >= until:
                 for handle in waiting:
                     self._stop(handle, f"{self._router.unready} within {patience:.0f} s")

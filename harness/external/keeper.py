@@ -232,9 +232,9 @@ class Warden:
         if not said:
             return ""
         os.waitpid(self._main, 0)
-        number = int(said)
+        number, word = int(said), asked["words"][0]
         if number in (errno.ENOENT, errno.ENOTDIR):
-            return "is not there"
+            return _why_absent(word, asked["folder"])
         if number in (errno.EACCES, errno.ENOEXEC):
             return "is no executable"
         return os.strerror(number)
@@ -432,6 +432,14 @@ def _size(path: str) -> int:
             is_folder = entry.is_dir(follow_symlinks=False)
             total += _size(entry.path) if is_folder else entry.stat(follow_symlinks=False).st_size
     return total
+
+
+def _why_absent(word: str, folder: str) -> str:
+    if not os.path.exists(os.path.join(folder, word)):
+        return "is not there"
+    if "/" in word:
+        return "is there, and what its first line names is not"
+    return f"is not on the PATH, expected ./{word} for the file in the working folder"
 
 
 def _kill_all(tree: Tree) -> None:

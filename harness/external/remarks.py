@@ -54,4 +54,12 @@ ANSWERS_TWICE = "answers twice: the first counts: {}"
 READS_TOO_SLOWLY = "does not read what waits for it: messages dropped"
 HELD_TOO_MUCH = "sends above 32 MiB on a link that is cut: its connection is reset"
 UNKNOWN_ANSWER = "answers a question that nobody asked it: dropped: {}"
+REPLY_AS_TEXT = "answers with an in_reply_to that is text: dropped: {}: expected the number msg_id"
+NO_ENTRY = "tells entries of its log in a form that nobody reads: {}: taken as not told"
+NO_VIEW = "tells views in a form that nobody reads: {}: taken as not told"
 TOO_MANY_CONNECTIONS = "keeps above 500 connections open: further ones are reset"
+
+
+def misformed(word: str, expected: str) -> str:
+    """What it tells under this word cannot be read."""
+    return f"tells {word} in a form that nobody reads: {{}}: taken as not told, expected {expected}"

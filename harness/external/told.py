@@ -21,6 +21,14 @@ FILLS = {
     "role": ("role",),
     "ballot": ("promised", "following"),
 }
+# The same words, and how each is told.
+FORMS = {
+    "balances": "a whole number for each account",
+    "executed": "a slot, a whole number from 0 on",
+    "committed": "a slot, a whole number from 0 on",
+    "role": "leader, candidate or backup",
+    "ballot": 'a number and a replica, such as [3, "n2"]',
+}
 NEVER_TOLD = ("digest", "checkpoint", "running_hash", "sessions", "last_slot", "truncated_upto")
 
 
@@ -82,6 +90,12 @@ def read_state(body: Mapping[str, Any], accounts: Collection[str], replicas: int
         role=_ROLES.get(role) if isinstance(role, str) else None,
         ballot=read_ballot(body.get("ballot"), replicas),
     )
+
+
+def misformed(body: Mapping[str, Any], state: State) -> dict[str, str]:
+    """What a `state_ok` has and `read_state` could not read, and how each is to be told."""
+    found = (word for word in FORMS if body.get(word) is not None)
+    return {word: FORMS[word] for word in found if getattr(state, word) is None}
 
 
 def read_entry(told: object, replicas: int) -> LogEntry | None:
