@@ -59,7 +59,7 @@ class Effects:
     replies: list[Reply] = field(default_factory=list)  # each client in it gets its own answer
     executed: list[Executed] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)  # of the protocol, worth a line in a trace
-    halted: str | None = None  # why the replica refuses to go on; it does nothing ever after
+    halted: str | None = None  # why the replica refuses to go on: its process ends
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,6 +144,8 @@ class Elector:
                     self._answer(*kept)
                 elif self._waits_in_vain() or self._timers.now >= self._timers.quiet_until:
                     self._stand()
+            case Leader():
+                raise AssertionError("a leader has no election timer")
 
     def _waits_in_vain(self) -> bool:
         """Candidates were promised, one of them or several, and none of them leads."""
@@ -212,6 +214,8 @@ class Elector:
                 candidate.awaits = True
             case Idle(kept) | Settled(kept) | Awaiting(kept):
                 self.standing = Awaiting(kept)
+            case Leader():
+                raise AssertionError(f"{prepare.ballot} is promised, and a leader goes on")
         self.awaited = (*self.awaited[-1 - MOST_RENEWALS :], prepare.ballot)
         if len(self.awaited) <= 1 + MOST_RENEWALS:
             # As long as this candidate may pause before it asks again: waiting for less, a replica

@@ -295,8 +295,7 @@ class Learner:
         # Rows between the truncation and the checkpoint are there but executed already.
         log.truncated_upto = stored.truncated_upto
         for slot, ballot, request in stored.entries:
-            if slot > stored.truncated_upto:
-                log.accept(slot, ballot, (request,))
+            log.accept(slot, ballot, (request,))
         log.executed_upto = log.committed_upto = checkpoint.slot if checkpoint is not None else 0
         self.commit(max(stored.committed_upto, log.committed_upto))
         self.outbox.effects.executed.clear()  # executed before: nobody is to be told again

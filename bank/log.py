@@ -149,10 +149,10 @@ class Log:
     def truncate(self, upto: Slot) -> None:
         """Forget slots up to `upto`, all of them executed."""
         assert upto <= self.executed_upto, f"truncate {upto} > executed {self.executed_upto}"
-        if upto > self.truncated_upto:
-            count = upto - self.truncated_upto
-            del self._requests[:count], self._ballots[:count]
-            self.truncated_upto = upto
+        count = upto - self.truncated_upto
+        assert count >= 0, f"truncate {upto} after {self.truncated_upto}"
+        del self._requests[:count], self._ballots[:count]
+        self.truncated_upto = upto
 
     def restart_at(self, slot: Slot) -> None:
         """A checkpoint at `slot` was installed: all up to it is executed; what is above stays."""

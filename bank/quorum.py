@@ -9,6 +9,5 @@ def quorum_size(replicas: int) -> int:
 
 
 def highest_held_by(quorum: int, values: Iterable[int]) -> int:
-    """The largest x such that `quorum` of the values are ≥ x; 0 when there are fewer values."""
-    ordered = sorted(values)
-    return ordered[-quorum] if len(ordered) >= quorum else 0
+    """The largest x such that `quorum` of the values, which are no fewer, are ≥ x."""
+    return sorted(values)[-quorum]

@@ -74,7 +74,7 @@ class Replica:
         """A fresh replica, or with `stored` (even an empty one) a restarted one."""
         self.replica, self.settings = replica, settings
         self.peers = tuple(r for r in range(1, replicas + 1) if r != replica)
-        self.halted: str | None = None  # why it does nothing any more
+        self.halted: str | None = None  # why its process ends
         self.log, self.outbox = Log(), Outbox(self.peers)
         self.timers = Timers(settings, random, now, now, now + settings.prepare_pause, now)
         self.acceptor = Acceptor(self.log)
@@ -92,8 +92,6 @@ class Replica:
 
     def step(self, source: ReplicaId, message: Message, now: int) -> None:
         """Take one message from `source` (CLIENT for a client), read at `now`."""
-        if self.halted is not None:
-            return
         if now != self.timers.now:
             self._enter(now)
         # The gate: the one place where a message's ballot is held against the promise. Not
@@ -168,8 +166,6 @@ class Replica:
 
     def tick(self, now: int) -> None:
         """Let time pass; does what is due, and nothing twice."""
-        if self.halted is not None:
-            return
         timers = self.timers
         if now != timers.now:
             self._enter(now)
@@ -185,8 +181,6 @@ class Replica:
 
     def deadline(self) -> int | None:
         """When `tick` is wanted at the latest; None while only a message can change anything."""
-        if self.halted is not None:
-            return None
         timers, outbox = self.timers, self.outbox
         if outbox.effects.early or outbox.effects.durable or outbox.answers:
             return timers.now  # `stored` led to something that is still to be flushed
@@ -199,9 +193,10 @@ class Replica:
         return min(due, timers.fetch) if self.learner.is_fetching() else due
 
     def flush(self) -> Effects:
-        """End the turn. Until `stored()` is called for it, no other turn may be flushed."""
-        if self.halted is not None:
-            return Effects(halted=self.halted)
+        """End the turn. Until `stored()` is called for it, no other turn may be flushed.
+
+        The process of one that halts ends: nothing may be called after it but what displays it.
+        """
         acceptor, learner, outbox = self.acceptor, self.learner, self.outbox
         if learner.history.outvoted is not None:
             return self._halt(learner.history.outvoted)
@@ -242,7 +237,7 @@ class Replica:
 
     def stored(self) -> None:
         """The writes of the last flush are committed: this replica's own votes in it count now."""
-        if self._unstored is None or self.halted is not None:
+        if self._unstored is None:
             return
         ballot, upto = self._unstored
         self._unstored = None
@@ -250,22 +245,20 @@ class Replica:
             case Candidate() as candidate if candidate.ballot == ballot:
                 candidate.own_durable = True
                 self.elector.lead_if_elected()
-            case Leader() as lead if lead.ballot == ballot:
+            case Leader() as lead:
+                assert lead.ballot == ballot, f"{lead.ballot} is led, {ballot} was stored"
                 lead.own_upto = max(lead.own_upto, upto)
                 self.proposer.commit_chosen(lead)
 
     def reconnected(self, now: int) -> None:
         """The driver's notice that this replica hears the others again after a disconnect."""
-        if self.halted is not None:
-            return
         self.timers.now = self.timers.last_turn = now
         self.elector.reconnect()
 
     def seek_leader(self, now: int) -> None:
         """Somebody waits for a leader: see to it that there will be one (rule 10)."""
-        if self.halted is None:
-            self._enter(now)
-            self.elector.seek_leader()
+        self._enter(now)
+        self.elector.seek_leader()
 
     def _enter(self, now: int) -> None:
         """Begin or go on with a turn at `now`."""
@@ -301,11 +294,6 @@ class Replica:
     def promised(self) -> Ballot:
         """Nothing below is accepted; never decreases."""
         return self.acceptor.promised
-
-    @property
-    def seen(self) -> int:
-        """The highest ballot number promised, used or seen; never decreases."""
-        return self.acceptor.seen
 
     def leads_answered(self) -> bool:
         """True for a leader that a quorum, itself included, answered within its time-out."""

@@ -141,8 +141,6 @@ class Leader:
         request waits for a quorum only, and each of the others costs as much as one of those.
         Unlike there, the others get the same a little later, many slots at a time.
         """
-        if not self.spare:
-            return False
         upto, heard, prompt = self.accepted_upto, self.answered_at, self.prompt
         ranked = sorted(self.peers, key=lambda p: (p not in heard, -upto[p], p not in prompt, p))
         count = len(prompt)

@@ -67,7 +67,7 @@ def test_a_leader_with_a_majority_against_it_steps_down_and_halts():
     c = executed(4)
     effects = c.step(1, says(OTHER, 2, 3, 4), source=2)
     assert effects.halted is not None and effects.early == effects.durable == []
-    assert c.status(1).role is Role.FOLLOWER and c[1].deadline() is None
+    assert c.status(1).role is Role.FOLLOWER and not c.is_running(1)
 
 
 def test_a_checkpoint_in_question_is_neither_stored_nor_lent():

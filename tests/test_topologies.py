@@ -117,7 +117,7 @@ class Field:
         )
 
     def highest_number(self):
-        return max(process.replica.seen for process in self.world.processes.values())
+        return max(process.replica.acceptor.seen for process in self.world.processes.values())
 
     def rests(self):
         """From a few seconds on nobody takes a number."""

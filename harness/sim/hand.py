@@ -190,7 +190,8 @@ class HandWorld(World):
             links = sorted(link for link, queue in self.queues.items() if queue)
             waiting = [link for link in links if self.hears(link[1])]
             for link in waiting:
-                self.deliver(*link)
+                if self.queues[link]:  # its reader did not die meanwhile
+                    self.deliver(*link)
 
     def _end_turn(self, replica: ReplicaId) -> None:
         if not self._reads_on:

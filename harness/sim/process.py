@@ -197,6 +197,7 @@ class Process:
             effects = replica.flush()
             world.flushed(self, effects)
             if effects.halted is not None:
+                self.kill()
                 return
             fate = world.fate(self, effects, is_first and count == 0)
             if fate is None:

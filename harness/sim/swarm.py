@@ -251,7 +251,7 @@ def _demand_rest(world: SimCluster) -> None:
 
 
 def _highest_number(world: SimCluster) -> int:
-    return max(process.replica.seen for process in world.processes.values())
+    return max(process.replica.acceptor.seen for process in world.processes.values())
 
 
 def _hold_to_budget(sent: Counter[str], scenario: Scenario) -> None:
