@@ -183,11 +183,11 @@ class Forgetful(Storage):
 
 
 class Careless(Storage):
-    """Truncates one slot too many."""
+    """Truncates all of a run whose first slot may go."""
 
     def _write(self, persist):
         super()._write(persist)
-        self._db.execute("delete from log where slot <= ?", (persist.truncated_upto + 1,))
+        self._db.execute("delete from run where first_slot <= ?", (persist.truncated_upto,))
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def left(request, tmp_path_factory):
     for number in range(60):
         replica.turn()
         if number == 30:
-            replica.storage._db.execute("pragma wal_checkpoint(passive)")
+            replica.storage._merge("passive")
     state = replica.storage.load()
     if request.param == "ended":
         replica.storage.close()
@@ -161,7 +161,7 @@ def test_an_older_copy_is_refused_or_the_same(tmp_path):
         kept.append((keep(tmp_path, tmp_path / f"at-{number}"), replica.storage.load()))
         replica.turn()
         if number % 9 == 5:
-            replica.storage._db.execute("pragma wal_checkpoint(passive)")
+            replica.storage._merge("passive")
         if number in (7, 16):
             replica.storage.close()
             replica.open()
@@ -195,7 +195,7 @@ def test_a_kill_between_commit_and_seal_loses_nothing(tmp_path, monkeypatch):
             (case / "n1.db-seal").write_bytes(mixed)
             assert read(case) == state, number
         if number % 7 == 6:
-            replica.storage._db.execute("pragma wal_checkpoint(passive)")
+            replica.storage._merge("passive")
         if number % 10 == 9:  # the next one starts from what such a death left
             monkeypatch.setattr(seal.Seal, "after_commit", lambda self: None)
             replica.turn()
@@ -384,7 +384,7 @@ def test_a_kill_after_a_commit_longer_than_the_log_is_kept_loses_nothing(tmp_pat
     replica = Replica(tmp_path, Random(1))
     replica.turn()
     monkeypatch.setattr(seal.Seal, "after_commit", lambda self: None)
-    request = ("A" * 1800, 1, "transfer", "A", "B", 1)  # a page
+    request = ("A" * 2000, 1, "transfer", "A", "B", 1)  # a page
     run = Run(1, Ballot(9, 1), [request] * 1_100)
     replica.storage.commit(Persist(run.ballot, 9, True, [run], None, 0, None))
     killed = keep(tmp_path, tmp_path / "killed")
@@ -414,10 +414,10 @@ def test_other_programs_may_look(tmp_path):
     assert other.execute("select count(*) from log").fetchone()
     for _ in range(5):
         replica.turn()
-    replica.storage._db.execute("pragma wal_checkpoint(passive)")
+    replica.storage._merge("passive")
     replica.turn()
     other.execute("commit")
-    replica.storage._db.execute("pragma wal_checkpoint(passive)")
+    replica.storage._merge("passive")
     replica.turn()
     other.close()
     state, killed = replica.storage.load(), keep(tmp_path, tmp_path / "killed")
@@ -425,6 +425,29 @@ def test_other_programs_may_look(tmp_path):
     storage.sqlite3.connect(killed / "n1.db").execute("select * from promise").connection.close()
     assert not (killed / "n1.db-wal").exists()
     assert read(killed) == state
+
+
+def test_a_log_begins_anew_although_it_is_read_all_the_time(tmp_path):
+    replica = Replica(tmp_path, Random(2))
+    for _ in range(3):
+        for _ in range(4):
+            replica.turn()
+        assert replica.storage._merge("passive")[0] == 0
+        frames = replica.storage._seal.frames
+        replica.turn()
+        assert replica.storage._seal.frames < frames
+
+
+def test_a_turn_is_written_although_another_program_wrote(tmp_path):
+    """What it read before is not the newest any more: SQLite refuses to write on that ground."""
+    replica = Replica(tmp_path, Random(3))
+    for slot in (1, 2):
+        with closing(storage.sqlite3.connect(tmp_path / "n1.db")) as other, other:
+            other.execute("create table if not exists note(text)")
+        run = Run(slot, Ballot(9, 1), [("A", slot, "transfer", "A", "B", 1)])
+        more = slot == 2  # in one statement, and in several
+        replica.storage.commit(Persist(run.ballot, 9, more, [run], None, 0, slot if more else None))
+    assert [entry[0] for entry in replica.storage.load().entries] == [1, 2]
 
 
 def test_a_change_by_hand_is_refused_and_left_as_it_is(tmp_path):

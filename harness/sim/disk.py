@@ -89,14 +89,14 @@ class FileDisk(Disk):
     What the class that real processes use says of it must be what the simulated disk says.
     """
 
-    def __init__(self, path: Path, owner: Owner, storage_class: type[Storage], group: int) -> None:
+    def __init__(self, path: Path, owner: Owner, storage_class: type[Storage]) -> None:
         """`path` was created for `owner`; `storage_class` may be a broken one, for tests."""
         super().__init__()
-        self._path, self._owner, self._class, self._group = path, owner, storage_class, group
+        self._path, self._owner, self._class = path, owner, storage_class
         self._storage = self._opened()
 
     def _opened(self) -> Storage:
-        return self._class(self._path, "process", self._owner, self._group)
+        return self._class(self._path, "process", self._owner)
 
     def stored(self) -> Stored:
         """What a replica that starts now finds in its file."""

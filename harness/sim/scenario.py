@@ -67,9 +67,7 @@ class Scenario:
     fault_pause: int  # mean time between two actions
     bursts: tuple[int, ...]  # when many clients ask at once; empty: they ask evenly
     distances: dict[tuple[ReplicaId, ReplicaId], LinkState]  # links that are unlike the others
-    # Rows in a statement, where disks are real files of the class that processes use; 0: they are
-    # simulated.
-    file_rows: int = 0
+    on_files: bool = False  # disks are real ones of the class that processes use, not simulated
     lasting: frozenset[Link] = frozenset()  # cut at some time, and mended only if nobody is able
     outsiders: tuple[ReplicaId, ...] = ()  # may miss what is decided while these are cut
     is_able: bool = True  # somebody hears a quorum although these are cut
@@ -107,7 +105,7 @@ def draw(seed: int, options: SwarmOptions) -> Scenario:
         bursts=tuple(sorted(random.sample(range(phase), random.choice((0, 3, 10))))),
         fault_pause=random.choice((low // 2, low, 4 * low)) * MILLISECOND,
         distances=distances if "distance" in kinds else {},
-        file_rows=_file_rows(Random(f"{seed}/files")),
+        on_files=_is_on_files(Random(f"{seed}/files")),
         lasting=frozenset(lasting),
         outsiders=tuple(outsiders),
     )
@@ -165,9 +163,9 @@ def _long(random: Random, scenario: Scenario) -> Scenario:
     )
 
 
-def _file_rows(random: Random) -> int:
+def _is_on_files(random: Random) -> bool:
     """Real files take half as long again, and break in ways of their own: some seeds will do."""
-    return random.choice((1, 3, 20)) if random.random() < ON_FILES else 0
+    return random.random() < ON_FILES
 
 
 def _cluster(

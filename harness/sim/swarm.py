@@ -100,16 +100,14 @@ def run_scenario(
 @contextmanager
 def _files(scenario: Scenario, world: SimCluster, storage_class: type[Storage]) -> Iterator[None]:
     """Real files under the replicas of a scenario that drew them."""
-    if not scenario.file_rows:
+    if not scenario.on_files:
         yield
         return
     with tempfile.TemporaryDirectory(prefix="paxbank-simulate-") as folder, ExitStack() as opened:
         paths = {replica: Path(folder, f"n{replica}.db") for replica in world.processes}
         create_all(paths, scenario.config.balances(), CLUSTER, "process")
         disks = {
-            replica: FileDisk(
-                path, Owner(replica_name(replica), CLUSTER), storage_class, scenario.file_rows
-            )
+            replica: FileDisk(path, Owner(replica_name(replica), CLUSTER), storage_class)
             for replica, path in paths.items()
         }
         for disk in disks.values():
