@@ -141,3 +141,9 @@ def test_what_nobody_tells_cannot_be_checked():
     assert met.reason == "expected A 7, could not be checked: no replica tells its balances"
     slots = meet(Expected("x.yaml:4", "slots", Slots(3, 4)), found)
     assert (slots.holds, slots.verdict) == (True, Verdict.VALID)
+    checks = {"agreement": Verdict.NOT_ASKED, "linearizable": Verdict.INVALID}
+    found = replace(FOUND, checks=checks)
+    met = meet(Expected("x.yaml:5", "checks", Checks(("agreement",))), found)
+    assert met.reason == "expected agreement to hold, could not be checked: agreement was not asked"
+    met = meet(Expected("x.yaml:5", "checks", Checks(("agreement", "linearizable"))), found)
+    assert met.verdict is Verdict.INVALID

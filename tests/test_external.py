@@ -11,6 +11,7 @@ from harness.cluster.journal import Liveness, Relayed
 from harness.errors import HarnessError
 from harness.files import testset
 from harness.run import launch
+from harness.run.runner import Runner
 from harness.screen.watcher import Watcher
 
 
@@ -62,6 +63,26 @@ def test_faults_on_links_befall_them():
     ways = [e.way.value for e in traces.of_set(2)[0] if '"copy"' in str(e.event)]
     assert ways == ["lost"]
     assert [view.status.balances["J"] for view in report.views] == [13, 10, 13]
+
+
+def test_what_files_expect_of_checks_and_logs():
+    """A file says "linearizable" for whoever it is; of a log that nobody tells nothing is known."""
+    text = """
+sets:
+- live: [n1, n2, n3]
+  steps: ["(A, J, 3)"]
+  expect: {checks: [linearizable, exactly_once], statuses: {1: ---}}
+"""
+    described = tiny()
+    settings = launch.settings({"nodes": 3, "seed": 1}, {}, description=described)
+    file = testset.read_yaml(text.encode(), "x.yaml").cases(settings)
+    with launch.cluster(settings, theirs=(described, file, None)) as cluster:
+        cluster.start()
+        met = Runner(cluster, settings, file).run_next().expectations
+    statuses, checks = sorted(met, key=lambda one: one.expected.key, reverse=True)
+    assert checks.holds, checks.reason
+    assert statuses.untold == "n1, n2, n3 did not tell what is in the log"
+    assert statuses.verdict is Verdict.UNKNOWN
 
 
 def test_one_that_is_asked_to_fail_does_so():

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,9 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "docs" / "examples"
 CUTS = '"cut n1<->n2,n3", "cut n2<->n3"'  # the leader too, whoever it is
 ALONE = f'"(C, A, 5)", {CUTS}, "(A, B, 1)", "(B, C, 2)", wait 300 ms, heal, "(A)", "(B)"'
+
+
+HAS_NODE = pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node.js here")
 
 
 def example(name):
@@ -47,6 +51,27 @@ def test_the_bank_comes_back_from_its_disk():
     assert cluster.faults.leaders == 1
 
 
+@HAS_NODE
+@pytest.mark.parametrize(
+    "failure",
+    ["crash", *(pytest.param(one, marks=pytest.mark.slow) for one in ("disconnect", "pause"))],
+)
+def test_the_bank_in_javascript_goes_on_without_its_leaders(failure):
+    rows = [("(A, B, 1); LF; (B, C, 2)", "n1, n2, n3"), ("(C, A, 3); (A)", "n1, n2, n3")]
+    runner, cluster = run(example("bank_js"), rows, failure, progress_ms=8000)
+    assert runner.verdict() is Verdict.VALID, [r.judgements for r in runner.reports]
+    assert cluster.faults.leaders == 1
+    assert runner.reports[-1].steps[-1].value in (9, 12)  # beside the transfer
+
+
+@HAS_NODE
+def test_the_bank_in_javascript_answers_nothing_while_everybody_is_alone():
+    report, _ = run_yaml(example("bank_js"), ALONE, progress_ms=8000)
+    assert {step.outcome for step in report.steps} <= {"success", "done"}, report.steps
+    wrong = [j for j in report.judgements if j.verdict in (Verdict.INVALID, Verdict.UNKNOWN)]
+    assert not wrong, wrong
+
+
 def test_our_own_replica_runs_from_outside():
     words = f"start: {sys.executable} -m harness.external.node"
     described = description.parse(words.encode(), "own.yaml", ROOT)
@@ -58,10 +83,11 @@ def test_our_own_replica_runs_from_outside():
 
 @pytest.mark.long
 @pytest.mark.parametrize("failure", ["disconnect", "crash", "pause"])
-def test_the_bank_holds_twenty_times(failure):
+@pytest.mark.parametrize("name", ["bank", pytest.param("bank_js", marks=HAS_NODE)])
+def test_the_banks_hold_twenty_times(name, failure):
     for seed in range(20):
         words = ["testsets/several_leader_failures.csv", "--no-step", "--failure", failure]
-        words += ["--replicas", str(EXAMPLES / "bank.yaml"), "--seed", str(seed)]
+        words += ["--replicas", str(EXAMPLES / f"{name}.yaml"), "--seed", str(seed)]
         done = subprocess.run([sys.executable, "run.py", *words], cwd=ROOT, capture_output=True)
         assert done.returncode == 0, done.stdout.decode()[-3000:]
 

@@ -82,10 +82,20 @@ class Met:
 def meet(expected: Expected, found: Found) -> Met:
     """Whether this expectation holds, and if not, what differs."""
     what = expected.what
-    if (untold := found.untold.get(type(what))) is not None:
+    if untold := found.untold.get(type(what)) or _unasked(what, found):
         return Met(expected, describe(what), (), untold=untold)
     missed = describe(_missed(what, found))
     return Met(expected, describe(what), tuple(_differences(what, found)), missed)
+
+
+def _unasked(what: Expectation, found: Found) -> str:
+    """Which of these checks nobody could make, if all others hold."""
+    if not isinstance(what, Checks):
+        return ""
+    failing = [name for name in what.names if found.checks.get(name) is not Verdict.VALID]
+    if all(found.checks.get(name) is Verdict.NOT_ASKED for name in failing):
+        return ", ".join(f"{name} was not asked" for name in failing)
+    return ""
 
 
 def _missed(what: Expectation, found: Found) -> Expectation:

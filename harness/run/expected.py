@@ -7,8 +7,9 @@ from harness.check.expectations import Found, Met, meet
 from harness.check.verdict import Verdict
 from harness.cluster.driver import Cluster, ReplicaView
 from harness.cluster.journal import Liveness
-from harness.files.cases import Balances, Expected, Slots
+from harness.files.cases import Balances, Expected, Slots, Statuses
 from harness.run.listing import request_text
+from harness.run.outside import as_expected, without_log
 from harness.run.report import StepReport
 
 
@@ -44,6 +45,10 @@ def _found(
         untold[Balances] = "no replica tells its balances"
     if asked and not executed:
         untold[Slots] = "no replica tells how far it executed"
+    if cluster.is_external:
+        checks = as_expected(checks)
+        if silent := without_log(cluster):
+            untold[Statuses] = f"{', '.join(silent)} did not tell what is in the log"
 
     def marks(slots: Sequence[Slot]) -> dict[Slot, str]:
         by_replica = [cluster.slots(view.replica, slots) for view in views]

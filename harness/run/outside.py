@@ -3,10 +3,26 @@
 from collections.abc import Collection, Mapping
 
 from bank.ballot import ReplicaId
+from harness.check.black_box import CHECK
 from harness.check.outside import judge_from_outside
-from harness.check.verdict import Judgement
+from harness.check.verdict import Judgement, Verdict
 from harness.cluster.driver import Cluster
 from harness.cluster.history import Operation
+
+
+def as_expected(checks: Mapping[str, Verdict]) -> Mapping[str, Verdict]:
+    """The same under the names that files have for them: files know no outside and inside."""
+    return {"linearizable": checks[CHECK], **checks} if CHECK in checks else checks
+
+
+def without_log(cluster: Cluster) -> list[str]:
+    """Names of replicas that could be asked for their log and did not tell it."""
+    from harness.external.cluster import ExternalCluster
+    from harness.external.fleet import CAN_ANSWER
+
+    assert isinstance(cluster, ExternalCluster)
+    asked = [h for h in cluster.fleet.handles.values() if h.liveness in CAN_ANSWER]
+    return [handle.name for handle in asked if not handle.knowledge.tells.get("log")]
 
 
 def judged(
