@@ -174,7 +174,7 @@ def test_echoes_hide_control_codes():
         ("Performance", "p90"),
         ("timeline", "n1 disconnected (LF)"),
         ("timeline", "n2 leads (2, n2)"),
-        ("explain 16", "n2   proposes it"),
+        ("explain 16", "n2   proposes "),
         ("explain 16", "answered after 403 ms"),
         ("explain 17", "nobody knows it to be committed"),
         ("diff n1 n2", "n1 is 2 slots behind"),
