@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -174,7 +175,7 @@ def test_echoes_hide_control_codes():
         ("Performance", "p90"),
         ("timeline", "n1 disconnected (LF)"),
         ("timeline", "n2 leads (2, n2)"),
-        ("explain 16", "n2   proposes it"),
+        ("explain 16", "n2   proposes "),
         ("explain 16", "answered after 403 ms"),
         ("explain 17", "nobody knows it to be committed"),
         ("diff n1 n2", "n1 is 2 slots behind"),
@@ -258,6 +259,8 @@ def test_pokes_are_listed_by_print_steps_until_the_next_set():
     [
         ("PritLog n1", 'unknown command "PritLog" (did you mean PrintLog?)'),
         ("qiut", "(did you mean quit?)"),
+        ("exot", "(did you mean exit?)"),
+        ("w", 'unknown command "w"; help'),
         ("xyzzy", 'unknown command "xyzzy"; help lists all commands'),
         ("PrintLog", "PrintLog: expected PrintLog n1"),
         ("PrintLog n1 n2", "expected PrintLog n1"),
@@ -267,7 +270,7 @@ def test_pokes_are_listed_by_print_steps_until_the_next_set():
         ("F(n9)", 'unknown replica "n9"'),
         ("PrintBalance", "expected PrintBalance A"),
         ("PrintBalance Z", 'unknown account "Z"'),
-        ("exist", 'unknown command "exist"; help'),
+        ("exist", 'unknown command "exist" (did you mean exit?); help'),
         ("PrintStatus x", '"x" is no slot, expected a number'),
         ("PrintStatus 0", '"0" is no slot'),
         ("PrintStatus 5-4", "5-4 is empty"),
@@ -537,6 +540,17 @@ def test_progress_is_drawn_and_taken_away():
         line.show(progress(set_six()))
     assert "waits: LF in step 2" in stream.getvalue()
     assert stream.getvalue().endswith("\x1b[2K") or "\x1b[?25h" in stream.getvalue()
+
+
+def test_ctrl_c_has_room_behind_the_progress():
+    """Blanks would take it as much as words do."""
+    stream = Screen()
+    line = ProgressLine(Console(file=stream, width=60, force_terminal=True), enabled=True)
+    with line.running():
+        line.show(progress(set_six()))
+    (shown,) = (part for part in stream.getvalue().splitlines() if "answ" in part)
+    plain = re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "", shown)
+    assert plain.endswith("…") and len(plain) <= 60 - 3
 
 
 def test_no_progress_in_pipes():

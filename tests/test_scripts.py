@@ -57,7 +57,7 @@ def test_script_is_read_in_a_minute(path):
         ("# x\nnodes 3\nelekt n1\n----\n", "s.txt:3: unknown command: elekt n1"),
         ("# x\nnodes 3\n\nquietly delete n1\n----\n", "s.txt:4: unknown command: delete n1"),
         ("# x\nelect n1\n----\n", "s.txt:2: `nodes N` comes first, not: elect n1"),
-        ("# x\nnodes 3\nexpire n4\n----\n", "s.txt:3: there is no n4"),
+        ("# x\nnodes 3\nexpire n4\n----\n", "s.txt:3: there is no n4, expected n1..n3"),
         ("# x\nnodes 3\ncrash n1\nrequest n1 (A)\n----\n", "s.txt:4: n1 is crashed"),
         ("# x\nnodes 3\nrestart n1\n----\n", "s.txt:3: n1 is running"),
         ("# x\nnodes 3\ndeliver n1->n2\n----\n", "s.txt:3: nothing waits there for one who hears"),

@@ -299,7 +299,7 @@ def test_a_seed_that_fails_leads_to_its_violation(monkeypatch, half_is_enough):
         ("fire", "fire: expected fire n2"),
         ("back 0", "0: expected a number from 1 on"),
         ("forward", "0 events were taken back"),
-        ("until leads n9", "there is no n9"),
+        ("until leads n9", "there is no n9, expected n1..n5"),
         ("restart n1", "n1 is running"),
         ("wake", "unknown command: wake"),
         ("(X, A, 1)", 'no account "X"'),

@@ -14,12 +14,13 @@ from bank.status import Role, SlotMark, SlotStatus
 from harness.cluster.driver import CommitLog
 from harness.cluster.journal import Entry, Executed, Liveness, LivenessChanged, Traces, Way
 from harness.cluster.nemesis import Fail, Recover
+from harness.cluster.wording import request_text
 from harness.files.cases import Command, Wait
 from harness.files.config import ClusterConfig
 from harness.files.testset import load
 from harness.run import story
 from harness.run.runner import Runner
-from harness.run.story import Chosen, Doing, Lane
+from harness.run.story import Chosen, Deed, Doing, Lane
 from harness.screen import stories
 from harness.sim.world import SimCluster
 
@@ -209,14 +210,55 @@ def test_a_slot_that_a_new_leader_takes_over_has_two_ballots():
         traces.add(replica, told)
     lived = story.life(4, traces, [(0, 1)], 3)
     assert [(deed.replicas, deed.doing) for deed in lived.deeds] == [
-        ((1,), Doing(Accept, FIRST)),
+        ((1,), Doing(Accept, FIRST, request=PAY)),
         ((2,), Doing(Accepted, FIRST)),
-        ((), Doing(Chosen, FIRST)),
+        ((), Doing(Chosen, FIRST, request=PAY)),
         ((2,), Doing(NewView, NEXT, request=NOOP_REQUEST)),
         ((2,), Doing(Executed)),
         ((3,), Doing(Accepted, NEXT)),
+        ((), Doing(Chosen, NEXT, request=NOOP_REQUEST)),  # a second value: that must never be
     ]
+    assert lived.values == {FIRST: PAY, NEXT: NOOP_REQUEST}
     assert lived.later == (THIRD,)
+
+
+def test_a_proposal_that_is_sent_again_is_one_deed_also_where_it_was_not_kept():
+    traces = Traces([1, 2, 3], 100)
+    several = tuple((c, 1, "transfer", c, "A", 1) for c in "DEFGHIJKL")  # more than are kept
+    before = proposed(12, 4 - len(several), *several, PAY)
+    traces.add(1, [proposed(10, 4, PAY), proposed(11, 4, PAY), before])
+    deeds = [deed.doing for deed in story.life(4, traces, [(0, 1)], 3).deeds]
+    assert deeds == [Doing(Accept, FIRST, request=PAY)]
+
+
+def told_of(values, executed):
+    """What explain shows of slot 4: proposed in these ballots, executed as that."""
+    deeds = tuple(Deed(1, 1, 1, (1,), Doing(Accept, b, request=v)) for b, v in values.items())
+    deeds += (Deed(1, 1, 1, tuple(executed), Doing(Executed)),)
+    statuses = {
+        replica: SlotStatus(4, SlotMark.EXECUTED, FIRST, value)
+        for replica, value in executed.items()
+    }
+    log = CommitLog({4: (next(iter(executed.values())), "success")})
+    shown = stories.life(4, story.Life(deeds, (), values), statuses, log, [], 0)
+    return " ".join(render(shown, 80).split())
+
+
+def test_several_values_of_one_slot_are_told_apart():
+    text = told_of({FIRST: PAY, NEXT: OTHER}, {1: PAY, 2: OTHER})
+    pay, other = request_text(PAY), request_text(OTHER)
+    assert f"✗ n1 executed {pay}, n2 executed {other}" in text
+    assert f"n1 proposes {pay} " in text and f"n1 proposes {other} " in text
+    assert f"n1 commits and executes {pay}" in text
+    assert f"n2 commits and executes {other}" in text
+    twice = told_of({FIRST: PAY, NEXT: (PAY[0], 9, *PAY[2:])}, {1: PAY})
+    assert f"proposes {pay} (request 9)" in twice and "✗" not in twice
+
+
+def test_a_single_value_of_a_slot_is_just_that():
+    text = told_of({FIRST: PAY, NEXT: PAY}, {1: PAY, 2: PAY})
+    assert text.count("proposes it") == 2 and "n1 n2 commit and execute it" in text
+    assert "✗" not in text
 
 
 def test_who_has_a_slot_is_told_of_it_in_vain():

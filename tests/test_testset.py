@@ -417,6 +417,9 @@ def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert refusal("tuor.csv") == (
         "tuor.csv: no such file, expected a test set (did you mean tour.csv?)"
     )
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "own.csv").touch()
+    assert refusal("own.csv").endswith(" (did you mean below/own.csv?)")
     assert refusal("none/x.csv") == "none/x.csv: no such file, expected a test set"
     Path("folder").mkdir()
     assert refusal("folder") == "folder: is a folder, expected a test set"

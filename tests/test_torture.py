@@ -17,7 +17,7 @@ from harness.files.config import ClusterConfig
 from harness.live.cluster import LiveCluster
 
 
-def tortured(nodes, modes, faults, seed):
+def tortured(nodes, modes, faults, seed, show=lambda faults, phase: None):
     config = ClusterConfig(
         nodes=nodes,
         initial_balance=100,
@@ -26,11 +26,12 @@ def tortured(nodes, modes, faults, seed):
         seed=seed,
     )
     one = Torture(config, modes, faults)
-    return one, one.run(lambda done: None)
+    return one, one.run(show)
 
 
 def test_kills_at_random_instants_lose_and_double_nothing():
-    one, judgements = tortured(5, ["crash"], 30, seed=1)
+    phases = []
+    one, judgements = tortured(5, ["crash"], 30, 1, lambda *phase: phases.append(phase))
     assert overall(judgements) is Verdict.VALID, judgements
     assert {j.check for j in judgements} >= {
         "agreement",
@@ -41,6 +42,8 @@ def test_kills_at_random_instants_lose_and_double_nothing():
     shown = StringIO()
     Console(file=shown, width=80).print(one.table())
     assert "crash" in shown.getvalue()
+    assert phases[:-2] == [(count, "") for count in range(1, 31)]
+    assert [told.split()[0] for _, told in phases[-2:]] == ["all", "all"], "never silent"
 
 
 def test_all_kinds_of_faults_and_named_points_on_three_replicas():

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from bank.ballot import ReplicaId, Slot
+from bank.ballot import ReplicaId, Slot, replica_name
 from bank.checkpoint import Checkpoint
 from bank.ledger import Result
 from bank.sessions import Request
@@ -17,6 +17,7 @@ from bank.status import ReplicaStatus, Role, SlotStatus
 from harness.cluster.history import Operation
 from harness.cluster.journal import Entry, Liveness, Traces
 from harness.cluster.nemesis import Fault
+from harness.cluster.wording import executed_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ class CommitLog:
             known = self.slots.setdefault(slot, what)
             if known != what:
                 self.contradictions.append(
-                    f"slot {slot}: n{replica} executed {what}, another replica {known}"
+                    f"slot {slot}: {replica_name(replica)} executed {executed_text(*what)}, "
+                    f"another replica {executed_text(*known)}"
                 )
 
 

@@ -12,7 +12,7 @@ from bank.ballot import NO_BALLOT, ReplicaId, replica_name
 from bank.effects import Executed as ExecutedRun
 from bank.effects import Persist
 from bank.events import Reason
-from bank.ledger import NOOP, describe
+from bank.ledger import NOOP, Result, describe
 from bank.messages import (
     Accept,
     Accepted,
@@ -200,6 +200,12 @@ def request_text(request: Request) -> str:
     client, _, kind, sender, receiver, amount = request
     text = describe(kind, sender, receiver, amount)
     return text if kind == NOOP or client == sender else f"{client}: {text}"
+
+
+def executed_text(request: Request, result: Result) -> str:
+    """ "(A, J, 3) (request 7 of A: success)": all that tells one execution from another."""
+    client, timestamp, *_ = request
+    return f"{describe(*request[2:])} (request {timestamp} of {client}: {result})"
 
 
 def requests_text(requests: Sequence[Request], most: int = KEPT_REQUESTS) -> str:

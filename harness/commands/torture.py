@@ -131,11 +131,16 @@ def run(options: argparse.Namespace, console: Console) -> int:
     }
     config = launch.settings(flags, {}, description=description)
     torture, trouble = Torture(config, modes, options.kills, description), None
-    columns = (TextColumn("{task.description}"), TextColumn("{task.completed}/{task.total}"))
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
-        task = progress.add_task("faults", total=options.kills)
+    columns = (TextColumn("{task.description}"), TextColumn("{task.completed}/{task.total}"),
+               TimeElapsedColumn(), TextColumn("{task.fields[phase]}"))  # fmt: skip
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("faults", total=options.kills, phase="")
+
+        def show(faults: int, phase: str) -> None:
+            progress.update(task, completed=faults, phase=phase)
+
         try:
-            torture.run(lambda done: progress.update(task, completed=done), view.over(progress))
+            torture.run(show, view.over(progress))
         except HarnessError as error:
             trouble = error
     judgements = torture.judgements
@@ -225,11 +230,12 @@ class Torture:
         self.judgements: tuple[Judgement, ...] = ()  # none when the machine ended the run
 
     def run(
-        self, on_fault: Callable[[int], None], watched: Watched = lambda fleet: nullcontext()
+        self, show: Callable[[int, str], None], watched: Watched = lambda fleet: nullcontext()
     ) -> tuple[Judgement, ...]:
-        """The whole run on a cluster of its own; calls `on_fault(count)` after each fault.
+        """The whole run on a cluster of its own, under load inside `watched`.
 
-        It is under load inside `watched`.
+        Calls `show(faults, phase)` after each fault, and when something else begins that may take
+        seconds.
         """
         started = time.monotonic()
         theirs = None if self._theirs is None else (self._theirs, CaseFile("torture", ()), None)
@@ -239,19 +245,21 @@ class Torture:
                 cluster.start()
                 cluster.set_clients_running(True)
                 with watched(launch.fleet(cluster)):
-                    self._torture(cluster, on_fault)
+                    self._torture(cluster, show)
                 cluster.set_clients_running(False)
+                show(self._faults, "all of it is judged …")
                 self.judgements = self._judge(cluster)
             finally:
                 self._seconds = time.monotonic() - started
         return self.judgements
 
-    def _torture(self, cluster: Cluster, on_fault: Callable[[int], None]) -> None:
+    def _torture(self, cluster: Cluster, show: Callable[[int, str], None]) -> None:
         """All faults and the end, or as many as there were when a replica broke."""
         try:
             for count in range(self._faults):
                 self._one_fault(cluster)
-                on_fault(count + 1)
+                show(count + 1, "")
+            show(self._faults, "all return, and must answer …")
             self._settle(cluster)
         except _Broken as broken:
             self._stuck.append(str(broken))

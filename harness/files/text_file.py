@@ -4,6 +4,7 @@ Every problem here is a HarnessError; no byte sequence gets further than `decode
 UTF-8 text without control characters, so nothing read from a file can upset a terminal.
 """
 
+import glob
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ def opened(path: str | Path, expected: str) -> Iterator[BinaryIO]:
         with open(path, "rb") as stream:
             yield stream
     except FileNotFoundError:
-        hint = nearest(Path(path).name, _neighbours(Path(path)))
+        hint = nearest(Path(path).name, _neighbours(Path(path))) or _below(Path(path))
         raise HarnessError(f"{path}: no such file, expected {expected}{hint}") from None
     except IsADirectoryError:
         raise HarnessError(f"{path}: is a folder, expected {expected}") from None
@@ -97,6 +98,15 @@ def shown(text: str, width: int = 40) -> str:
 
 def _lines(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _below(path: Path) -> str:
+    """A file of this very name in a folder beside where it was looked for."""
+    try:
+        found = sorted(path.parent.glob(f"*/{glob.escape(path.name)}"))
+    except (OSError, ValueError, NotImplementedError):
+        return ""
+    return f" (did you mean {found[0]}?)" if len(found) == 1 else ""
 
 
 def _neighbours(path: Path) -> list[str]:

@@ -12,6 +12,7 @@ from bank.checkpoint import Checkpoint
 from bank.effects import Stored
 from bank.sessions import Machine, Request
 from harness.cluster.driver import CommitLog
+from harness.cluster.wording import request_text
 
 
 def committed_before(found: Mapping[ReplicaId, Stored], balances: Mapping[str, int]) -> CommitLog:
@@ -56,8 +57,9 @@ def _rows(found: Mapping[ReplicaId, Stored], log: CommitLog) -> dict[Slot, Reque
             known = rows.setdefault(slot, request)
             if known != request:
                 log.contradictions.append(
-                    f"slot {slot}: {replica_name(replica)} has committed {request}, "
-                    f"another replica {known}"
+                    f"slot {slot}: {replica_name(replica)} has committed {request_text(request)} "
+                    f"(request {request[1]}), another replica {request_text(known)} "
+                    f"(request {known[1]})"
                 )
     return rows
 

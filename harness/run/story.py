@@ -7,7 +7,7 @@ whoever shows one says how much was dropped.
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple, TypeAlias
 
@@ -211,7 +211,12 @@ class Doing(NamedTuple):
     kind: type  # of the message that it sent, or State of what it was told; Executed; Chosen
     ballot: Ballot | None = None
     peers: tuple[ReplicaId, ...] = ()  # to or from whom, where that is worth a word; () for all
-    request: Request | None = None  # taken over into a NEW-VIEW; None when it was not kept
+    request: Request | None = None  # proposed or taken over; None when it was not kept
+
+    @property
+    def plain(self) -> "Doing":
+        """Without the request, which is kept sometimes."""
+        return self._replace(request=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,8 +237,10 @@ class _Life:
         self.deeds: list[Deed] = []
         self._slot, self._starts = slot, starts
         self._quorum = quorum_size(replicas)
-        self._said: set[tuple[ReplicaId, Doing]] = set()
+        self._said: dict[tuple[ReplicaId, Doing], Request | None] = {}
         self._executed: set[ReplicaId] = set()
+        self.values: dict[Ballot | None, Request] = {}  # proposed in a ballot, where it was kept
+        self._chosen: Request | None = None
         self._holders: dict[Ballot | None, set[ReplicaId]] = {}
         self.chosen_at: int | None = None
 
@@ -244,15 +251,22 @@ class _Life:
             return
         if doing.kind is Executed:
             self._executed.add(replica)
-        if (replica, doing) not in self._said:
-            self._said.add((replica, doing))
+        key = replica, doing.plain
+        known = self._said.get(key)
+        if key not in self._said or (known and doing.request and known != doing.request):
+            self._said[key] = doing.request
             self._add(entry.at, replica, doing)
+        if doing.request is not None:
+            self.values.setdefault(doing.ballot, doing.request)
         if doing.kind in (Accept, NewView, Accepted):
             holders = self._holders.setdefault(doing.ballot, set())
             holders.add(replica)
-            if len(holders) >= self._quorum and self.chosen_at is None:
-                self.chosen_at = entry.at
-                self._add(entry.at, 0, Doing(Chosen, doing.ballot))
+            value = self.values.get(doing.ballot)
+            is_another = value is not None and self._chosen is not None and value != self._chosen
+            if len(holders) >= self._quorum and (self.chosen_at is None or is_another):
+                self.chosen_at = self.chosen_at or entry.at
+                self._chosen = value
+                self._add(entry.at, 0, Doing(Chosen, doing.ballot, request=value))
 
     def _add(self, at: int, replica: ReplicaId, doing: Doing) -> None:
         set_number, since = place(at, self._starts)
@@ -271,6 +285,8 @@ class Life:
 
     deeds: tuple[Deed, ...]  # in order
     later: tuple[Ballot, ...]  # led since it was chosen, and their leaders left it alone
+    # What was proposed in a ballot, where that was kept.
+    values: Mapping[Ballot | None, Request] = field(default_factory=dict)
 
 
 def life(slot: Slot, traces: Traces, starts: Starts, replicas: int) -> Life:
@@ -292,7 +308,7 @@ def life(slot: Slot, traces: Traces, starts: Starts, replicas: int) -> Life:
         if isinstance(entry.event, Leads) and told.chosen_at is not None
         if entry.at > told.chosen_at and entry.event.ballot not in ballots
     ]
-    return Life(tuple(told.deeds), tuple(sorted(later)))
+    return Life(tuple(told.deeds), tuple(sorted(later)), told.values)
 
 
 def _doing(event: Event, slot: Slot) -> Doing | None:
@@ -302,8 +318,11 @@ def _doing(event: Event, slot: Slot) -> Doing | None:
     if not isinstance(event, Passed):
         return None
     match event.way, event.message:
-        case Way.SENT, Accept(ballot) | Promise(ballot):
-            return Doing(type(event.message), ballot, event.peers)
+        case Way.SENT, Accept(ballot, first_slot, requests):
+            kept = requests[slot - first_slot :]
+            return Doing(Accept, ballot, event.peers, kept[0] if kept else None)
+        case Way.SENT, Promise(ballot):
+            return Doing(Promise, ballot, event.peers)
         case Way.SENT, Accepted(ballot):
             return Doing(Accepted, ballot)
         case Way.SENT, NewView(ballot, first_slot, requests):

@@ -114,6 +114,11 @@ WORDS = (
 )  # fmt: skip
 
 
+def names_of(words: Sequence[Word]) -> list[str]:
+    """What a mistyped command may have been; a name of one sign is near to everything short."""
+    return [name for word in words for name in (word.name, *word.also) if len(name) > 1]
+
+
 def listed_words(words: Sequence[Word] = WORDS) -> list[tuple[str, str, str]]:
     """For `help`: the group that begins, how words are typed that are told together, and what."""
     rows: list[tuple[str, str, str]] = []
@@ -135,7 +140,7 @@ def word_named(name: str) -> Word:
     return known
 
 
-_NAMES = [word.name for word in WORDS]
+_NAMES = names_of(WORDS)
 _BY_NAME = {name.lower(): word for word in WORDS for name in (word.name, *word.also)}
 STEPS = frozenset(("lf", *STEP_WORDS))  # a step of a file says the same
 _AS_TYPED = STEPS | {"save", "save!", "report"}

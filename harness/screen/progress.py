@@ -5,7 +5,6 @@ from contextlib import contextmanager
 
 from rich.console import Console, RenderableType
 from rich.live import Live
-from rich.padding import Padding
 from rich.text import Text
 
 from harness.run.report import Progress
@@ -51,4 +50,6 @@ class ProgressLine:
         if self.latest is None:
             return Text()
         # A terminal echoes Ctrl-C as ^C: with no room for it, it would begin a line of its own.
-        return Padding(tables.progress_line(self.latest), (0, len("^C") + 1, 0, 0))
+        line = tables.progress_line(self.latest)
+        line.truncate(self._console.width - len("^C") - 1, overflow="ellipsis")
+        return line

@@ -32,7 +32,15 @@ from harness.screen.cells import (
     counted,
     sentence,
 )
-from harness.screen.lines import Lines, Refused, Word, cancelling, completed, listed_words
+from harness.screen.lines import (
+    Lines,
+    Refused,
+    Word,
+    cancelling,
+    completed,
+    listed_words,
+    names_of,
+)
 from harness.screen.looking import Looks
 from harness.sim.script import ScriptError
 from harness.sim.stepped import Event, Kind
@@ -83,6 +91,7 @@ WORDS = (
     Word("help", "[until]", "this, or more on one command", 0, 1, "topic", also=("?",)),
 )  # fmt: skip
 _BY_NAME = {name.lower(): word for word in WORDS for name in (word.name, *word.also)}
+_NAMES = names_of(WORDS)
 _LOOKS = frozenset(word.name.lower() for word in WORDS if word.name.startswith("Print"))
 _LOOKS |= {"timeline", "explain", "diff"}
 # Of a script's commands, those that may begin a line that is not in WORDS.
@@ -155,7 +164,7 @@ class SteppingPrompt:
         known = _BY_NAME.get(word.lower())
         if known is None:
             if word.lower() not in _OF_SCRIPTS:
-                hint = nearest(shown(word), [w.name for w in WORDS])
+                hint = nearest(shown(word), _NAMES)
                 raise Refused(f'unknown command "{shown(word)}"{hint}; help lists all commands')
             return self._by_hand(line)
         if not known.least <= len(rest.split()) <= known.most:
@@ -218,7 +227,7 @@ class SteppingPrompt:
         if not rest:
             return answers.help_screen(listed_words(WORDS))
         if (known := _BY_NAME.get(rest.lower())) is None:
-            raise Refused(f'no command "{shown(rest)}"{nearest(rest, [w.name for w in WORDS])}')
+            raise Refused(f'no command "{shown(rest)}"{nearest(rest, _NAMES)}')
         return answers.help_word(known.usage, known.shows, known.more)
 
     def _named(self, name: str) -> ReplicaId:

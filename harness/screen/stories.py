@@ -1,16 +1,17 @@
 """The stories of `story` as rich renderables: timeline, explain, diff. Pure, like `tables`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from bank.ballot import ReplicaId, Slot, replica_name
+from bank.ballot import Ballot, ReplicaId, Slot, replica_name
 from bank.events import BecameCandidate, Leads, SteppedDown
 from bank.ledger import FAILED, NOOP, SKIPPED, Result
 from bank.messages import Accept, Accepted, NewView, Promise, State
 from bank.sessions import Request
-from bank.status import SlotStatus
+from bank.status import SlotMark, SlotStatus
 from harness.cluster.driver import CommitLog, ReplicaView
 from harness.cluster.journal import Executed
 from harness.cluster.wording import line, peers_text, request_text
@@ -110,7 +111,16 @@ def life(
     `steps` come with the number of their set; `dropped` messages were not kept.
     """
     committed = log.slots.get(slot)
+    executed = {
+        replica: status.request
+        for replica, status in statuses.items()
+        if status.mark is SlotMark.EXECUTED and status.request is not None
+    }
+    names = _names([*lived.values.values(), *executed.values()])
     body: list[RenderableType] = [_content(slot, committed, statuses, steps)]
+    if len(set(executed.values())) > 1:
+        told = [f"{replica_name(r)} executed {names[what]}" for r, what in executed.items()]
+        body.append(sentence(f"✗ {', '.join(told)}", BAD))
     body += _twins(slot, committed, log)
     if lived.deeds:
         columns = [
@@ -120,7 +130,12 @@ def life(
             Column("Does", folds=True),
             Column("Ballot", drop=1),
         ]
-        body.append(Grid(columns, map(_deed_row, lived.deeds), gaps=(2,)))
+        rows = [
+            _deed_row(part, names.get(value, "it"))
+            for deed in lived.deeds
+            for part, value in _by_value(deed, lived.values, executed)
+        ]
+        body.append(Grid(columns, rows, gaps=(2,)))
     body.append(_marks(statuses))
     if lived.later:
         left = [Text("later leaders had it committed and left it alone"), *map(cell, lived.later)]
@@ -178,34 +193,59 @@ def _twins(slot: Slot, committed: tuple[Request, Result] | None, log: CommitLog)
     return [sentence(f"the same request is in slot {listed} as well; only {which} has an effect")]
 
 
-def _deed_row(deed: Deed) -> tuple[Text, ...]:
+def _names(values: Sequence[Request]) -> dict[Request | None, str]:
+    """How to tell the values of a slot from each other; of a single one, "it"."""
+    names: dict[Request | None, str] = {value: request_text(value) for value in values}
+    if len(names) < 2:
+        return dict.fromkeys(names, "it")
+    if len(set(names.values())) < len(names):
+        return {value: f"{name} (request {value[1]})" for value, name in names.items() if value}
+    return names
+
+
+def _by_value(
+    deed: Deed, proposed: Mapping[Ballot | None, Request], executed: Mapping[ReplicaId, Request]
+) -> Iterator[tuple[Deed, Request | None]]:
+    """A deed with what it was about; where replicas executed several things, in parts."""
+    if deed.doing.kind is not Executed:
+        yield deed, deed.doing.request or proposed.get(deed.doing.ballot)
+        return
+    parts: dict[Request | None, tuple[ReplicaId, ...]] = {}
+    for replica in deed.replicas:
+        value = executed.get(replica)
+        parts[value] = (*parts.get(value, ()), replica)
+    for value, replicas in parts.items():
+        yield replace(deed, replicas=replicas), value
+
+
+def _deed_row(deed: Deed, it: str) -> tuple[Text, ...]:
     first, last = (f"{at / 1000:,.1f}" for at in (deed.at, deed.until))
     who = " ".join(map(replica_name, deed.replicas))
     return (
         cell(deed.set_number or None),
         cell(first if first == last else f"{first}–{last}"),
         cell(who),
-        cell(_doing(deed), "" if who else GOOD),
+        cell(_doing(deed, it), "" if who else GOOD),
         cell(deed.doing.ballot),
     )
 
 
 _DOES: dict[type, tuple[str, str]] = {  # one of them, several
-    Accept: ("proposes it", "propose it"),
+    Accept: ("proposes {it}", "propose {it}"),
     NewView: ("takes it into its NEW-VIEW: {}", "take it into their NEW-VIEW: {}"),
-    Accepted: ("accepts it", "accept it"),
+    Accepted: ("accepts {it}", "accept {it}"),
     Promise: ("reports it to {} with its promise", "report it to {} with their promises"),
     State: ("is told of it by {}", "are told of it by {}"),
-    Executed: ("commits and executes it", "commit and execute it"),
-    Chosen: ("a quorum holds it: chosen", ""),
+    Executed: ("commits and executes {it}", "commit and execute {it}"),
+    Chosen: ("a quorum holds {it}: chosen", ""),
 }
 
 
-def _doing(deed: Deed) -> str:
+def _doing(deed: Deed, it: str) -> str:
     kind, _, peers, request = deed.doing
     about = peers_text(peers) if peers else "…" if request is None else request_text(request)
     again = f" again to {about}" if kind is Accept and peers else ""
-    return _DOES[kind][len(deed.replicas) > 1].format(about) + again
+    return _DOES[kind][len(deed.replicas) > 1].format(about, it=it) + again
 
 
 def _marks(statuses: Mapping[ReplicaId, SlotStatus]) -> RenderableType:

@@ -18,6 +18,7 @@ from bank.messages import CheckpointHash, Message, StatePiece
 from bank.quorum import quorum_size
 from bank.sessions import Request, Session
 from bank.status import ReplicaStatus
+from harness.cluster.wording import executed_text
 
 Claim: TypeAlias = tuple[Slot, Slot, Ballot]
 
@@ -262,8 +263,8 @@ class Safety:
             if slot <= len(slots):
                 if slots[slot - 1] != what:
                     raise Violation(
-                        f"slot {slot}: {replica_name(replica)} executed {what}, "
-                        f"another replica {slots[slot - 1]}"
+                        f"slot {slot}: {replica_name(replica)} executed {_told(slot, *what)}, "
+                        f"another replica {_told(slot, *slots[slot - 1])}"
                     )
                 continue
             if slot != len(slots) + 1:
@@ -432,6 +433,12 @@ def _slot_of(checkpoint: Checkpoint | None) -> Slot:
 def _hold(statement: bool, text: str) -> None:
     if not statement:
         raise Violation(text)
+
+
+def _told(slot: Slot, request: Request, answer: Session) -> str:
+    """What was executed in a slot; the answer as it is where it belongs to something else."""
+    told = executed_text(request, answer[2])
+    return told if answer == (*request[:2], answer[2], slot) else f"{told} as {answer}"
 
 
 def _text(votes: Mapping[tuple[Ballot, Request], set[ReplicaId]]) -> str:

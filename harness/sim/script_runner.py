@@ -220,7 +220,8 @@ class ScriptRunner(TraceWriter):
         found = [int(name[1:]) for name in names.split()]
         for replica in found:
             if replica not in self.everyone:
-                raise ScriptError(f"there is no {replica_name(replica)}")
+                known = f"expected n1..n{len(self.everyone)}"
+                raise ScriptError(f"there is no {replica_name(replica)}, {known}")
             if not can_crash and not self.is_running(replica):
                 raise ScriptError(f"{replica_name(replica)} is crashed")
         return found

@@ -278,17 +278,24 @@ def condition(text: str) -> tuple[Callable[[Stepper], bool], int | None]:
     raise Impossible(f'until "{text}": expected {told}')
 
 
+def _nobody(replica: int, world: SteppedWorld) -> Impossible:
+    known = f"expected n1..n{len(world.everyone)}"
+    return Impossible(f"there is no {replica_name(replica)}, {known}")
+
+
 def _leads(stepper: Stepper, replica: int) -> bool:
     world = stepper.world
     if replica not in world.everyone:
-        raise Impossible(f"there is no {replica_name(replica)}")
+        raise Impossible(
+            f"there is no {replica_name(replica)}, expected n1..n{len(world.everyone)}"
+        )
     return world.hears(replica) and world[replica].role is Role.LEADER
 
 
 def _executed(stepper: Stepper, slot: int, who: int) -> bool:
     world = stepper.world
     if who and who not in world.everyone:
-        raise Impossible(f"there is no {replica_name(who)}")
+        raise _nobody(who, world)
     wanted = [who] if who else list(world.everyone)
     ends = [world.status(replica).executed_upto >= slot for replica in wanted]
     return all(ends) if who else any(ends)
