@@ -9,8 +9,9 @@ from bank import checkpoint as checkpoints
 from bank.ballot import Ballot
 from bank.catch_up import Fetch, Library
 from bank.checkpoint import GENESIS_HASH
+from bank.effects import Effects
 from bank.log import Log
-from bank.messages import CatchUp, Heartbeat, Promise, State, StatePiece
+from bank.messages import CatchUp, Heartbeat, Promise, Reply, State, StatePiece
 from bank.sessions import Machine
 from bank.settings import USUAL, Settings, Sizes
 from bank.status import Role
@@ -265,3 +266,20 @@ def test_an_ack_of_a_few_slots_reports_them_all():
     (ack, *_) = c.said(2, Promise)
     assert len(ack.accept_log) == PIECE_SLOTS and ack.truncated_upto == 0
     assert c.leaders() == [3] and not c.said(2, State)
+
+
+def test_who_is_looked_at_stores_how_far_it_is_at_once():
+    c = Conductor(3)
+    c.elect(1)
+    c.request(1, transfer("A", "B", 1))
+    c.deliver_all()
+    assert c.disks[1].committed_upto == 0
+    c[1].save_watermark()
+    c.tick(1)
+    assert c.disks[1].committed_upto == 1
+
+
+def test_what_is_said_to_clients_is_nothing_to_a_replica():
+    c = Conductor(3)
+    c.elect(1)
+    assert c.step(1, Reply(FIRST, (("A", 1, "success", 1),)), source=2) == Effects()

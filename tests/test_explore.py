@@ -28,6 +28,13 @@ SOUND = {
     "put off": Bounds(
         requests=1, budget=Budget(elections=0, heartbeats=2), elected=True, puts_off=True
     ),
+    "pieces and hashes of one": Bounds(
+        nodes=2,
+        budget=Budget(elections=0, heartbeats=1),
+        elected=True,
+        checkpoint_interval=1,
+        is_small=True,
+    ),
     "two replicas": Bounds(nodes=2, requests=1, budget=Budget(elections=2, crashes=1)),
     "one replica": Bounds(nodes=1, budget=Budget(elections=2, crashes=2)),
 }
@@ -150,6 +157,7 @@ def test_command_says_what_it_saw():
     code, out = command("--requests", "1")
     assert code == 0
     assert "✓ no violation: every schedule within the bounds was seen" in out
+    assert "Not explored: pauses, disconnects and cut links; messages that come twice" in out
     assert "424 states, 963 transitions, depth 17" in out
 
 

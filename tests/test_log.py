@@ -147,6 +147,14 @@ def test_nothing_is_truncated_before_it_is_executed():
         log.truncate(1)
 
 
+def test_a_slot_is_marked_by_how_far_it_is():
+    log = Log()
+    log.accept(1, FIRST, (X, Y, Z))
+    log.commit(2)
+    log.executed_upto = 1
+    assert "".join(slot.mark.value for slot in log.statuses(range(1, 5))) == "ECAX"
+
+
 def test_installed_value_replaces_one_that_was_never_chosen():
     log = Log()
     log.accept(1, FIRST, (X,))

@@ -60,6 +60,11 @@ def test_script_is_read_in_a_minute(path):
         ("# x\nnodes 3\nexpire n4\n----\n", "s.txt:3: there is no n4, expected n1..n3"),
         ("# x\nnodes 3\ncrash n1\nrequest n1 (A)\n----\n", "s.txt:4: n1 is crashed"),
         ("# x\nnodes 3\nrestart n1\n----\n", "s.txt:3: n1 is running"),
+        ("# x\nnodes 3\ndamage n1 A 9\n----\n", "s.txt:3: n1 is running"),
+        (
+            "# x\nnodes 3\ncrash n1\ndamage n1 1 (A, B, 3)\n----\n",
+            "s.txt:4: n1 stores nothing in slot 1",
+        ),
         ("# x\nnodes 3\ndeliver n1->n2\n----\n", "s.txt:3: nothing waits there for one who hears"),
         ("# x\nnodes 3\nretry n1 A\n----\n", "s.txt:3: client A asked for nothing yet"),
         ("# x\nnodes 3\ncrash n2 after write\n----\n", "s.txt: never crashed: n2 after write"),

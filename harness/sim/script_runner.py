@@ -35,6 +35,9 @@ A script is blocks of commands, a line `----`, and what the replicas do then, up
                                      `write first` behind it the write comes first
     crash n1 losing 2              it dies by a loss of power, with its last two writes
     restart n1                     a new process finds what its disk kept
+    damage n1 2 (A, C, 3)          slot 2 on the disk of n1, which is down, holds another request of
+    damage n1 A 9                    its client now; in its checkpoint A holds 9; nobody looks on
+                                     from then on, since checks hold for sound disks only
     disconnect n1 / reconnect n1   n1 neither sends nor hears; it is back with its memory
     pause n1 / wake n1             n1 stands still while what arrives waits
     slow n1 / answer n1            writes of n1 take until its disk answers
@@ -60,6 +63,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from bank.ballot import ReplicaId, replica_name
+from bank.ledger import TRANSFER
 from bank.messages import ClientRequest
 from bank.replica import Replica
 from bank.sessions import Request
@@ -67,6 +71,7 @@ from bank.settings import MILLISECOND, USUAL, Settings, Sizes
 from bank.status import Role
 from harness.cluster.wording import message_name, requests_text, span
 from harness.files.config import ClusterConfig
+from harness.sim.disk import Disk
 from harness.sim.hand import AFTER_WRITE, BEFORE_WRITE, TEN_EACH, Doom, read, transfer
 from harness.sim.invariants import Violation
 from harness.sim.process import Process
@@ -417,6 +422,30 @@ class ScriptRunner(TraceWriter):
         self._write(replica, f"restarts with {promise}, {slots}, committed up to {upto}")
         self.restart(replica)
 
+    def do_damage(self, name: str, slot: str, text: str) -> None:
+        disk = self._damaged(name)
+        if int(slot) not in disk.rows:
+            raise ScriptError(f"{name} stores nothing in slot {slot}")
+        ballot, (client, timestamp, *_) = disk.rows[int(slot)]
+        sender, receiver, amount = text.split(", ")
+        request = (client, timestamp, TRANSFER, sender, receiver, int(amount))
+        disk.rows[int(slot)] = ballot, request
+
+    def do_damage_state(self, name: str, account: str, balance: str) -> None:
+        disk = self._damaged(name)
+        if disk.checkpoint is None:
+            raise ScriptError(f"{name} stores no checkpoint")
+        balances = disk.checkpoint.balances | {account: int(balance)}
+        disk.checkpoint = replace(disk.checkpoint, balances=balances)
+
+    def _damaged(self, name: str) -> Disk:
+        """The disk of one that is down, where from now on nothing is sure."""
+        (replica,) = self._who(name, can_crash=True)
+        if self.is_running(replica):
+            raise ScriptError(f"{name} is running")
+        self.safety = None
+        return self.processes[replica].disk
+
     def do_disconnect(self, names: str) -> None:
         self.disconnect(*self._who(names))
 
@@ -472,6 +501,8 @@ def _commands() -> list[tuple[re.Pattern[str], Callable[..., Any]]]:
         rf"crash {one} (before|after) write": ScriptRunner.do_doom,
         rf"crash {one} after (\d+)( write first)?(?: losing (\d+))?": ScriptRunner.do_doom_after,
         rf"restart {one}": ScriptRunner.do_restart,
+        rf"damage {one} (\d+) \((\w+, \w+, \d+)\)": ScriptRunner.do_damage,
+        rf"damage {one} (\w+) (\d+)": ScriptRunner.do_damage_state,
         rf"disconnect {some}": ScriptRunner.do_disconnect,
         rf"reconnect {some}": ScriptRunner.do_reconnect,
         rf"pause {one}": ScriptRunner.do_pause,

@@ -81,15 +81,17 @@ class TraceWriter(HandWorld):
         """See World."""
         if effects == Effects():
             return
-        judging.flushed(self.checks, process.id, effects)
-        replica = process.id
+        replica, is_checked = process.id, self.safety is not None
+        if is_checked:
+            judging.flushed(self.checks, replica, effects)
         if effects.halted is not None:
             self._write(replica, f"halts: {effects.halted}")
         else:
             self._write_decisions(replica, effects)
-        judging.decided(self.checks, process.id, effects, process.replica.log)
-        if effects.executed:
-            self.checks.compare([process.replica.status()])
+        if is_checked:
+            judging.decided(self.checks, replica, effects, process.replica.log)
+            if effects.executed:
+                self.checks.compare([process.replica.status()])
         for reply in effects.replies:
             self.replies += [(replica, reply.ballot, answer) for answer in reply.answers]
 

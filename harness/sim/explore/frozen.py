@@ -33,8 +33,29 @@ QUIET = Settings(
     keep_slots=0,
 )
 
-# A leader that is never calm: each ACCEPT goes to a quorum, and to the others later.
-LAZY = replace(QUIET, spare_pause=FAR, sizes=replace(USUAL, trial_heartbeats=1))
+SMALL = Sizes(  # one of everything, so that a few slots and accounts fill it
+    piece_bytes=1,
+    piece_slots=1,
+    full_slots=2,
+    spare_slots=1,
+    trial_heartbeats=1,
+    hash_slots=1,
+    noted_hashes=1,
+    compared_slots=1,
+)
+
+
+def settings(checkpoint_interval: int, puts_off: bool, is_small: bool) -> Settings:
+    """QUIET, with these checkpoints and sizes.
+
+    `puts_off`: a leader that is never calm, each ACCEPT goes to a quorum, and to the others later.
+    """
+    return replace(
+        QUIET,
+        checkpoint_interval=checkpoint_interval,
+        spare_pause=FAR if puts_off else 0,
+        sizes=SMALL if is_small else replace(USUAL, trial_heartbeats=1),
+    )
 
 
 class Timer(IntEnum):
@@ -163,7 +184,7 @@ def still(replica: Replica) -> None:
     match standing:
         case Leader():
             standing.since = 0
-            standing.busy_slots = standing.heartbeats = 0  # with LAZY nothing goes by them
+            standing.busy_slots = standing.heartbeats = 0  # nothing goes by them
             standing.answered_at = dict.fromkeys(sorted(standing.answered_at), 0)
             standing.in_flight = dict(sorted(standing.in_flight.items()))
         case Candidate():

@@ -18,8 +18,7 @@ order; a state reached again with no more budget left in any kind; with `merge_s
 differ in answers to a ballot that their reader has left. Replicas are not symmetric: ballots are
 compared by their numbers.
 
-Not explored: pauses, disconnects, duplicated messages, a dying process whose messages reach
-its peers in another order than it sent them, and a leader that puts nothing off until it is busy.
+What is not explored says `NOT_EXPLORED`.
 """
 
 from collections.abc import Iterator
@@ -32,11 +31,21 @@ from bank.messages import Accepted, ClientRequest, PeerDown, Promise
 from bank.replica import CLIENT, Replica
 from harness.sim.disk import Disk
 from harness.sim.explore.checker import CheckerStates
-from harness.sim.explore.frozen import Timer, freeze
+from harness.sim.explore.frozen import Timer, freeze, settings
 from harness.sim.explore.turns import Step, Turn, Turns, write
 
 BALANCE = 10
 SHOP = "Z"  # everybody's transfers go there
+
+NOT_EXPLORED = (
+    "pauses, disconnects and cut links",
+    "messages that come twice, or damaged",
+    "damaged disks",
+    "a dying process whose messages arrive in another order than it sent them",
+    "a leader that puts nothing off until it is busy",
+    "several requests of one client, reads, transfers that fail",
+    "how long anything takes",
+)
 
 State: TypeAlias = tuple[int, ...]
 
@@ -68,6 +77,7 @@ class Bounds:
     reorder: bool = False  # links are no queues
     checkpoint_interval: int = 1000  # slots
     puts_off: bool = False  # leaders put ACCEPTs to spare backups off (rule 13)
+    is_small: bool = False  # sizes are one: pieces, spare slots, hashes kept (`frozen.SMALL`)
     merge_stale: bool = True  # answers to a ballot given up are gone; not for a broken gate
 
 
@@ -93,7 +103,8 @@ class Graph:
         balances[SHOP] = 0
         nodes = self._nodes = bounds.nodes
         interval = bounds.checkpoint_interval
-        self.turns = Turns(replica_class, nodes, balances, interval, bounds.puts_off)
+        wanted = settings(interval, bounds.puts_off, bounds.is_small)
+        self.turns = Turns(replica_class, nodes, balances, wanted)
         self._checkers = CheckerStates(nodes, balances, interval, self.turns.envelopes)
         self._disks: list[object] = []
         self._disk_numbers: dict[object, int] = {}

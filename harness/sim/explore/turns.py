@@ -9,7 +9,7 @@ are done, since a process can die between any two.
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 from typing import Any, NamedTuple
 
@@ -17,9 +17,10 @@ from bank.ballot import NO_BALLOT, ReplicaId
 from bank.effects import Effects, Persist, Send, Stored
 from bank.messages import Message
 from bank.replica import Replica
+from bank.settings import Settings
 from harness.sim import judging
 from harness.sim.disk import Disk
-from harness.sim.explore.frozen import LAZY, QUIET, STILL, Timer, alarm, freeze, still, thaw, timers
+from harness.sim.explore.frozen import STILL, Timer, alarm, freeze, still, thaw, timers
 from harness.sim.invariants import Violation
 from harness.sim.judging import Marks
 from harness.sim.process import Process, World
@@ -111,11 +112,9 @@ class Turns:
         replica_class: type[Replica],
         nodes: int,
         balances: Mapping[str, int],
-        checkpoint_interval: int,
-        puts_off: bool = False,
+        settings: Settings,
     ) -> None:
-        settings = LAZY if puts_off else QUIET
-        self.settings = replace(settings, checkpoint_interval=checkpoint_interval)
+        self.settings = settings
         self.replica_class, self.nodes, self.balances = replica_class, nodes, dict(balances)
         self.envelopes: list[Envelope] = []
         self._envelope_numbers: dict[Envelope, int] = {}

@@ -1,0 +1,62 @@
+"""Every branch of `bank` is reached by a script or by the explorer, but for a few: see `branches`.
+
+What is new in `bank` belongs into a script of tests/scripts, or within bounds of `branches.walk`. What
+neither can reach is named here with the test that does; what nothing needs is taken out.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+MOST = 10
+# Neither damages what is on the way, asks for what nobody asks, or looks into the middle of a turn.
+ELSEWHERE = {
+    "catch_up._piece: not 0 <= piece < encoding.pieces True": (
+        "test_catch_up.py::test_library_has_no_piece_beyond_the_last"
+    ),
+    "checkpoint.decode: except (ValueError, IndexError) True": (
+        "test_checkpoint.py::test_foreign_bytes_are_no_checkpoint"
+    ),
+    "checkpoint.decode: sha256(f'{head}\\n') != seal or lines.pop() != '' True": (
+        "test_checkpoint.py::test_checkpoint_cut_short_is_refused"
+    ),
+    "checkpoint.encode: called True": (
+        "test_checkpoint.py::test_encoding_is_sorted_lines_below_a_sealed_head"
+    ),
+    "ledger.Ledger.apply: kind == READ False": "test_ledger.py::test_command[unknown command]",
+    "log.Log._status: slot <= self.committed_upto True": (
+        "test_log.py::test_a_slot_is_marked_by_how_far_it_is"
+    ),
+    "replica.Replica.save_watermark: called True": (
+        "test_catch_up.py::test_who_is_looked_at_stores_how_far_it_is_at_once"
+    ),
+    "replica.Replica.step: case Reply() True": (
+        "test_catch_up.py::test_what_is_said_to_clients_is_nothing_to_a_replica"
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def found():
+    """What `branches` says, in a process of its own."""
+    program = [sys.executable, str(TESTS / "branches.py")]
+    tests = [str(TESTS / test) for test in ELSEWHERE.values()]
+    done = subprocess.run([*program, *tests], capture_output=True, text=True, cwd=TESTS.parent)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_every_branch_is_reached_by_a_script_or_the_explorer_or_is_named_with_a_test(found):
+    left = set(found["all"]) - set(found["walked"])
+    assert left - ELSEWHERE.keys() == set(), "reach these, name a test that does, or take them out"
+    assert ELSEWHERE.keys() - left == set(), "these are reached, or are no more: take them off"
+    assert len(ELSEWHERE) <= MOST
+
+
+def test_the_named_test_reaches_it(found):
+    for outcome, test in ELSEWHERE.items():
+        assert outcome in found["tests"][f"tests/{test}"], (outcome, test)
