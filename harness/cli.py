@@ -13,7 +13,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
-from importlib import metadata, resources
+from importlib import resources
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -155,6 +155,8 @@ def version() -> str:
     setup.read(Path(__file__).parent.parent / "setup.cfg", encoding="utf-8")
     if setup.get("metadata", "name", fallback="") == "paxbank":
         return setup["metadata"]["version"]
+    from importlib import metadata  # with all of email: a tenth of every start
+
     return metadata.version("paxbank")
 
 

@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from processes import PATIENCE
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
     "--headless",
@@ -30,7 +32,6 @@ FLAGS = (
     "--disable-dev-shm-usage",
     "--remote-debugging-pipe",
 )
-PATIENCE = 60.0  # seconds: a busy machine starts a browser slowly
 # The browser expects its commands on descriptor 3 and answers on 4.
 LAUNCHER = (
     "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); "

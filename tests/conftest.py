@@ -1,13 +1,18 @@
 """What holds for all tests: what they draw, and what the processes inherit that they start.
 
+The whole suite runs in two processes, where pytest-xdist is there and two cores are; `-n 0` runs it
+in one. What is named (a file, a test) and what measures runs in one process.
+
 Tests with drawn inputs draw the same ones every time, and no clock decides about them.
 
 A default run that fails has a fault that the commit before did not have. To look for new ones:
 `pytest --hypothesis-profile search`; what that finds is mended, and becomes a case of its own.
 """
 
+import os
 import signal
 import sqlite3
+import sys
 from contextlib import suppress
 
 import pytest
@@ -17,6 +22,25 @@ TIMELESS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("repeatable", TIMELESS, derandomize=True)
 settings.register_profile("search", TIMELESS, max_examples=2000)
 settings.load_profile("repeatable")
+
+# Hundreds of processes are started; where the environment forbids to keep what was compiled, each
+# would compile the program anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """As many processes as there are cores, and no more than two: most tests start some themselves.
+
+    Each takes the next tests in order, so that the tests of a module share what it has started.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ or not config.pluginmanager.hasplugin("xdist"):
+        return  # who is started by a run starts no others
+    option, is_whole = config.option, config.args_source is config.ArgsSource.TESTPATHS
+    measures = "quiet" in option.markexpr.replace("not quiet", "")
+    if is_whole and option.numprocesses is None and not measures and not option.usepdb:
+        option.numprocesses, option.dist = min(os.cpu_count() or 1, 2), "worksteal"
 
 
 @pytest.fixture(autouse=True)

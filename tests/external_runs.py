@@ -10,7 +10,8 @@ from harness.run import launch
 from harness.run.runner import Runner
 
 TINY = Path(__file__).parent / "tiny_replica.py"
-QUICK = {"client_timeout_ms": 100, "patience_ms": 150, "progress_ms": 600}
+QUICK = {"client_timeout_ms": 100, "patience_ms": 150, "progress_ms": 20_000}
+UNANSWERED_MS = 1500  # how long a set waits whose last request nobody answers
 
 
 def tiny(*words, **more):
@@ -66,7 +67,7 @@ def trouble(described, replica=2):
     try:
         with launch.cluster(settings, theirs=theirs) as cluster:
             cluster.start()
-            cluster.run_until(lambda: cluster.trouble(replica) is not None, 20_000_000)
+            cluster.run_until(lambda: cluster.trouble(replica) is not None, 60_000_000)
             return cluster.trouble(replica)
     except HarnessError as error:
         return error.problems[0].partition("does not start: ")[2]

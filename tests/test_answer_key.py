@@ -104,7 +104,8 @@ def long_file(steps):
     return CaseFile("long.csv", sets)
 
 
-def test_of_a_long_set_each_reason_is_said_once_and_steps_stand_together(tmp_path):
+def test_of_a_long_set_each_reason_is_said_once_and_steps_stand_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(oracle, "Budget", lambda left=1000: Budget(left))  # less is looked at
     file = long_file(300)
     found = forecast(file, CONFIG)
     text = answer_key.text(file, CONFIG, found)

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import PATIENCE
 
 from harness import cli, commands
 from harness.commands import completion
@@ -20,7 +21,6 @@ from harness.errors import HarnessError
 from harness.files.config import from_flags
 
 ROOT = Path(__file__).parents[1]
-PATIENCE = 20  # seconds
 SAY = "paxbank() { printf '<%s>' \"$@\"; printf 'that is all\\n'; }"
 ALL = "\033*"  # bash inserts everything that can stand here
 

@@ -165,7 +165,7 @@ def live_run(tmp_path, config, transfers, stops=None):
         cluster.start()
         report = runner.run_next()
         if stops is not None:  # at one of the next heartbeats, when a majority has told its hash
-            cluster.run_until(lambda: cluster.liveness(stops) is Liveness.STOPPED, 10_000_000)
+            cluster.run_until(lambda: cluster.liveness(stops) is Liveness.STOPPED, 60_000_000)
         return report, runner, cluster.views()
     finally:
         cluster.stop()

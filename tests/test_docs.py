@@ -115,7 +115,7 @@ def test_every_command_of_a_document_works(path, folder):
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
         )
         expected = {int(ending[1]) if ending else 0}
         expected |= {3} if "--soak" in command else set()  # which is too short here to tell
@@ -170,7 +170,7 @@ def test_what_a_walk_types_at_the_prompt_is_obeyed(text, folder):
         input="\n".join(lines),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     refused = re.findall(r"^\x1b\[1;31m (?!✗).*$", done.stdout, re.MULTILINE)  # in red, no sign
@@ -201,7 +201,7 @@ def test_the_bug_to_practise_on_is_found_as_the_page_says(tmp_path):
         command = [sys.executable, "run.py", "simulate", *shlex.split(words)]
         environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
         return subprocess.run(
-            command, cwd=tmp_path, capture_output=True, text=True, timeout=120, env=environment
+            command, cwd=tmp_path, capture_output=True, text=True, timeout=600, env=environment
         )
 
     found = simulate("--seeds 0:30 --nodes 5")

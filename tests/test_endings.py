@@ -174,6 +174,8 @@ def impatient(monkeypatch):
 )
 def test_who_hangs_is_ended_and_named(case, monkeypatch, impatient, fault, why, where):
     breaks(monkeypatch, fault, [3])
+    if WHERE in where:
+        monkeypatch.setattr(hanging, "WAKE_SECONDS", 30.0)  # it says so as soon as it can
     with running(case, ONE) as (cluster, runner):
         report = runner.run_next()
         assert cluster.liveness(3) is Liveness.STOPPED
@@ -182,7 +184,7 @@ def test_who_hangs_is_ended_and_named(case, monkeypatch, impatient, fault, why, 
 
 
 def test_who_is_stopped_from_outside_is_the_machines_trouble(case, monkeypatch, impatient):
-    monkeypatch.setattr(silence, "ANSWER_US", 400_000)
+    monkeypatch.setattr(silence, "ANSWER_US", 2_000_000)  # the others are only slow
     with running(case, ONE) as (cluster, runner):
         os.kill(cluster.fleet.handles[2].process.pid, signal.SIGSTOP)
         with pytest.raises(

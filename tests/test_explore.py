@@ -133,13 +133,13 @@ def test_broken_replica_is_caught_with_a_script(wrong):
     bounds, reason = BROKEN[wrong]
     with MUTANTS[wrong].at_work():
         explorer = Explorer(bounds)
-        found = explorer.run(seconds=120)
+        found = explorer.run()
         lines = script(explorer.graph, found.schedule)
     assert found.violation is not None
     assert reason in found.violation
     numbers = [line for line in lines if line[:3].strip().isdigit() and int(line[:3])]
     assert len(numbers) == len(found.schedule)
-    assert not Explorer(bounds).run(seconds=1).violation
+    assert not Explorer(bounds).run(seconds=0.1).violation
 
 
 # ---- the command -------------------------------------------------------------------------------

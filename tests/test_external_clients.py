@@ -4,7 +4,7 @@ import itertools
 import sys
 
 import pytest
-from external_runs import ALL, TINY, outcomes, run
+from external_runs import ALL, TINY, UNANSWERED_MS, outcomes, run
 
 from bank.ledger import READ, TRANSFER
 from harness.check.verdict import Verdict
@@ -262,6 +262,6 @@ def test_nodes_that_know_no_bank_run(kind, verdict):
     text = f"start: {words}\nspeaks: {speaks}\nsettle_ms: 0"
     described = description.parse(text.encode(), "kv.yaml", TINY.parent)
     rows = [("(A, B, 9); (C, A, 3)", ALL), ("(B, A, 12); (A)", ALL), ("(A, D, 8); (A); (B)", ALL)]
-    runner, _ = run(described, rows)
+    runner, _ = run(described, rows, progress_ms=UNANSWERED_MS)
     assert "pending" not in outcomes(runner.reports[0])
     assert runner.verdict() is Verdict(verdict), [r.judgements for r in runner.reports]

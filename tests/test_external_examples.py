@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from external_runs import run, run_yaml
+from processes import commands_with, wait_for
 
 from harness.check.verdict import Verdict
 from harness.external import description
@@ -102,14 +103,4 @@ def test_nothing_is_left_after_ten_kills_at_random():
         with subprocess.Popen(run_py, cwd=ROOT, stdout=subprocess.DEVNULL) as harness:
             time.sleep(random.Random(seed).uniform(0.5, 4))
             harness.send_signal(signal.SIGKILL)
-        until = time.monotonic() + 2
-        while (left := _with(mark)) and time.monotonic() < until:
-            time.sleep(0.02)
-        assert not left
-
-
-def _with(mark):
-    """Processes whose command has this word, those of this test left out."""
-    words = ["ps", "-A", "-ww", "-o", "pid=,command="]
-    listed = subprocess.run(words, capture_output=True, text=True)
-    return [line for line in listed.stdout.splitlines() if mark in line]
+        assert wait_for(lambda: not commands_with(mark)), commands_with(mark)

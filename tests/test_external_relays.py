@@ -5,6 +5,7 @@ import socket
 import time
 
 import pytest
+from processes import PATIENCE
 
 from harness.cluster.choices import Seeded
 from harness.cluster.journal import Way
@@ -34,12 +35,14 @@ class Two:
             self.waiter, Seeded(1), hold, self.dial, lambda *told: self.records.append(told),
             self.noted,
         )  # fmt: skip
-        listening = socket.create_server(("127.0.0.1", 0))
-        self.port = listening.getsockname()[1]
-        listening.close()
-        listening = socket.socket()
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # A port that the kernel chose is given up by the shutdown that refuses, a named one is not.
+        chosen, listening = socket.socket(), socket.socket()
+        for sock in (chosen, listening):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        chosen.bind(("127.0.0.1", 0))
+        self.port = chosen.getsockname()[1]
         listening.bind(("127.0.0.1", self.port))
+        chosen.close()
         if is_there:
             self.relays.begin(2)
         self.relays.serve(Port(1, 2, listening))
@@ -59,7 +62,7 @@ class Two:
 
     def until(self, call):
         """What the call gives, once it does not have to wait."""
-        until = time.monotonic() + 5
+        until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
             self.waiter.wait(1000)
             self.relays.release(now())

@@ -8,11 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from external_runs import ALL, run, run_yaml
+from processes import commands_with, wait_for
 
 from harness.bench import streams
 from harness.check.verdict import Verdict
@@ -178,21 +178,9 @@ def test_nothing_is_left_after_a_kill_of_the_harness(tmp_path):
     case.write_text('sets:\n- live: [n1, n2, n3]\n  steps: ["(A, B, 1)", wait 30000 ms]\n')
     words = [sys.executable, "run.py", str(case), "--no-step", "--replicas", str(path)]
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL) as harness:
-        wait(lambda: len(marked(mark)) >= 4, f"{links}: they do not start")
+        assert wait_for(lambda: len(commands_with(mark)) >= 4), f"{links}: they do not start"
         harness.send_signal(signal.SIGKILL)
-    wait(lambda: not marked(mark), f"{links}: {marked(mark)} are left")
-
-
-def wait(condition, why):
-    until = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < until, why
-        time.sleep(0.02)
-
-
-def marked(mark):
-    listed = subprocess.run(["ps", "-A", "-ww", "-o", "command="], capture_output=True, text=True)
-    return [line for line in listed.stdout.splitlines() if mark in line]
+    assert wait_for(lambda: not commands_with(mark)), commands_with(mark)
 
 
 @pytest.mark.long

@@ -5,11 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from external_runs import ALL, TINY, outcomes, run, tiny, trouble
+from processes import living, wait_for
 
 from harness.check.verdict import Verdict
 from harness.cluster import wording
@@ -240,25 +240,9 @@ def test_a_refused_request_is_a_finding():
     assert "n1 answers error 12: what is that?" in reasons
 
 
-def living(pids):
-    """Those that run; the dead that nobody has buried do not."""
-    found = []
-    for pid in pids:
-        try:
-            with open(f"/proc/{pid}/stat") as stat:
-                state = stat.read().rpartition(")")[2].split()[0]
-        except OSError:
-            continue
-        if state not in "ZX":
-            found.append(pid)
-    return found
-
-
 def all_started(pids):
     """The process ids in this file, once there are those of three replicas."""
-    until = time.monotonic() + 5
-    while len(pids.read_text().split()) < 6 and time.monotonic() < until:
-        time.sleep(0.01)
+    assert wait_for(lambda: len(pids.read_text().split()) == 6)
     return [int(word) for word in pids.read_text().split()]
 
 
@@ -275,10 +259,7 @@ def test_one_that_kills_its_parents_is_stopped_and_nothing_is_left(tmp_path, vic
     pids = tmp_path / f"{victim}-pids"
     assert trouble(tiny("kills", str(pids))) == "its warden was killed, and its processes with it"
     started = [int(word) for word in pids.read_text().split()]
-    until = time.monotonic() + 5
-    while living(started) and time.monotonic() < until:
-        time.sleep(0.01)
-    assert started and living(started) == []
+    assert started and wait_for(lambda: not living(started))
 
 
 def test_a_pause_is_of_all_that_a_replica_started(tmp_path):
@@ -338,19 +319,14 @@ def test_nothing_outlives_a_sigkill_of_the_harness(tmp_path):
     start = f"{sys.executable} -S -E {TINY} forks {pids}"
     words = [sys.executable, "run.py", str(file), "--no-step", "--replicas", start]
     harness = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    until = time.monotonic() + 20
-    while not (pids.exists() and len(pids.read_text().split()) == 6) and time.monotonic() < until:
-        assert harness.poll() is None, harness.stderr.read()
-        time.sleep(0.02)
-    started = [int(word) for word in pids.read_text().split()]
+    assert wait_for(lambda: pids.exists() or harness.poll() is not None)
+    assert harness.poll() is None, harness.stderr.read()
+    started = all_started(pids)
     assert len(living(started)) == 6
     os.kill(harness.pid, signal.SIGKILL)
     harness.wait()
     harness.stderr.close()
-    until = time.monotonic() + 2
-    while living(started) and time.monotonic() < until:
-        time.sleep(0.01)
-    assert living(started) == []
+    assert wait_for(lambda: not living(started)), living(started)
 
 
 def test_two_results_of_one_transfer_are_a_finding():

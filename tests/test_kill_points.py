@@ -33,7 +33,8 @@ A, B, C = (Command("transfer", name, "J", 1) for name in "ABC")
 def field(request):
     """Runs sets on a cluster; see Field."""
     # Who stands first after a death does so long before the next, however slow the machine is.
-    timing = {"election_timeout_ms": (500, 1000), "stagger_ms": 400, "patience_ms": 300}
+    # Nor is anybody taken for dead who only waits for a processor.
+    timing = {"election_timeout_ms": (1500, 2000), "stagger_ms": 400, "patience_ms": 300}
     config = ClusterConfig(seed=1, checkpoint_interval=2, checkpoint_pause_ms=0, **timing)
     cluster = request.param(config)
     try:

@@ -8,56 +8,22 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from pathlib import Path
 from random import Random
 
 import pytest
+from processes import PATIENCE, marked, wait_for  # noqa: F401
 
 from harness.files.temporary import OWNER, TemporaryFolder, sweep
 
 ROOT = Path(__file__).parents[1]
 RUN = [sys.executable, str(ROOT / "run.py")]
-LEFT_AFTER_SECONDS = 2.0
-
 pytestmark = pytest.mark.skipif(
     not os.path.isdir("/proc/self"), reason="looks for processes by their environment in /proc"
 )
 
 # Set 2 has no quorum: it lasts as long as the patience, with paused or crashed replicas around.
 LONG = '1,"(A, B, 1); (C, D, 1); LF; (B, A, 1)","[n1, n2, n3, n4, n5]"\n2,"(A, B, 1)","[n4, n5]"\n'
-
-
-@pytest.fixture
-def marked():
-    """An environment of its own, by which all processes of one run are found."""
-    mark = f"PAXBANK_TEST_MARK={uuid.uuid4()}"
-    name, value = mark.split("=")
-    yield os.environ | {name: value}, lambda: having(mark)
-    for pid in having(mark):
-        os.kill(pid, signal.SIGKILL)
-
-
-def having(mark):
-    """Ids of the processes with this mark in their environment; zombies have none."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                if mark.encode() in (entry / "environ").read_bytes():
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-    return found
-
-
-def wait_for(condition, seconds):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.01)
-    return False
 
 
 def long_run(tmp_path, *flags):
@@ -80,18 +46,18 @@ def start(command, environment):
 
 
 @pytest.mark.parametrize("failure", ["disconnect", "crash", "pause"])
-def test_nothing_outlives_a_killed_harness(tmp_path, marked, failure):
+def test_nothing_outlives_a_killed_harness(tmp_path, marked, failure):  # noqa: F811
     environment, alive = marked
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     environment["TMPDIR"] = str(temporary)
     process = start(long_run(tmp_path, "--failure", failure), environment)
-    assert wait_for(lambda: len(alive()) > 6, 20), "replicas and guardian are up"
+    assert wait_for(lambda: len(alive()) > 6), "replicas and guardian are up"
     time.sleep(Random(failure).uniform(0, 1.2))  # any instant will do, also in mid-failure
     process.kill()
-    process.communicate(timeout=10)
-    assert wait_for(lambda: not alive(), LEFT_AFTER_SECONDS), alive()
-    assert wait_for(lambda: not list(temporary.iterdir()), LEFT_AFTER_SECONDS)
+    process.communicate(timeout=PATIENCE)
+    assert wait_for(lambda: not alive()), alive()
+    assert wait_for(lambda: not list(temporary.iterdir()))
 
 
 KILLED = """
@@ -136,7 +102,7 @@ def test_only_what_is_ours_and_of_the_dead_is_swept(tmp_path):
     assert not alive.path.exists()
 
 
-def test_a_long_tmpdir_is_no_path_of_a_socket(tmp_path, marked):
+def test_a_long_tmpdir_is_no_path_of_a_socket(tmp_path, marked):  # noqa: F811
     environment, alive = marked
     long = tmp_path / ("x" * 100)
     long.mkdir()
@@ -147,33 +113,33 @@ def test_a_long_tmpdir_is_no_path_of_a_socket(tmp_path, marked):
         env=environment | {"TMPDIR": str(long)},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
-    assert wait_for(lambda: not alive(), LEFT_AFTER_SECONDS) and not list(long.iterdir())
+    assert wait_for(lambda: not alive()) and not list(long.iterdir())
 
 
 @pytest.mark.parametrize("failure", ["crash", "pause"])
-def test_ctrl_c_in_the_middle_of_a_set(tmp_path, marked, failure):
+def test_ctrl_c_in_the_middle_of_a_set(tmp_path, marked, failure):  # noqa: F811
     environment, alive = marked
     process = start(long_run(tmp_path, "--failure", failure), environment)
-    assert wait_for(lambda: len(alive()) > 6, 20)
+    assert wait_for(lambda: len(alive()) > 6)
     time.sleep(Random(failure).uniform(0, 1.0))
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to everybody
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "Traceback" not in errors
-    assert wait_for(lambda: not alive(), LEFT_AFTER_SECONDS), alive()
+    assert wait_for(lambda: not alive()), alive()
 
 
-def test_ctrl_c_at_the_prompt(tmp_path, marked):
+def test_ctrl_c_at_the_prompt(tmp_path, marked):  # noqa: F811
     environment, alive = marked
     case = tmp_path / "short.csv"
     case.write_text('1,"(A, B, 1)","[n1, n2, n3]"\n2,"(B, A, 1)","[n1, n2, n3]"\n')
     pid, terminal = pty.fork()
     if pid == 0:
         os.execvpe(RUN[0], [*RUN, str(case), "--nodes", "3"], environment)
-    shown = read_until(terminal, b"help for commands", 20)
+    shown = read_until(terminal, b"help for commands")
     # CPython's readline looks for signals only when a key or a signal wakes it: one that arrives
     # in the instant between the prompt and that wait is seen with the next key. Press again then.
     ended = False
@@ -190,10 +156,10 @@ def test_ctrl_c_at_the_prompt(tmp_path, marked):
     os.close(terminal)
     assert os.waitstatus_to_exitcode(status) == 130
     assert b"Traceback" not in shown
-    assert wait_for(lambda: not alive(), LEFT_AFTER_SECONDS), alive()
+    assert wait_for(lambda: not alive()), alive()
 
 
-def read_until(terminal, text, seconds):
+def read_until(terminal, text, seconds=PATIENCE):
     """What the terminal shows, up to this text or to the end of the program."""
     shown, deadline = b"", time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:

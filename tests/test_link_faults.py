@@ -78,7 +78,9 @@ class Field:
 
 @pytest.fixture(params=["live", "sim"], scope="module")
 def field(request):
-    config = ClusterConfig(seed=1, initial_balance=1000, patience_ms=300)
+    # Nobody is taken for dead who only waits for a processor.
+    timing = {"election_timeout_ms": (800, 1200), "patience_ms": 300}
+    config = ClusterConfig(seed=1, initial_balance=1000, **timing)
     cluster = LiveCluster(config) if request.param == "live" else SimCluster(config)
     try:
         cluster.start()

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_lifetime import having, marked, wait_for  # noqa: F401
+from processes import marked, wait_for  # noqa: F401
 
 from harness.files.config import FAILURES
 from harness.pytest_plugin import FAILURES as OFFERED
@@ -90,7 +90,7 @@ def test_real_processes_and_none_is_left(project, marked):  # noqa: F811
     (project / "two.csv").write_text(TWO)
     code, out = run(project, "-v", environment=environment)
     assert code == 0 and "two.csv::set-1 PASSED" in out and "two.csv::set-2 PASSED" in out
-    assert wait_for(lambda: not alive(), 2), alive()
+    assert wait_for(lambda: not alive()), alive()
 
 
 def test_a_failure_is_the_table_and_the_line_and_no_traceback(project):

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import jsonschema
 import junitparser
 import pytest
+from processes import PATIENCE
 from screen_fakes import CONFIG, TRACE, FakeCluster, FakeRunner, set_six, troubled
 
 from harness import cli
@@ -502,12 +503,11 @@ def test_a_run_that_is_killed_leaves_what_it_had(tmp_path, number, done):
         line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     try:
-        deadline = time.monotonic() + 30
         while not has_scored(report / "gradescope.json", done):
-            assert time.monotonic() < deadline and process.poll() is None
+            assert process.poll() is None
             time.sleep(0.01)
         os.kill(process.pid, number)
-        process.wait(30)
+        process.wait(PATIENCE)
     finally:
         process.kill()
     document = json.loads((report / "gradescope.json").read_text())

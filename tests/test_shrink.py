@@ -52,8 +52,8 @@ def failing():
 
 @pytest.mark.parametrize("mutant", FAST, ids=lambda mutant: mutant.wrong)
 def test_a_failure_is_made_small_and_shown_by_its_files(mutant, tmp_path, monkeypatch):
-    monkeypatch.setattr("harness.sim.shrink.MOST_EVENTS", 200_000)  # for speed: less is found
-    monkeypatch.setattr("harness.sim.shrink.MOST_COMMANDS", 100_000)
+    monkeypatch.setattr("harness.sim.shrink.MOST_EVENTS", 60_000)  # for speed: less is found
+    monkeypatch.setattr("harness.sim.shrink.MOST_COMMANDS", 30_000)
     console = Console(width=200, record=True, file=io.StringIO())
     with mutant.at_work():
         before = failing()

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from processes import PATIENCE
 from rich.console import Console
 from rich.text import Text
 from screen_fakes import LIVE, render, snapshot
@@ -39,7 +40,6 @@ from harness.screen.watcher import EVERY_US, SAMPLES, Watcher
 from harness.screen.watching import View
 
 ROOT = Path(__file__).parents[1]
-PATIENCE = 30  # seconds
 LEADS = Progress(Role.LEADER.value, (1, 1), True, 0)
 FOLLOWS = Progress(Role.FOLLOWER.value, (1, 1), False, 0)
 SHORT = "sets:\n  - steps: ['(A, B, 1)', F(n3), wait 700 ms, '(B, A, 1)']\n"
@@ -256,7 +256,7 @@ def watched_cluster():
 
 
 def wait_until(cluster, condition):
-    assert cluster.run_until(condition, PATIENCE * 1_000_000)
+    assert cluster.run_until(condition, round(PATIENCE * 1e6))
 
 
 def test_failed_and_hanging_replicas_block_nobody():
