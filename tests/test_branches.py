@@ -1,7 +1,7 @@
 """Every branch of `bank` is reached by a script or by the explorer, but for a few: see `branches`.
 
-What is new in `bank` belongs into a script of tests/scripts, or within bounds of `branches.walk`. What
-neither can reach is named here with the test that does; what nothing needs is taken out.
+What is new in `bank` belongs into a script of tests/scripts, or within bounds of `branches.walk`.
+What neither can reach is named here with the test that does; what nothing needs is taken out.
 """
 
 import json
