@@ -15,6 +15,7 @@ import pytest
 from processes import PATIENCE, marked, wait_for  # noqa: F401
 
 from harness.files.temporary import OWNER, TemporaryFolder, sweep
+from harness.live import process
 
 ROOT = Path(__file__).parents[1]
 RUN = [sys.executable, str(ROOT / "run.py")]
@@ -157,6 +158,22 @@ def test_ctrl_c_at_the_prompt(tmp_path, marked):  # noqa: F811
     assert os.waitstatus_to_exitcode(status) == 130
     assert b"Traceback" not in shown
     assert wait_for(lambda: not alive()), alive()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other kernels drop what is ignored")
+def test_ctrl_c_while_the_forkserver_starts_is_heard_once_it_has(monkeypatch):
+    """On a busy machine that takes a second; a run with 60 s of patience went on."""
+    ignored = []
+
+    def started():
+        os.kill(os.getpid(), signal.SIGINT)
+        ignored.append(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)
+
+    monkeypatch.setattr(process.forkserver, "ensure_running", started)
+    with pytest.raises(KeyboardInterrupt):
+        process._ensure_forkserver()
+    assert ignored == [True], "and so would its children"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def read_until(terminal, text, seconds=PATIENCE):

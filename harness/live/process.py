@@ -12,10 +12,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import types
 from collections.abc import Callable, Iterator
-from multiprocessing import forkserver, util
+from multiprocessing import forkserver, resource_tracker, util
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from typing import Any, Protocol
@@ -45,21 +46,31 @@ def _hidden_main() -> Iterator[None]:
 
 
 def _ensure_forkserver() -> None:
-    """The forkserver ignores Ctrl-C from its first instruction, and so do all its children.
-
-    For the few milliseconds of that start a Ctrl-C is lost; afterwards only the harness gets one.
-    """
-    try:
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:  # not in the main thread: Ctrl-C does not come here
-        handler = None
-    try:
-        with _own_path():
-            _sockets()
+    """The forkserver ignores Ctrl-C from its first instruction, and so do all its children."""
+    with _own_path():
+        _sockets()
+        resource_tracker.ensure_running()  # it lets through what is held back, so it comes before
+        with _ctrl_c_held_back():
             forkserver.ensure_running()
+
+
+@contextlib.contextmanager
+def _ctrl_c_held_back() -> Iterator[None]:
+    """Who is started meanwhile ignores Ctrl-C, for what is ignored is inherited.
+
+    One that comes meanwhile is heard afterwards where the kernel keeps what is blocked and ignored
+    (Linux); elsewhere it is lost. On a busy machine that start takes a second.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Ctrl-C does not come here
+        return
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
     finally:
-        if handler is not None:
-            signal.signal(signal.SIGINT, handler)
+        signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _sockets() -> str:
