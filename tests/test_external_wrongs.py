@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from external_runs import ALL, TINY, outcomes, run, tiny, trouble
+from external_runs import ALL, TINY, UNANSWERED_MS, outcomes, run, tiny, trouble
 from processes import living, wait_for
 
 from harness.check.verdict import Verdict
@@ -87,7 +87,7 @@ def test_a_log_in_no_form_is_said():
 
 @pytest.mark.parametrize("kind", ["transfer_ok", "state_ok"])
 def test_a_number_that_is_text_answers_nothing(kind):
-    runner, _ = run(tiny("text", kind), ONE)
+    runner, _ = run(tiny("text", kind), ONE, progress_ms=UNANSWERED_MS)
     found = [one for report in runner.reports for one in report.remarks]
     assert any("an in_reply_to that is text: dropped: " in one for one in found), found
 

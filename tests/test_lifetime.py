@@ -14,8 +14,10 @@ from random import Random
 import pytest
 from processes import PATIENCE, marked, wait_for  # noqa: F401
 
+from harness.files.config import ClusterConfig
 from harness.files.temporary import OWNER, TemporaryFolder, sweep
 from harness.live import process
+from harness.live.cluster import LiveCluster
 
 ROOT = Path(__file__).parents[1]
 RUN = [sys.executable, str(ROOT / "run.py")]
@@ -161,19 +163,47 @@ def test_ctrl_c_at_the_prompt(tmp_path, marked):  # noqa: F811
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other kernels drop what is ignored")
-def test_ctrl_c_while_the_forkserver_starts_is_heard_once_it_has(monkeypatch):
-    """On a busy machine that takes a second; a run with 60 s of patience went on."""
-    ignored = []
+def test_ctrl_c_while_a_process_is_started_is_heard_once_it_has(monkeypatch):
+    """On a busy machine that takes a second, after which a run with 60 s of patience went on; or
+    the child whose parent was interrupted printed a traceback."""
+    done = []
 
-    def started():
+    def interrupted(what, is_ignored):
         os.kill(os.getpid(), signal.SIGINT)
-        ignored.append(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)
+        assert (signal.getsignal(signal.SIGINT) is signal.SIG_IGN) == is_ignored
+        done.append(what)
 
-    monkeypatch.setattr(process.forkserver, "ensure_running", started)
+    def forkserver():
+        interrupted("forkserver", is_ignored=True)
+
+    def child(_):
+        interrupted("child", is_ignored=False)
+
+    monkeypatch.setattr(process.forkserver, "ensure_running", forkserver)
+    monkeypatch.setattr(process.ForkServerProcess, "start", child)
     with pytest.raises(KeyboardInterrupt):
-        process._ensure_forkserver()
-    assert ignored == [True], "and so would its children"
+        process.start(print)
+    assert done == ["forkserver", "child"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_while_the_guardian_is_started_leaves_one_that_is_dismissed(monkeypatch):
+    """One that nobody dismissed removed what the program then removed itself, with a traceback."""
+    start = process.start
+
+    def interrupted(*words):
+        started = start(*words)
+        os.kill(os.getpid(), signal.SIGINT)
+        return started
+
+    monkeypatch.setattr(process, "start", interrupted)
+    cluster = LiveCluster(ClusterConfig(nodes=3))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            cluster.start()
+        assert cluster.fleet._guard is not None and cluster.fleet.handles[1].process is None
+    finally:
+        cluster.stop()
 
 
 def read_until(terminal, text, seconds=PATIENCE):

@@ -180,6 +180,7 @@ def _load(
     told.send_bytes(pickle.dumps((answered, took, histogram)))
 
 
+@process.ctrl_c_afterwards()
 def _started(
     plans: list[tuple[Callable[..., None], tuple[Any, ...]]], ends: list[Connection]
 ) -> list[ForkServerProcess]:

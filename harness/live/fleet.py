@@ -84,7 +84,8 @@ class Fleet:
 
     def start(self, temporary_folder: str | None) -> None:
         """Start every replica and wait until all have recovered from their files."""
-        self._guard = process.Guard(temporary_folder)
+        with process.ctrl_c_afterwards():
+            self._guard = process.Guard(temporary_folder)
         for replica in self.handles:
             self._start_replica(replica)
         self._await_ready(self.handles.values())
@@ -128,6 +129,7 @@ class Fleet:
 
     # ---- starting ------------------------------------------------------------------------------
 
+    @process.ctrl_c_afterwards()
     def _start_replica(self, replica: ReplicaId) -> None:
         """Start a process, with new queues to everybody who runs."""
         handle = self.handles[replica]

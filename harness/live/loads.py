@@ -30,6 +30,7 @@ class LoadHandle:
         reading.close()
         writing.close()
 
+    @process.ctrl_c_afterwards()
     def start(
         self,
         target: Callable[[Any], None],

@@ -73,6 +73,26 @@ def _ctrl_c_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
+@contextlib.contextmanager
+def ctrl_c_afterwards() -> Iterator[None]:
+    """One that comes meanwhile is heard at the end; a decorator, too.
+
+    A child whose parent leaves in the middle of its start prints a traceback, and one of which
+    nobody knows is ended by nobody.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if heard:
+            signal.raise_signal(signal.SIGINT)
+
+
 def _sockets() -> str:
     """The folder that holds the sockets of multiprocessing, where their paths are not too long.
 
@@ -113,7 +133,7 @@ def start(target: Callable[..., None], *arguments: Any) -> ForkServerProcess:
     """Start a process; HarnessError with EXIT_MACHINE when the machine refuses."""
     process = CONTEXT.Process(target=target, args=arguments, daemon=True)
     try:
-        with _hidden_main():
+        with _hidden_main(), ctrl_c_afterwards():
             _ensure_forkserver()
             process.start()
     except (OSError, EOFError, RuntimeError) as error:

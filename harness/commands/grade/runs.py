@@ -35,7 +35,7 @@ from harness.commands.grade.grades import (
 from harness.errors import EXIT_INVALID, EXIT_MACHINE, EXIT_UNKNOWN, EXIT_VALID
 from harness.files.steps import Names, parse_step
 from harness.files.temporary import TemporaryFolder
-from harness.live.process import Guard
+from harness.live.process import Guard, ctrl_c_afterwards
 from harness.report.documents import RESULTS, unfinished
 
 POLL_SECONDS = 0.02
@@ -128,10 +128,15 @@ class Runs:
     def __init__(self, jobs: int, keep: Callable[[], Path]) -> None:
         """`keep` gives the folder for what did not pass; it is asked only when something did."""
         self._jobs, self._keep = jobs, keep
-        self._temporary = TemporaryFolder("grade-")
-        self._work = self._temporary.path
-        self._guard = Guard(str(self._work))
         self._running: list[_Running] = []
+        try:
+            with ctrl_c_afterwards():
+                self._temporary = TemporaryFolder("grade-")
+                self._work = self._temporary.path
+                self._guard = Guard(str(self._work))
+        except KeyboardInterrupt:
+            self.__exit__()
+            raise
 
     def __enter__(self) -> "Runs":
         return self
