@@ -21,6 +21,8 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     except BaseException as error:  # `bank` is somebody else's, and may raise anything
+        if isinstance(error.__cause__, KeyboardInterrupt):  # in a class that is made, before 3.12
+            return 130
         if isinstance(error, ModuleNotFoundError) and _package(error) in NEEDED:
             return _unfit(f"the package {_package(error)} is not installed for {sys.executable}")
         return _cannot_be_loaded(error)

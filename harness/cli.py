@@ -119,15 +119,21 @@ def _outcome(arguments: list[str], output: streams.Output) -> tuple[int, Sequenc
     except HarnessError as error:
         return error.exit_code, error.problems
     except KeyboardInterrupt as interrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough: no traceback at the end
-        told = ": ".join(filter(None, ("interrupted", blame.interrupted(interrupt))))
-        return EXIT_INTERRUPTED, [f"\n{told}" if sys.stderr.isatty() else told]
+        return _interrupted(interrupt)
     except streams.Unread:
         return EXIT_UNREAD, []
     except OSError as error:
         return EXIT_MACHINE, [f"the machine failed: {error}"]
     except (Exception, SystemExit) as error:  # nobody but `main` says that the program is over
+        if isinstance(error.__cause__, KeyboardInterrupt):  # see `harness.__main__`
+            return _interrupted(error.__cause__)
         return EXIT_BUG, _bug(error, arguments)
+
+
+def _interrupted(interrupt: KeyboardInterrupt) -> tuple[int, list[str]]:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough: no traceback at the end
+    told = ": ".join(filter(None, ("interrupted", blame.interrupted(interrupt))))
+    return EXIT_INTERRUPTED, [f"\n{told}" if sys.stderr.isatty() else told]
 
 
 def _bug(error: BaseException, arguments: Sequence[str]) -> list[str]:

@@ -353,7 +353,14 @@ def interrupt():
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("when", ["start", "set", "prompt", "load"])
+def raises(error):
+    def fail():
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("when", ["start", "set", "prompt", "load", "class"])
 def test_ctrl_c_is_130_and_stops_the_cluster(bench, capsys, monkeypatch, when):
     match when:
         case "start":
@@ -365,6 +372,8 @@ def test_ctrl_c_is_130_and_stops_the_cluster(bench, capsys, monkeypatch, when):
             monkeypatch.setattr(lines, "opened", lambda *_: typed)
         case "load":
             monkeypatch.setattr(cli.testset, "read", lambda *_: interrupt())
+        case "class":
+            bench.before_set = raises(within_a_class())
     assert bench.run() == 130
     assert capsys.readouterr().err == "interrupted\n"
     assert bench.cluster.calls == ([] if when == "load" else ["start", "stop"])
@@ -557,6 +566,27 @@ def test_without_its_environment_it_says_what_to_type(missing):
     assert done.returncode == 4 and "Traceback" not in done.stderr
     assert f"the package {missing} is not installed" in done.stderr
     assert ".venv/bin/pip install -e ." in done.stderr
+
+
+def within_a_class():
+    """Ctrl-C while a class is made, as a Python before 3.12 raises it."""
+    error = RuntimeError("Error calling __set_name__ on 'Field' instance 'runs' in 'Acceptor'")
+    error.__cause__ = KeyboardInterrupt()
+    return error
+
+
+def test_ctrl_c_while_modules_are_loaded_is_130(monkeypatch, capsys):
+    class Interrupted:
+        @staticmethod
+        def find_spec(name, *_):
+            if name == "harness.cli":
+                raise within_a_class()
+
+    monkeypatch.delitem(sys.modules, "harness.cli")
+    monkeypatch.delattr("harness.cli")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted, *sys.meta_path])
+    assert entry.main() == 130
+    assert capsys.readouterr().err == ""
 
 
 def test_an_old_python_is_told(monkeypatch, capsys):
