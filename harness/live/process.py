@@ -46,31 +46,18 @@ def _hidden_main() -> Iterator[None]:
 
 
 def _ensure_forkserver() -> None:
-    """The forkserver ignores Ctrl-C from its first instruction, and so do all its children."""
+    """Ctrl-C is blocked in the forkserver from its first instruction, and so in all its children.
+
+    Unlike what is ignored, what is blocked is kept: this process hears it when all is started.
+    """
     with _own_path():
         _sockets()
-        resource_tracker.ensure_running()  # it lets through what is held back, so it comes before
-        with _ctrl_c_held_back():
+        resource_tracker.ensure_running()  # it lets Ctrl-C through at its end, so it comes before
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
             forkserver.ensure_running()
-
-
-@contextlib.contextmanager
-def _ctrl_c_held_back() -> Iterator[None]:
-    """Who is started meanwhile ignores Ctrl-C, for what is ignored is inherited.
-
-    One that comes meanwhile is heard afterwards where the kernel keeps what is blocked and ignored
-    (Linux); elsewhere it is lost. On a busy machine that start takes a second.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # Ctrl-C does not come here
-        return
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 @contextlib.contextmanager
