@@ -1,7 +1,7 @@
 """What a leader proposes, whom it sends that to and when, and which answers make it chosen.
 
 Rules 3, 4, 7 and 13 of docs/protocol.md, from the leader's side. How it came to lead, and when it
-does no longer, is `replica.Replica`'s.
+does no longer, is `elector.Elector`'s.
 """
 
 from bank.acceptor import Acceptor

@@ -6,7 +6,7 @@
     Candidate   stands in a ballot of its own, or asks whether standing is worth a new one
     Leader      leads its ballot
 
-`Replica` alone moves from one to another.
+`elector.Elector` alone moves from one to another.
 """
 
 from dataclasses import dataclass, field

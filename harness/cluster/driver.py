@@ -14,6 +14,7 @@ from bank.checkpoint import Checkpoint
 from bank.ledger import Result
 from bank.sessions import Request
 from bank.status import ReplicaStatus, Role, SlotStatus
+from harness.cluster.client import Clients
 from harness.cluster.history import Operation
 from harness.cluster.journal import Entry, Liveness, Traces
 from harness.cluster.nemesis import Fault
@@ -172,3 +173,36 @@ class Cluster(Protocol):
     def new_set(self) -> None:
         """A new set begins: traces start afresh."""
         ...
+
+
+class OwnReplicas(Cluster):
+    """What a Cluster of our own replicas says alike, whether they are processes or simulated."""
+
+    is_external = False
+    clients: Clients
+
+    def pending(self) -> list[Operation]:
+        """See Cluster."""
+        return self.clients.pending()
+
+    def unanswered(self) -> int:
+        """See Cluster."""
+        return self.clients.unanswered
+
+    def answered_upto(self) -> Slot:
+        """See Cluster."""
+        return self.clients.answered_upto
+
+    def is_settled(self, replicas: Sequence[ReplicaId], upto: Slot, for_leader: bool) -> bool:
+        """See Cluster."""
+        return all(self.executed_upto(r) >= upto for r in replicas) and (
+            not for_leader or self.leader() is not None
+        )
+
+    def contradictions(self) -> Sequence[str]:
+        """None: logs and states of our own replicas are judged in full."""
+        return ()
+
+    def remarks(self) -> Sequence[str]:
+        """None: what our own replicas do has its place in traces."""
+        return ()

@@ -1,7 +1,8 @@
 """The vocabulary of faults, as data. What a fault does is the cluster's business."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias, assert_never
 
 from bank.ballot import ReplicaId
 
@@ -90,4 +91,34 @@ class Heal:
 
 LINK_FAULTS = ("cut", "delay", "lose", "duplicate", "reorder")
 
-Fault: TypeAlias = SetLive | FailLeader | Fail | Recover | KillAt | LinkFault | Heal
+OfReplicas: TypeAlias = SetLive | FailLeader | Fail | Recover
+Fault: TypeAlias = OfReplicas | KillAt | LinkFault | Heal
+
+
+class Change(NamedTuple):
+    """Which replicas fail and which return, in order; and what failing means."""
+
+    failing: list[ReplicaId]
+    returning: list[ReplicaId]
+    mode: str
+
+
+def change(
+    fault: OfReplicas,
+    is_live: Mapping[ReplicaId, bool],
+    leader: Callable[[], ReplicaId | None],
+    mode: str,
+) -> Change:
+    """What a fault comes to: one that failed fails no more, one that is live does not return."""
+    match fault:
+        case SetLive(live):
+            failing = [r for r in is_live if r not in live and is_live[r]]
+            return Change(failing, [r for r in sorted(live) if not is_live[r]], mode)
+        case Fail(replica, own_mode):
+            return Change([replica] if is_live[replica] else [], [], own_mode or mode)
+        case Recover(replica):
+            return Change([], [] if is_live[replica] else [replica], mode)
+        case FailLeader():
+            return Change([] if (leads := leader()) is None else [leads], [], mode)
+        case _:
+            assert_never(fault)

@@ -5,21 +5,12 @@ when it was begun, so that whoever may have been reachable is.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, assert_never
+from typing import NamedTuple
 
 from bank.ballot import ReplicaId
 from harness.cluster.journal import CLIENTS, Liveness
 from harness.cluster.links import Links
-from harness.cluster.nemesis import (
-    Fail,
-    FailLeader,
-    Fault,
-    Heal,
-    KillAt,
-    LinkFault,
-    Recover,
-    SetLive,
-)
+from harness.cluster.nemesis import Change, Fault, Heal, KillAt, LinkFault, change
 from harness.errors import EXIT_USAGE, HarnessError
 from harness.external.asking import ASK_US, Asking
 from harness.external.fleet import Fleet, Handle
@@ -65,27 +56,16 @@ class Faults:
 
     def apply(self, fault: Fault) -> tuple[ReplicaId, ...]:
         """Do this fault and wait until it is done; returns the replicas that changed."""
-        mode, replicas = self._mode, self._fleet.handles
-        failing: list[ReplicaId] = []
-        returning: list[ReplicaId] = []
+        failed, replicas = Change([], [], self._mode), self._fleet.handles
         match fault:
-            case SetLive(live):
-                failing = [r for r in replicas if r not in live and self.is_live(r)]
-                returning = [r for r in sorted(live) if not self.is_live(r)]
-            case Fail(replica, own_mode):
-                mode = own_mode or mode
-                failing = [replica] if self.is_live(replica) else []
-            case Recover(replica):
-                returning = [] if self.is_live(replica) else [replica]
-            case FailLeader():
-                leader = self.see_leader()
-                failing = [] if leader is None else [leader]
             case KillAt():
                 pass  # there are no points to reach in code that is not ours
             case LinkFault() | Heal():
                 self._put_on_links(fault)
             case _:
-                assert_never(fault)
+                is_live = {replica: self.is_live(replica) for replica in replicas}
+                failed = change(fault, is_live, self.see_leader, self._mode)
+        failing, returning, mode = failed
         leader = self.see_leader()
         for replica in failing:
             replicas[replica].was_leader = replica == leader

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import Any, TypeVar, assert_never
+from typing import Any, TypeVar
 
 from bank.ballot import NO_BALLOT, ReplicaId, Slot, replica_name
 from bank.effects import Stored
@@ -20,19 +20,10 @@ from bank.sessions import Request
 from bank.status import ReplicaStatus, Role, SlotMark, SlotStatus
 from harness.cluster import blame, wire
 from harness.cluster.client import Client, Clients, ClientSend
-from harness.cluster.driver import CommitLog, ReplicaView
+from harness.cluster.driver import CommitLog, OwnReplicas, ReplicaView
 from harness.cluster.history import Operation
 from harness.cluster.journal import Entry, Liveness, Traces, from_plain
-from harness.cluster.nemesis import (
-    Fail,
-    FailLeader,
-    Fault,
-    Heal,
-    KillAt,
-    LinkFault,
-    Recover,
-    SetLive,
-)
+from harness.cluster.nemesis import Fault, Heal, KillAt, LinkFault, change
 from harness.errors import EXIT_MACHINE, HarnessError
 from harness.files.config import ClusterConfig
 from harness.live import protocol, worker
@@ -52,10 +43,8 @@ from harness.live.storage import (
 Answer = TypeVar("Answer")
 
 
-class LiveCluster:
+class LiveCluster(OwnReplicas):
     """See the module."""
-
-    is_external = False
 
     def __init__(
         self, config: ClusterConfig, data: Path | None = None, traced: bool = True
@@ -72,7 +61,7 @@ class LiveCluster:
         disks = Disks(files, self._folder.cluster, self._folder.is_resumed, self._folder.lock)
         self.fleet = Fleet(config, disks, traced, self)
         self._traces = Traces(replicas, config.trace_messages)
-        self._clients = Clients(
+        self.clients = Clients(
             config.accounts, config.nodes, config.client_timeout_ms * 1000, self._note_client
         )
         if self._folder.is_resumed:
@@ -99,7 +88,7 @@ class LiveCluster:
         """A REPLY arrived: hand it to its clients."""
         message = wire.from_plain(plain)
         assert isinstance(message, Reply)
-        for operation in self._clients.take(message, self.now()):
+        for operation in self.clients.take(message, self.now()):
             name, timestamp = operation.request[:2]
             self._folder.note_client(name, timestamp, None)
             self._folder_changed = True
@@ -112,39 +101,27 @@ class LiveCluster:
 
     def on_lost(self, replica: ReplicaId) -> None:
         """A replica's process died: who believed in it asks everyone at once."""
-        self._send(self._clients.lost(replica, self.now()))
+        self._send(self.clients.lost(replica, self.now()))
 
     # ---- clients -------------------------------------------------------------------------------
 
     def submit(self, operation: Operation) -> None:
         """Queue an operation with its client."""
-        self._clients.submit(operation)
+        self.clients.submit(operation)
 
     def set_clients_running(self, running: bool) -> None:
         """Start or stop the clients' timers."""
         if running:
-            self._clients.start()
+            self.clients.start()
         else:
-            self._clients.stop()
-
-    def pending(self) -> list[Operation]:
-        """Operations without an answer."""
-        return self._clients.pending()
+            self.clients.stop()
 
     def drop_pending(self) -> None:
         """Clients give up what has no answer, and a run that goes on from these data, too."""
-        for operation in self._clients.drop_pending(self.now()):
-            client = self._clients.by_name[operation.request[0]]
+        for operation in self.clients.drop_pending(self.now()):
+            client = self.clients.by_name[operation.request[0]]
             self._folder.note_client(client.name, client.timestamp, None)
             self._folder_changed = True
-
-    def unanswered(self) -> int:
-        """How many `pending` are."""
-        return self._clients.unanswered
-
-    def answered_upto(self) -> Slot:
-        """The highest slot that an answer spoke of."""
-        return self._clients.answered_upto
 
     def _note_client(self, client: Client) -> None:
         self._folder.note_client(client.name, client.timestamp, client.queue[0].request)
@@ -171,13 +148,13 @@ class LiveCluster:
             for name, timestamp in _timestamps(stored):
                 highest[name] = max(timestamp, highest.get(name, 0))
         self.committed = committed_before(found, self._config.balances())
-        for name, client in self._clients.by_name.items():
+        for name, client in self.clients.by_name.items():
             noted = self._folder.clients.get(name, {"timestamp": 0, "pending": None})
             client.timestamp = max(highest.get(name, 0), noted["timestamp"])
             if noted["pending"] is not None:
                 _, timestamp, kind, sender, receiver, amount = noted["pending"]
                 request: Request = (name, timestamp, kind, sender, receiver, amount)
-                self._clients.submit(Operation(request, set_number=0, invoked_at=self.now()))
+                self.clients.submit(Operation(request, set_number=0, invoked_at=self.now()))
 
     def _send(self, sends: Sequence[ClientSend]) -> None:
         """Put requests on the queues, those for one replica as one message."""
@@ -197,48 +174,28 @@ class LiveCluster:
         """Let the cluster work until `condition()` holds, at most `timeout` microseconds."""
         deadline = self.now() + timeout
         while True:
-            self._send(self._clients.poll(self.now()))
+            self._send(self.clients.poll(self.now()))
             if condition():
                 return True
             if self.now() >= deadline:
                 self.fleet.look_after()
                 return False
-            due = self._clients.deadline()
+            due = self.clients.deadline()
             self.fleet.pump(deadline if due is None else min(deadline, due))
 
     # ---- faults --------------------------------------------------------------------------------
 
     def apply(self, fault: Fault) -> tuple[ReplicaId, ...]:
         """Do this fault and wait until it is done; returns the replicas that changed."""
-        mode: str | None = None
         match fault:
-            case SetLive(live):
-                failing = [r for r in self.fleet.handles if r not in live and self._is_live(r)]
-                returning = [r for r in sorted(live) if not self._is_live(r)]
-            case Fail(replica, mode):
-                failing, returning = [replica] if self._is_live(replica) else [], []
-            case Recover(replica):
-                failing, returning = [], [] if self._is_live(replica) else [replica]
             case KillAt(replica, point):
                 return (replica,) if self.fleet.arm(replica, point) else ()
-            case FailLeader():
-                leader = self.leader()
-                failing, returning = [] if leader is None else [leader], []
             case LinkFault() | Heal():
                 self.fleet.put_on_links(fault)
                 return ()
             case _:
-                assert_never(fault)
-        return self.fleet.change(failing, returning, mode or self._config.failure)
-
-    def _is_live(self, replica: ReplicaId) -> bool:
-        return self.fleet.handles[replica].liveness is Liveness.LIVE
-
-    def is_settled(self, replicas: Sequence[ReplicaId], upto: Slot, for_leader: bool) -> bool:
-        """These executed every slot up to `upto`; with `for_leader`, somebody leads."""
-        return all(self.executed_upto(r) >= upto for r in replicas) and (
-            not for_leader or self.leader() is not None
-        )
+                is_live = {r: h.liveness is Liveness.LIVE for r, h in self.fleet.handles.items()}
+                return self.fleet.change(*change(fault, is_live, self.leader, self._config.failure))
 
     def seek_leader(self) -> None:
         """Ask every live replica to see to it that there is a leader."""
@@ -355,14 +312,6 @@ class LiveCluster:
     def traces(self) -> Traces:
         """The same of all replicas, with what is kept of earlier sets."""
         return self._traces
-
-    def contradictions(self) -> Sequence[str]:
-        """None: logs and states of our own replicas are judged in full."""
-        return ()
-
-    def remarks(self) -> Sequence[str]:
-        """None: what our own replicas do has its place in traces."""
-        return ()
 
     def new_set(self) -> None:
         """Traces start afresh; what replicas told since the last one is taken first."""

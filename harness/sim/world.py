@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from random import Random
-from typing import assert_never
 
 from bank.ballot import ReplicaId, Slot
 from bank.effects import Effects, Persist, Send, Stored
@@ -34,7 +33,7 @@ from bank.status import Role, SlotStatus
 from harness.cluster import wire
 from harness.cluster.choices import Choices, Seeded, between
 from harness.cluster.client import Clients, ClientSend
-from harness.cluster.driver import CommitLog, ReplicaView
+from harness.cluster.driver import CommitLog, OwnReplicas, ReplicaView
 from harness.cluster.history import Operation
 from harness.cluster.journal import (
     CLIENTS,
@@ -48,16 +47,7 @@ from harness.cluster.journal import (
     passed,
 )
 from harness.cluster.kill_points import Cut
-from harness.cluster.nemesis import (
-    Fail,
-    FailLeader,
-    Fault,
-    Heal,
-    KillAt,
-    LinkFault,
-    Recover,
-    SetLive,
-)
+from harness.cluster.nemesis import Fault, Heal, KillAt, LinkFault, change
 from harness.cluster.wording import joined, peers_text, request_text, unreached_text
 from harness.files.cases import action_text
 from harness.files.config import ClusterConfig
@@ -69,10 +59,8 @@ from harness.sim.timed import Control, TimedProcess
 from harness.sim.wires import USUAL_RULES, WiredWorld, WorldRules
 
 
-class SimCluster(WiredWorld):
+class SimCluster(WiredWorld, OwnReplicas):
     """A `harness.cluster.driver.Cluster`; see there for what each method promises."""
-
-    is_external = False
 
     def __init__(
         self,
@@ -105,7 +93,7 @@ class SimCluster(WiredWorld):
         self.on_commit: Callable[[Process], None] = lambda process: None
         self._config = config
         self._sink = sink
-        self._clients = Clients(config.accounts, config.nodes, config.client_timeout_ms * 1000)
+        self.clients = Clients(config.accounts, config.nodes, config.client_timeout_ms * 1000)
         self._clients_due: int | None = None
         drift = rules.drift_ppm
         self.processes = {
@@ -244,32 +232,20 @@ class SimCluster(WiredWorld):
 
     def submit(self, operation: Operation) -> None:
         """Queue an operation with its client."""
-        self._clients.submit(operation)
+        self.clients.submit(operation)
         self._rouse_clients(self.time)
 
     def set_clients_running(self, running: bool) -> None:
         """Start or stop the clients' timers."""
         if running:
-            self._clients.start()
+            self.clients.start()
             self._rouse_clients(self.time)
         else:
-            self._clients.stop()
-
-    def pending(self) -> list[Operation]:
-        """Operations without an answer."""
-        return self._clients.pending()
+            self.clients.stop()
 
     def drop_pending(self) -> None:
         """Clients give up what has no answer."""
-        self._clients.drop_pending(self.time)
-
-    def unanswered(self) -> int:
-        """How many `pending` are."""
-        return self._clients.unanswered
-
-    def answered_upto(self) -> Slot:
-        """The highest slot that an answer spoke of."""
-        return self._clients.answered_upto
+        self.clients.drop_pending(self.time)
 
     def _rouse_clients(self, when: int) -> None:
         if self._clients_due is None or when < self._clients_due:
@@ -280,8 +256,8 @@ class SimCluster(WiredWorld):
         if self._clients_due != self.time:
             return  # roused earlier meanwhile
         self._clients_due = None
-        self._ask(self._clients.poll(self.time))
-        due = self._clients.deadline()
+        self._ask(self.clients.poll(self.time))
+        due = self.clients.deadline()
         if due is not None:
             self._rouse_clients(max(due, self.time))
 
@@ -308,11 +284,11 @@ class SimCluster(WiredWorld):
     def heard(self, source: ReplicaId, item: bytes | PeerDown) -> None:
         """See WiredWorld."""
         if isinstance(item, PeerDown):
-            self._ask(self._clients.lost(source, self.time))
+            self._ask(self.clients.lost(source, self.time))
             return
         reply = wire.decode(item)
         assert isinstance(reply, Reply)
-        answered = self._clients.take(reply, self.time)
+        answered = self.clients.take(reply, self.time)
         if answered:
             self._rouse_clients(self.time)
         for operation in answered:
@@ -322,33 +298,22 @@ class SimCluster(WiredWorld):
 
     def apply(self, fault: Fault) -> tuple[ReplicaId, ...]:
         """Do this fault; returns the replicas that changed."""
-        failing: list[ReplicaId] = []
-        returning: list[ReplicaId] = []
-        mode = self._config.failure
         match fault:
-            case SetLive(live):
-                failing = [r for r, p in self.processes.items() if r not in live and p.is_live]
-                returning = [r for r in sorted(live) if not self.processes[r].is_live]
-            case Fail(replica, own_mode):
-                failing = [replica] if self.processes[replica].is_live else []
-                mode = own_mode or mode
-            case Recover(replica):
-                returning = [] if self.processes[replica].is_live else [replica]
-            case FailLeader():
-                leader = self.leader()
-                failing = [] if leader is None else [leader]
             case KillAt(replica, point):
                 return (replica,) if self.processes[replica].arm(point) else ()
             case LinkFault() | Heal():
                 self.say(EVERYBODY, action_text(fault))
                 self.put_on_links(fault)
+                return ()
             case _:
-                assert_never(fault)
+                pass
+        is_live = {replica: process.is_live for replica, process in self.processes.items()}
+        failing, returning, mode = change(fault, is_live, self.leader, self._config.failure)
         for replica in failing:
             self._fail(self.processes[replica], mode)
         for replica in returning:
             self._recover(self.processes[replica])
-        return tuple(failing + returning)
+        return (*failing, *returning)
 
     def _fail(self, process: TimedProcess, mode: str) -> None:
         match mode:
@@ -385,12 +350,6 @@ class SimCluster(WiredWorld):
         cannot wait."""
         while not self.is_running and not confirmed():
             self.next_event()
-
-    def is_settled(self, replicas: Sequence[ReplicaId], upto: Slot, for_leader: bool) -> bool:
-        """These executed every slot up to `upto`; with `for_leader`, somebody leads."""
-        return all(self.executed_upto(r) >= upto for r in replicas) and (
-            not for_leader or self.leader() is not None
-        )
 
     def seek_leader(self) -> None:
         """Ask every live replica to see to it that there is a leader."""
@@ -462,14 +421,6 @@ class SimCluster(WiredWorld):
         for replica, journal in self._journals.items():
             self._traces.add(replica, journal.take())
         return self._traces
-
-    def contradictions(self) -> Sequence[str]:
-        """None: logs and states of our own replicas are judged in full."""
-        return ()
-
-    def remarks(self) -> Sequence[str]:
-        """None: what our own replicas do has its place in traces."""
-        return ()
 
     def new_set(self) -> None:
         """Traces start afresh."""
