@@ -7,7 +7,7 @@ from typing import NamedTuple
 from bank.ballot import Ballot, ReplicaId, Slot
 from bank.checkpoint import Checkpoint
 from bank.events import Event
-from bank.messages import Message, Reply
+from bank.messages import Elected, Message, Reply
 from bank.sessions import Request, Session
 
 
@@ -49,13 +49,15 @@ class Persist:
 class Effects:
     """One turn's answer. Order: `early` any time; `persist` committed; then `durable`; `stored()`.
 
-    Nothing in `durable` may leave before `persist` is committed. Everything in `early` and
-    `replies` may. When a write fails, nothing of `durable` leaves and the replica stops for good.
+    Nothing in `durable` may leave before `persist` is committed. Everything in `early`, `elected`
+    and `replies` may. When a write fails, nothing of `durable` leaves and the replica stops for
+    good.
     """
 
     persist: Persist | None = None
     early: list[Send] = field(default_factory=list)
     durable: list[Send] = field(default_factory=list)
+    elected: Elected | None = None  # for all clients
     replies: list[Reply] = field(default_factory=list)  # each client in it gets its own answer
     executed: list[Executed] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)  # of the protocol, worth a line in a trace

@@ -13,7 +13,7 @@ from bank.ballot import NO_BALLOT, Ballot, ReplicaId, Slot
 from bank.effects import Send, Stored
 from bank.events import AskedWhoIsFree, BecameCandidate, Leads, Reason, SteppedDown
 from bank.learner import Learner
-from bank.messages import Nack, NewView, Prepare, Promise
+from bank.messages import Elected, Nack, NewView, Prepare, Promise
 from bank.pending import Pending
 from bank.sessions import Request
 from bank.standing import Awaiting, Candidate, Idle, Leader, Settled, Standing
@@ -337,6 +337,7 @@ class Elector:
             lead.in_flight[client] = max(timestamp, lead.in_flight.get(client, 0))
         self._acceptor.accept(first_slot, lead.ballot, requests)
         self._outbox.early_all(NewView(lead.ballot, first_slot, requests, first_slot - 1))
+        self._outbox.effects.elected = Elected(lead.ballot)
         self._pending.propose_waiting(lead)
 
     def step_down(self, reason: Reason) -> None:

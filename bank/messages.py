@@ -13,6 +13,7 @@ apart, and docs/protocol.md gives the reasons):
     COMMIT         restarted replica never resumes a ballot      yes
     HEARTBEAT                                                    yes
     REPLY        nothing: the slot is chosen by a quorum         yes
+    LEADER       nothing: a quorum promised, on their disks      yes
     REQUEST      nothing: the client's own words                 yes
     CATCH-UP     nothing: a question                             yes
     STATE        nothing: every entry in it is committed         yes
@@ -50,7 +51,10 @@ class AcceptedEntry(NamedTuple):
 
 @_message
 class ClientRequest:
-    """Sent by a client to the leader it believes in, or to all on a retry; relayed once at most."""
+    """Sent by a client to the leader it believes in, or to all on a retry; relayed once at most.
+
+    Without requests it only answers a LEADER: who has nothing open has heard of it.
+    """
 
     LABEL: ClassVar[str] = "REQUEST"
     requests: tuple[Request, ...]  # of different clients of one process, in one message
@@ -64,6 +68,17 @@ class Reply:
     LABEL: ClassVar[str] = "REPLY"
     ballot: Ballot  # of the NEW-VIEW that the sender leads or follows; (0, n0) for none
     answers: tuple[Session, ...]  # client, timestamp, result, slot of the first execution
+
+
+@_message
+class Elected:
+    """Sent by the winner of an election to all clients: a quorum promised me this ballot.
+
+    Again with its heartbeats, until a client was heard from. Asks for nothing but to be asked.
+    """
+
+    LABEL: ClassVar[str] = "LEADER"
+    ballot: Ballot
 
 
 @_message
@@ -223,6 +238,7 @@ class PeerDown:
 Message: TypeAlias = (
     ClientRequest
     | Reply
+    | Elected
     | Prepare
     | Promise
     | NewView

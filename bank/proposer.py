@@ -9,7 +9,7 @@ from bank.ballot import ReplicaId, Slot
 from bank.effects import Send
 from bank.events import AskedSpare, ChosePrompt
 from bank.learner import Learner
-from bank.messages import Accept, Accepted, Commit, Heartbeat
+from bank.messages import Accept, Accepted, Commit, Elected, Heartbeat
 from bank.standing import Leader
 
 
@@ -80,7 +80,7 @@ class Proposer:
     # ---- heartbeats and answers ----------------------------------------------------------------
 
     def beat(self, lead: Leader) -> None:
-        """A heartbeat, when it is due."""
+        """A heartbeat, when it is due; with a LEADER until clients have heard of one."""
         timers = self._timers
         if timers.now >= timers.heartbeat:
             timers.heartbeat = timers.now + self._settings.heartbeat
@@ -93,6 +93,8 @@ class Proposer:
                     lead.ballot, lead.first_slot, lead.next_slot - 1, self._log.committed_upto
                 )
             )
+            if not lead.is_known:
+                self._outbox.effects.elected = Elected(lead.ballot)
             self._learner.ask_for_confirmation()
             self._learner.save_watermark()
 

@@ -37,6 +37,7 @@ from bank.messages import (
     CheckpointHash,
     ClientRequest,
     Commit,
+    Elected,
     Heartbeat,
     Message,
     Nack,
@@ -114,6 +115,8 @@ class Replica:
         match message:
             case ClientRequest():
                 elector = self.elector
+                if source == CLIENT and isinstance(lead := elector.standing, Leader):
+                    lead.is_known = True
                 if self.pending.take(message, elector.standing, elector.following.replica):
                     elector.seek_leader()
             case Accept():
@@ -159,7 +162,7 @@ class Replica:
                 self.elector.hear_nack(source, message)
             case PeerDown():
                 self.elector.lose(message.peer)
-            case Reply():
+            case Reply() | Elected():
                 pass  # clients get these; a replica that does has nothing to learn from them
             case _:
                 assert_never(message)

@@ -105,6 +105,7 @@ class Leader:
     # Proposed since it had so little to do that a COMMIT left, or since the last trial.
     busy_slots: int = 0
     heartbeats: int = 0  # sent in this ballot
+    is_known: bool = False  # a client was heard from since it was elected: no more LEADER
     answered_at: dict[ReplicaId, int] = field(default_factory=dict)
     since: int = field(init=False)  # nobody needs to have answered before
 

@@ -14,6 +14,7 @@ import catalogue
 import pytest
 import test_black_box
 import test_checks
+import test_client
 import test_expectations
 import test_invariants
 import test_judged
@@ -50,7 +51,7 @@ JUDGES = (
     test_outside,
 )
 TESTS: dict[str, Callable[..., None]] = {}
-for module in (*RULES, *JUDGES):
+for module in (*RULES, *JUDGES, test_client):
     for name, test in vars(module).items():
         if name.startswith("test_") and isinstance(test, FunctionType):
             assert TESTS.setdefault(name, test) is test, f"two tests are called {name}"

@@ -6,7 +6,7 @@ import pytest
 
 from bank.ballot import NO_BALLOT, Ballot
 from bank.ledger import FAILED, SUCCESS, TRANSFER
-from bank.messages import Reply
+from bank.messages import Elected, Reply
 from harness.cluster.client import Clients, ClientSend
 from harness.cluster.history import Operation
 
@@ -104,6 +104,73 @@ def test_believed_leader_is_that_of_the_highest_ballot_in_a_reply(ballots, belie
     for ballot in ballots:
         answer(clients, "A", 99, ballot)
     assert clients.by_name["A"].believed == believed
+
+
+def leader(clients, ballot, now=10):
+    """A LEADER comes."""
+    return clients.follow(Elected(ballot), now)
+
+
+def test_who_was_elected_is_asked_at_once_with_the_same_timestamp():
+    clients = started(pays("A"), pays("A", 2), pays("B"))
+    poll(clients, 0)
+    assert leader(clients, Ballot(2, 3)) == [
+        ClientSend((3,), request("A", 1)),
+        ClientSend((3,), request("B", 1)),
+    ]
+    answer(clients, "A", 1, Ballot(2, 3))
+    assert poll(clients, 11) == [ClientSend((3,), request("A", 2, 2))]
+
+
+def test_who_asks_the_elected_one_waits_for_it_as_long_as_for_any_other():
+    clients = started(pays("A"))
+    poll(clients, 0)
+    leader(clients, Ballot(2, 3), now=TIMEOUT - 1)
+    assert poll(clients, TIMEOUT) == [] and clients.deadline() == 2 * TIMEOUT - 1
+    assert poll(clients, 2 * TIMEOUT - 1) == [ClientSend(EVERYONE, request("A", 1))]
+
+
+@pytest.mark.parametrize("seen", ["in a LEADER", "in a REPLY"])
+def test_leader_of_a_ballot_that_is_not_above_its_own_is_not_asked(seen):
+    clients = started(pays("A"))
+    poll(clients, 0)
+    if seen == "in a LEADER":
+        leader(clients, Ballot(2, 3))
+    else:
+        answer(clients, "A", 99, Ballot(2, 3))
+    for older in (Ballot(1, 5), Ballot(2, 2), Ballot(2, 3)):
+        assert leader(clients, older) == []
+    assert clients.by_name["A"].believed == 3
+
+
+def test_who_waits_for_nothing_remembers_the_leader_for_its_next_request():
+    clients = started(pays("A"))
+    poll(clients, 0)
+    answer(clients, "A", 1)
+    assert leader(clients, Ballot(2, 3)) == []
+    clients.submit(pays("A"))
+    assert poll(clients, 11) == [ClientSend((3,), request("A", 2))]
+
+
+def test_between_sets_a_leader_is_remembered_and_nothing_is_asked():
+    clients = started(pays("A"))
+    poll(clients, 0)
+    clients.stop()
+    assert leader(clients, Ballot(2, 3)) == [] and clients.deadline() is None
+    clients.start()
+    assert poll(clients, 20) == [ClientSend(EVERYONE, request("A", 1))], "a retry, as ever"
+
+
+class Unseen(dict):
+    def values(self):
+        raise AssertionError("looks at every client")
+
+
+def test_a_leader_that_is_known_is_looked_at_no_more():
+    clients = started(pays("A"))
+    leader(clients, Ballot(2, 3))
+    clients.by_name = Unseen()  # a million of them; it is said again with each heartbeat
+    assert leader(clients, Ballot(2, 3)) == []
 
 
 def test_closed_queue_to_the_believed_leader_asks_everyone_at_once():

@@ -65,6 +65,50 @@ def test_a_definite_error_is_followed_by_a_pause_and_the_named_leader():
     assert operation.result == "success" and not found.pending()
 
 
+def leads(found, replica, ballot, now, **more):
+    body = {"type": "leader", "ballot": ballot, **more}
+    return [(s.to, s.body["type"]) for s in found.follow(replica, body, now)]
+
+
+def test_who_says_that_it_leads_is_asked_at_once_in_a_new_ballot_alone():
+    found, operation = clients(), transfer()
+    found.submit(operation)
+    sent(found, 0)
+    assert leads(found, 2, [3, "n2"], 1000) == [(2, "transfer")]
+    assert found._calls[2].body["timestamp"] == found._calls[1].body["timestamp"]
+    assert (found.last_named, found.named_at) == (2, 1000)
+    assert found.deadline() == 1000 + TIMEOUT
+    for replica, ballot in ((2, [3, "n2"]), (1, [3, "n1"]), (3, [2, "n3"])):
+        assert leads(found, replica, ballot, 2000) == []
+    answer(found, 2, 2, 3000)
+    assert operation.result == "success" and found.last_named == 2
+    found.submit(transfer())
+    assert sent(found, 4000) == [(2, 3)]
+
+
+def test_who_says_that_it_leads_with_a_number_is_heard():
+    found = clients()
+    assert leads(found, 2, [3, "n2"], 0, msg_id=7) == [(2, "leader_ok")]
+    assert leads(found, 2, [3, "n2"], 0, msg_id=8) == [(2, "leader_ok")]
+
+
+@pytest.mark.parametrize("ballot", [None, 3, [3, "n1"], [3, "n9"], ["3", "n2"], [3, "n2", 1]])
+def test_who_leads_without_a_ballot_of_its_own_is_not_believed(ballot):
+    found = clients()
+    found.submit(transfer())
+    sent(found, 0)
+    assert leads(found, 2, ballot, 1000, msg_id=1) == [] and found.elected is None
+    assert "no leader" in found._remarks.texts()[0]
+
+
+def test_between_sets_who_leads_is_remembered_and_not_asked():
+    found = clients()
+    found.submit(transfer())
+    sent(found, 0)
+    found.stop()
+    assert leads(found, 2, [3, "n2"], 1000) == [] and found.deadline() is None
+
+
 def test_what_is_dropped_is_asked_no_more_and_its_answer_not_heard():
     found, first, second = clients(), transfer(), transfer()
     found.submit(first)

@@ -138,6 +138,8 @@ BROKEN = {
     "executed twice": lambda s: s.executed(1, executed(1, PAY)),
     "led twice": lambda s: s.leads(FIRST, 1),
     "led by another": lambda s: s.leads(SECOND, 1),
+    "told to clients, led by nobody": lambda s: s.elected(2, SECOND),
+    "told to clients by another": lambda s: s.elected(2, FIRST),
     "two values in a ballot": lambda s: s.proposed(FIRST, 1, [BACK]),
     "proposed by nobody": lambda s: s.proposed(SECOND, 1, [PAY]),
     "promise goes back": lambda s: (

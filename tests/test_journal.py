@@ -20,6 +20,7 @@ from bank.messages import (
     CheckpointHash,
     ClientRequest,
     Commit,
+    Elected,
     Heartbeat,
     Message,
     Nack,
@@ -85,6 +86,7 @@ def messages(count):
         StatePiece(4, 0, 2, b"x" * count, 9),
         CheckpointHash(4, "ab" * 32, False, (1, 2)),
         Nack(BALLOT),
+        Elected(BALLOT),
     ]
 
 

@@ -17,6 +17,7 @@ from bank.messages import (
     Accepted,
     CheckpointHash,
     Commit,
+    Elected,
     NewView,
     Prepare,
     Promise,
@@ -58,6 +59,7 @@ def test_a_turns_decisions_are_told():
             Send((2, 3), Accept(FIRST, 2, (BACK,), 0)),
             Send((2, 3), Commit(FIRST, 0)),
         ],
+        elected=Elected(FIRST),
         replies=[Reply(FIRST, (ANSWER,)), Reply(FIRST, (ANSWER, ANSWER))],
         executed=executed,
     )
@@ -69,6 +71,7 @@ def test_a_turns_decisions_are_told():
         ("leads", FIRST, 1),
         ("proposed", FIRST, 1, (PAY,)),
         ("proposed", FIRST, 2, (BACK,)),
+        ("elected", 1, FIRST),
         *[("replied", 1, ANSWER)] * 3,
     ]
 

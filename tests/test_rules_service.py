@@ -112,6 +112,39 @@ def test_request_starts_no_election_where_a_candidate_is_waited_for():
     assert c.wait(2) == before >= SHORTEST
 
 
+def test_clients_are_told_of_a_leader_once_a_quorum_promised():
+    c = Conductor()
+    c.request(2, X)
+    c.expire(2)
+    c.step(2, Promise(SECOND._replace(number=1), 0, 0, ()), source=1)
+    assert c.elected == []
+    c.step(2, Promise(SECOND._replace(number=1), 0, 0, ()), source=3)
+    assert c.elected == [(2, Ballot(1, 2))]
+
+
+def test_leader_is_told_again_with_heartbeats_until_a_client_is_heard():
+    c = Conductor(3)
+    c.elect(2)
+    c.run(200)
+    told = len(c.elected)
+    assert told >= 5 and set(c.elected) == {(2, Ballot(1, 2))}
+    c.step(2, ClientRequest((X,), relayed=True), source=3)
+    c.run(80)
+    assert len(c.elected) >= told + 2, "a backup is no client"
+    c.step(2, ClientRequest(()))
+    told = len(c.elected)
+    c.run(1000)
+    assert len(c.elected) == told
+
+
+def test_clients_that_wait_for_nothing_make_nobody_stand_and_are_relayed_to_nobody():
+    c = Conductor(3)
+    c.step(3, ClientRequest(()))
+    c.run(1000)
+    assert not c.said(3, Prepare) and not c.elected
+    assert not follower(2).step(2, ClientRequest(())).early
+
+
 def test_restarted_replica_waits_one_time_out_before_its_own_prepare():
     c = Conductor(3)
     c.crash(1)

@@ -14,6 +14,7 @@ from screen_fakes import render
 
 from bank.ballot import NO_BALLOT, Ballot
 from bank.effects import Persist, Run
+from bank.events import Leads
 from bank.ledger import TRANSFER
 from bank.messages import Accepted, PeerDown
 from bank.status import Role, SlotMark
@@ -235,6 +236,25 @@ def test_the_leader_fails_and_returns(failure):
     )
     assert not world.views()[0].was_leader
     assert len({view.status.digest for view in world.views()}) == 1
+
+
+@pytest.mark.parametrize("failure", ["disconnect", "pause", "crash"])
+def test_clients_of_a_failed_leader_are_answered_soon_after_the_next_one_is_elected(failure):
+    config = ClusterConfig(seed=3, failure=failure)
+    file = load(str(ROOT / "testsets" / "several_leader_failures.csv"), config)
+    cluster = SimCluster(config)
+    cluster.start()
+    runner = Runner(cluster, config, file)
+    while runner.remaining:
+        runner.run_next()
+    elected = [at for _, (at, event) in cluster.traces().events if isinstance(event, Leads)]
+    answered = [(o.invoked_at, o.answered_at) for o in runner.history]
+    since = [
+        until - max(at for at in elected if at < until)
+        for asked, until in answered
+        if any(asked < at < until for at in elected[1:])
+    ]
+    assert len(since) >= 3 and max(since) < 15_000
 
 
 def test_a_fault_may_name_its_own_mode():

@@ -19,6 +19,7 @@ from bank.messages import (
     CheckpointHash,
     ClientRequest,
     Commit,
+    Elected,
     Heartbeat,
     Nack,
     NewView,
@@ -57,6 +58,7 @@ BY_KIND = {
         CheckpointHash, NUMBERS, NAMES, st.booleans(), st.lists(NUMBERS, max_size=4).map(tuple)
     ),
     Nack: st.builds(Nack, BALLOTS),
+    Elected: st.builds(Elected, BALLOTS),
 }
 MESSAGES = st.one_of(*BY_KIND.values())
 

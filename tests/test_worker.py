@@ -7,7 +7,7 @@ from multiprocessing import Pipe
 import pytest
 
 from bank.ballot import Ballot
-from bank.messages import Heartbeat, Prepare
+from bank.messages import ClientRequest, Elected, Heartbeat, Prepare, Promise
 from bank.settings import Settings
 from bank.standing import Settled
 from bank.status import Role
@@ -143,6 +143,33 @@ def test_a_writer_goes_on_with_the_queue_that_replaces_a_damaged_one(held):
 
 
 # ---- links with faults ---------------------------------------------------------------------------
+
+
+def test_leader_goes_to_each_process_of_clients_until_one_is_heard(held):
+    worker, ends, _ = held
+    heard, asks = [], []
+    for _ in range(2):
+        requests_in, requests_out = Pipe(duplex=False)
+        replies_in, replies_out = Pipe(duplex=False)
+        worker._connect_client(Incoming(requests_in), Outgoing(replies_out, 1 << 20))
+        heard.append(Incoming(replies_in))
+        asks.append(Outgoing(requests_out, 1 << 20))
+    ballot = Ballot(1, 1)
+    leader = [wire.to_plain(Elected(ballot))]
+    worker._replica.seek_leader(now())
+    turn(worker)  # it stands
+    ends[2][1].send(framed(wire.encode(Promise(ballot, 0, 0, ()))))
+    turn(worker)
+    assert [queue.read() for queue in heard] == [leader, leader]
+    asks[0].send(framed(wire.encode(ClientRequest(()))))
+    turn(worker)
+    worker._replica.timers.heartbeat = 0
+    turn(worker)
+    assert [queue.read() for queue in heard] == [[], []]
+    told = [event for _, event in worker._journal.take() if isinstance(event, journal.Passed)]
+    assert sum(isinstance(event.message, Elected) for event in told) <= 1
+    for end in (*heard, *asks):
+        end.close()
 
 
 def put_on_links(worker, harness, *faults):

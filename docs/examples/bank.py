@@ -152,6 +152,7 @@ class Replica:
                 }
             )
             self.append(NOOP)  # entries of earlier terms are committed with one of its own
+            self.say("clients", type="leader", ballot=[self.disk.term, self.name])
 
     def step_down(self):
         """Whether what waits is ever committed is for others to decide."""

@@ -18,9 +18,9 @@ from multiprocessing.connection import Connection
 from random import Random
 from typing import Any
 
-from bank.ballot import NO_BALLOT, ReplicaId
+from bank.ballot import NO_BALLOT, Ballot, ReplicaId
 from bank.ledger import SUCCESS, TRANSFER, Result
-from bank.messages import ClientRequest, Reply
+from bank.messages import ClientRequest, Elected, Reply
 from bank.sessions import Request
 from harness.cluster import wire
 from harness.live.queues import CLOSED, ControlEnd, Incoming, Outgoing, framed
@@ -101,6 +101,7 @@ class Load:
         self._believed_before: ReplicaId | None = None  # until `_believed_at`
         self._believed_at = 0
         self._ballot = self._told_ballot = NO_BALLOT  # highest seen; whose first answer was told
+        self._elected = NO_BALLOT  # the highest in a LEADER
         self._draws = cycle(self._draw(Random(f"{spec.seed}/load/{spec.index}")))
         self._outstanding: dict[str, Request] = {}
         self._sent_at: dict[str, int] = {}
@@ -184,6 +185,9 @@ class Load:
         done: list[tuple[Request, Result]] = []
         for plain in messages:
             reply = wire.from_plain(plain)
+            if isinstance(reply, Elected):
+                self._follow(reply.ballot, at)
+                continue
             assert isinstance(reply, Reply)
             if reply.ballot != self._told_ballot or self._believed is None:
                 self._believe(reply, at)
@@ -200,7 +204,7 @@ class Load:
         if again:
             self._send(again, self._leader())
         self._count(done, at)
-        if not outstanding and not sending:
+        if done and not outstanding and not sending:
             self._control.send((DONE, self._timestamps, self._sums))
 
     def _believe(self, reply: Reply, at: int) -> None:
@@ -212,6 +216,18 @@ class Load:
         if reply.ballot > self._ballot:
             self._believed_before, self._believed_at = self._believed, at
         self._ballot, self._believed = reply.ballot, reply.ballot.replica
+
+    def _follow(self, ballot: Ballot, at: int) -> None:
+        """LEADER came: it is asked at once for what earlier ones were asked for."""
+        requests: Iterable[Request] = ()
+        if ballot > self._elected and ballot >= self._ballot:
+            self._elected = self._ballot = ballot
+            self._believed, self._believed_before = ballot.replica, None
+            self._resent_at.update(dict.fromkeys(self._outstanding, at))
+            self._timers_due = at + self._spec.timeout_us
+            requests = self._outstanding.values()
+        if (writer := self._writers.get(ballot.replica)) is not None:
+            self._put(ClientRequest(tuple(requests)), (writer,))
 
     def _count(self, done: list[tuple[Request, Result]], at: int) -> None:
         """These were answered at that time; whoever asks again did so then."""
@@ -233,11 +249,14 @@ class Load:
     def _send(self, requests: Iterable[Request], to: dict[ReplicaId, Outgoing]) -> None:
         message = ClientRequest(tuple(requests))
         if message.requests:
-            frame = framed(wire.encode(message))
-            for writer in to.values():
-                writer.send(frame)
-                if writer.is_waiting:
-                    self._waiter.on_writable(writer.fileno(), partial(self._resume, writer))
+            self._put(message, to.values())
+
+    def _put(self, message: ClientRequest, writers: Iterable[Outgoing]) -> None:
+        frame = framed(wire.encode(message))
+        for writer in writers:
+            writer.send(frame)
+            if writer.is_waiting:
+                self._waiter.on_writable(writer.fileno(), partial(self._resume, writer))
 
     def _send_again(self, clients: Sequence[str]) -> None:
         """Ask every replica what these clients wait for."""

@@ -113,7 +113,7 @@ class LoadedFleet:
         self.fleet = Fleet(config, disks, traced=False, listener=self)
         self.fleet.loads = [LoadHandle() for _ in range(load.load_processes(clients))]
 
-    def on_reply(self, plain: Any) -> None:
+    def on_reply(self, replica: ReplicaId, plain: Any) -> None:
         """The harness itself asks for nothing here."""
 
     def on_turn(self, replica: ReplicaId, executed: list[Any], lines: list[Any]) -> None:

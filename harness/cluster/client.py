@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from bank.ballot import NO_BALLOT, Ballot, ClientId, ReplicaId, Slot
-from bank.messages import Reply
+from bank.messages import Elected, Reply
 from bank.sessions import Request
 from harness.cluster.history import Operation
 
@@ -30,7 +30,7 @@ class Client:
         self.name = name
         self.timestamp = timestamp  # of the last request sent; never decreases
         self.believed: ReplicaId | None = 1
-        self.ballot = NO_BALLOT  # the highest seen in a REPLY; never decreases
+        self.ballot = NO_BALLOT  # the highest seen in a REPLY or LEADER; never decreases
         self.queue: deque[Operation] = deque()  # [0] is outstanding once it has a timestamp
         self.due: int | None = None  # when to try again; None while idle or stopped
         self._everyone = tuple(range(1, replicas + 1))
@@ -58,6 +58,16 @@ class Client:
         self.believed = None
         self.due = now + self._timeout
         return [ClientSend(self._everyone, self.queue[0].request)]
+
+    def follow(self, ballot: Ballot, now: int) -> list[ClientSend]:
+        """A later leader was elected: ask it at once for what others were asked for."""
+        if ballot <= self.ballot:
+            return []
+        self.ballot, self.believed = ballot, ballot.replica
+        if not self.queue or self.due is None:
+            return []
+        self.due = now + self._timeout
+        return [ClientSend((ballot.replica,), self.queue[0].request)]
 
     def stop(self) -> None:
         """Stop the timer: between sets nothing is retried."""
@@ -101,6 +111,7 @@ class Clients:
         self.unanswered = 0  # operations
         self.answered_upto: Slot = 0  # the highest slot that an answer speaks of
         self._before_send = before_send
+        self._elected = NO_BALLOT  # the highest in a LEADER; never decreases
         self._submitted = 0
         # Clients that may send their first operation, with its order.
         self._ready: list[tuple[int, Client]] = []
@@ -163,6 +174,20 @@ class Clients:
                     self._ready.append((client.queue[0].order, client))
         self.unanswered -= len(done)
         return done
+
+    def follow(self, elected: Elected, now: int) -> list[ClientSend]:
+        """A LEADER came: whoever waits for an earlier one asks this one at once.
+
+        Its sender is to be answered, with an empty REQUEST when there is nothing to ask for.
+        """
+        sends: list[ClientSend] = []
+        if elected.ballot > self._elected:
+            self._elected = elected.ballot
+            for client in self.by_name.values():
+                if found := client.follow(elected.ballot, now):
+                    sends += found
+                    self._note_timer(client)
+        return sends
 
     def lost(self, replica: ReplicaId, now: int) -> list[ClientSend]:
         """The queue to `replica` closed: who believed in it asks everyone at once."""

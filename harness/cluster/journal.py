@@ -20,6 +20,7 @@ from bank.messages import (
     CatchUp,
     CheckpointHash,
     ClientRequest,
+    Elected,
     Heartbeat,
     Message,
     NewView,
@@ -94,7 +95,7 @@ class Relayed(NamedTuple):
 
 
 class Heartbeats(NamedTuple):
-    """Heartbeats, and answers to them that say nothing new, since the entry before."""
+    """Heartbeats, what goes with them, and answers that say nothing new, since the entry before."""
 
     way: Way
     ballot: Ballot
@@ -245,23 +246,30 @@ def from_plain(plain: tuple[Any, ...]) -> Entry:
 
 
 class Journal:
-    """Of one replica; heartbeats and the answers that say nothing new become counts."""
+    """Of one replica; heartbeats, LEADER again and answers that say nothing new become counts."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self._heartbeats: dict[tuple[Way, Ballot], int] = {}
         # Ballot and last slot claimed, by way and peers: in a new ballot votes count afresh.
         self._claimed: dict[tuple[Way, tuple[ReplicaId, ...]], tuple[Ballot, Slot]] = {}
+        self._announced = NO_BALLOT  # by the last LEADER
 
     def passed(self, at: int, way: Way, peers: tuple[ReplicaId, ...], message: Message) -> None:
         """One message was read or sent, or a link fault befell it."""
-        if isinstance(message, Heartbeat) or (
-            isinstance(message, Accepted) and self._says_nothing(way, peers, message)
-        ):
-            key = way, message.ballot
-            self._heartbeats[key] = self._heartbeats.get(key, 0) + 1
-        else:
-            self.add(at, passed(way, peers, message))
+        match message:
+            case Heartbeat(ballot) | Elected(self._announced as ballot):
+                pass
+            case ClientRequest(()):
+                ballot = self._announced
+            case Accepted(ballot) if self._says_nothing(way, peers, message):
+                pass
+            case _:
+                if isinstance(message, Elected):
+                    self._announced = message.ballot
+                self.add(at, passed(way, peers, message))
+                return
+        self._heartbeats[way, ballot] = self._heartbeats.get((way, ballot), 0) + 1
 
     def _says_nothing(self, way: Way, peers: tuple[ReplicaId, ...], message: Accepted) -> bool:
         claim = message.ballot, message.last_slot

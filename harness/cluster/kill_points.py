@@ -46,7 +46,7 @@ class Cut:
     """What a turn does before its process dies, in the order of the fields, or `write_first`."""
 
     early: list[Send]
-    answers: bool  # the replies leave
+    answers: bool  # a LEADER and the replies leave
     writes: bool
     durable: list[Send]
     write_first: bool = False

@@ -20,6 +20,7 @@ from bank.messages import (
     CheckpointHash,
     ClientRequest,
     Commit,
+    Elected,
     Heartbeat,
     Message,
     Nack,
@@ -68,11 +69,13 @@ def load_all(data: bytes) -> list[Any]:
 
 _ORDER: tuple[Any, ...] = (
     ClientRequest, Reply, Prepare, Promise, NewView, Accept, Accepted, Commit, Heartbeat, CatchUp,
-    State, StatePiece, CheckpointHash, Nack,
+    State, StatePiece, CheckpointHash, Nack, Elected,
 )  # fmt: skip
 # Messages that begin with a ballot travel as (code, number, replica, field, …): a flat tuple is
 # built and read in half the time of a nested one.
-_WITH_BALLOT = (Reply, Prepare, Promise, NewView, Accept, Accepted, Commit, Heartbeat, Nack)
+_WITH_BALLOT = (
+    Reply, Elected, Prepare, Promise, NewView, Accept, Accepted, Commit, Heartbeat, Nack,
+)  # fmt: skip
 
 
 def _getter(kind: Any) -> Callable[[Any], tuple[Any, ...]]:

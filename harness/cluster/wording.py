@@ -20,6 +20,7 @@ from bank.messages import (
     CheckpointHash,
     ClientRequest,
     Commit,
+    Elected,
     Heartbeat,
     Message,
     Nack,
@@ -161,6 +162,8 @@ def _words(
 
 def _text(message: Message, more: str, whole: bool) -> str:
     match message:
+        case ClientRequest(()):
+            return "heard of the leader"
         case ClientRequest(requests, relayed):
             return requests_text(requests) + more + (" (relayed)" if relayed else "")
         case Reply(_, answers):
@@ -191,6 +194,8 @@ def _text(message: Message, more: str, whole: bool) -> str:
             return f"{'has' if answer else 'asks'} {running_hash[:12]}, held by {held_by}"
         case Nack():
             return "promised already"
+        case Elected():
+            return "a quorum promised"
         case PeerDown(peer):
             return f"the process of {replica_name(peer)} died"
 

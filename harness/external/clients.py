@@ -33,6 +33,7 @@ from harness.files.text_file import shown
 
 FIRST_PAUSE_US, LONGEST_PAUSE_US = 30_000, 500_000
 SHORTEST_RETRY_US = 1_000
+ALL_CLIENTS = "clients"  # whom a replica tells that it leads
 
 
 class Sent(NamedTuple):
@@ -101,6 +102,7 @@ class Clients:
         self.running = False
         self.last_named: ReplicaId | None = None  # the leader that an answer named last
         self.named_at = 0
+        self.elected: Ballot | None = None  # the highest that a replica said to lead
         self.last_answered: ReplicaId | None = None
         self.last_answer_at = 0
         self.answered_upto = 0  # the highest slot that an answer spoke of
@@ -308,6 +310,26 @@ class Clients:
             return ()
         self._after_error(call, replica, answer, now, is_current)
         return ()
+
+    def follow(self, replica: ReplicaId, told: Body, now: int) -> Iterator[Sent]:
+        """A replica tells all clients that it leads, `{"type": "leader", "ballot": [3, "n2"]}`.
+
+        In a ballot above all that were told before, it is asked at once for what is open. With a
+        number it gets a word in any case, so that it need not say it again.
+        """
+        ballot = read_ballot(told.get("ballot"), self._replicas)
+        if told.get("type") != "leader" or ballot is None or ballot.replica != replica:
+            self._remarks.add(replica_name(replica), remarks.NO_LEADER, told)
+            return
+        if (number := told.get("msg_id")) is not None:
+            yield Sent(ALL_CLIENTS, replica, {"type": "leader_ok", "in_reply_to": number})
+        if self.elected is not None and ballot <= self.elected:
+            return
+        self.elected, self.last_named, self.named_at = ballot, replica, now
+        for client in self.by_account.values():
+            client.believed = replica
+            if client.queue and client.due is not None:
+                yield from self._ask(client, (replica,), now)
 
     def _settle(self, call: _Call, replica: ReplicaId, answer: Body, done: Done, now: int) -> None:
         """The first answer to the outstanding request."""

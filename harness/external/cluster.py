@@ -22,7 +22,7 @@ from harness.errors import EXIT_USAGE, HarnessError
 from harness.external import diagram, told
 from harness.external.asking import ASK_US, Asking
 from harness.external.caretaker import Caretaker
-from harness.external.clients import Clients, Sent, read_replica
+from harness.external.clients import ALL_CLIENTS, Clients, Sent, read_replica
 from harness.external.description import Description
 from harness.external.faults import Faults
 from harness.external.fits import why_not
@@ -89,7 +89,7 @@ class ExternalCluster:
             self.router.remarks,
         )
         self.clients.on_unsupported = self._on_unsupported
-        self.router.clients.update(self.clients.labels)
+        self.router.clients.update((*self.clients.labels, ALL_CLIENTS))
         self.router.services = {LIN_KV: LinKvService(), **dict.fromkeys(ABSENT, absent)}
         self.asking = Asking(
             self.fleet.handles, self.router, config.accounts, self._dialect.tells_state,
@@ -210,7 +210,10 @@ class ExternalCluster:
             self._on_harness(self.fleet.handles[node.number], body)
         else:
             named = self.clients.last_named
-            self._send(self.clients.take(node.number, label, body, at), at)
+            if label == ALL_CLIENTS:
+                self._send(self.clients.follow(node.number, body, at), at)
+            else:
+                self._send(self.clients.take(node.number, label, body, at), at)
             if self.clients.last_named != named:
                 self.faults.see_leader()
         self._news = True

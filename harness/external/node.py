@@ -22,7 +22,7 @@ from typing import Any
 from bank.ballot import NO_BALLOT, Ballot, ReplicaId, Slot, replica_name
 from bank.effects import Effects
 from bank.ledger import NOOP, READ, TRANSFER, Result
-from bank.messages import ClientRequest, Message, NewView, Reply
+from bank.messages import ClientRequest, Elected, Message, NewView, Reply
 from bank.replica import CLIENT, Replica
 from bank.sessions import Request
 from bank.status import SlotMark, SlotStatus
@@ -82,6 +82,8 @@ class Node:
             self._take_wire(source, wire.from_plain(_tuples(body["wire"])))
         elif kind in (TRANSFER, READ):
             self._take_request(source, body)
+        elif kind == "leader_ok":
+            self._replica.step(CLIENT, ClientRequest(()), _now())
         elif kind == "state":
             self._answer(source, body, type="state_ok", **self._state())
         elif kind == "log":
@@ -131,6 +133,8 @@ class Node:
             raise SystemExit(1)
         for send in effects.early:
             self._send(send.to, send.message)
+        if effects.elected is not None:
+            self._announce(effects.elected)
         for reply in effects.replies:
             self._reply(reply)
         self.write()
@@ -149,6 +153,10 @@ class Node:
         body = {"type": message.LABEL, "wire": _lists(wire.to_plain(message))}
         for replica in to:
             self._put(replica_name(replica), body)
+
+    def _announce(self, elected: Elected) -> None:
+        told = {"type": "leader", "ballot": _ballot(elected.ballot)}
+        self._put("clients", {**told, "msg_id": elected.ballot.number})
 
     def _reply(self, reply: Reply) -> None:
         """To whoever asked: a client, or a backup that relayed it."""

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from bank.ballot import NO_BALLOT, ReplicaId, Slot, replica_name
 from bank.effects import Stored
 from bank.ledger import NOOP
-from bank.messages import ClientRequest, Reply
+from bank.messages import ClientRequest, Elected, Reply
 from bank.replica import Replica
 from bank.sessions import Request
 from bank.status import ReplicaStatus, Role, SlotMark, SlotStatus
@@ -84,9 +84,16 @@ class LiveCluster(OwnReplicas):
             self._write_folder()
         self._folder.close()
 
-    def on_reply(self, plain: Any) -> None:
-        """A REPLY arrived: hand it to its clients."""
+    def on_reply(self, replica: ReplicaId, plain: Any) -> None:
+        """A REPLY or a LEADER arrived: hand it to the clients."""
         message = wire.from_plain(plain)
+        if isinstance(message, Elected):
+            sends = self.clients.follow(message, self.now())
+            if sends:
+                self._send(sends)
+            else:  # so that it need not say it again
+                self.fleet.send(replica, wire.encode(ClientRequest(())))
+            return
         assert isinstance(message, Reply)
         for operation in self.clients.take(message, self.now()):
             name, timestamp = operation.request[:2]

@@ -36,8 +36,8 @@ STOP_SECONDS = 1.0  # to end in good order, before SIGKILL
 class Listener(Protocol):
     """Who is told what happens to the fleet."""
 
-    def on_reply(self, plain: Any) -> None:
-        """A REPLY arrived, in wire form."""
+    def on_reply(self, replica: ReplicaId, plain: Any) -> None:
+        """A REPLY or a LEADER arrived from this replica, in wire form."""
 
     def on_turn(self, replica: ReplicaId, executed: list[Any], lines: list[Any]) -> None:
         """A replica executed slots or handled messages; or it failed or returned, as a line."""
@@ -230,7 +230,7 @@ class Fleet:
             for value in values:
                 self._hear(handle, value)
         for plain in handle.incoming.drain():
-            self._listener.on_reply(plain)
+            self._listener.on_reply(handle.replica, plain)
         for end in (handle.control, handle.incoming, handle.outgoing):
             if end.fileno() in self._selector.get_map():
                 self._selector.unregister(end.fileno())
@@ -325,7 +325,7 @@ class Fleet:
         if incoming is None:
             return
         for plain in read_safely(incoming.read):
-            self._listener.on_reply(plain)
+            self._listener.on_reply(handle.replica, plain)
         if incoming.closed:
             self._selector.unregister(incoming)
             self._listener.on_lost(handle.replica)

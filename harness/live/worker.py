@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 from bank.ballot import Ballot, ReplicaId, replica_name
 from bank.effects import Effects, Send
-from bank.messages import ClientRequest, Message, PeerDown, Reply, State, StatePiece
+from bank.messages import ClientRequest, Elected, Message, PeerDown, Reply, State, StatePiece
 from bank.replica import CLIENT, Replica
 from bank.sessions import Session
 from bank.status import Role
@@ -156,6 +156,8 @@ class Worker:
             effects.replies = effects.replies if cut.answers else []
         if effects.early or effects.replies:
             self._say(effects.early, effects.replies)
+        if effects.elected is not None and (cut is None or cut.answers):
+            self._announce(effects.elected)
         if effects.persist is not None and self._storage is not None:
             if cut is not None and point == nemesis.MID_CHECKPOINT:
                 self._storage.write_only(effects.persist)
@@ -231,6 +233,15 @@ class Worker:
         for writer, messages in self._outbox.items():
             self._put(writer, framed(*messages))
         self._outbox.clear()
+
+    def _announce(self, elected: Elected) -> None:
+        """LEADER to each process of clients. Where a queue is full, it comes with a heartbeat."""
+        if self._journal is not None:
+            self._journal.passed(now(), Way.SENT, (CLIENT,), elected)
+        frame = framed(wire.encode(elected))
+        for queue in self._to_clients:
+            if not queue.is_waiting:
+                self._put(queue, frame)
 
     def _write_down(
         self, written: Journal, sends: Sequence[Send], replies: Sequence[Reply]

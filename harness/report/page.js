@@ -39,7 +39,7 @@
   // ---- what is shown -----------------------------------------------------------------------
   const LOST = -1, FAILED_READER = -3, CLIENTS = 0;
   const GROUPS = {
-    client: ["REQUEST", "REPLY"], election: ["PREPARE", "ACK", "NEW-VIEW", "NACK"], accept: ["ACCEPT"],
+    client: ["REQUEST", "REPLY"], election: ["PREPARE", "ACK", "NEW-VIEW", "LEADER", "NACK"], accept: ["ACCEPT"],
     accepted: ["ACCEPTED"], commit: ["COMMIT"], repair: ["CATCH-UP", "STATE", "CHECKPOINT"],
   };
   const groupOf = Object.fromEntries(Object.entries(GROUPS).flatMap(([group, kinds]) => kinds.map((k) => [k, group])));

@@ -142,6 +142,7 @@ class HandWorld(World):
         self.waiting = self.waiting_class()
         self.queues, self.sent = self.waiting.queues, self.waiting.sent
         self.replies: list[Reply] = []
+        self.elected: list[tuple[ReplicaId, Ballot]] = []  # who sent a LEADER for which ballot
         self.loses: Callable[[ReplicaId, ReplicaId, Message], bool] = lambda *_: False
         self.away: set[ReplicaId] = set()  # disconnected: what arrives is thrown away
         self.paused: set[ReplicaId] = set()  # stopped: what arrives waits
@@ -222,8 +223,14 @@ class HandWorld(World):
     def flushed(self, process: Process, effects: Effects) -> None:
         """See World."""
         super().flushed(process, effects)
+        self.note_told(process.id, effects)
+
+    def note_told(self, replica: ReplicaId, effects: Effects) -> None:
+        """Keep what clients are told."""
+        if effects.elected is not None:
+            self.elected.append((replica, effects.elected.ballot))
         for reply in effects.replies:
-            self.replies += [(process.id, reply.ballot, answer) for answer in reply.answers]
+            self.replies += [(replica, reply.ballot, answer) for answer in reply.answers]
 
     def disk_answers(self, replica: ReplicaId) -> None:
         """The write that a slow disk is busy with ends, and with it the turn."""

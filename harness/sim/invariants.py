@@ -167,6 +167,11 @@ class Safety:
         _hold(ballot not in self._proposed, f"{ballot} is led twice")
         self._proposed[ballot] = {}
 
+    def elected(self, replica: ReplicaId, ballot: Ballot) -> None:
+        """`replica` told clients that it leads `ballot`: with its NEW-VIEW or after it."""
+        is_led = ballot.replica == replica and ballot in self._proposed
+        _hold(is_led, f"{replica_name(replica)} says that it leads {ballot}")
+
     def proposed(self, ballot: Ballot, first_slot: Slot, requests: Iterable[Request]) -> None:
         """The leader of `ballot` proposed these: never two values for a slot in one ballot."""
         values = self._proposed.get(ballot)

@@ -30,6 +30,8 @@ def flushed(safety: Safety, replica: ReplicaId, effects: Effects) -> None:
             safety.leads(message.ballot, replica)
         if isinstance(message, NewView | Accept):
             safety.proposed(message.ballot, message.first_slot, message.requests)
+    if effects.elected is not None:
+        safety.elected(replica, effects.elected.ballot)
     for reply in effects.replies:
         for answer in reply.answers:
             safety.replied(replica, answer)

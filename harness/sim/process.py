@@ -15,7 +15,7 @@ from random import Random
 
 from bank.ballot import ReplicaId, replica_name
 from bank.effects import Effects, Persist, Send, Stored
-from bank.messages import Message, Reply
+from bank.messages import Elected, Message, Reply
 from bank.replica import Replica
 from bank.settings import Settings
 from bank.status import Role
@@ -110,6 +110,9 @@ class World:
         """A message leaves."""
         if self.safety is not None:
             judging.sent(self.safety, process.id, send.message)
+
+    def announce(self, process: "Process", elected: Elected) -> None:
+        """A LEADER leaves for all clients."""
 
     def reply(self, process: "Process", reply: Reply) -> None:
         """A REPLY leaves for the clients."""
@@ -230,6 +233,11 @@ class Process:
     def _say(self, effects: Effects) -> None:
         for send in effects.early:
             self.world.send(self, send)
+        self._tell_clients(effects)
+
+    def _tell_clients(self, effects: Effects) -> None:
+        if effects.elected is not None:
+            self.world.announce(self, effects.elected)
         for reply in effects.replies:
             self.world.reply(self, reply)
 
@@ -254,8 +262,7 @@ class Process:
         for send in cut.early:
             self.world.send(self, send)
         if cut.answers:
-            for reply in effects.replies:
-                self.world.reply(self, reply)
+            self._tell_clients(effects)
         if persist is not None and not cut.write_first:
             self._commit(persist, is_stored)
         for send in cut.durable:

@@ -109,6 +109,8 @@ class Recorded(SimCluster):
         super().read(process, source, message)
 
     def _request(self, replica: ReplicaId, requests: tuple[Request, ...]) -> str:
+        if not requests:
+            return f"heard {replica_name(replica)}"
         parts: list[str] = []
         was_new: bool | None = None
         for request in requests:

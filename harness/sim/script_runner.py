@@ -9,6 +9,7 @@ A script is blocks of commands, a line `----`, and what the replicas do then, up
     elect n1                       the first election, summed up in one line
     request n1 (A, B, 3) (C)       a client asks one replica, `n1 n2` or `all`; (C) is a read,
                                      A: (C) one by another client
+    heard n2                       clients have heard n2's LEADER, and have nothing to ask for
     retry all A                    client A sends its last request again; `retry n1 A, B 2` is one
                                      message, of B with its second request; new and old ones in
                                      one: `request n1 (A, B, 3) and B 2 and (C)`
@@ -269,6 +270,9 @@ class ScriptRunner(TraceWriter):
         self._last[client] = self._asked[client, timestamp] = made
         return made
 
+    def do_heard(self, name: str) -> None:
+        self._ask(self._who(name), ())
+
     def do_retry(self, names: str, old: str) -> None:
         self._ask(self._who(names), tuple(self._old(old)))
 
@@ -482,6 +486,7 @@ def _commands() -> list[tuple[re.Pattern[str], Callable[..., Any]]]:
     table: dict[str, Callable[..., Any]] = {
         rf"elect {one}": ScriptRunner.do_elect,
         rf"request {some} ({part}(?: and {part})*)": ScriptRunner.do_request,
+        rf"heard {one}": ScriptRunner.do_heard,
         rf"retry {some} {old}": ScriptRunner.do_retry,
         r"deliver all": ScriptRunner.do_deliver_all,
         rf"deliver {link}": ScriptRunner.do_deliver,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple
 
-from bank.ballot import ReplicaId, Slot, replica_name
+from bank.ballot import NO_BALLOT, Ballot, ReplicaId, Slot, replica_name
 from bank.effects import Effects, Send
 from bank.messages import Message, PeerDown
 from bank.replica import CLIENT, Replica
@@ -98,6 +98,9 @@ class SteppedWorld(ScriptRunner):
         self._asked_at: dict[str, int] = {}  # by client, its last request
         self._believed: dict[str, ReplicaId] = {}
         self._answered: set[tuple[str, int]] = set()
+        self._elected = NO_BALLOT  # the highest in a LEADER
+        self._to_ask: set[str] = set()  # clients that wait for an earlier one; only looked into
+        self._is_unheard = False  # nobody answered that LEADER yet
         self._moved_at = 0  # when a client asked for something new, or got an answer
         self._led: set[ReplicaId] = set()  # when they failed
         super().__init__(given, replica_class)
@@ -133,6 +136,10 @@ class SteppedWorld(ScriptRunner):
         for run in effects.executed:
             done = zip(run.requests, run.answers, strict=True)
             self.committed.add(process.id, run.first_slot, [(r, a[2]) for r, a in done])
+        if (elected := effects.elected) is not None:
+            journal.passed(self.now(), Way.SENT, (CLIENT,), elected)
+            if elected.ballot >= self._elected:
+                self._follow(elected.ballot)
         for reply in effects.replies:
             journal.passed(self.now(), Way.SENT, (CLIENT,), reply)
             for client, timestamp, *_ in reply.answers:
@@ -141,13 +148,24 @@ class SteppedWorld(ScriptRunner):
                 self._believed[client] = reply.ballot.replica
         super().flushed(process, effects)
 
+    def _follow(self, ballot: Ballot) -> None:
+        """Clients hear a LEADER at once; they answer it by what they do next."""
+        self._is_unheard = True
+        if ballot > self._elected:
+            self._elected = ballot
+            self._believed.clear()
+            self._to_ask = {request[0] for request in self.open_requests()}
+
     def _new(self, asking: str, text: str) -> Request:
         self._moved_at = self.time
         return super()._new(asking, text)
 
     def _ask(self, replicas: list[ReplicaId], requests: tuple[Request, ...]) -> None:
+        if self._elected.replica in replicas:
+            self._is_unheard = False
         for client, *_ in requests:
             self._asked_at[client] = self.time
+            self._to_ask.discard(client)
         super()._ask(replicas, requests)
         if not any(map(self.hears, replicas)):
             for replica in replicas:
@@ -234,7 +252,8 @@ class SteppedWorld(ScriptRunner):
 
     def believed(self, client: str) -> str:
         """Whom this client asks first: "n1", or "all" when that process is gone."""
-        replica = self._believed.get(client, self.everyone[0])
+        first = self._elected.replica or self.everyone[0]
+        replica = self._believed.get(client, first)
         return replica_name(replica) if self.is_running(replica) else "all"
 
     # ---- what can happen -----------------------------------------------------------------------
@@ -264,7 +283,15 @@ class SteppedWorld(ScriptRunner):
                 name, role = replica_name(replica), self[replica].role.value
                 words = f"{name}'s timer ({role}) {self._from_now(due)}"
                 yield Event(Kind.TIMER, words, (f"expire {name}",), due)
+        leader = replica_name(self._elected.replica)
+        if self._is_unheard and not self._to_ask and self.hears(self._elected.replica):
+            words = f"clients have heard that {leader} leads"
+            yield Event(Kind.CLIENT, words, (f"heard {leader}",), self.time)
         for request in self.open_requests():
+            if request[0] in self._to_ask:
+                words = f"{request[0]} asks {leader}, which leads: {request_text(request)}"
+                yield Event(Kind.CLIENT, words, (f"retry {leader} {request[0]}",), self.time)
+                continue
             due = self._asked_at[request[0]] + self._client_timeout
             words = f"{request[0]} asks all again: {request_text(request)} {self._from_now(due)}"
             at = f" @{due / MILLISECOND:.3f}ms" if due > self.time else ""

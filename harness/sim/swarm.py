@@ -20,7 +20,7 @@ from random import Random
 
 from bank.ballot import ReplicaId, replica_name
 from bank.ledger import READ, TRANSFER
-from bank.messages import CheckpointHash
+from bank.messages import CheckpointHash, Elected
 from bank.replica import Replica
 from harness.check.judges import judge_run
 from harness.check.verdict import Verdict
@@ -256,7 +256,7 @@ def _hold_to_budget(sent: Counter[str], scenario: Scenario) -> None:
     """What an idle cluster says in IDLE time-outs: heartbeats and their answers, hardly more.
 
     While a checkpoint is not confirmed, it is asked for with each heartbeat, both ways. Replicas
-    that are cut off stand now and then, which may be answered.
+    that are cut off stand now and then, which may be answered. Clients were told who leads.
     """
     config, peers = scenario.config, scenario.config.nodes - 1
     shortest, longest = config.election_timeout_ms
@@ -265,10 +265,11 @@ def _hold_to_budget(sent: Counter[str], scenario: Scenario) -> None:
     )  # on a fast clock
     beats = watched // config.heartbeat_ms + 2
     stands = len(scenario.outsiders) * (watched // shortest + 1)
-    checkpoints = sent.pop(CheckpointHash.LABEL, 0)
+    checkpoints, leaders = sent.pop(CheckpointHash.LABEL, 0), sent.pop(Elected.LABEL, 0)
     for count, most, what in (
         (sent.total(), 2 * peers * (beats + stands), "messages"),
         (checkpoints, 4 * peers * beats, CheckpointHash.LABEL),
+        (leaders, 0, Elected.LABEL),
     ):
         if count > most:
             words = ", ".join(f"{label} {often}" for label, often in sorted(sent.items()))

@@ -92,8 +92,7 @@ class TraceWriter(HandWorld):
             judging.decided(self.checks, replica, effects, process.replica.log)
             if effects.executed:
                 self.checks.compare([process.replica.status()])
-        for reply in effects.replies:
-            self.replies += [(replica, reply.ballot, answer) for answer in reply.answers]
+        self.note_told(replica, effects)
 
     def _write_decisions(self, replica: ReplicaId, effects: Effects) -> None:
         for event in effects.events:
@@ -102,6 +101,8 @@ class TraceWriter(HandWorld):
             answers = ", ".join(executed(run))
             last_slot = run.first_slot + len(run.requests) - 1
             self._write(replica, "executes", slots=span(run.first_slot, last_slot), text=answers)
+        if effects.elected is not None:
+            self._write_message(replica, "->", "client", effects.elected)
         for reply in effects.replies:
             self._write_message(replica, "->", "client", reply)
         self._notable |= bool(effects.events or effects.executed or effects.replies)

@@ -7,7 +7,6 @@ at the real clock, and no set is iterated whose order could show. After every ev
 being driven.
 """
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from random import Random
@@ -23,43 +22,37 @@ from bank.messages import (
     PeerDown,
     Prepare,
     Promise,
-    Reply,
     State,
     StatePiece,
 )
-from bank.replica import CLIENT, Replica
-from bank.sessions import NOOP_REQUEST, Request
+from bank.replica import Replica
+from bank.sessions import NOOP_REQUEST
 from bank.status import Role, SlotStatus
 from harness.cluster import wire
 from harness.cluster.choices import Choices, Seeded, between
-from harness.cluster.client import Clients, ClientSend
 from harness.cluster.driver import CommitLog, OwnReplicas, ReplicaView
-from harness.cluster.history import Operation
 from harness.cluster.journal import (
-    CLIENTS,
     Entry,
-    Journal,
     Liveness,
     LivenessChanged,
     Traces,
     Way,
     kind,
-    passed,
 )
 from harness.cluster.kill_points import Cut
 from harness.cluster.nemesis import Fault, Heal, KillAt, LinkFault, change
-from harness.cluster.wording import joined, peers_text, request_text, unreached_text
 from harness.files.cases import action_text
 from harness.files.config import ClusterConfig
-from harness.sim.columns import EVERYBODY, Happening, Sink, What
+from harness.sim.asked import AskedWorld
+from harness.sim.columns import EVERYBODY, Sink
 from harness.sim.disk import Disk
 from harness.sim.judging import decided
 from harness.sim.process import Process
 from harness.sim.timed import Control, TimedProcess
-from harness.sim.wires import USUAL_RULES, WiredWorld, WorldRules
+from harness.sim.wires import USUAL_RULES, WorldRules
 
 
-class SimCluster(WiredWorld, OwnReplicas):
+class SimCluster(AskedWorld, OwnReplicas):
     """A `harness.cluster.driver.Cluster`; see there for what each method promises."""
 
     def __init__(
@@ -77,6 +70,8 @@ class SimCluster(WiredWorld, OwnReplicas):
         settings = replace(config.settings(), sizes=rules.sizes)
         choices = choices or Seeded(f"{config.seed}/world")
         super().__init__(
+            config,
+            sink,
             choices,
             rules.links,
             config.nodes,
@@ -87,14 +82,9 @@ class SimCluster(WiredWorld, OwnReplicas):
         )
         self.replicas = config.nodes
         self.committed = CommitLog()
-        self.messages: Counter[str] = Counter()  # by label, each as often as replicas get it
         self.on_death: Callable[[Process], None] = lambda process: None
         self.on_lead: Callable[[Process], None] = lambda process: None
         self.on_commit: Callable[[Process], None] = lambda process: None
-        self._config = config
-        self._sink = sink
-        self.clients = Clients(config.accounts, config.nodes, config.client_timeout_ms * 1000)
-        self._clients_due: int | None = None
         drift = rules.drift_ppm
         self.processes = {
             replica: TimedProcess(
@@ -106,9 +96,6 @@ class SimCluster(WiredWorld, OwnReplicas):
             )
             for replica in self.everyone
         }
-        traced = config.trace_messages > 0
-        self._journals = {r: Journal() for r in self.processes} if traced else {}
-        self._traces = Traces(self.processes, config.trace_messages)
 
     # ---- life ----------------------------------------------------------------------------------
 
@@ -159,15 +146,6 @@ class SimCluster(WiredWorld, OwnReplicas):
                 lost.append(to)
         if self._journals or self._sink is not None:
             self.write_down(source, Way.SENT, self._peers(send.to), message, tuple(lost))
-
-    def reply(self, process: Process, reply: Reply) -> None:
-        """A REPLY leaves for the clients."""
-        for answer in reply.answers:
-            self.checks.replied(process.id, answer)
-        arrives = self.post(process.id, None, wire.encode(reply))
-        if self._journals or self._sink is not None:
-            unreached = () if arrives else (CLIENT,)
-            self.write_down(process.id, Way.SENT, (CLIENT,), reply, unreached)
 
     def read(self, process: Process, source: ReplicaId, message: Message) -> None:
         """See World."""
@@ -227,72 +205,6 @@ class SimCluster(WiredWorld, OwnReplicas):
     def healed(self) -> None:
         """All faults stop, for good."""
         self.say(EVERYBODY, "all faults stop")
-
-    # ---- clients -------------------------------------------------------------------------------
-
-    def submit(self, operation: Operation) -> None:
-        """Queue an operation with its client."""
-        self.clients.submit(operation)
-        self._rouse_clients(self.time)
-
-    def set_clients_running(self, running: bool) -> None:
-        """Start or stop the clients' timers."""
-        if running:
-            self.clients.start()
-            self._rouse_clients(self.time)
-        else:
-            self.clients.stop()
-
-    def drop_pending(self) -> None:
-        """Clients give up what has no answer."""
-        self.clients.drop_pending(self.time)
-
-    def _rouse_clients(self, when: int) -> None:
-        if self._clients_due is None or when < self._clients_due:
-            self._clients_due = when
-            self.at(when, self._poll_clients)
-
-    def _poll_clients(self) -> None:
-        if self._clients_due != self.time:
-            return  # roused earlier meanwhile
-        self._clients_due = None
-        self._ask(self.clients.poll(self.time))
-        due = self.clients.deadline()
-        if due is not None:
-            self._rouse_clients(max(due, self.time))
-
-    def _ask(self, sends: Sequence[ClientSend]) -> None:
-        """Put requests on the queues, those for one replica as one message."""
-        by_replica: dict[ReplicaId, list[Request]] = {}
-        for to, request in sends:
-            if len(to) > 1:
-                self.coverage["request broadcast"] += 1
-            for replica in to:
-                by_replica.setdefault(replica, []).append(request)
-        arrived: set[ReplicaId] = set()  # only asked, never iterated
-        for replica in sorted(by_replica):
-            process = self.processes[replica]
-            data = wire.encode(ClientRequest(tuple(by_replica[replica])))
-            if process.alive and self.post(CLIENTS, process, data):
-                arrived.add(replica)
-        if self._sink is not None:
-            for to, request in sends:
-                lost = tuple(replica for replica in to if replica not in arrived)
-                whom = peers_text(self._peers(to)) + unreached_text(lost, to)
-                self.say(CLIENTS, joined(f"→{whom}", request_text(request)))
-
-    def heard(self, source: ReplicaId, item: bytes | PeerDown) -> None:
-        """See WiredWorld."""
-        if isinstance(item, PeerDown):
-            self._ask(self.clients.lost(source, self.time))
-            return
-        reply = wire.decode(item)
-        assert isinstance(reply, Reply)
-        answered = self.clients.take(reply, self.time)
-        if answered:
-            self._rouse_clients(self.time)
-        for operation in answered:
-            self.say(CLIENTS, f"{operation.request[0]}: {operation.result}, slot {operation.slot}")
 
     # ---- faults --------------------------------------------------------------------------------
 
@@ -425,28 +337,3 @@ class SimCluster(WiredWorld, OwnReplicas):
     def new_set(self) -> None:
         """Traces start afresh."""
         self.traces().new_set(self.time)
-
-    def write_down(
-        self,
-        replica: ReplicaId,
-        way: Way,
-        peers: tuple[ReplicaId, ...],
-        message: Message,
-        unreached: tuple[ReplicaId, ...] = (),
-    ) -> None:
-        """A message was read, sent, perhaps in vain, or befallen by a link fault."""
-        if self._journals:
-            journal = self._journals[replica]
-            journal.passed(self.time, way, peers, message)
-            if len(journal.entries) >= self._config.trace_messages:
-                self._traces.add(replica, journal.take())
-        if self._sink is not None:
-            self.say(replica, passed(way, peers, message, unreached))
-
-    def _peers(self, to: tuple[ReplicaId, ...]) -> tuple[ReplicaId, ...]:
-        return () if len(to) >= self.replicas - 1 else to
-
-    def say(self, who: ReplicaId, what: What) -> None:
-        """One event of the run's story; see `columns.Happening` for who it can be."""
-        if self._sink is not None:
-            self._sink(Happening(self.time, who, what))

@@ -184,6 +184,7 @@ def still(replica: Replica) -> None:
     match standing:
         case Leader():
             standing.since = 0
+            standing.is_known = True  # what clients are told decides nothing here
             standing.busy_slots = standing.heartbeats = 0  # nothing goes by them
             standing.answered_at = dict.fromkeys(sorted(standing.answered_at), 0)
             standing.in_flight = dict(sorted(standing.in_flight.items()))
