@@ -6,7 +6,6 @@ queue, and a giver that dies leaves nothing half installed: a checkpoint counts 
 verified.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from bank.ballot import ReplicaId, Slot
@@ -58,28 +57,25 @@ class Fetch:
 class Library:
     """Answers to CATCH-UP. Keeps the encoding of a checkpoint while somebody is reading it."""
 
-    __slots__ = ("_accounts", "_lent", "_sizes")
+    __slots__ = ("_lent", "_sizes")
 
-    def __init__(self, accounts: Iterable[str], sizes: Sizes = USUAL) -> None:
-        """`accounts` of every checkpoint: sorted here, once for all."""
+    def __init__(self, sizes: Sizes = USUAL) -> None:
         self._sizes = sizes
-        self._accounts = tuple(sorted(accounts))
         self._lent: dict[ReplicaId, Encoding] = {}  # by reader
 
     def answer(
         self, reader: ReplicaId, question: CatchUp, log: Log, checkpoint: Checkpoint | None
     ) -> State | StatePiece | None:
         """What `reader` gets; None when there is nothing to give."""
-        piece_bytes = self._sizes.piece_bytes
         if question.piece > 0:
             lent = self._lent.get(reader)
             if lent is not None and lent.slot == question.checkpoint_slot:
-                return _piece(lent, question.piece, piece_bytes, log.committed_upto)
+                return _piece(lent, question.piece, log.committed_upto)
         if question.first_slot <= log.truncated_upto:
             assert checkpoint is not None, "truncated without a checkpoint"
-            encoding = self._lent[reader] = Encoding(checkpoint, self._accounts, piece_bytes)
+            encoding = self._lent[reader] = Encoding(checkpoint, self._sizes.piece_bytes)
             piece = question.piece if question.checkpoint_slot == checkpoint.slot else 0
-            return _piece(encoding, piece, piece_bytes, log.committed_upto)
+            return _piece(encoding, piece, log.committed_upto)
         self._lent.pop(reader, None)
         last_slot = min(log.committed_upto, question.first_slot + self._sizes.piece_slots - 1)
         if last_slot < question.first_slot:
@@ -92,10 +88,8 @@ class Library:
         )
 
 
-def _piece(
-    encoding: Encoding, piece: int, piece_bytes: int, committed_upto: Slot
-) -> StatePiece | None:
+def _piece(encoding: Encoding, piece: int, committed_upto: Slot) -> StatePiece | None:
     if not 0 <= piece < encoding.pieces:
         return None
-    part = encoding.piece(piece, piece_bytes)
-    return StatePiece(encoding.slot, piece, encoding.pieces, part, committed_upto)
+    data = encoding.piece(piece)
+    return StatePiece(encoding.slot, piece, encoding.pieces, data, committed_upto)

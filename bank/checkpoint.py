@@ -1,42 +1,103 @@
 """A checkpoint: the whole replicated state at one slot, as bytes that can be verified.
 
-The running hash says which history led here, the digest that the bytes are whole. Ballots are
-left out on purpose: replicas commit the same command in different ballots, yet must agree on
-every byte of this.
+The running hash says which history led here, the digest that the bytes are whole: it is a hash of
+the hashes of all pages of balances, of the sessions, and of whose balances they are. Ballots are
+left out on purpose: replicas commit the same command in different ballots, yet must agree on every
+byte of this.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from bank.accounts import BALANCE_BYTES, Accounts, Balances, cut, joined
 from bank.ballot import Slot
-from bank.ledger import encode_account, sha256
-from bank.sessions import Changed, Machine, Request, Session, encode_session
+from bank.ledger import sha256
+from bank.sessions import (
+    Machine,
+    Request,
+    Session,
+    digest_of,
+    encode_session,
+    hashes_of,
+    page_hash,
+)
 
 GENESIS_HASH = "0" * 64  # the running hash before slot 1
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """State after executing `slot`; always on a multiple of the checkpoint interval."""
+class Snapshot(NamedTuple):
+    """A copy of the replicated state after executing `slot`, its digest not computed yet."""
 
     slot: Slot
     running_hash: str  # hex; over every (slot, request, result) up to `slot`
-    balances: dict[str, int]  # never written to after construction
+    accounts: Accounts
+    pages: tuple[bytes, ...]  # of balances
     sessions: tuple[Session, ...]
-    digest: str  # of balances and sessions
-    # Since the stored one, or since the beginning; None when all may have. Known to its taker only.
-    changed: Changed | None = field(default=None, compare=False)
+
+    @property
+    def balances(self) -> Balances:
+        """Of all accounts."""
+        return Balances(self.accounts, self.pages)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """State after executing a slot; always on a multiple of the checkpoint interval."""
+
+    state: Snapshot
+    digest: str  # hex; of balances and sessions
+    hashes: tuple[bytes, ...] = field(compare=False, repr=False)  # of the pages
+
+    @property
+    def slot(self) -> Slot:
+        """After which it was taken."""
+        return self.state.slot
+
+    @property
+    def running_hash(self) -> str:
+        """At that slot."""
+        return self.state.running_hash
+
+    @property
+    def balances(self) -> Balances:
+        """Of all accounts."""
+        return self.state.balances
+
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        """Of all clients, in any order."""
+        return self.state.sessions
 
     def computed_digest(self) -> str:
         """What `digest` has to be for this state."""
-        return Machine(self.balances, self.sessions).digest()
+        return sealed(self.state).digest
 
 
-def take(slot: Slot, running_hash: str, machine: Machine) -> Checkpoint:
-    """The machine's state as of now, which must be exactly after `slot`; a mark of the machine."""
-    balances, digest, changed = machine.mark()
+def snapshot(
+    slot: Slot, running_hash: str, machine: Machine, before: Checkpoint | None = None
+) -> Snapshot:
+    """The machine's state as of now, which must be exactly after `slot`.
+
+    It shares with `before` the pages that are the same.
+    """
+    pages = machine.ledger.pages(() if before is None else before.state.pages)
     sessions = tuple(machine.sessions.values())
-    return Checkpoint(slot, running_hash, balances, sessions, digest, changed)
+    return Snapshot(slot, running_hash, machine.ledger.accounts, pages, sessions)
+
+
+def sealed(state: Snapshot, hashes: Sequence[bytes] | None = None) -> Checkpoint:
+    """The checkpoint of a state. `hashes` of its pages save the time to compute them."""
+    if hashes is None:
+        hashes = hashes_of(state.pages)
+    digest = digest_of(state.accounts, hashes, state.sessions)
+    return Checkpoint(state, digest, tuple(hashes))
+
+
+def genesis(balances: Mapping[str, int], page_accounts: int) -> Checkpoint:
+    """The state before slot 1, which every replica has on its disk."""
+    paged = Balances.of(balances, page_accounts)
+    return sealed(Snapshot(0, GENESIS_HASH, paged.accounts, paged.pages, ()))
 
 
 def extend_hash(
@@ -55,67 +116,113 @@ def extend_hash(
     return sha256("\n".join((before, numbers, *texts, results)))
 
 
-class Encoding:
-    """The canonical bytes of a checkpoint, made a piece at a time: the whole of a million accounts
-    takes seconds, in which a leader would be silent.
+class Writing:
+    """A checkpoint on its way to the disk, some pages a turn.
 
-    First a head under its own seal, then a line for each account and each session, sorted. The
-    digest in the head seals the lines.
+    Pages that are as in the stored checkpoint are there already. Nothing looks at the others before
+    the disk says that this is the checkpoint now, which it says with the last of them.
     """
 
-    __slots__ = ("_accounts", "_checkpoint", "_clients", "_sessions", "pieces", "slot")
+    __slots__ = ("_hashes", "installs", "left", "state")
 
-    def __init__(self, checkpoint: Checkpoint, accounts: Sequence[str], piece_bytes: int) -> None:
-        """`accounts` are those of the checkpoint, sorted; a piece holds at most so many bytes."""
+    def __init__(
+        self, state: Snapshot, stored: Checkpoint, hashes: Sequence[bytes] | None = None
+    ) -> None:
+        """`hashes`: of the pages of a state that came from another replica, to be installed."""
+        self.state, self.installs = state, hashes is not None
+        pairs = enumerate(zip(state.pages, stored.state.pages, strict=True))
+        self.left = [number for number, (new, old) in pairs if new != old]
+        self._hashes = list(stored.hashes if hashes is None else hashes)
+
+    def take(self, pages: int) -> list[tuple[int, bytes]]:
+        """The next so many that are to be written, with their numbers."""
+        numbers, self.left = self.left[:pages], self.left[pages:]
+        taken = [(number, self.state.pages[number]) for number in numbers]
+        if not self.installs:
+            for number, page in taken:
+                self._hashes[number] = page_hash(page)
+        return taken
+
+    def sealed(self) -> Checkpoint:
+        """The checkpoint, when all pages were taken."""
+        assert not self.left, f"pages {self.left} of the checkpoint are not written"
+        return sealed(self.state, self._hashes)
+
+
+class Encoding:
+    """The canonical bytes of a checkpoint, made a piece at a time.
+
+    First a head under its own seal, then the pages of balances, then a line for each session,
+    sorted. The digest in the head seals the rest. Names of accounts are not sent: whoever has
+    others computes another digest.
+    """
+
+    __slots__ = ("_checkpoint", "_clients", "_held", "_sessions", "_size", "pieces", "slot")
+
+    def __init__(self, checkpoint: Checkpoint, piece_bytes: int) -> None:
+        """A piece holds at most so many bytes, but not less than a head and a session need."""
         self.slot = checkpoint.slot
-        self._checkpoint, self._accounts = checkpoint, accounts
+        self._checkpoint = checkpoint
         self._sessions = {session[0]: session for session in checkpoint.sessions}
         self._clients = sorted(self._sessions)
-        lines = len(accounts) + len(self._clients)
-        self.pieces = max(1, -(-lines // _lines_of(piece_bytes)))
+        self._held = BALANCE_BYTES * len(checkpoint.state.accounts)
+        self._size = max(_LEAST_BYTES, piece_bytes - _HEAD_BYTES - _LINE_BYTES)
+        whole = self._held + _LINE_BYTES * len(self._clients)
+        self.pieces = max(1, -(-whole // self._size))
 
-    def piece(self, number: int, piece_bytes: int) -> bytes:
+    def piece(self, number: int) -> bytes:
         """The piece of that number, from 0; the first one begins with the head."""
-        first = number * _lines_of(piece_bytes)
-        last = first + _lines_of(piece_bytes)
-        accounts, balances = self._accounts, self._checkpoint.balances
-        lines = [] if number else [self._head()]
-        lines += [encode_account(name, balances[name]) for name in accounts[first:last]]
-        first, last = max(0, first - len(accounts)), max(0, last - len(accounts))
-        lines += [encode_session(self._sessions[client]) for client in self._clients[first:last]]
-        return "".join(lines).encode()
+        first, last = number * self._size, (number + 1) * self._size
+        held = self._held
+        parts = [] if number else [self._head()]
+        if first < held:
+            parts.append(joined(self._checkpoint.state.pages, first, min(last, held)))
+        # A session counts as many bytes as it takes at the most, and is where they begin.
+        lines = slice(_lines_upto(first - held), _lines_upto(last - held))
+        texts = [encode_session(self._sessions[client]) for client in self._clients[lines]]
+        return b"".join((*parts, "".join(texts).encode()))
 
-    def _head(self) -> str:
-        checkpoint, accounts = self._checkpoint, len(self._accounts)
-        head = f"{checkpoint.slot} {checkpoint.running_hash} {checkpoint.digest} {accounts}\n"
-        return f"{sha256(head)}\n{head}"
+    def _head(self) -> bytes:
+        checkpoint = self._checkpoint
+        head = f"{checkpoint.slot} {checkpoint.running_hash} {checkpoint.digest} {self._held}\n"
+        return f"{sha256(head)}\n{head}".encode()
 
 
-def _lines_of(piece_bytes: int) -> int:
-    """How many lines fit besides a head: names have at most 32 characters, numbers 20 digits."""
-    return max(1, (piece_bytes - 256) // 100)
+_LEAST_BYTES = 64  # in a piece besides the head
+_HEAD_BYTES = 256  # at most
+_LINE_BYTES = 100  # likewise: names have at most 32 characters, numbers 20 digits
+
+
+def _lines_upto(end: int) -> int:
+    """How many lines begin before `end`."""
+    return max(0, -(-end // _LINE_BYTES))
 
 
 def encode(checkpoint: Checkpoint) -> bytes:
     """The whole of the canonical bytes."""
-    whole = 256 + 100 * (len(checkpoint.balances) + len(checkpoint.sessions))
-    encoding = Encoding(checkpoint, sorted(checkpoint.balances), whole)
-    return b"".join(encoding.piece(number, whole) for number in range(encoding.pieces))
+    encoding = Encoding(checkpoint, 256 * 1024)
+    return b"".join(encoding.piece(number) for number in range(encoding.pieces))
 
 
-def decode(data: bytes) -> Checkpoint | None:
-    """The checkpoint in `data`, or None when it is damaged (seal or digest)."""
+def decode(data: bytes, accounts: Accounts) -> Checkpoint | None:
+    """The checkpoint in `data`; None when it is damaged (seal or digest), or of other accounts."""
     try:
-        seal, head, *lines = data.decode().split("\n")
-        if sha256(f"{head}\n") != seal or lines.pop() != "":
+        seal, head, body = data.split(b"\n", 2)
+        slot, running_hash, digest, held = head.decode().split(" ")
+        if sha256(f"{head.decode()}\n") != seal.decode() or int(held) > len(body):
             return None
-        slot, running_hash, digest, accounts = head.split(" ")
-        balances = {a: int(b) for a, b in (line.split(" ") for line in lines[: int(accounts)])}
-        sessions = tuple(_decode_session(line) for line in lines[int(accounts) :])
-        checkpoint = Checkpoint(int(slot), running_hash, balances, sessions, digest)
+        lines = body[int(held) :].decode().split("\n")
+        if lines.pop() != "":
+            return None
+        pages = cut(body[: int(held)], accounts.page_accounts)
+        sessions = tuple(map(_decode_session, lines))
+        state = Snapshot(int(slot), running_hash, accounts, pages, sessions)
     except (ValueError, IndexError):
         return None
-    return checkpoint if checkpoint.computed_digest() == digest else None
+    if int(held) != BALANCE_BYTES * len(accounts):
+        return None
+    checkpoint = sealed(state)
+    return checkpoint if checkpoint.digest == digest else None
 
 
 def _decode_session(line: str) -> Session:

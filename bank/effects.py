@@ -32,17 +32,32 @@ class Send(NamedTuple):
     message: Message
 
 
+class Pages(NamedTuple):
+    """Some pages of balances of a checkpoint that is being written."""
+
+    slot: Slot  # the checkpoint's
+    pages: Sequence[tuple[int, bytes]]  # with their numbers
+
+
 @dataclass(slots=True)
 class Persist:
-    """The writes of one turn, to be committed as one transaction, in the order of the fields."""
+    """The writes of one turn, to be committed as one transaction.
+
+    Pages are written under the slot of their checkpoint and are nothing until it is the stored
+    one; before pages of another one are, those of one that never came so far are thrown away.
+    """
 
     promised: Ballot  # the promise as of now
     seen: int  # the highest ballot number promised, used or seen; never decreases
     promise_changed: bool  # False: the two above are already stored
     runs: list[Run]  # later runs replace slots of earlier ones
-    checkpoint: Checkpoint | None  # replaces the stored one
+    # Replaces the stored one: all its pages that differ were written in earlier turns, or are in
+    # `pages`.
+    checkpoint: Checkpoint | None
     truncated_upto: Slot  # rows up to here are to go, and that they did is stored with it
     committed_upto: Slot | None  # may lag, never lead; None leaves the stored one as it is
+    pages: Pages | None = None  # of a checkpoint that is not stored yet, or is with these
+    sessions: Sequence[Session] = ()  # those of `checkpoint` that are not as in the stored one
 
 
 @dataclass(slots=True)

@@ -4,21 +4,20 @@ Nothing here promises, votes or leads. Committed facts are the same whoever tell
 compared here, but for the question whether what is held in a slot is what was committed there.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 
 from bank import checkpoint as checkpoints
 from bank.ballot import Ballot, ReplicaId, Slot
 from bank.catch_up import Fetch, Library
-from bank.checkpoint import Checkpoint
-from bank.effects import Executed, Outbox, Send, Stored
+from bank.checkpoint import Checkpoint, Snapshot, Writing
+from bank.effects import Executed, Outbox, Pages, Send, Stored
 from bank.events import InstalledCheckpoint, RefusedCheckpoint
 from bank.history_hash import HistoryHash
 from bank.ledger import SKIPPED
 from bank.log import Log
 from bank.messages import CatchUp, CheckpointHash, State, StatePiece
 from bank.quorum import quorum_size
-from bank.sessions import Machine
+from bank.sessions import Machine, Session
 from bank.settings import Settings
 from bank.standing import Leader
 from bank.timers import Timers
@@ -43,15 +42,19 @@ class Learner:
         self.quorum = quorum_size(len(self.peers) + 1)
         self.settings, self.log, self.outbox, self.timers = settings, log, outbox, timers
         self.lead: Leader | None = None  # of this replica, while it leads
-        self.machine = Machine(balances)
+        # What is stored as the state of a slot, with this turn at the latest.
+        self._on_disk = checkpoints.genesis(balances, settings.sizes.page_accounts)
+        self.machine = Machine(self._on_disk.balances)
         # A majority had its hash: stored, lent to others.
         self.checkpoint: Checkpoint | None = None
-        self.taken: Checkpoint | None = None  # the next one, while its hash is in question
+        self.taken: Snapshot | None = None  # the next one, while its hash is in question
+        self.writing: Writing | None = None  # the next one, while its pages are written
         self.history = HistoryHash(replica, self.quorum, sizes=settings.sizes)
         self._fetch = Fetch()
-        self._library = Library(balances, settings.sizes)
+        self._library = Library(settings.sizes)
         self.saved_upto: Slot = 0  # the committed watermark that was stored last
-        self.checkpoint_changed = False  # the checkpoint is to be stored
+        # Of a checkpoint, with this turn: some pages, or the last ones, itself, and its sessions.
+        self._to_store: tuple[Pages, Checkpoint | None, Sequence[Session]] | None = None
         self.marks_changed = False  # truncation or watermark are to be stored
 
     # ---- executing -----------------------------------------------------------------------------
@@ -109,6 +112,8 @@ class Learner:
     def ask_again(self) -> None:
         """Whoever was asked may be gone: after a while ask the next one, from the start."""
         fetch = self._fetch
+        if self._is_installing():
+            return  # it has what it asked for, and asks for more when that is on its disk
         if self.timers.now >= self.timers.fetch:
             fetch.forget_pieces()
             later = [r for r in self.peers if r > fetch.source]
@@ -157,14 +162,17 @@ class Learner:
         """A piece of a checkpoint arrived; the last one installs it."""
         if self.lead is not None or message.checkpoint_slot <= self.log.committed_upto:
             return
+        if self._is_installing():
+            return
         asked_for = self._fetch.checkpoint_slot, len(self._fetch.pieces)
         whole = self._fetch.take_piece(source, message)
         if whole is not None:
-            checkpoint = checkpoints.decode(whole)
+            checkpoint = checkpoints.decode(whole, self.machine.ledger.accounts)
             if checkpoint is None or checkpoint.slot != message.checkpoint_slot:
                 self.outbox.tell(RefusedCheckpoint(source))
                 return
-            self._install(checkpoint)
+            self.taken = None
+            self._write(Writing(checkpoint.state, self._on_disk, checkpoint.hashes))
         elif asked_for == (self._fetch.checkpoint_slot, len(self._fetch.pieces)):
             return  # a piece that was not asked for
         self._fetch.source = source
@@ -174,22 +182,24 @@ class Learner:
         """After a STATE from `source`: ask it for more while it has more."""
         if not self.is_fetching() or self._fetch.source == source:
             self._fetch.target = max(self._fetch.target, committed_upto)
-            if self.is_fetching():
+            if self.is_fetching() and not self._is_installing():
                 self._ask(source)
 
+    def _is_installing(self) -> bool:
+        return self.writing is not None and self.writing.installs
+
     def _install(self, checkpoint: Checkpoint) -> None:
+        """Another replica's checkpoint: its pages are written, or will be with this turn."""
         self.outbox.tell(InstalledCheckpoint(checkpoint.slot))
         self.log.restart_at(checkpoint.slot)
         self._restart_at(checkpoint)
         self.history.restart_at(checkpoint.slot, checkpoint.running_hash)
-        self.checkpoint_changed = True
-        self.taken = None
         self._weigh_history()
         self._execute()
 
     def _restart_at(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
-        self.machine = Machine(checkpoint.balances, checkpoint.sessions, digest=checkpoint.digest)
+        self.machine = Machine(checkpoint.balances, checkpoint.sessions)
 
     def save_watermark(self) -> None:
         """Store the committed watermark with this turn although nothing else may need storing.
@@ -207,18 +217,20 @@ class Learner:
         for peer, answer in self.history.note(slot):
             self.outbox.early(peer, answer)
         self._weigh_history()
-        if self._is_checkpoint_due():
+        if self._is_checkpoint_due(slot):
             self.timers.checkpoint = self.timers.now + self.settings.checkpoint_pause
             self.timers.question = self.timers.now
             self._take_checkpoint(slot)
             self.ask_for_confirmation()
 
-    def _is_checkpoint_due(self) -> bool:
+    def _is_checkpoint_due(self, slot: Slot) -> bool:
         """After the pause, each replica in its own part of it: else all stop at the same moment.
 
         Not while one is in question, or the answers would come too late for each; unless nobody
-        can answer any more, because all the others are too far ahead.
+        can answer any more, because all the others are too far ahead. Not while one is written.
         """
+        if self.writing is not None or not self._is_worth_it(slot):
+            return False
         pause, replicas = self.settings.checkpoint_pause, len(self.peers) + 1
         late = self.timers.now - self.timers.checkpoint
         questions = QUESTIONS * max(pause, self.settings.heartbeat)
@@ -228,10 +240,23 @@ class Learner:
             return late >= pause
         return self.timers.now * replicas // pause % replicas == self.replica - 1
 
+    def _is_worth_it(self, slot: Slot) -> bool:
+        """There was as much to do as a checkpoint of so many accounts is; see `Sizes.page_slots`.
+
+        From then on each replica in its own part of as many slots, for the same reason as above.
+        """
+        least = self.settings.sizes.page_slots * (self.machine.ledger.accounts.pages - 1)
+        last = self._on_disk.slot if self.taken is None else self.taken.slot
+        if slot - last < least:
+            return False
+        if least <= self.settings.checkpoint_interval or slot - last >= 2 * least:
+            return True
+        replicas = len(self.peers) + 1
+        return slot * replicas // least % replicas == self.replica - 1
+
     def _take_checkpoint(self, slot: Slot) -> None:
-        """Take one. What changed since one that was never confirmed is to be stored with it."""
-        taken = checkpoints.take(slot, self.history.current, self.machine)
-        self.taken = taken if self.taken is None else _with_changes_of(self.taken, taken)
+        running_hash = self.history.current
+        self.taken = checkpoints.snapshot(slot, running_hash, self.machine, self._on_disk)
 
     def ask_for_confirmation(self) -> None:
         """Tell all others the hash at the checkpoint in question, until a majority has the same.
@@ -264,16 +289,56 @@ class Learner:
         if self.taken is not None and self.history.is_confirmed(self.taken.slot):
             self._confirm_checkpoint(self.taken)
 
-    def _confirm_checkpoint(self, taken: Checkpoint) -> None:
-        """A majority has the same history: this is the checkpoint to store, and the log may go."""
-        before, self.taken = self.checkpoint, None
-        if before is not None and self.checkpoint_changed:
-            taken = _with_changes_of(before, taken)
-        self.checkpoint, self.checkpoint_changed = taken, True
+    def _confirm_checkpoint(self, taken: Snapshot) -> None:
+        """A majority has the same history: this is the checkpoint to store."""
+        self.taken = None
         if self.lead is not None:
             # So that it is known to those who hear nobody else, and to who is in the minority.
-            self.outbox.early_all(self.history.word(taken.slot, taken.running_hash, answer=True))
-        self._truncate()
+            word = self.history.word(taken.slot, taken.running_hash, answer=True)
+            self.outbox.early_all(word)
+        self._write(Writing(taken, self._on_disk))
+
+    # ---- writing it ----------------------------------------------------------------------------
+
+    def _write(self, writing: Writing) -> None:
+        """Store this checkpoint: with this turn when it is small, else some pages with each."""
+        self.writing = writing
+        self.go_on_writing()
+
+    def go_on_writing(self) -> bool:
+        """Some more pages go with this turn, and with the last it counts. True: it is installed."""
+        writing, turn_pages = self.writing, self.settings.sizes.turn_pages
+        if writing is None or self._to_store is not None:
+            return False
+        if len(writing.left) > turn_pages:
+            self._to_store = Pages(writing.state.slot, writing.take(turn_pages)), None, ()
+            return False
+        self.writing, overtaken = None, writing.state.slot <= self.log.committed_upto
+        if writing.installs and (overtaken or self.lead is not None):
+            return False  # by entries that came another way
+        pages, before = writing.take(turn_pages), self._on_disk
+        self._on_disk = checkpoint = writing.sealed()
+        known = set(before.sessions)
+        sessions = [session for session in checkpoint.sessions if session not in known]
+        self._to_store = Pages(checkpoint.slot, pages), checkpoint, sessions
+        if writing.installs:
+            self._install(checkpoint)
+        else:
+            self.checkpoint = checkpoint
+            self._truncate()  # the log below may go now
+        return writing.installs
+
+    def resume_writing(self) -> bool:
+        """Nothing but time passed since the last pages; True: a checkpoint was installed."""
+        installed = self.writing is not None and self.go_on_writing()
+        if installed:
+            self.go_on_fetching(self._fetch.source, self._fetch.target)
+        return installed
+
+    def to_store(self) -> tuple[Pages | None, Checkpoint | None, Sequence[Session]]:
+        """At the end of a turn: pages and the checkpoint that are to be stored with it."""
+        stored, self._to_store = self._to_store, None
+        return (None, None, ()) if stored is None else stored
 
     def _truncate(self) -> None:
         """Forget slots that are old enough, and that nobody needs to be sent for the first time."""
@@ -289,6 +354,7 @@ class Learner:
         """Become what the disk says is committed, and hold the rest of its rows."""
         log, checkpoint = self.log, stored.checkpoint
         if checkpoint is not None:
+            self._on_disk = checkpoint
             self._restart_at(checkpoint)
             at, sizes = (checkpoint.slot, checkpoint.running_hash), self.settings.sizes
             self.history = HistoryHash(self.replica, self.quorum, *at, sizes)
@@ -299,9 +365,3 @@ class Learner:
         log.executed_upto = log.committed_upto = checkpoint.slot if checkpoint is not None else 0
         self.commit(max(stored.committed_upto, log.committed_upto))
         self.outbox.effects.executed.clear()  # executed before: nobody is to be told again
-
-
-def _with_changes_of(before: Checkpoint, checkpoint: Checkpoint) -> Checkpoint:
-    """`checkpoint`, to be stored over what `before` was to be stored over."""
-    changed = checkpoint.changed and before.changed and checkpoint.changed | before.changed
-    return replace(checkpoint, changed=changed)

@@ -1,4 +1,4 @@
-"""The bank itself: accounts, commands and what a command does. Knows no word of Paxos.
+"""The bank itself: commands and what a command does to accounts. Knows no word of Paxos.
 
 A command is four plain values, (kind, sender, receiver, amount), because one is built, sent,
 stored and executed for every slot: as plain values it costs a third of a frozen dataclass.
@@ -6,8 +6,10 @@ Money is neither made nor lost and no balance is ever negative, whatever command
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
+
+from bank.accounts import Balances, pages_of
 
 TRANSFER = "transfer"
 READ = "read"
@@ -20,12 +22,13 @@ SKIPPED = "skipped"  # a no-op, or a request older than the client's last one: n
 
 
 class Ledger:
-    """Balances by account, changed by `apply` only."""
+    """Balances by the position of their account, changed by `apply` only."""
 
-    __slots__ = ("balances",)
+    __slots__ = ("accounts", "cells")
 
     def __init__(self, balances: Mapping[str, int]) -> None:
-        self.balances: dict[str, int] = dict(balances)
+        paged = Balances.of(balances) if not isinstance(balances, Balances) else balances
+        self.accounts, self.cells = paged.accounts, paged.cells()
 
     def apply(self, kind: str, sender: str, receiver: str, amount: int) -> Result:
         """Execute one command.
@@ -33,17 +36,30 @@ class Ledger:
         A transfer gives SUCCESS, or FAILED when the balance is too small, an account is unknown
         or the amount is not positive; then nothing moves. A read gives the balance of `sender`.
         """
-        balances = self.balances
+        position, cells = self.accounts.position, self.cells
         if kind == TRANSFER:
-            balance = balances.get(sender, -1)
-            if balance < amount or amount <= 0 or receiver not in balances:
+            source, target = position(sender), position(receiver)
+            if source is None or target is None:
                 return FAILED
-            balances[sender] = balance - amount
-            balances[receiver] += amount  # read after the line above: A to A moves nothing
+            balance = cells[source]
+            if balance < amount or amount <= 0:
+                return FAILED
+            cells[source] = balance - amount
+            cells[target] += amount  # read after the line above: A to A moves nothing
             return SUCCESS
         if kind == READ:
-            return balances.get(sender, FAILED)
+            source = position(sender)
+            return FAILED if source is None else cells[source]
         return SKIPPED
+
+    def pages(self, before: Sequence[bytes] = ()) -> tuple[bytes, ...]:
+        """A copy; pages that are as in `before` are the very same. 2 ms for a million accounts."""
+        return pages_of(self.cells, self.accounts.page_accounts, before)
+
+    @property
+    def balances(self) -> Balances:
+        """As of now; a copy."""
+        return Balances(self.accounts, self.pages())
 
 
 def describe(kind: str, sender: str, receiver: str, amount: int) -> str:
@@ -51,26 +67,6 @@ def describe(kind: str, sender: str, receiver: str, amount: int) -> str:
     if kind == TRANSFER:
         return f"({sender}, {receiver}, {amount})"
     return f"({sender})" if kind == READ else "no-op"
-
-
-def encode_account(account: str, balance: int) -> str:
-    """One line of the canonical text."""
-    return f"{account} {balance}\n"
-
-
-DIGEST_MODULUS = 1 << 256
-
-
-def total_of(lines: Iterable[str]) -> int:
-    """The sum of the SHA-256 of every line, modulo 2**256.
-
-    An incremental hash (AdHash: Bellare and Micciancio 1997): a line that changes is taken out and
-    put in again, whatever stands in the others, and no order is needed. It is held against mistakes
-    and damage, as all here; who can choose lines freely may find two states with one sum.
-    """
-    sha = hashlib.sha256
-    hashed = (int.from_bytes(sha(line.encode()).digest(), "big") for line in lines)
-    return sum(hashed) % DIGEST_MODULUS
 
 
 def sha256(text: str) -> str:

@@ -172,6 +172,8 @@ class Replica:
         timers = self.timers
         if now != timers.now:
             self._enter(now)
+        if self.learner.writing is not None and self.learner.resume_writing():
+            self.elector.lead_if_elected()
         if not isinstance(lead := self.elector.standing, Leader):
             # Most often nothing is due.
             if timers.election is None or now >= timers.election or self.learner.is_fetching():
@@ -187,6 +189,8 @@ class Replica:
         timers, outbox = self.timers, self.outbox
         if outbox.effects.early or outbox.effects.durable or outbox.answers:
             return timers.now  # `stored` led to something that is still to be flushed
+        if self.learner.writing is not None:
+            return timers.now  # some more pages, whether there is anything else to do or not
         if isinstance(self.elector.standing, Leader):
             due = timers.heartbeat if timers.heartbeat < timers.lease else timers.lease
             if timers.commit is not None and timers.commit < due:
@@ -211,8 +215,9 @@ class Replica:
         if outbox.answers:
             effects.replies.append(Reply(self.elector.following, tuple(outbox.answers)))
             outbox.answers = []
-        saves_watermark = learner.checkpoint_changed or learner.marks_changed
-        if acceptor.runs or acceptor.promise_changed or saves_watermark:
+        pages, checkpoint, sessions = learner.to_store()
+        saves_watermark = checkpoint is not None or learner.marks_changed
+        if acceptor.runs or acceptor.promise_changed or saves_watermark or pages is not None:
             if saves_watermark:
                 learner.saved_upto = self.log.committed_upto
             effects.persist = Persist(
@@ -220,12 +225,13 @@ class Replica:
                 acceptor.seen,
                 acceptor.promise_changed,
                 acceptor.runs,
-                learner.checkpoint if learner.checkpoint_changed else None,
+                checkpoint,
                 self.log.truncated_upto,
                 self.log.committed_upto if saves_watermark else None,
+                pages,
+                sessions,
             )
-            acceptor.runs, acceptor.promise_changed = [], False
-            learner.checkpoint_changed = learner.marks_changed = False
+            acceptor.runs, acceptor.promise_changed, learner.marks_changed = [], False, False
             own_upto = lead.next_slot - 1 if isinstance(lead, Leader) else 0
             self._unstored = acceptor.promised, own_upto
         self.timers.last_turn = self.timers.now
@@ -322,7 +328,7 @@ class Replica:
             checkpoint=learner.checkpoint.slot if learner.checkpoint is not None else 0,
             digest=learner.machine.digest(),
             running_hash=learner.history.current,
-            balances=dict(learner.machine.ledger.balances),
+            balances=learner.machine.ledger.balances,
             sessions=tuple(learner.machine.sessions.values()),
             halted=self.halted,
             differs=learner.history.differs,

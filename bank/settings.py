@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from bank.accounts import PAGE_ACCOUNTS
+
 MILLISECOND = 1000
 
 
@@ -9,7 +11,8 @@ MILLISECOND = 1000
 class Sizes:
     """How much goes at a time. No configuration has a say in these; the simulator makes them small.
 
-    All replicas of a cluster have the same `hash_slots`, else their running hashes differ.
+    All replicas of a cluster have the same `hash_slots` and `page_accounts`, else their hashes
+    differ.
     """
 
     piece_bytes: int = 256 * 1024  # the most that one STATE carries of a checkpoint
@@ -22,6 +25,9 @@ class Sizes:
     hash_slots: int = 100  # are hashed at a time, from each multiple of the interval on
     noted_hashes: int = 256  # are kept to compare; an older question is simply not answered
     compared_slots: int = 128  # that somebody asked about are kept for longer
+    page_accounts: int = PAGE_ACCOUNTS  # whose balances are hashed and stored together
+    page_slots: int = 64  # between two checkpoints at the least, for each page beyond the first
+    turn_pages: int = 16  # of a checkpoint that are written in one turn
 
 
 USUAL = Sizes()

@@ -1,5 +1,6 @@
 """Frozen copies of a replica's state, for display and for checks. Nothing reads them back."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -50,7 +51,7 @@ class ReplicaStatus:
     checkpoint: Slot  # slot of the durable checkpoint; 0 for none
     digest: str  # of balances and sessions, from scratch
     running_hash: str  # at the last multiple of the checkpoint interval that was executed
-    balances: dict[str, int]
+    balances: Mapping[str, int]
     sessions: tuple[Session, ...]
     halted: str | None  # why this replica stopped itself
     differs: str | None = None  # the first history that it saw to differ from its own

@@ -1,21 +1,52 @@
 """Replicas driven by hand in tests: `HandWorld`, with what only tests ask it. No checks look on."""
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from types import UnionType
 from typing import Any
 
+from bank.accounts import Balances
 from bank.ballot import Ballot, ReplicaId, Slot
-from bank.effects import Effects
+from bank.checkpoint import Checkpoint, sealed, snapshot
+from bank.effects import Effects, Pages
 from bank.messages import ClientRequest, NewView
 from bank.replica import CLIENT, Replica
-from bank.sessions import Request, Session
+from bank.sessions import Machine, Request, Session
 from bank.settings import Settings
 from bank.status import Role
 from harness.sim.hand import HandWorld, read, transfer
 
-__all__ = ["TEN_EACH", "Conductor", "follower", "read", "transfer"]
+__all__ = [
+    "TEN_EACH",
+    "Conductor",
+    "altered",
+    "follower",
+    "read",
+    "stored_whole",
+    "take",
+    "transfer",
+]
 
 TEN_EACH = dict.fromkeys("ABCDEFGHIJ", 10)
+
+
+def take(slot: Slot, running_hash: str, machine: Machine) -> Checkpoint:
+    """The checkpoint of a machine that executed so many slots."""
+    return sealed(snapshot(slot, running_hash, machine))
+
+
+def altered(checkpoint: Checkpoint, **changes: Any) -> Checkpoint:
+    """The same with another slot, running hash, balances or sessions, under the digest it has."""
+    if (balances := changes.pop("balances", None)) is not None:
+        page_accounts = checkpoint.state.accounts.page_accounts
+        changes["pages"] = Balances.of(balances, page_accounts).pages
+    return replace(checkpoint, state=checkpoint.state._replace(**changes))
+
+
+def stored_whole(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What a Persist says that stores all of a checkpoint at once."""
+    pages = Pages(checkpoint.slot, tuple(enumerate(checkpoint.state.pages)))
+    return {"checkpoint": checkpoint, "pages": pages, "sessions": checkpoint.sessions}
 
 
 class Conductor(HandWorld):

@@ -9,7 +9,7 @@ import heapq
 from collections.abc import Sequence
 from random import Random
 
-from bank.ledger import READ, TRANSFER, Ledger
+from bank.ledger import FAILED, READ, SUCCESS, TRANSFER
 from harness.cluster.history import Operation
 
 FAULTS = (
@@ -50,7 +50,7 @@ def draw(
     """
     random = Random(seed)
     names = accounts_of(clients)
-    ledger = Ledger(dict.fromkeys(names, balance))
+    ledger = _Ledger(dict.fromkeys(names, balance))
     first = dict(ledger.balances)
     world = _World(random, ledger, fault, int(operations * at), late)
     turns = [(random.randrange(ANSWER_US), number) for number in range(clients)]
@@ -80,11 +80,29 @@ def draw(
     return first, world.history
 
 
+class _Ledger:
+    """The bank, in a table that can be damaged."""
+
+    def __init__(self, balances: dict[str, int]) -> None:
+        self.balances = dict(balances)
+
+    def apply(self, kind: str, sender: str, receiver: str, amount: int) -> str | int:
+        """Execute one command."""
+        balances = self.balances
+        if kind == READ:
+            return balances[sender]
+        if not 0 < amount <= balances[sender]:
+            return FAILED
+        balances[sender] -= amount
+        balances[receiver] += amount
+        return SUCCESS
+
+
 class _World:
     """Requests in, effects in the order of time, answers out."""
 
     def __init__(
-        self, random: Random, ledger: Ledger, fault: str | None, after: int, late: float
+        self, random: Random, ledger: _Ledger, fault: str | None, after: int, late: float
     ) -> None:
         self._random, self._ledger, self._late = random, ledger, late
         self._fault, self._after = fault, after

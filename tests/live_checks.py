@@ -17,8 +17,11 @@ from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
+from conductor import altered, stored_whole, take
+
+from bank.accounts import Balances
 from bank.ballot import Ballot
-from bank.checkpoint import Checkpoint, take
+from bank.checkpoint import Checkpoint
 from bank.effects import Persist, Run, Stored
 from bank.messages import Accept, Accepted, Heartbeat, Message, PeerDown, Prepare, Promise
 from bank.sessions import Machine
@@ -33,7 +36,7 @@ from harness.sim.disk import Disk
 from harness.sim.scenario import SwarmOptions, draw
 from harness.sim.swarm import run_seed
 
-BALANCES = {"A": 10, "B": 10}
+BALANCES = Balances.of({"A": 10, "B": 10})
 OWNER = Owner("n1", "test")
 TRANSFER = ("A", 1, "transfer", "A", "B", 3)
 SYNCS = {"x86_64": (74, 75), "aarch64": (82, 83)}  # fsync and fdatasync among the system calls
@@ -155,7 +158,7 @@ def what_speaks_of_the_disk_leaves_after_the_commit(folder: Path) -> None:
     def looked_at(self: Outgoing, frame: bytes) -> None:
         for message in map(wire.from_plain, FrameReader().feed(frame)):
             left.append(message.LABEL)
-            stored = read_copy(n1.file)
+            stored = read_copy(n1.file, BALANCES.accounts)
             assert _is_backed(message, stored), f"{message} left with {stored.promised} on disk"
         send(self, frame)
 
@@ -300,7 +303,7 @@ def _commits_without_syncs(folder: Path, durability: str) -> bool:
     if pid == 0:
         code = 2
         try:
-            storage = Storage(file, durability, OWNER)
+            storage = Storage(file, durability, OWNER, BALANCES.accounts)
             storage.commit(persist())  # the first write into a new write-ahead log is always synced
             refuse_syncs()
             try:
@@ -327,7 +330,7 @@ def _plain(stored: Stored) -> Stored:
     """Without what has no order."""
     checkpoint, entries = stored.checkpoint, tuple((s, b, tuple(r)) for s, b, r in stored.entries)
     if checkpoint is not None:
-        checkpoint = replace(checkpoint, sessions=tuple(sorted(checkpoint.sessions)))
+        checkpoint = altered(checkpoint, sessions=tuple(sorted(checkpoint.sessions)))
     return replace(stored, entries=entries, checkpoint=checkpoint)
 
 
@@ -336,7 +339,7 @@ def the_file_holds_what_the_simulated_disk_holds(folder: Path) -> None:
     """After every transaction of so many seeds as it takes to meet what a file can be told."""
     reached: set[str] = set()
     for seed in count(10):
-        if reached == {"taken", "installed", "truncated"}:
+        if reached == {"taken", "in slices", "truncated"}:
             break
         written: dict[Disk, list[Persist]] = {}
         commit = Disk.commit
@@ -349,15 +352,20 @@ def the_file_holds_what_the_simulated_disk_holds(folder: Path) -> None:
         with patched(Disk, "commit", noted):
             assert run_seed(seed, options).violation is None
         for number, persists in enumerate(written.values()):
-            file, disk = folder / f"{seed}-{number}.db", Disk()
-            Storage.create(file, draw(seed, options).config.balances(), OWNER)
-            storage = Storage(file, "process", OWNER)
+            scenario = draw(seed, options)
+            page_accounts = scenario.rules.sizes.page_accounts
+            balances = Balances.of(scenario.config.balances(), page_accounts)
+            file, disk = folder / f"{seed}-{number}.db", Disk(balances.pages)
+            Storage.create(file, balances, OWNER)
+            storage = Storage(file, "process", OWNER, balances.accounts)
             for one in persists:
                 storage.commit(one)
                 disk.commit(one)
                 disk.sync()
+                if one.pages is not None and one.checkpoint is None:
+                    reached.add("in slices")
                 if one.checkpoint is not None:
-                    reached.add("installed" if one.checkpoint.changed is None else "taken")
+                    reached.add("taken")
                 if one.truncated_upto:
                     reached.add("truncated")
                 assert _plain(storage.load()) == _plain(disk.stored()), f"after {one}"
@@ -375,22 +383,22 @@ def _checkpoints() -> tuple[Checkpoint, Checkpoint]:
 @check
 def a_checkpoint_is_written_with_all_of_its_turn_or_not_at_all(folder: Path) -> None:
     first, second = _checkpoints()
-    broken = replace(second, sessions=(*second.sessions[:-1], ("B", 1, object(), 2)))
+    broken = altered(second, sessions=(*second.sessions[:-1], ("B", 1, object(), 2)))
     runs = [Run(1, Ballot(3, 2), (TRANSFER, TRANSFER))]
     for dies in (False, True):
         file = folder / f"{dies}.db"
         Storage.create(file, BALANCES, OWNER)
-        storage = Storage(file, "process", OWNER)
-        storage.commit(persist(runs=runs, checkpoint=first, committed_upto=1))
+        storage = Storage(file, "process", OWNER, BALANCES.accounts)
+        storage.commit(persist(runs=runs, **stored_whole(first), committed_upto=1))
         before = storage.load()
         if dies:  # in the middle of the transaction
-            storage.write_only(persist(checkpoint=second, truncated_upto=1, committed_upto=2))
+            storage.write_only(persist(**stored_whole(second), truncated_upto=1, committed_upto=2))
         else:
             try:
-                storage.commit(persist(checkpoint=broken, truncated_upto=1, committed_upto=2))
+                storage.commit(persist(**stored_whole(broken), truncated_upto=1, committed_upto=2))
             except StorageError:
                 pass
             else:
                 raise AssertionError("a row that is none was written")
-        assert read_copy(file) == before, "half of it is there"
+        assert read_copy(file, BALANCES.accounts) == before, "half of it is there"
         storage.close()

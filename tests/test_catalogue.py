@@ -20,10 +20,12 @@ import test_invariants
 import test_judged
 import test_judging
 import test_outside
+import test_page_table
 import test_promises
 import test_resumed
 import test_rules_commits
 import test_rules_histories
+import test_rules_pages
 import test_rules_promises
 import test_rules_service
 import test_rules_timers
@@ -37,8 +39,10 @@ RULES = (
     test_rules_timers,
     test_rules_service,
     test_rules_histories,
+    test_rules_pages,
     test_spare,
 )
+FILES = (test_page_table,)
 JUDGES = (
     test_checks,
     test_judged,
@@ -51,7 +55,7 @@ JUDGES = (
     test_outside,
 )
 TESTS: dict[str, Callable[..., None]] = {}
-for module in (*RULES, *JUDGES, test_client):
+for module in (*RULES, *JUDGES, *FILES, test_client):
     for name, test in vars(module).items():
         if name.startswith("test_") and isinstance(test, FunctionType):
             assert TESTS.setdefault(name, test) is test, f"two tests are called {name}"

@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 import pytest
-from conductor import Conductor, transfer
+from conductor import Conductor, take, transfer
 
 from bank import checkpoint as checkpoints
+from bank.accounts import Balances
 from bank.ballot import Ballot
 from bank.catch_up import Fetch, Library
-from bank.checkpoint import GENESIS_HASH
+from bank.checkpoint import GENESIS_HASH, Encoding
 from bank.effects import Effects
 from bank.log import Log
 from bank.messages import CatchUp, Heartbeat, Promise, Reply, State, StatePiece
@@ -34,11 +35,7 @@ def full_log(upto, truncated=0):
 
 def checkpoint_at(slot, accounts=3):
     balances = {f"account{number}": number for number in range(accounts)}
-    return checkpoints.take(slot, GENESIS_HASH, Machine(balances))
-
-
-def names(accounts):
-    return [f"account{number}" for number in range(accounts)]
+    return take(slot, GENESIS_HASH, Machine(balances))
 
 
 # ---- giving ----------------------------------------------------------------------------------
@@ -56,7 +53,7 @@ def names(accounts):
 def test_library_gives_committed_slots(first_slot, slots):
     log = full_log(PIECE_SLOTS + 5)
     log.accept(PIECE_SLOTS + 6, FIRST, [transfer("A", "B", 1, 1)])  # accepted only
-    answer = Library(()).answer(2, CatchUp(first_slot), log, None)
+    answer = Library().answer(2, CatchUp(first_slot), log, None)
     if slots is None:
         assert answer is None
     else:
@@ -69,7 +66,7 @@ def test_library_gives_a_checkpoint_below_its_truncation_piece_by_piece():
     log, checkpoint, library = (
         full_log(10, truncated=8),
         checkpoint_at(8, 20),
-        Library(names(20), SMALL),
+        Library(SMALL),
     )
     fetch, question = Fetch(target=10, source=1), CatchUp(1)
     for _ in range(20):
@@ -80,12 +77,12 @@ def test_library_gives_a_checkpoint_below_its_truncation_piece_by_piece():
             break
         question = fetch.question(0)
         assert question == CatchUp(1, 8, piece.piece + 1)
-    assert checkpoints.decode(whole) == checkpoint
+    assert checkpoints.decode(whole, checkpoint.state.accounts) == checkpoint
     assert isinstance(library.answer(2, CatchUp(9), log, checkpoint), State)
 
 
 def test_library_keeps_lending_a_checkpoint_that_was_replaced_meanwhile():
-    library, old = Library(names(20), SMALL), checkpoint_at(8, 20)
+    library, old = Library(SMALL), checkpoint_at(8, 20)
     log = full_log(20, truncated=8)
     first = library.answer(2, CatchUp(1), log, old)
     second = library.answer(2, CatchUp(1, 8, 1), log, checkpoint_at(16, 20))
@@ -95,17 +92,20 @@ def test_library_keeps_lending_a_checkpoint_that_was_replaced_meanwhile():
     assert (other.checkpoint_slot, other.piece) == (16, 0), "who never borrowed gets the new one"
 
 
-def test_pieces_are_the_same_in_whatever_order_a_replica_knows_the_accounts():
-    log, checkpoint = full_log(10, truncated=8), checkpoint_at(8, 20)
-    for order in (names(20), names(20)[::-1]):
-        library, question = Library(order, SMALL), CatchUp(1)
-        pieces = [library.answer(2, question, log, checkpoint).data]
-        pieces += [library.answer(2, CatchUp(1, 8, n), log, checkpoint).data for n in range(1, 20)]
-        assert b"".join(pieces) == checkpoints.encode(checkpoint)
+@pytest.mark.parametrize("piece_bytes", [450, 1_000, 2_000, 256 * 1024])
+@pytest.mark.parametrize("accounts", [1, 20, 133])
+def test_pieces_are_the_canonical_bytes_however_small(accounts, piece_bytes):
+    sessions = [(f"c{number}" * 10, 10**15, 2**62, 10**15) for number in range(30)]
+    balances = Balances.of({f"a{number}": 2**62 for number in range(accounts)}, 16)
+    checkpoint = take(8, GENESIS_HASH, Machine(balances, sessions))
+    encoding = Encoding(checkpoint, piece_bytes)
+    pieces = [encoding.piece(number) for number in range(encoding.pieces)]
+    assert b"".join(pieces) == checkpoints.encode(checkpoint)
+    assert max(map(len, pieces)) <= piece_bytes
 
 
 def test_library_has_no_piece_beyond_the_last():
-    library, checkpoint = Library(names(3)), checkpoint_at(8)
+    library, checkpoint = Library(), checkpoint_at(8)
     log = full_log(10, truncated=8)
     assert library.answer(2, CatchUp(1), log, checkpoint).pieces == 1
     assert library.answer(2, CatchUp(1, 8, 1), log, checkpoint) is None

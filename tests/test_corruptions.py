@@ -12,9 +12,9 @@ from functools import cache
 from random import Random
 
 import pytest
+from conductor import altered, take
 
 from bank.ballot import Ballot
-from bank.checkpoint import take
 from bank.history_hash import HistoryHash
 from bank.ledger import FAILED, READ, SKIPPED, SUCCESS, TRANSFER
 from bank.sessions import NOOP_REQUEST, Machine
@@ -812,16 +812,16 @@ def lose_the_checkpoint(disk, r):
 
 def change_the_checkpoint(disk, r):
     balances = moved(r, disk.checkpoint.balances)
-    return replace(disk, checkpoint=replace(disk.checkpoint, balances=balances))
+    return replace(disk, checkpoint=altered(disk.checkpoint, balances=balances))
 
 
 def change_the_checkpoint_and_seal_it(disk, r):
-    wrong = replace(disk.checkpoint, balances=moved(r, disk.checkpoint.balances))
+    wrong = altered(disk.checkpoint, balances=moved(r, disk.checkpoint.balances))
     return replace(disk, checkpoint=replace(wrong, digest=wrong.computed_digest()))
 
 
 def change_the_hash_of_the_checkpoint(disk, r):
-    return replace(disk, checkpoint=replace(disk.checkpoint, running_hash="1" * 64))
+    return replace(disk, checkpoint=altered(disk.checkpoint, running_hash="1" * 64))
 
 
 def lose_an_entry(disk, r):

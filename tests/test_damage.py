@@ -178,7 +178,9 @@ def test_a_damaged_row_on_real_processes(tmp_path):
     _, runner, _ = live_run(tmp_path, config, DAMAGED)
     assert runner.verdict() is Verdict.VALID
     cluster = json.loads((tmp_path / "data" / "cluster.json").read_text())["cluster"]
-    storage = Storage(tmp_path / "data" / "n1.db", "process", Owner("n1", cluster))
+    storage = Storage(
+        tmp_path / "data" / "n1.db", "process", Owner("n1", cluster), config.balances().accounts
+    )
     stored = storage.load()
     slot, ballot, request = stored.entries[-1]
     changed = Run(slot, ballot, ((*request[:4], "C", request[5]),))

@@ -3,11 +3,11 @@
 import json
 
 import pytest
+from conductor import take
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bank.ballot import Ballot
-from bank.checkpoint import take
 from bank.ledger import FAILED, SUCCESS
 from bank.sessions import NOOP_REQUEST, Machine
 from harness.cluster.driver import CommitLog

@@ -7,9 +7,9 @@ from dataclasses import replace
 from random import Random
 
 import pytest
+from conductor import altered, take
 
 from bank.ballot import NO_BALLOT, Ballot
-from bank.checkpoint import take
 from bank.effects import Executed, Persist, Run, Stored
 from bank.ledger import READ, TRANSFER
 from bank.messages import CheckpointHash, StatePiece
@@ -383,7 +383,7 @@ def told(looks_on, *sources, slot=10):
 
 
 def checkpoint(slot):
-    return Persist(NO_BALLOT, 0, False, [], replace(CHECKPOINT, slot=slot), 0, 0)
+    return Persist(NO_BALLOT, 0, False, [], altered(CHECKPOINT, slot=slot), 0, 0)
 
 
 CHECKPOINT = take(10, HASH, Machine(BALANCES))

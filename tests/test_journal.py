@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from conductor import take
 
 from bank import events
 from bank.ballot import Ballot
-from bank.checkpoint import take
 from bank.effects import Persist, Run
 from bank.ledger import TRANSFER
 from bank.messages import (

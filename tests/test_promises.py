@@ -6,9 +6,10 @@
 from dataclasses import replace
 
 import pytest
+from conductor import altered, stored_whole, take
 
+from bank.accounts import Balances
 from bank.ballot import NO_BALLOT, Ballot
-from bank.checkpoint import take
 from bank.effects import Persist, Run, Stored
 from bank.sessions import Machine
 from harness.check.promises import promises
@@ -18,7 +19,8 @@ from harness.live.storage import Owner, Storage, read_copy
 LOW, HIGH = Ballot(3, 1), Ballot(4, 2)
 PAY = ("A", 1, "transfer", "A", "B", 3)
 LOOK = ("B", 1, "read", "B", "", 0)
-MACHINE = Machine({"A": 10, "B": 10})
+BALANCES = Balances.of({"A": 10, "B": 10})
+MACHINE = Machine(BALANCES)
 EMPTY = Stored(NO_BALLOT, 0, (), 0, 0, None)
 HELD = Stored(LOW, 3, ((1, LOW, PAY), (2, LOW, LOOK), (4, LOW, PAY)), 1, 0, None)
 
@@ -60,7 +62,7 @@ BROKEN = {
     "a checkpoint that was changed": (
         replace(
             KEPT["all below an installed checkpoint"],
-            checkpoint=replace(take(4, "", MACHINE), balances={"A": 9, "B": 11}),
+            checkpoint=altered(take(4, "", MACHINE), balances={"A": 9, "B": 11}),
         ),
         "n2 has a checkpoint at 4 that is not what its digest says",
     ),
@@ -201,17 +203,17 @@ class Careless(Storage):
 def test_disks_of_real_and_of_broken_replicas(tmp_path, storage, evidence):
     path = tmp_path / "n1.db"
     owner = Owner("n1", "0123")
-    Storage.create(path, MACHINE.ledger.balances, owner)
-    disk = storage(path, "process", owner)
-    snapshots = [(1, read_copy(path))]
+    Storage.create(path, BALANCES, owner)
+    disk = storage(path, "process", owner, BALANCES.accounts)
+    snapshots = [(1, read_copy(path, BALANCES.accounts))]
     requests = [("A", i, "transfer", "A", "B", 1) for i in range(1, 6)]
     for persist in (
         Persist(LOW, 3, True, [Run(1, LOW, requests)], None, 0, None),
-        Persist(LOW, 3, False, [], take(3, "", MACHINE), 2, 3),
+        replace(Persist(LOW, 3, False, [], None, 2, 3), **stored_whole(take(3, "", MACHINE))),
         Persist(HIGH, 4, True, [Run(4, HIGH, requests[:1])], None, 2, None),
     ):
         disk.commit(persist)
-        snapshots.append((1, read_copy(path)))
+        snapshots.append((1, read_copy(path, BALANCES.accounts)))
     judgement = promises(snapshots)
     assert judgement.reason == evidence
     assert judgement.verdict is (Verdict.INVALID if evidence else Verdict.VALID)

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 import pytest
+from conductor import altered, take
 
 from bank.ballot import Ballot
-from bank.checkpoint import take
 from bank.effects import Stored
 from bank.ledger import SUCCESS
 from bank.sessions import Machine
@@ -79,14 +79,14 @@ def test_an_entry_that_is_not_committed_contradicts_nobody():
     ids=["balances", "sessions"],
 )
 def test_a_checkpoint_that_the_log_does_not_give_is_told(slot, changes):
-    wrong = replace(checkpoint(slot), **changes)
+    wrong = altered(checkpoint(slot), **changes)
     disks = {1: disk(range(1, 6), 5, 2), 2: replace(disk(range(5, 7), 5), checkpoint=wrong)}
     told = [f"slot {slot}: the checkpoint of n2 is not what the log gives"]
     assert committed_before(disks, BALANCES).contradictions == told
 
 
 def test_of_two_checkpoints_at_one_slot_both_are_looked_at():
-    wrong = replace(checkpoint(4), balances={"A": 9, "B": 11})
+    wrong = altered(checkpoint(4), balances={"A": 9, "B": 11})
     for order in ((wrong, checkpoint(4)), (checkpoint(4), wrong)):
         disks = {r: replace(disk([], 4), checkpoint=c) for r, c in enumerate(order, 1)}
         assert len(committed_before(disks, BALANCES).contradictions) == 1

@@ -12,16 +12,17 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from conductor import stored_whole, take
 
+from bank.accounts import Balances
 from bank.ballot import Ballot
-from bank.checkpoint import take
 from bank.effects import Persist, Run
 from bank.sessions import Machine
 from harness.live import durable, seal, storage
 from harness.live.storage import Owner, Storage, StorageError, create_all, read_copy, read_verified
 
 OWNER = Owner("n1", "0123")
-BALANCES = dict.fromkeys("ABCDEFGHIJ", 10)
+BALANCES = Balances.of(dict.fromkeys("ABCDEFGHIJ", 10))
 PARTS = {"database": "n1.db", "write-ahead log": "n1.db-wal", "seal": "n1.db-seal"}
 
 
@@ -38,7 +39,7 @@ class Replica:
         self.open()
 
     def open(self) -> None:
-        self.storage = Storage(self.path, "process", OWNER)
+        self.storage = Storage(self.path, "process", OWNER, BALANCES.accounts)
 
     def turn(self) -> None:
         self.storage.commit(self._draw())
@@ -65,7 +66,9 @@ class Replica:
             if slot > self._executed + 1:
                 self._executed = slot - 1
                 persist.committed_upto = self._executed
-                persist.checkpoint = take(self._executed, "ab" * 32, machine)
+                checkpoint = take(self._executed, "ab" * 32, machine)
+                for what, value in stored_whole(checkpoint).items():
+                    setattr(persist, what, value)
                 self._truncated = persist.truncated_upto = max(0, self._executed - 20)
         return persist
 
@@ -88,7 +91,7 @@ def keep(source: Path, target: Path) -> Path:
 def read(folder: Path):
     """What a replica would start from there; None when it is refused."""
     try:
-        return read_verified(folder / "n1.db", OWNER)
+        return read_verified(folder / "n1.db", OWNER, BALANCES.accounts)
     except StorageError as error:
         assert "n1.db" in str(error)
         return None
@@ -202,7 +205,7 @@ def test_a_kill_between_commit_and_seal_loses_nothing(tmp_path, monkeypatch):
             monkeypatch.undo()
             state = replica.storage.load()
             case = keep(tmp_path, tmp_path / "case")
-            again = Storage(case / "n1.db", "process", OWNER)
+            again = Storage(case / "n1.db", "process", OWNER, BALANCES.accounts)
             assert again.found == state
             again.close()
             assert read(case) == state
@@ -250,10 +253,10 @@ def test_a_kill_while_a_file_is_opened_loses_nothing(left, tmp_path, monkeypatch
         folder, killed = keep(files, tmp_path / "opened"), tmp_path / "killed"
         with monkeypatch.context() as patch, suppress(Killed):
             die_after(step, folder, killed, patch)
-            Storage(folder / "n1.db", durability, OWNER).close()
+            Storage(folder / "n1.db", durability, OWNER, BALANCES.accounts).close()
             return
         assert read(killed) == state, step
-        assert Storage(killed / "n1.db", durability, OWNER).found == state
+        assert Storage(killed / "n1.db", durability, OWNER, BALANCES.accounts).found == state
     raise AssertionError("opening takes more steps than were tried")
 
 
@@ -269,7 +272,7 @@ def test_a_kill_while_another_program_keeps_the_log_from_being_emptied_loses_not
             opened = None
             with monkeypatch.context() as patch, suppress(Killed):
                 left_steps = die_after(step, folder, killed, patch)
-                opened = Storage(folder / "n1.db", "process", OWNER)
+                opened = Storage(folder / "n1.db", "process", OWNER, BALANCES.accounts)
                 left_steps[0] = -2
             if opened is None:
                 assert read(killed) == state, step
@@ -291,7 +294,7 @@ def test_logs_are_never_taken_for_one_another(tmp_path):
     steps = {abs(one - other) for one in salts for other in salts if one is not other}
     assert min(steps) > 100, salts  # by chance once in ten million times
     replica.turn()
-    Storage(keep(tmp_path, tmp_path / "killed") / "n1.db", "process", OWNER)
+    Storage(keep(tmp_path, tmp_path / "killed") / "n1.db", "process", OWNER, BALANCES.accounts)
     assert salt(tmp_path / "killed") == (salt(tmp_path) + 1) % (1 << 32)
 
 
@@ -459,9 +462,9 @@ def test_a_change_by_hand_is_refused_and_left_as_it_is(tmp_path):
     db.close()
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(StorageError, match=r"n1\.db: page \d+ is not as this replica wrote it"):
-        Storage(tmp_path / "n1.db", "process", OWNER)
+        Storage(tmp_path / "n1.db", "process", OWNER, BALANCES.accounts)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
-    assert read_copy(tmp_path / "n1.db") is not None  # people may still look
+    assert read_copy(tmp_path / "n1.db", BALANCES.accounts) is not None  # people may still look
 
 
 @pytest.mark.parametrize("name", ["n1.db", "n1.db-seal"])
@@ -469,7 +472,7 @@ def test_a_lost_file_is_refused(tmp_path, name):
     Storage.create(tmp_path / "n1.db", BALANCES, OWNER)
     (tmp_path / name).unlink()
     with pytest.raises(StorageError, match=f"{name}: the file is gone, and with it"):
-        Storage(tmp_path / "n1.db", "process", OWNER)
+        Storage(tmp_path / "n1.db", "process", OWNER, BALANCES.accounts)
 
 
 def test_under_power_new_files_and_their_names_are_on_the_disk(tmp_path, monkeypatch):
@@ -504,7 +507,7 @@ def test_after_a_loss_of_power_the_seal_may_be_old(tmp_path, monkeypatch):
     monkeypatch.setattr(storage, "_LONG_LOG", 6)
     replica = Replica(tmp_path, Random(3))
     replica.storage.close()
-    replica.storage = Storage(tmp_path / "n1.db", "power", OWNER)
+    replica.storage = Storage(tmp_path / "n1.db", "power", OWNER, BALANCES.accounts)
     for _ in range(30):
         replica.turn()
         case = keep(tmp_path, tmp_path / "case")

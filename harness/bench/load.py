@@ -43,7 +43,7 @@ class LoadSpec:
     index: int
     clients: int  # hosted here
     first_client: int
-    accounts: tuple[str, ...]
+    accounts: Sequence[str]
     skew: float  # 0 is uniform; else the exponent of a Zipf distribution
     largest_amount: int
     timeout_us: int

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bank.accounts import Balances, pages_of
 from bank.ballot import Ballot, ReplicaId, replica_name
 from bank.quorum import quorum_size
 from bank.status import ReplicaStatus, Role
@@ -92,7 +93,7 @@ class LoadedFleet:
     def __init__(
         self, config: ClusterConfig, clients: int, skew: float = 0.0, folder: Path | None = None
     ) -> None:
-        self._config = config
+        self._config, self._balances = config, config.balances()
         self._clients = clients
         self._skew = skew
         self._temporary = TemporaryFolder("bench-", folder)
@@ -106,7 +107,7 @@ class LoadedFleet:
         files = {r: self._folder / f"{replica_name(r)}.db" for r in replicas}
         try:
             if keeps:
-                create_all(files, config.balances(), self._folder.name, config.durability)
+                create_all(files, self._balances, self._folder.name, config.durability)
         except StorageError as error:
             raise HarnessError(str(error), exit_code=EXIT_MACHINE) from error
         disks = Disks({r: files[r] if keeps else None for r in replicas}, self._folder.name)
@@ -285,7 +286,8 @@ class LoadedFleet:
 
     def _statuses(self) -> list[ReplicaStatus]:
         asked = self.fleet.ask(protocol.STATUS)
-        return [protocol.status_from_plain(plain) for plain in asked.values()]
+        accounts = self._balances.accounts
+        return [protocol.status_from_plain(plain, accounts) for plain in asked.values()]
 
     def _judge(self, statuses: list[ReplicaStatus]) -> tuple[Judgement, ...]:
         digests = {(s.executed_upto, s.running_hash, s.digest) for s in statuses}
@@ -312,10 +314,10 @@ class LoadedFleet:
                 yield f"n{status.replica} holds {total} in all, expected {expected}"
 
     def _differences(self, statuses: list[ReplicaStatus]) -> Iterator[str]:
+        right = self._expected()
         for status in statuses:
-            for account, balance in status.balances.items():
-                expected = self._config.initial_balance + self._sums.get(account, 0)
-                if balance != expected:
+            for account, expected in () if status.balances == right else right.items():
+                if (balance := status.balances[account]) != expected:
                     yield (
                         f"n{status.replica} holds {balance} for {account}, "
                         f"acknowledged transfers give {expected}"
@@ -323,6 +325,15 @@ class LoadedFleet:
             last = {session[0]: session[1] for session in status.sessions}
             if last != self._timestamps:
                 yield f"n{status.replica} knows other last requests than the clients"
+
+    def _expected(self) -> Balances:
+        """What acknowledged transfers give."""
+        accounts, cells = self._balances.accounts, self._balances.cells()
+        for account, amount in self._sums.items():
+            position = accounts.position(account)
+            assert position is not None, f"a transfer of {account}, which is no account"
+            cells[position] += amount
+        return Balances(accounts, pages_of(cells, accounts.page_accounts))
 
     # ---- talking to load processes -------------------------------------------------------------
 

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from bank.accounts import Accounts, Balances
 from bank.ballot import ClientId, Slot
-from bank.checkpoint import GENESIS_HASH, Checkpoint
+from bank.checkpoint import GENESIS_HASH, Checkpoint, Snapshot, sealed
 from bank.history_hash import HistoryHash
 from bank.ledger import FAILED, READ, SKIPPED, SUCCESS, TRANSFER, Result
 from bank.sessions import Session
@@ -30,12 +31,19 @@ class State:
     sessions: dict[ClientId, Session]
     running_hash: str | None  # at the last multiple of the interval; None when that is not known
 
+    def digest(self, accounts: Accounts) -> str:
+        """What a replica computes of this state."""
+        held = Balances.of(self.balances, accounts.page_accounts)
+        sessions = tuple(self.sessions.values())
+        return sealed(Snapshot(0, "", accounts, held.pages, sessions)).digest
+
 
 @dataclass
 class Replay:
     """What must have happened, slot by slot."""
 
     balances: dict[str, int]  # after `upto`
+    accounts: Accounts  # whose they are, in the order that digests have
     begins_at: Slot = 0  # the slot of the log's base: nothing is known of what led there
     upto: Slot = 0
     missing: Slot | None = None  # the first slot nobody reported, and somebody built on it
@@ -107,7 +115,8 @@ def _beginning(
 ) -> Replay:
     """Where the log begins: at slot 0, or at its base."""
     base = log.base
-    state = Replay(dict(balances if base is None else base.balances))
+    accounts = Balances.of(balances, sizes.page_accounts).accounts
+    state = Replay(dict(balances if base is None else base.balances), accounts)
     if interval is not None:
         state.hashed = _Hashed(interval, base, sizes)
     if base is not None:
@@ -122,6 +131,7 @@ def _going_on(since: Replay, stands: set[Slot]) -> Replay:
     """Where it ended, with what is known of those who have not got that far."""
     return Replay(
         since.balances,
+        since.accounts,
         begins_at=since.upto,
         upto=since.upto,
         sessions=since.sessions,

@@ -132,7 +132,7 @@ def passes(point: str, effects: Effects, role: Role, is_catching_up: bool) -> bo
     if point == MID_NEW_VIEW:
         return any(isinstance(send.message, NewView) for send in effects.early)
     if point == MID_CHECKPOINT:
-        return persist is not None and persist.checkpoint is not None
+        return persist is not None and (persist.pages or persist.checkpoint) is not None
     if point == MID_CATCH_UP:
         return is_catching_up and persist is not None
     raise AssertionError(f"no kill point {point!r}")

@@ -249,6 +249,8 @@ def persist_text(persist: Persist) -> str:
         parts.append(f"{slots} in {ballot}: {requests_text(requests)}")
     if persist.checkpoint is not None:
         parts.append(f"checkpoint {persist.checkpoint.slot}")
+    elif persist.pages is not None:
+        parts.append(f"{len(persist.pages.pages)} pages of the checkpoint {persist.pages.slot}")
     if persist.committed_upto is not None:
         parts.append(f"committed up to {persist.committed_upto}")
     return "; ".join(parts) or f"truncated up to {persist.truncated_upto}"

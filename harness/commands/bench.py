@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
+from bank.accounts import Accounts
 from harness.bench import baseline, failover, others, soak
 from harness.bench.measuring import LoadedFleet
 from harness.bench.results import Pair, Result
@@ -199,7 +200,7 @@ def _config(options: argparse.Namespace, nodes: int, accounts: int, seed: int) -
     return ClusterConfig(
         nodes=nodes,
         durability=options.durability,
-        accounts=tuple(f"a{number}" for number in range(accounts)),
+        accounts=Accounts.numbered("a", 0, accounts),
         initial_balance=RICH_ACCOUNT,
         seed=seed,
     )

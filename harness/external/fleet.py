@@ -221,7 +221,7 @@ class Fleet:
             "msg_id": self._message,
             "node_id": handle.name,
             "node_ids": names,
-            "accounts": self._config.balances(),
+            "accounts": dict(self._config.balances()),
             "restarted": is_restarted,
         }
         self._router.started(node, init, self.now())

@@ -19,6 +19,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from bank.accounts import Balances
 from bank.ballot import NO_BALLOT, Ballot, ReplicaId, Slot, replica_name
 from bank.effects import Effects
 from bank.ledger import NOOP, READ, TRANSFER, Result
@@ -43,7 +44,7 @@ class Node:
     def __init__(
         self, init: Body, settings: config.ClusterConfig, replica_class: Callable[..., Replica]
     ) -> None:
-        names, accounts = init["node_ids"], init["accounts"]
+        names, accounts = init["node_ids"], Balances.of(init["accounts"])
         self.name, self.names = init["node_id"], names
         self._numbers: dict[str, ReplicaId] = {name: at for at, name in enumerate(names, 1)}
         folder = Path(os.environ.get("PAXBANK_DATA", "."))
@@ -51,7 +52,7 @@ class Node:
         if is_new := not file.exists():
             folder.mkdir(parents=True, exist_ok=True)
             Storage.create(file, accounts, owner)
-        self._storage = Storage(file, settings.durability, owner)
+        self._storage = Storage(file, settings.durability, owner, accounts.accounts)
         self._me = self._numbers[self.name]
         self._replica = replica_class(
             self._me,

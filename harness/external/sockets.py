@@ -132,7 +132,7 @@ class Sockets:
         hello = {
             "nodes": names,
             "addresses": dict(zip(names, addresses.peers, strict=True)),
-            "accounts": self._config.balances(),
+            "accounts": dict(self._config.balances()),
         }
         hello |= {"clients": addresses.clients} if addresses.clients else {}
         self._shim.greet(hello)

@@ -13,6 +13,7 @@ from pathlib import Path
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any, NamedTuple, TypeAlias
 
+from bank.accounts import PAGE_ACCOUNTS, Accounts, Balances
 from bank.settings import MILLISECOND, Settings
 from harness.errors import HarnessError
 from harness.files import text_file, yaml_source
@@ -46,7 +47,7 @@ class ClusterConfig:
     """The field names are the keys of the file; units are in the names."""
 
     nodes: int = 5
-    accounts: tuple[str, ...] = tuple("ABCDEFGHIJ")
+    accounts: Sequence[str] = tuple("ABCDEFGHIJ")
     initial_balance: int = 10
     election_timeout_ms: tuple[int, int] = (150, 300)
     prepare_quiet_ms: int = 75
@@ -86,9 +87,9 @@ class ClusterConfig:
             keep_slots=self.keep_slots,
         )
 
-    def balances(self) -> dict[str, int]:
+    def balances(self) -> Balances:
         """The state before slot 1."""
-        return dict.fromkeys(self.accounts, self.initial_balance)
+        return Balances.alike(Accounts.of(self.accounts, PAGE_ACCOUNTS), self.initial_balance)
 
 
 class Override(NamedTuple):

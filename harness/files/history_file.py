@@ -12,12 +12,14 @@ lines and those that begin with # are passed over. See docs/histories.md.
 """
 
 import json
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from bank import checkpoint as checkpoints
+from bank.accounts import Accounts
 from bank.ballot import Ballot, Slot
 from bank.checkpoint import Checkpoint
 from bank.ledger import FAILED, NOOP, READ, SKIPPED, SUCCESS, TRANSFER, Result
@@ -84,6 +86,14 @@ def save(
         ) from None
 
 
+def _bytes(text: str) -> bytes:
+    """What was written as base64; nothing, where that is none."""
+    try:
+        return b64decode(text, validate=True)
+    except ValueError:
+        return b""
+
+
 def _lines(
     history: Sequence[Operation], log: CommittedLog | None, balances: Mapping[str, int]
 ) -> Iterator[dict[str, Any]]:
@@ -95,7 +105,7 @@ def _lines(
         "slots": None if log is None else len(log.slots),
         "contradictions": 0 if log is None else len(log.contradictions),
         "known_before": 0 if log is None else log.known_before,
-        "base": None if base is None else checkpoints.encode(base).decode(),
+        "base": None if base is None else b64encode(checkpoints.encode(base)).decode(),
     }
     for operation in history:
         client, timestamp, kind, sender, receiver, amount = operation.request
@@ -239,7 +249,7 @@ class _Reader:
         head = self._fields(_HEAD, first, what)
         base = None
         if head["base"] is not None:
-            base = checkpoints.decode(head["base"].encode("utf-8", "replace"))
+            base = checkpoints.decode(_bytes(head["base"]), Accounts(head["balances"]))
             if base is None:
                 self._refuse("base", "a whole checkpoint", "a damaged one")
         if head["slots"] is None and (base or head["known_before"] or head["contradictions"]):

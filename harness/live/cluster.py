@@ -52,7 +52,7 @@ class LiveCluster(OwnReplicas):
         """`data` keeps the databases there; HarnessError when that folder does not fit."""
         self.replicas = config.nodes
         self.committed = CommitLog()
-        self._config = config
+        self._config, self._balances = config, config.balances()
         self._folder = DataFolder(config, data)
         self._folder_changed = False
         replicas = range(1, config.nodes + 1)
@@ -146,7 +146,9 @@ class LiveCluster(OwnReplicas):
         for replica in self.fleet.handles:
             owner = Owner(replica_name(replica), self._folder.cluster)
             try:
-                found[replica] = read_verified(self._folder.file(replica), owner)
+                found[replica] = read_verified(
+                    self._folder.file(replica), owner, self._balances.accounts
+                )
             except DiskError as error:
                 raise _of_machine(replica, error) from error
             except StorageError:
@@ -154,7 +156,7 @@ class LiveCluster(OwnReplicas):
         for stored in found.values():
             for name, timestamp in _timestamps(stored):
                 highest[name] = max(timestamp, highest.get(name, 0))
-        self.committed = committed_before(found, self._config.balances())
+        self.committed = committed_before(found, self._balances)
         for name, client in self.clients.by_name.items():
             noted = self._folder.clients.get(name, {"timestamp": 0, "pending": None})
             client.timestamp = max(highest.get(name, 0), noted["timestamp"])
@@ -245,11 +247,11 @@ class LiveCluster(OwnReplicas):
 
     def _view(self, handle: Handle, plain: Any) -> ReplicaView:
         if plain is not None:
-            status = protocol.status_from_plain(plain)
+            status = protocol.status_from_plain(plain, self._balances.accounts)
         else:
             stored = self._stored(handle)
             status = self._left_behind(handle, stored, Replica.status) or _bare(
-                handle.replica, stored, self._config.balances()
+                handle.replica, stored, self._balances
             )
             if handle.halted:
                 status = replace(status, halted=handle.trouble)
@@ -270,7 +272,7 @@ class LiveCluster(OwnReplicas):
     def on_disk(self, replica: ReplicaId) -> Stored | None:
         """What a dead or stopped replica's file says; None when it cannot be read."""
         try:
-            return read_copy(self._folder.file(replica))
+            return read_copy(self._folder.file(replica), self._balances.accounts)
         except StorageError:
             return None
 
@@ -279,7 +281,7 @@ class LiveCluster(OwnReplicas):
         if self._config.durability == "memory":
             return None
         try:
-            stored = read_copy(self._folder.file(handle.replica))
+            stored = read_copy(self._folder.file(handle.replica), self._balances.accounts)
             check_sound(stored)
         except DiskError as error:
             raise _of_machine(handle.replica, error) from error
@@ -304,7 +306,7 @@ class LiveCluster(OwnReplicas):
                     self.replicas,
                     self._config.settings(),
                     Random(0),
-                    self._config.balances(),
+                    self._balances,
                     stored,
                 )
             )
@@ -348,7 +350,7 @@ def _bare(replica: ReplicaId, stored: Stored | None, balances: Mapping[str, int]
         checkpoint=slot,
         digest="" if checkpoint is None else checkpoint.digest,
         running_hash="" if checkpoint is None else checkpoint.running_hash,
-        balances=dict(balances if checkpoint is None else checkpoint.balances),
+        balances=balances if checkpoint is None else checkpoint.balances,
         sessions=() if checkpoint is None else checkpoint.sessions,
         halted=None,
     )

@@ -72,7 +72,7 @@ class Fleet:
         # Called before each wait with its end; says when to wake up at the latest.
         self.watch: Callable[[int], int] | None = None
         self._links = Links()
-        self._config = config
+        self._config, self._balances = config, config.balances()
         self._disks = disks
         self._traced = traced
         self._listener = listener
@@ -164,7 +164,7 @@ class Fleet:
             incarnation=handle.incarnation,
             resumed=self._disks.resumed,
             settings=self._config.settings(),
-            balances=self._config.balances(),
+            balances=self._balances,
             seed=0 if self._config.seed is None else self._config.seed,
             file=self._disks.files[replica],
             cluster=self._disks.cluster,

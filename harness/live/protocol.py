@@ -36,6 +36,7 @@ The process ends after one of these:
 import signal
 from typing import Any, NamedTuple
 
+from bank.accounts import Accounts, Balances
 from bank.ballot import Ballot
 from bank.status import ReplicaStatus, Role, SlotMark, SlotStatus
 
@@ -75,13 +76,15 @@ def status_to_plain(status: ReplicaStatus) -> tuple[Any, ...]:
     values = {name: getattr(status, name) for name in status.__slots__}
     values["role"] = status.role.value
     values["promised"], values["following"] = tuple(status.promised), tuple(status.following)
+    values["balances"] = Balances.of(status.balances).pages
     return tuple(values.values())
 
 
-def status_from_plain(plain: tuple[Any, ...]) -> ReplicaStatus:
-    """The inverse of `status_to_plain`."""
+def status_from_plain(plain: tuple[Any, ...], accounts: Accounts) -> ReplicaStatus:
+    """The inverse of `status_to_plain`; names of accounts are not sent."""
     values = dict(zip(ReplicaStatus.__slots__, plain, strict=True))
     values["role"] = Role(values["role"])
+    values["balances"] = Balances(accounts, tuple(values["balances"]))
     for key in ("promised", "following"):
         values[key] = Ballot(*values[key])
     return ReplicaStatus(**values)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from bank.accounts import Balances
 from bank.ballot import ReplicaId
 from bank.settings import Settings
 from harness.cluster import links
@@ -19,7 +20,7 @@ class WorkerSpec:
     incarnation: int  # from 0; above 0, or with `resumed`, it restarts from its file
     resumed: bool
     settings: Settings
-    balances: dict[str, int]
+    balances: Balances
     seed: int
     file: Path | None  # None keeps nothing
     cluster: str  # the identifier that the file must bear

@@ -1,8 +1,9 @@
 """One SQLite file per replica: promise, log, watermarks, checkpoint. Readable with any SQLite tool.
 
-Everything of one turn is one transaction. `account` and `session` hold the state at exactly the
-checkpoint's slot: the rows that changed are written with it. What came later is replayed from
-`log` up to the committed watermark, which may lag behind the truth but never leads. A file that is
+Everything of one turn is one transaction. `page` and `session` hold the state at exactly the
+checkpoint's slot, `account` shows it by name. What came later is replayed from `log` up to the
+committed watermark, which may lag behind the truth but never leads.
+A file that is
 lost, damaged, older than what was written last (`harness.live.seal` proves that it is not),
 another replica's or of another version is an error and never a fresh start: a replica that forgot
 its promises is unsafe.
@@ -17,20 +18,22 @@ import shutil
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from bank.accounts import Accounts, Balances
 from bank.ballot import NO_BALLOT, Ballot, ReplicaId, replica_name
-from bank.checkpoint import Checkpoint
+from bank.checkpoint import Checkpoint, Snapshot, sealed
 from bank.effects import Persist, Run, Stored
 from bank.sessions import Session
-from harness.live import log_table, seal
+from harness.live import log_table, page_table, seal
 from harness.live.durable import sync_path
+from harness.live.page_table import PageTable
 from harness.live.seal import PAGE_BYTES, Seal, SealError
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 _SCHEMA = f"""
 create table owner(replica text, cluster text);
 create table promise(ballot_number integer, ballot_replica integer, seen integer);
@@ -38,7 +41,6 @@ insert into promise values (0, 0, 0);
 create table watermark(committed_upto integer, truncated_upto integer);
 insert into watermark values (0, 0);
 create table checkpoint(slot integer, running_hash text, digest text);
-create table account(name text primary key, balance integer) without rowid;
 create table session(client text primary key, timestamp integer, result, slot integer)
     without rowid;
 {log_table.SCHEMA}"""
@@ -92,16 +94,17 @@ def _is_of_machine(error: Exception) -> bool:
 class Storage:
     """A replica's file, open for writing. One transaction per `commit`."""
 
-    def __init__(self, path: Path, durability: str, owner: Owner) -> None:
+    def __init__(self, path: Path, durability: str, owner: Owner, accounts: Accounts) -> None:
         """Open a file that `create` made; raises StorageError when it must not be used.
 
-        One that is refused is left as it is, write-ahead log and all.
+        One that is refused is left as it is, write-ahead log and all. `accounts` are those that it
+        was made with.
         """
         self._path = path
         self._is_durable = durability == "power"
         try:
             with _copied(path) as copy:
-                self.found, content = _verified(path, copy, owner)  # as of now, before any commit
+                self.found, content = _verified(path, copy, owner, accounts)  # before any commit
             if self._is_durable:  # an earlier run may have been less careful
                 for file in (path, seal.path_of(path), path.parent):
                     sync_path(file)
@@ -115,7 +118,9 @@ class Storage:
                 raise
         except (sqlite3.Error, OSError, SealError, TypeError, ValueError) as error:
             raise _refusal(path, error) from error
+        self._accounts = accounts
         self._truncated_upto = self.found.truncated_upto
+        self._pages = PageTable(self._db)
 
     def _begin(self, content: bytes) -> None:
         self._db.execute("pragma journal_mode=wal")
@@ -170,7 +175,7 @@ class Storage:
             self._seal.flush()
 
     @staticmethod
-    def create(path: Path, balances: Mapping[str, int], owner: Owner) -> None:
+    def create(path: Path, balances: Balances, owner: Owner) -> None:
         """Make a file of the current version in which nothing has happened; raises StorageError.
 
         Accounts begin with these balances: a checkpoint writes only what changed.
@@ -184,7 +189,7 @@ class Storage:
                 db.executescript(script)
                 db.execute("begin")
                 db.execute("insert into owner values (?,?)", owner)
-                db.executemany("insert into account values (?,?)", balances.items())
+                page_table.create(db, balances)
                 db.execute("commit")
             seal.create(path)
         except (sqlite3.Error, OSError) as error:
@@ -193,7 +198,7 @@ class Storage:
     def load(self) -> Stored:
         """What the file says; an empty Stored when nothing was ever written."""
         try:
-            return _load(self._db)
+            return _load(self._db, self._accounts)
         except (sqlite3.Error, TypeError, ValueError) as error:
             raise _refusal(self._path, error) from error
 
@@ -249,6 +254,7 @@ class Storage:
         return (
             len(persist.runs) == 1
             and not persist.promise_changed
+            and persist.pages is None
             and persist.checkpoint is None
             and persist.committed_upto is None
             and persist.truncated_upto <= self._truncated_upto
@@ -263,8 +269,10 @@ class Storage:
             )
         for run in persist.runs:
             self._write_run(run)
+        if persist.pages is not None:
+            self._pages.write(persist.pages)
         if (checkpoint := persist.checkpoint) is not None:
-            self._write_checkpoint(checkpoint)
+            self._write_checkpoint(checkpoint, persist.sessions)
         if persist.truncated_upto > self._truncated_upto:
             log_table.truncate(db, persist.truncated_upto)
             db.execute("update watermark set truncated_upto=?", (persist.truncated_upto,))
@@ -275,24 +283,16 @@ class Storage:
     def _write_run(self, run: Run) -> None:
         log_table.append(self._db, run)
 
-    def _write_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Make it the stored one, in this transaction: all rows, or those that may differ."""
-        db, changed = self._db, checkpoint.changed
+    def _write_checkpoint(self, checkpoint: Checkpoint, sessions: Sequence[Session]) -> None:
+        """Make it the stored one, in this transaction: from now on its pages count."""
+        db = self._db
         db.execute("delete from checkpoint")
         db.execute(
             "insert into checkpoint values (?,?,?)",
             (checkpoint.slot, checkpoint.running_hash, checkpoint.digest),
         )
-        accounts: Iterable[tuple[str, int]] = checkpoint.balances.items()
-        sessions: Iterable[Session] = checkpoint.sessions
-        if changed is None:
-            db.execute("delete from account")
-            db.execute("delete from session")
-        else:
-            accounts = [(a, checkpoint.balances[a]) for a in sorted(changed.accounts)]
-            sessions = [s for s in sessions if s[0] in changed.clients]
-        db.executemany("insert or replace into account values (?,?)", accounts)
         db.executemany("insert or replace into session values (?,?,?,?)", sessions)
+        self._pages.count()
 
     def close(self) -> None:
         """Close the file; what was not committed is gone."""
@@ -303,7 +303,7 @@ class Storage:
 
 
 def create_all(
-    files: Mapping[ReplicaId, Path], balances: Mapping[str, int], cluster: str, durability: str
+    files: Mapping[ReplicaId, Path], balances: Balances, cluster: str, durability: str
 ) -> None:
     """Make the files of a cluster, in one folder, equal but for their owners.
 
@@ -328,7 +328,7 @@ def create_all(
         raise _refusal(at, error) from error
 
 
-def read_copy(path: Path) -> Stored | None:
+def read_copy(path: Path, accounts: Accounts) -> Stored | None:
     """The state in the file of a stopped or dead replica; None when there is no file.
 
     Read from a copy of the file and its write-ahead log: a stopped process may hold a lock. It is
@@ -342,16 +342,16 @@ def read_copy(path: Path) -> Stored | None:
             (answer,) = db.execute("pragma quick_check(1)").fetchone()
             if answer != "ok":
                 raise ValueError(f"damaged: {answer}")
-            return _load(db)
+            return _load(db, accounts)
     except (sqlite3.Error, OSError, SealError, TypeError, ValueError) as error:
         raise _refusal(path, error) from error
 
 
-def read_verified(path: Path, owner: Owner) -> Stored:
+def read_verified(path: Path, owner: Owner, accounts: Accounts) -> Stored:
     """What the owner of this file would start from; raises StorageError where it is refused."""
     try:
         with _copied(path) as copy:
-            return _verified(path, copy, owner)[0]
+            return _verified(path, copy, owner, accounts)[0]
     except (sqlite3.Error, OSError, SealError, TypeError, ValueError) as error:
         raise _refusal(path, error) from error
 
@@ -370,7 +370,7 @@ def _copied(path: Path) -> Iterator[Path]:
         yield copy
 
 
-def _verified(path: Path, copy: Path, owner: Owner) -> tuple[Stored, bytes]:
+def _verified(path: Path, copy: Path, owner: Owner, accounts: Accounts) -> tuple[Stored, bytes]:
     """What the file at `path` says, and its bytes, when `owner` may start from it."""
     with open(copy, "rb") as stream:
         first_page = stream.read(PAGE_BYTES)
@@ -387,7 +387,7 @@ def _verified(path: Path, copy: Path, owner: Owner) -> tuple[Stored, bytes]:
             )
         if found.replica != owner.replica:
             raise ValueError(f"belongs to {found.replica}, expected {owner.replica}'s own file")
-        stored = _load(db)
+        stored = _load(db, accounts)
         check_sound(stored)
         return stored, content
 
@@ -398,17 +398,18 @@ def _check_version(db: sqlite3.Connection) -> None:
         raise ValueError(f"schema version {version}, expected {SCHEMA_VERSION}")
 
 
-def _load(db: sqlite3.Connection) -> Stored:
+def _load(db: sqlite3.Connection, accounts: Accounts) -> Stored:
     number, replica, seen = db.execute("select * from promise").fetchone()
     committed_upto, truncated_upto = db.execute("select * from watermark").fetchone()
     head = db.execute("select slot, running_hash, digest from checkpoint").fetchone()
     checkpoint = None
     if head is not None:
-        balances = dict(db.execute("select name, balance from account"))
+        slot, running_hash, digest = head
+        pages = page_table.read(db, accounts.pages)
         sessions = tuple(db.execute("select client, timestamp, result, slot from session"))
-        checkpoint = Checkpoint(head[0], head[1], balances, sessions, head[2])
-        if checkpoint.computed_digest() != checkpoint.digest:
-            raise ValueError(f"the checkpoint at {head[0]} does not have its digest")
+        checkpoint = sealed(Snapshot(slot, running_hash, accounts, pages, sessions))
+        if checkpoint.digest != digest:
+            raise ValueError(f"the checkpoint at {slot} does not have its digest")
     promised = Ballot(number, replica) if number else NO_BALLOT
     entries = tuple(log_table.entries(db, truncated_upto))
     return Stored(promised, seen, entries, committed_upto, truncated_upto, checkpoint)

@@ -68,7 +68,7 @@ class Worker:
         self._storage: Storage | None = None
         if spec.file is not None:
             owner = Owner(replica_name(spec.replica), spec.cluster)
-            self._storage = Storage(spec.file, spec.durability, owner)
+            self._storage = Storage(spec.file, spec.durability, owner, spec.balances.accounts)
         restarted = spec.resumed or spec.incarnation > 0
         self._replica = Replica(
             spec.replica,

@@ -4,7 +4,7 @@ A command is refused in one line, which says what was expected, and never ends t
 lines is the business of `console_lines`, what tables say that of `table_answers` and its like.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -137,7 +137,8 @@ class Prompt:
 
     def _print(self, at: int) -> None:
         """The tables of one set."""
-        reports, before = self._runner.reports, self._config.balances()
+        reports = self._runner.reports
+        before: Mapping[str, int] = self._config.balances()
         if at:
             before = tables.live_majority(reports[at - 1].views) or before
         self._console.print(tables.set_screen(reports[at], self._config.failure, before))

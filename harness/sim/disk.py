@@ -6,13 +6,15 @@ suffix of the committed transactions, for SQLite writes them in order.
 """
 
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from bank.accounts import Balances
 from bank.ballot import NO_BALLOT, Ballot, Slot
 from bank.checkpoint import Checkpoint
-from bank.effects import Persist, Stored
-from bank.sessions import Request
+from bank.effects import Pages, Persist, Stored
+from bank.sessions import Request, Session, hashes_of
 from harness.live.storage import Owner, Storage, StorageError
 
 FIELDS = tuple(Stored.__dataclass_fields__)
@@ -21,13 +23,16 @@ FIELDS = tuple(Stored.__dataclass_fields__)
 class Disk:
     """Survives its replica's incarnations."""
 
-    def __init__(self) -> None:
+    def __init__(self, pages: tuple[bytes, ...] = ()) -> None:
+        """`pages` are those before slot 1."""
         self.promised = NO_BALLOT
         self.seen = 0
         self.rows: dict[Slot, tuple[Ballot, Request]] = {}
         self.committed_upto: Slot = 0
         self.truncated_upto: Slot = 0
         self.checkpoint: Checkpoint | None = None
+        self.pages = pages  # of the checkpoint, or those before slot 1
+        self.unfinished = Pages(0, ())  # of the next one, which nobody looks at
         self._unsynced: list[Persist] = []  # committed, in order; the fields above lack them
 
     def commit(self, persist: Persist) -> None:
@@ -70,8 +75,12 @@ class Disk:
         for run in persist.runs:
             for slot, request in enumerate(run.requests, run.first_slot):
                 rows[slot] = (run.ballot, request)
+        if persist.pages is not None:
+            slot, pages = persist.pages
+            before = self.unfinished.pages if slot == self.unfinished.slot else ()
+            self.unfinished = Pages(slot, (*before, *pages))
         if persist.checkpoint is not None:
-            self.checkpoint = _written(self.checkpoint, persist.checkpoint)
+            self._store(persist.checkpoint, persist.sessions)
         if persist.truncated_upto > self.truncated_upto:
             if persist.truncated_upto - self.truncated_upto < len(rows):
                 for slot in range(self.truncated_upto + 1, persist.truncated_upto + 1):
@@ -82,6 +91,16 @@ class Disk:
         if persist.committed_upto is not None:
             self.committed_upto = persist.committed_upto
 
+    def _store(self, checkpoint: Checkpoint, sessions: Iterable[Session]) -> None:
+        """It is the stored one: what was not written is as it was in the one before."""
+        written = dict(self.unfinished.pages)
+        pages = tuple(written.get(n, page) for n, page in enumerate(self.pages))
+        known = {} if self.checkpoint is None else {s[0]: s for s in self.checkpoint.sessions}
+        held = (known | {session[0]: session for session in sessions}).values()
+        state = checkpoint.state._replace(pages=pages, sessions=tuple(held))
+        self.checkpoint = Checkpoint(state, checkpoint.digest, tuple(hashes_of(pages)))
+        self.pages, self.unfinished = pages, Pages(0, ())
+
 
 class FileDisk(Disk):
     """A disk that writes a replica's real file too, and whose replica starts from that file.
@@ -89,14 +108,17 @@ class FileDisk(Disk):
     What the class that real processes use says of it must be what the simulated disk says.
     """
 
-    def __init__(self, path: Path, owner: Owner, storage_class: type[Storage]) -> None:
-        """`path` was created for `owner`; `storage_class` may be a broken one, for tests."""
-        super().__init__()
+    def __init__(
+        self, path: Path, owner: Owner, balances: Balances, storage_class: type[Storage]
+    ) -> None:
+        """`path` was created for `owner` with these balances; the class may be a broken one."""
+        super().__init__(balances.pages)
         self._path, self._owner, self._class = path, owner, storage_class
+        self._accounts = balances.accounts
         self._storage = self._opened()
 
     def _opened(self) -> Storage:
-        return self._class(self._path, "process", self._owner)
+        return self._class(self._path, "process", self._owner, self._accounts)
 
     def stored(self) -> Stored:
         """What a replica that starts now finds in its file."""
@@ -124,19 +146,7 @@ def _plain(stored: Stored) -> tuple[object, ...]:
     """The fields, the same whatever the order of what has none."""
     checkpoint = stored.checkpoint
     if checkpoint is not None:
-        checkpoint = replace(checkpoint, sessions=tuple(sorted(checkpoint.sessions)))
+        sessions = tuple(sorted(checkpoint.sessions))
+        checkpoint = replace(checkpoint, state=checkpoint.state._replace(sessions=sessions))
     fields = replace(stored, entries=tuple(stored.entries), checkpoint=checkpoint)
     return tuple(getattr(fields, name) for name in FIELDS)
-
-
-def _written(stored: Checkpoint | None, checkpoint: Checkpoint) -> Checkpoint:
-    """What is stored now: of rows that are said to be unchanged, those of the one before."""
-    changed = checkpoint.changed
-    if changed is None or stored is None:
-        return checkpoint
-    balances = {a: checkpoint.balances[a] for a in changed.accounts}
-    sessions = {session[0]: session for session in stored.sessions}
-    sessions |= {s[0]: s for s in checkpoint.sessions if s[0] in changed.clients}
-    return replace(
-        checkpoint, balances=stored.balances | balances, sessions=tuple(sessions.values())
-    )

@@ -350,7 +350,12 @@ class Safety:
                 f"{replica_name(replica)} restarts with {stored.promised} on disk "
                 f"after promising {known.promised}"
             )
-        found = stored.committed_upto, stored.truncated_upto, _slot_of(stored.checkpoint)
+        checkpoint = stored.checkpoint
+        _hold(
+            checkpoint is None or checkpoint.computed_digest() == checkpoint.digest,
+            f"{replica_name(replica)} restarts with a checkpoint of which something is not written",
+        )
+        found = stored.committed_upto, stored.truncated_upto, _slot_of(checkpoint)
         for what, slot, kept in zip(
             ("committed", "truncated", "in a checkpoint"), found, known.kept, strict=True
         ):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 
+from bank.accounts import Balances
 from bank.ballot import ReplicaId, replica_name
 from bank.effects import Effects, Persist, Send, Stored
 from bank.messages import Elected, Message, Reply
@@ -52,7 +53,8 @@ class World:
     ) -> None:
         """Replicas 1..nodes draw from `seed`; `replica_class` may be a broken one, for tests."""
         self.everyone = tuple(range(1, nodes + 1))
-        self.settings, self.balances, self.replica_class = settings, dict(balances), replica_class
+        self.settings, self.replica_class = settings, replica_class
+        self.balances = Balances.of(balances, settings.sizes.page_accounts)
         self.seed = seed
         self.time = 0  # microseconds
         interval = settings.checkpoint_interval
@@ -147,7 +149,7 @@ class Process:
         self.world = world
         self.id = replica
         self.drift_ppm = drift_ppm
-        self.disk = Disk()
+        self.disk = Disk(world.balances.pages)
         self.incarnation = 0  # 0 before the first start
         self.alive = False
         self.writing: Effects | None = None  # a write takes its time, and the turn waits for it

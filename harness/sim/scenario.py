@@ -111,7 +111,7 @@ def draw(seed: int, options: SwarmOptions) -> Scenario:
     )
     if "topology" in kinds:
         scenario = _with_topology(scenario, apart["topology"])
-    sizes = _sizes(random, Random(f"{seed}/sizes"))
+    sizes = _sizes(random, Random(f"{seed}/sizes"), Random(f"{seed}/pages"))
     scenario = replace(scenario, rules=replace(scenario.rules, sizes=sizes))
     far = Random(f"{seed}/long")
     return _long(far, scenario) if far.random() < LONG else scenario
@@ -129,7 +129,7 @@ def _with_topology(scenario: Scenario, random: Random) -> Scenario:
     return replace(scenario, lasting=lasting, outsiders=outsiders, is_able=is_able)
 
 
-def _sizes(pieces: Random, others: Random) -> Sizes:
+def _sizes(pieces: Random, others: Random, pages: Random) -> Sizes:
     """How much goes at a time: now and then so little that a short run takes many times."""
     return Sizes(
         piece_bytes=pieces.choice((150, 1_000, 256 * 1024)),
@@ -140,6 +140,9 @@ def _sizes(pieces: Random, others: Random) -> Sizes:
         hash_slots=others.choice((1, 3, 100)),
         noted_hashes=others.choice((4, 30, 256)),
         compared_slots=others.choice((16, 40, 128)),
+        page_accounts=pages.choice((1, 3, 1024, 1024)),
+        page_slots=pages.choice((0, 0, 1, 64)),
+        turn_pages=pages.choice((1, 2, 16)),
     )
 
 

@@ -63,6 +63,7 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
+from bank.accounts import Balances
 from bank.ballot import ReplicaId, replica_name
 from bank.ledger import TRANSFER
 from bank.messages import ClientRequest
@@ -439,8 +440,11 @@ class ScriptRunner(TraceWriter):
         disk = self._damaged(name)
         if disk.checkpoint is None:
             raise ScriptError(f"{name} stores no checkpoint")
-        balances = disk.checkpoint.balances | {account: int(balance)}
-        disk.checkpoint = replace(disk.checkpoint, balances=balances)
+        state = disk.checkpoint.state
+        balances = Balances.of(
+            {**disk.checkpoint.balances, account: int(balance)}, state.accounts.page_accounts
+        )
+        disk.checkpoint = replace(disk.checkpoint, state=state._replace(pages=balances.pages))
 
     def _damaged(self, name: str) -> Disk:
         """The disk of one that is down, where from now on nothing is sure."""

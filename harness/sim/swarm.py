@@ -105,9 +105,11 @@ def _files(scenario: Scenario, world: SimCluster, storage_class: type[Storage]) 
         return
     with tempfile.TemporaryDirectory(prefix="paxbank-simulate-") as folder, ExitStack() as opened:
         paths = {replica: Path(folder, f"n{replica}.db") for replica in world.processes}
-        create_all(paths, scenario.config.balances(), CLUSTER, "process")
+        create_all(paths, world.balances, CLUSTER, "process")
         disks = {
-            replica: FileDisk(path, Owner(replica_name(replica), CLUSTER), storage_class)
+            replica: FileDisk(
+                path, Owner(replica_name(replica), CLUSTER), world.balances, storage_class
+            )
             for replica, path in paths.items()
         }
         for disk in disks.values():

@@ -118,6 +118,9 @@ class TraceWriter(HandWorld):
         for run in persist.runs:
             slots = span(run.first_slot, run.first_slot + len(run.requests) - 1)
             parts.append(("slots", run.ballot, slots, requests_text(tuple(run.requests))))
+        if persist.pages is not None and persist.checkpoint is None:
+            numbers = ", ".join(str(number) for number, _ in persist.pages.pages)
+            parts.append(("pages", "", str(persist.pages.slot), f"{numbers} of the checkpoint"))
         if persist.checkpoint is not None:
             parts.append(("state", "", str(persist.checkpoint.slot), "checkpoint"))
         self._notable |= bool(parts)

@@ -33,7 +33,7 @@ class _State:
     number: int
     parent: "_State | None"
     depth: int
-    balances: dict[str, int]
+    balances: Mapping[str, int]
     text: str = "the first state"
     follower: "_State | None" = None  # whose cas from here was acknowledged
 

@@ -24,7 +24,7 @@ class ListAppend:
         self._operations: list[Operation] = []  # by number
         self._numbers: dict[Key, int] = {}  # by request
         self._list: list[int] = []  # the longest that was read
-        self._balances = [dict(balances)]  # after so many entries of it
+        self._balances: list[Mapping[str, int]] = [balances]  # after so many entries of it
         self._results: dict[int, Result] = {}  # by number
         self._problems: list[str] = []
 

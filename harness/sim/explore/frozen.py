@@ -10,12 +10,14 @@ one of its timers due at that instant. So a timer fires when the explorer says s
 moment. A clock that is not known here stays in the state: more states, never fewer.
 """
 
+from array import array
 from collections.abc import Iterable
 from dataclasses import is_dataclass, replace
 from enum import Enum, IntEnum
 from random import Random
 from typing import Any, NamedTuple
 
+from bank.accounts import Accounts
 from bank.ballot import NO_BALLOT
 from bank.replica import Replica
 from bank.settings import USUAL, Settings, Sizes
@@ -93,7 +95,7 @@ class Shared(NamedTuple):
     number: int
 
 
-_PLAIN = frozenset({int, bool, str, bytes, float, type(None), Still, Settings, Sizes})
+_PLAIN = frozenset({int, bool, str, bytes, float, type(None), Still, Settings, Sizes, Accounts})
 _fields: dict[type, tuple[str, ...]] = {}
 
 
@@ -113,6 +115,8 @@ def freeze(value: Any, ordered: bool = True, seen: dict[int, Shared] | None = No
         return Frozen(dict, (), tuple(items if ordered else sorted(items)))
     if kind is set:
         return Frozen(set, (), tuple(sorted(value)))
+    if kind is array:
+        return Frozen(array, (), (value.typecode, value.tobytes()))
     if isinstance(value, tuple) or (is_dataclass(value) and kind.__hash__ is not None):
         try:
             hash(value)
@@ -158,6 +162,8 @@ def thaw(value: Any, made: list[Any] | None = None) -> Any:
         return {key: thaw(part, made) for key, part in parts}
     if kind is set:
         return set(parts)
+    if kind is array:
+        return array(*parts)
     if issubclass(kind, tuple):
         items = [thaw(part, made) for part in parts]
         return kind(*items) if hasattr(kind, "_fields") else kind(items)

@@ -212,7 +212,7 @@ class Graph:
     def first_state(self) -> State:
         """All replicas fresh; or, with `elected`, n1 leading and everything delivered."""
         state = [self.turns.fresh(replica) for replica in self._everyone]
-        state += [self._disk(freeze(Disk(), ordered=False))] * self._nodes
+        state += [self._disk(freeze(Disk(self.turns.balances.pages), ordered=False))] * self._nodes
         state += [self._empty] * len(self._links)
         state += [self._checkers.first, 0]
         if not self.bounds.elected:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, NamedTuple
 
+from bank.accounts import Balances
 from bank.ballot import NO_BALLOT, ReplicaId
 from bank.effects import Effects, Persist, Send, Stored
 from bank.messages import Message
@@ -114,8 +115,8 @@ class Turns:
         balances: Mapping[str, int],
         settings: Settings,
     ) -> None:
-        self.settings = settings
-        self.replica_class, self.nodes, self.balances = replica_class, nodes, dict(balances)
+        self.settings, self.replica_class, self.nodes = settings, replica_class, nodes
+        self.balances = Balances.of(balances, settings.sizes.page_accounts)
         self.envelopes: list[Envelope] = []
         self._envelope_numbers: dict[Envelope, int] = {}
         self._states: list[Any] = [None]  # 0 is a replica that is down
