@@ -62,7 +62,7 @@ def test_a_slot_that_two_disks_have_committed_differently_is_told():
     other = replace(other, entries=(other.entries[0], stolen, other.entries[2]))
     log = committed_before({1: disk(range(1, 3), 2), 2: other}, BALANCES)
     assert len(log.contradictions) == 1
-    told = "slot 2: n2 has committed ('A', 2, 'transfer', 'A', 'B', 9), another"
+    told = "slot 2: n2 has committed (A, B, 9) (request 2), another"
     assert log.contradictions[0].startswith(told)
 
 
