@@ -3,6 +3,7 @@
 import os
 import sys
 
+from harness.cluster import ctrl_c
 from harness.cluster.guarded import let_nobody_leave
 
 NEEDED = ("rich", "yaml")  # what whoever forgot the environment lacks
@@ -17,7 +18,8 @@ def main() -> int:
         found = ".".join(map(str, sys.version_info[:2]))
         return _unfit(f"this is Python {found}, expected 3.11 or newer")
     try:
-        from harness.cli import main as run
+        with ctrl_c.afterwards(or_again=True):
+            from harness.cli import main as run
     except KeyboardInterrupt:
         return 130
     except BaseException as error:  # `bank` is somebody else's, and may raise anything

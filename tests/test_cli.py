@@ -575,18 +575,41 @@ def within_a_class():
     return error
 
 
-def test_ctrl_c_while_modules_are_loaded_is_130(monkeypatch, capsys):
+def pressed(times, goes_on):
+    """Ctrl-C, so many times in an import; whether the import went on."""
+    for _ in range(times):
+        signal.raise_signal(signal.SIGINT)
+    goes_on.append(True)
+
+
+@pytest.mark.parametrize(
+    ("happens", "expected"),
+    [
+        (lambda goes_on: pressed(1, goes_on), [True]),
+        (lambda goes_on: pressed(2, goes_on), []),
+        (lambda goes_on: raises(within_a_class())(), []),
+    ],
+    ids=["once", "twice", "in a class"],
+)
+def test_ctrl_c_while_modules_are_loaded_is_130(monkeypatch, capsys, happens, expected):
+    """A first one waits for the import, which may lose it; a module may be one that never ends."""
+    goes_on = []
+
     class Interrupted:
         @staticmethod
         def find_spec(name, *_):
-            if name == "harness.cli":
-                raise within_a_class()
+            if name in ("harness.cli", "harness.commands.lint"):
+                happens(goes_on)
 
+    monkeypatch.delitem(sys.modules, "harness.commands.lint", raising=False)
     monkeypatch.delitem(sys.modules, "harness.cli")
     monkeypatch.delattr("harness.cli")
     monkeypatch.setattr(sys, "meta_path", [Interrupted, *sys.meta_path])
     assert entry.main() == 130
-    assert capsys.readouterr().err == ""
+    assert goes_on == expected and capsys.readouterr().err == ""
+    goes_on.clear()
+    assert cli.main(["lint", "x.csv"]) == 130
+    assert goes_on == expected and capsys.readouterr().err == "interrupted\n"
 
 
 def test_an_old_python_is_told(monkeypatch, capsys):

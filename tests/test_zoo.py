@@ -28,7 +28,6 @@ QUICK = (
     "it promises, and never writes the promise down",
     "sessions are lost where a checkpoint is installed or read back",
     "a leader answers the answer to its heartbeat with the next heartbeat",
-    "slots above 300 are not sent again to who lacks them",
 )
 
 

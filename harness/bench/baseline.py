@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.bench.load import bucket_of, load_processes
+from harness.cluster import ctrl_c
 from harness.live import process
 
 Row = tuple[int, int, tuple[str, str, int]]  # client, timestamp, transfer
@@ -180,7 +181,7 @@ def _load(
     told.send_bytes(pickle.dumps((answered, took, histogram)))
 
 
-@process.ctrl_c_afterwards()
+@ctrl_c.afterwards()
 def _started(
     plans: list[tuple[Callable[..., None], tuple[Any, ...]]], ends: list[Connection]
 ) -> list[ForkServerProcess]:

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from harness.cluster import ctrl_c
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -55,7 +57,8 @@ def names() -> list[str]:
 
 def find(name: str) -> Command:
     """Import one of `names()`."""
-    module = import_module(f"{__name__}.{name}")
+    with ctrl_c.afterwards(or_again=True):
+        module = import_module(f"{__name__}.{name}")
     assert module.__doc__, f"{module.__name__} has no docstring, its first line is the help"
     told = module.__doc__.strip().splitlines()[0]
     examples = getattr(module, "EXAMPLES", ())

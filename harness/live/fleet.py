@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from bank.ballot import ReplicaId, replica_name
 from bank.status import Role
+from harness.cluster import ctrl_c
 from harness.cluster.journal import Entry, Liveness, LivenessChanged, to_plain
 from harness.cluster.links import Links
 from harness.cluster.nemesis import Heal, LinkFault
@@ -84,7 +85,7 @@ class Fleet:
 
     def start(self, temporary_folder: str | None) -> None:
         """Start every replica and wait until all have recovered from their files."""
-        with process.ctrl_c_afterwards():
+        with ctrl_c.afterwards():
             self._guard = process.Guard(temporary_folder)
         for replica in self.handles:
             self._start_replica(replica)
@@ -129,7 +130,7 @@ class Fleet:
 
     # ---- starting ------------------------------------------------------------------------------
 
-    @process.ctrl_c_afterwards()
+    @ctrl_c.afterwards()
     def _start_replica(self, replica: ReplicaId) -> None:
         """Start a process, with new queues to everybody who runs."""
         handle = self.handles[replica]

@@ -7,6 +7,7 @@ from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 from bank.ballot import ReplicaId
+from harness.cluster import ctrl_c
 from harness.live import process
 from harness.live.handle import read_safely
 from harness.live.queues import ControlEnd
@@ -30,7 +31,7 @@ class LoadHandle:
         reading.close()
         writing.close()
 
-    @process.ctrl_c_afterwards()
+    @ctrl_c.afterwards()
     def start(
         self,
         target: Callable[[Any], None],

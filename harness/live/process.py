@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import types
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from typing import Any, Protocol
 
+from harness.cluster import ctrl_c
 from harness.errors import EXIT_MACHINE, HarnessError
 from harness.live import guardian
 from harness.live.protocol import WAKE
@@ -58,26 +58,6 @@ def _ensure_forkserver() -> None:
             forkserver.ensure_running()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
-@contextlib.contextmanager
-def ctrl_c_afterwards() -> Iterator[None]:
-    """One that comes meanwhile is heard at the end; a decorator, too.
-
-    A child whose parent leaves in the middle of its start prints a traceback, and one of which
-    nobody knows is ended by nobody.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    heard: list[int] = []
-    handler = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-        if heard:
-            signal.raise_signal(signal.SIGINT)
 
 
 def _sockets() -> str:
@@ -120,7 +100,7 @@ def start(target: Callable[..., None], *arguments: Any) -> ForkServerProcess:
     """Start a process; HarnessError with EXIT_MACHINE when the machine refuses."""
     process = CONTEXT.Process(target=target, args=arguments, daemon=True)
     try:
-        with _hidden_main(), ctrl_c_afterwards():
+        with _hidden_main(), ctrl_c.afterwards():
             _ensure_forkserver()
             process.start()
     except (OSError, EOFError, RuntimeError) as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from bank.ledger import READ
-from harness.cluster import blame, guarded
+from harness.cluster import blame, ctrl_c, guarded
 from harness.cluster.driver import Cluster
 from harness.cluster.nemesis import FailLeader, KillAt
 from harness.errors import EXIT_INVALID, HarnessError, nearest
@@ -232,7 +232,8 @@ def _told() -> Iterator[None]:
 
 
 def _simulated(settings: ClusterConfig) -> Cluster:
-    from harness.sim.world import SimCluster
+    with ctrl_c.afterwards(or_again=True):
+        from harness.sim.world import SimCluster
 
     return SimCluster(settings)
 
@@ -244,7 +245,8 @@ def _external(
     file: CaseFile,
     logs: Path | None,
 ) -> Cluster:
-    from harness.external.cluster import ExternalCluster
+    with ctrl_c.afterwards(or_again=True):
+        from harness.external.cluster import ExternalCluster
 
     refuse_unfit(description, file)
     asked = [step.action for case in file.sets for step in case.steps]
@@ -253,7 +255,8 @@ def _external(
 
 
 def _live(settings: ClusterConfig, data: Path | None) -> Cluster:
-    from harness.live.cluster import LiveCluster
+    with ctrl_c.afterwards(or_again=True):
+        from harness.live.cluster import LiveCluster
 
     return LiveCluster(settings, data)
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
 from harness import commands
+from harness.cluster import ctrl_c
 from harness.cluster.nemesis import FailLeader
 from harness.commands.grade.grades import (
     CRASHED,
@@ -35,7 +36,7 @@ from harness.commands.grade.grades import (
 from harness.errors import EXIT_INVALID, EXIT_MACHINE, EXIT_UNKNOWN, EXIT_VALID
 from harness.files.steps import Names, parse_step
 from harness.files.temporary import TemporaryFolder
-from harness.live.process import Guard, ctrl_c_afterwards
+from harness.live.process import Guard
 from harness.report.documents import RESULTS, unfinished
 
 POLL_SECONDS = 0.02
@@ -130,7 +131,7 @@ class Runs:
         self._jobs, self._keep = jobs, keep
         self._running: list[_Running] = []
         try:
-            with ctrl_c_afterwards():
+            with ctrl_c.afterwards():
                 self._temporary = TemporaryFolder("grade-")
                 self._work = self._temporary.path
                 self._guard = Guard(str(self._work))
