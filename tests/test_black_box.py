@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from bank.ledger import FAILED, READ, SUCCESS, TRANSFER, Ledger
 from harness.check import black_box as module
 from harness.check.black_box import black_box
+from harness.check.bounds import overdrawn
 from harness.check.guided import Guided
 from harness.check.operations import arithmetic, events_of
 from harness.check.verdict import Verdict
@@ -351,6 +352,71 @@ def test_an_order_is_found_among_many_requests_without_an_answer(late, own):
     order = guided_order(balances, history)
     assert order is not None and flaw(balances, history, order) == ""
     assert black_box(balances, history, 100_000).verdict is Verdict.VALID
+
+
+def test_what_is_wrong_by_far_is_found_whatever_is_unanswered():
+    """No search comes through: some hundred requests may have been done at any time."""
+    balances, history = histories.draw(1, 4_000, 10)
+    reads = [o for o in history if o.request[2] == READ and o.is_answered]
+    reads[len(reads) // 2].result += 1_000
+    assert black_box(balances, history).verdict is Verdict.INVALID
+    for amount, what in (1_000, "brought"), (-1_000, "taken"):
+        found = overdrawn_by(amount)
+        assert found is not None
+        assert f"no answer tells of, and all requests without one can have {what}" in found.reason
+
+
+def overdrawn_by(amount):
+    """A read of a long history is off by so much."""
+    balances, history = histories.draw(2, 3_000, 10)
+    reads = [o for o in history if o.request[2] == READ and o.is_answered]
+    reads[-9].result += amount
+    return overdrawn_in(balances, history)
+
+
+def overdrawn_in(balances, history):
+    ops = [op for op in (arithmetic(o, balances) for o in history) if op is not None]
+    return overdrawn(balances, ops)
+
+
+def test_what_is_wrong_again_and_again_is_found():
+    """Two requests without an answer explain each by itself: they move their amounts once."""
+    opened = [pay("A", "B", 5, 0), pay("B", "A", 5, 0)]
+    reads = [look("A", value, at, at + 1) for at, value in ((1, 10), (3, 5), (5, 10), (7, 5))]
+    assert overdrawn_in(BALANCES, [*opened, *reads[:3]]) is None
+    found = overdrawn_in(BALANCES, [*opened, *reads])
+    assert found is not None and found.read.source is reads[3]
+    assert "take 10 that no answer tells of" in found.reason
+    balances, history = histories.draw(3, 3_000, 10)
+    reads = [o for o in history if o.request[2] == READ and o.is_answered]
+    for at, operation in enumerate(reads[len(reads) // 2 :]):
+        operation.result += 4 * (at % 3 - 1)
+    assert black_box(balances, history).verdict is Verdict.INVALID
+    assert overdrawn_by(9) is None
+
+
+def test_a_fault_is_found_where_few_requests_are_unanswered_yet():
+    """Behind it there are more than any search comes through; bounds do not find it."""
+    balances, history = histories.draw(1, 12_000, 10, fault="stale read", at=0.04)
+    assert sum(not operation.is_answered for operation in history) > 100
+    assert overdrawn_in(balances, history) is None
+    judgement = black_box(balances, history, budget=20_000)
+    assert judgement.verdict is Verdict.INVALID and judgement.evidence is not None
+
+
+def test_what_bounds_prove_has_no_order():
+    """Of the histories without an order they find some, and of those with one none."""
+    found = 0
+    for seed in range(400):
+        shape = {"open_share": 0.3, "balance": 5, "most": 4, "own": False, "reads": 0.5}
+        fault = (None, *histories.FAULTS)[seed % 6]
+        balances, history = histories.draw(seed, 8, 3, fault=fault, at=0.4, late=0.5, **shape)
+        if overdrawn_in(balances, history) is not None:
+            assert not has_order(balances, history), seed
+            found += 1
+    assert found > 40
+    backwards = [pay("A", "B", 3, 0), look("A", 7, 1, 10), look("A", 10, 2, 11)]
+    assert has_order(BALANCES, backwards) and overdrawn_in(BALANCES, backwards) is None
 
 
 ORDER = [

@@ -2,11 +2,13 @@
 
 Is there one order that explains every answer? `search` decides it exactly. Where requests were
 never answered, and so may have been done at any time or not at all, `guided` looks for an order
-first; a `witness` proves what it finds. What no order explains is made small by `evidence`.
+first; a `witness` proves what it finds. Of some histories `bounds` prove that there is none.
+What no order explains is made small by `evidence`.
 """
 
 from collections.abc import Mapping, Sequence
 
+from harness.check.bounds import overdrawn
 from harness.check.evidence import evidence, illustrated
 from harness.check.guided import Guided
 from harness.check.operations import Event, Op, arithmetic, events_of, impossible, text
@@ -17,6 +19,7 @@ from harness.cluster.history import Operation
 
 CHECK = "linearizable (clients only)"
 BUDGET = 1_000_000  # configurations looked at before the answer is "unknown"
+SHOWING = 20_000  # of these: to show in a few operations what is proved already
 GUESSING = 200_000, 8  # of these: to guess an order with, and so many more for each operation
 
 
@@ -40,20 +43,22 @@ def black_box(
         return Judgement(CHECK, Verdict.UNKNOWN, "nothing was answered")
     events = events_of(ops)
     unanswered = sum(op.answered_at is None for op in ops)
-    reached = _guessed(balances, history, ops, events, budget) if unanswered else 0
-    if reached == len(events):
-        return Judgement(CHECK, Verdict.VALID)
-    # The more may have been done at any time, the less an exact search can hope to come through,
-    # and the longer it takes for each configuration.
-    budget //= 1 + unanswered * unanswered // 100
-    search = Search(balances, budget)
-    try:
-        failed_at = search.run(events)
-    except BudgetSpent:
-        at = max(reached, search.event)
+    proved = overdrawn(balances, ops) if unanswered else None
+    if proved is not None:
+        events = events[: events.index((proved.read.answered_at or 0, True, proved.read)) + 1]
+        failed_at, spent = _searched(balances, events, len(events), min(budget, SHOWING))
+        if spent:
+            return Judgement(CHECK, Verdict.INVALID, proved.reason)
+    else:
+        reached = _guessed(balances, history, ops, events, budget) if unanswered else 0
+        if reached == len(events):
+            return Judgement(CHECK, Verdict.VALID)
+        failed_at, spent = _searched(balances, events, reached, budget)
+    if spent:
+        at = max(reached, failed_at or 0)
         answered = sum(1 for event in events[:at] if event[1])
         reason = (
-            f"gave up after {budget} configurations, at {events[at][0]} µs, "
+            f"gave up after {spent} configurations, at {events[at][0]} µs, "
             f"{answered} of {sum(op.answered_at is not None for op in ops)} answers explained"
         )
         if unanswered:
@@ -67,6 +72,32 @@ def black_box(
     found = evidence(balances, events, failed_at)
     shown = illustrated(balances, events, failed_at, found)
     return Judgement(CHECK, Verdict.INVALID, str(found), shown)
+
+
+def _searched(
+    balances: Mapping[str, int], events: Sequence[Event], reached: int, budget: int
+) -> tuple[int | None, int]:
+    """The event whose answer no order explains, None without one, and 0; or how far the search
+    came, and how many configurations it had.
+
+    The more may have been done at any time, the less an exact search can hope to come through, and
+    the longer it takes for each configuration. So the answer that no guess explains is looked at
+    first, with what was sent by then alone.
+    """
+    sent = [not is_answer and op.answered_at is None for _, is_answer, op in events]
+    for upto in (
+        sorted({min(reached + 1, len(events)), len(events)}) if any(sent) else [len(events)]
+    ):
+        unanswered = sum(sent[:upto])
+        most = budget // (1 + unanswered * unanswered // 100)
+        search = Search(balances, most)
+        try:
+            failed_at = search.run(events[:upto])
+        except BudgetSpent:
+            return search.event, max(1, most)
+        if failed_at is not None:
+            return failed_at, 0
+    return None, 0
 
 
 def _guessed(
