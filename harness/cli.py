@@ -66,7 +66,7 @@ from harness.screen import (
     watch,
 )
 from harness.screen.answers import SIGNS
-from harness.screen.cells import Parts, counted
+from harness.screen.cells import Line, Parts, counted
 from harness.screen.progress import ProgressLine, may_redraw
 from harness.screen.prompt import Prompt
 
@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             problems = [*problems, *earlier.refuse(reasons, code)]
         errors = consoles.opened("auto", sys.stderr)
         for problem in problems[:MOST_PROBLEMS]:
-            errors.print(Text(problem), soft_wrap=True)
+            errors.print(Line(Text(problem)), soft_wrap=True)
         if (more := len(problems) - MOST_PROBLEMS) > 0:
             errors.print(f"… and {counted(more, 'more problem')}")
     return code
@@ -383,7 +383,7 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     with after, writer, opened as cluster:
         speaking.print(_opening(options, settings, file))
         for note in file.notes:
-            speaking.print(Text(f" {note}"), soft_wrap=True)
+            speaking.print(Line(Text(f" {note}")), soft_wrap=True)
 
         runs_on = options.format == "json" or options.no_step or options.watch
         steps = not runs_on and lines.may_step(consoles.opened("auto", sys.stderr))

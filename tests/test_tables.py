@@ -5,6 +5,7 @@
 rewrites tests/golden/*.txt; read the difference before you keep it.
 """
 
+import io
 import os
 import re
 from dataclasses import replace
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.text import Text
 from screen_fakes import (
     AFTER,
@@ -45,7 +46,7 @@ from harness.check.verdict import Verdict
 from harness.cluster.journal import KEPT_IN_VIEW, Way
 from harness.run.report import StepReport
 from harness.screen import answers, tables, verdicts, watch
-from harness.screen.cells import Column, Grid, Parts, cell, duration, percentile
+from harness.screen.cells import Column, Grid, Line, Parts, cell, duration, percentile
 from harness.screen.lines import WORDS, listed_words, word_named
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -469,3 +470,32 @@ def test_no_name_and_no_word_is_broken(width):
     for name, times in zip(LONG, (3, 3, 2, 1), strict=True):
         assert words.count(name) == times, printed
     assert step.text in words and read.text in words
+
+
+# ---- lines of words ------------------------------------------------------------------------------
+
+
+def as_line(text, width=40, is_terminal=True):
+    stream = io.StringIO()
+    stream.isatty = lambda: is_terminal
+    console = Console(file=stream, width=width, color_system=None, legacy_windows=False)
+    console.print(Line(Text(text)), soft_wrap=True)
+    return stream.getvalue()
+
+
+def test_on_a_terminal_a_line_is_broken_between_words():
+    told = " x.csv:2: Transactions: accounts 7, 14, 33 in 312 steps, expected A..J"
+    assert as_line(told).splitlines() == [
+        " x.csv:2: Transactions: accounts 7, 14,",
+        "   33 in 312 steps, expected A..J",
+    ]
+    assert as_line("").splitlines() == [""]
+    assert as_line("one\ntwo").splitlines() == ["one", "two"]
+    assert as_line("四" * 15 + " " + "四" * 15).splitlines() == ["四" * 15, "  " + "四" * 15]
+
+
+def test_a_path_stays_in_one_piece_and_a_pipe_gets_whole_lines():
+    path = "/somewhere/" + "x" * 50 + "/n.csv:2:"
+    assert as_line(f"{path} what is wrong").splitlines() == [path, "  what is wrong"]
+    told = "word " * 30 + "end"
+    assert as_line(told, is_terminal=False).splitlines() == [told]

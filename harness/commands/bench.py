@@ -28,7 +28,7 @@ from harness.check.verdict import overall
 from harness.errors import EXIT_VALID, HarnessError
 from harness.files.config import DURABILITIES, NODES, ClusterConfig
 from harness.run import launch
-from harness.screen.cells import BAD, Heading, counted
+from harness.screen.cells import BAD, Heading, Line, counted
 from harness.screen.watching import View, Watched
 
 RICH_ACCOUNT = 10**9  # so that no transfer fails for lack of balance
@@ -133,7 +133,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     for judgement in judgements:
         if judgement.verdict.exit_code:
             text = f" {judgement.verdict.sign} {judgement.check}: {judgement.reason}"
-            say.print(Text(text, BAD), soft_wrap=True)
+            say.print(Line(Text(text, BAD)), soft_wrap=True)
     return overall(judgements).exit_code
 
 
@@ -165,7 +165,7 @@ def _measure_others(options: argparse.Namespace, clients: Sequence[int], console
     for judgement in judgements:
         if judgement.verdict.exit_code:
             text = f" {judgement.verdict.sign} {judgement.check}: {judgement.reason}"
-            console.print(Text(text, BAD), soft_wrap=True)
+            console.print(Line(Text(text, BAD)), soft_wrap=True)
     return overall(judgements).exit_code
 
 

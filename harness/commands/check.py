@@ -24,6 +24,7 @@ from harness.files.text_file import shown
 from harness.report import contradiction
 from harness.report.documents import replace
 from harness.report.html import style
+from harness.screen.cells import Line
 
 FORMATS = ("rich", "json")
 EXAMPLES = (
@@ -95,10 +96,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
     for one in judged:
         log = "no log" if one.slots is None else f"{one.slots} slots"
         heading = f"{one.file}: {one.operations} operations, {one.answered} answered, {log}"
-        console.print(Text(heading), soft_wrap=True)
+        console.print(Line(Text(heading)), soft_wrap=True)
         for judgement in one.judgements:
             line = f"{judgement.verdict.sign} {judgement.check} {judgement.reason}".rstrip()
-            console.print(Text(line), soft_wrap=True)
+            console.print(Line(Text(line)), soft_wrap=True)
     console.print(Text(verdict.value))
     return verdict.exit_code
 

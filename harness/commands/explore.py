@@ -15,6 +15,7 @@ from rich.text import Text
 
 from harness.cluster import guarded
 from harness.errors import EXIT_INVALID, EXIT_UNKNOWN, EXIT_VALID, HarnessError
+from harness.screen.cells import Line
 from harness.sim.explore import Exploration, Explorer
 from harness.sim.explore.graph import NOT_EXPLORED, Bounds, Budget
 from harness.sim.explore.schedule import script
@@ -64,9 +65,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
         for line in script(explorer.graph, found.schedule):
             console.print(Text(line), soft_wrap=True)
     verdict, exit_code = _verdict(found)
-    console.print(Text(verdict), soft_wrap=True)
+    console.print(Line(Text(verdict)), soft_wrap=True)
     if found.complete:
-        console.print(Text(f"Not explored: {'; '.join(NOT_EXPLORED)}."), soft_wrap=True)
+        not_explored = Text(f"Not explored: {'; '.join(NOT_EXPLORED)}.")
+        console.print(Line(not_explored), soft_wrap=True)
     rate = found.states / max(found.seconds, 0.001)
     console.print(
         f"{found.states} states, {found.transitions} transitions, depth {found.depth}, "

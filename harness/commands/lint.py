@@ -35,6 +35,7 @@ from harness.screen.cells import (
     Column,
     Grid,
     Heading,
+    Line,
     Parts,
     cell,
     counted,
@@ -111,7 +112,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
     else:
         tables = [] if options.quiet else [part for one in linted for part in _screen(one)]
         for part in [*tables, *_list(linted, options.quiet), *_summary(linted, found)]:
-            console.print(part, soft_wrap=isinstance(part, Text))  # a place stays in one piece
+            words = Line(part) if isinstance(part, Text) else part
+            console.print(words, soft_wrap=isinstance(part, Text))  # a place stays in one piece
     return EXIT_USAGE if any(one.problems for one in linted) else EXIT_VALID
 
 

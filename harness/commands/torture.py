@@ -42,6 +42,7 @@ from harness.files.config import FAILURES, NODES, ClusterConfig
 from harness.live.cluster import LiveCluster
 from harness.run import launch
 from harness.run.outside import judged
+from harness.screen.cells import Line
 from harness.screen.watching import View, Watched
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
 
 def _print_judgement(judgement: Judgement, console: Console) -> None:
     sign, name = judgement.verdict.sign, judgement.check
-    console.print(Text(f"{sign} {name} {judgement.reason}".rstrip()))
+    console.print(Line(Text(f"{sign} {name} {judgement.reason}".rstrip())), soft_wrap=True)
 
 
 def _modes_of_others(

@@ -11,6 +11,7 @@ Colour only repeats what signs and words say. These few styles are readable on l
 terminals; yellow, white and plain blue are not.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -206,6 +207,39 @@ class Hanging:
         for number, line in enumerate(self.text.wrap(console, width, overflow="fold")):
             line.rstrip()
             yield Text(" " * (self.indent + (2 if number else 0))) + line
+
+
+class Line:
+    """Words of any length, to be printed with `soft_wrap`: a line in a file or a pipe.
+
+    A terminal gets it broken between words, further lines a little to the right; a word that is
+    longer than a line, such as a path, stays in one piece.
+    """
+
+    def __init__(self, text: Text) -> None:
+        self.text = text
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if not console.file.isatty():
+            yield self.text
+            return
+        for line in self.text.split("\n"):
+            yield from _broken(line, console.width)
+
+
+def _broken(line: Text, width: int) -> Iterable[Text]:
+    """A line in parts of at most so many columns, unless a word is longer."""
+    plain = line.plain
+    margin = len(plain) - len(plain.lstrip())
+    starts, indent = [0], 0
+    for word in re.finditer(r"\S+", plain):
+        is_first = not plain[starts[-1] : word.start()].strip()
+        if not is_first and indent + cell_len(plain[starts[-1] : word.end()]) > width:
+            starts.append(word.start())
+            indent = margin + 2
+    for number, part in enumerate(line.divide(starts[1:])):
+        part.rstrip()
+        yield Text(" " * (margin + 2 if number else 0)) + part
 
 
 class Heading:

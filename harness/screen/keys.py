@@ -13,7 +13,7 @@ from harness.files import answer_key, given, testset
 from harness.files.cases import CaseFile
 from harness.files.config import ClusterConfig
 from harness.run import launch
-from harness.screen.cells import counted
+from harness.screen.cells import Line, counted
 
 if TYPE_CHECKING:
     from harness.external.description import Description
@@ -42,12 +42,12 @@ def write(
             draft = testset.read(path)
             settings = launch.settings(flags, draft.overrides, options.config, description)
             for line in _written(settings, draft.cases(settings), options.key):
-                console.print(Text(line), soft_wrap=True)
+                console.print(Line(Text(line)), soft_wrap=True)
         except HarnessError as error:
             problems += error.problems
             code = max(code, error.exit_code)
     if told := found.told():
-        console.print(Text(told), soft_wrap=True)
+        console.print(Line(Text(told)), soft_wrap=True)
     if problems:
         raise HarnessError(*dict.fromkeys(problems), exit_code=code)
     return EXIT_VALID

@@ -18,6 +18,7 @@ from harness.files.config import ClusterConfig
 from harness.files.testset import Draft
 from harness.run import launch
 from harness.screen import consoles
+from harness.screen.cells import Line
 
 if TYPE_CHECKING:
     from harness.external.description import Description
@@ -58,7 +59,7 @@ def _offer(file: str, refused: OtherCluster) -> Path | None:
         return None
     errors = consoles.opened("auto", sys.stderr)
     for problem in refused.problems:
-        errors.print(Text(problem), soft_wrap=True)
+        errors.print(Line(Text(problem)), soft_wrap=True)
     lines = [f"{key}: {value}" for key, value in refused.keys.items()]
     asked = f"Write {path} with {' and '.join(lines)}, and run with it? [y/N] "
     errors.print(Text(asked), end="", soft_wrap=True)

@@ -35,7 +35,18 @@ from harness.files.cases import CaseFile
 from harness.files.config import DURABILITIES, FAILURES, NODES, UNANSWERED, ClusterConfig
 from harness.report.documents import GRADESCOPE, JUNIT, RESULTS, Folder, replace
 from harness.run import launch, points
-from harness.screen.cells import BAD, GOOD, QUIET, Column, Grid, Parts, cell, counted, duration
+from harness.screen.cells import (
+    BAD,
+    GOOD,
+    QUIET,
+    Column,
+    Grid,
+    Line,
+    Parts,
+    cell,
+    counted,
+    duration,
+)
 
 EXAMPLES = (
     ("testsets/tour.csv", "twenty runs"),
@@ -117,7 +128,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     speaking.print(_opening(options, graded, first))
     notes = [note for plan in plans for note in plan.notes]
     for note in dict.fromkeys(filter(None, [asked.told(), *notes])):
-        speaking.print(Text(f" {note}"), soft_wrap=True)
+        speaking.print(Line(Text(f" {note}")), soft_wrap=True)
     interrupted, unwritten = False, None
     try:
         with Runs(options.jobs, keep) as runs, shared.progress(speaking) as progress:
@@ -135,7 +146,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     else:
         console.print(_table(graded, refused))
         for line in [*_failures(graded), *_refused(refused)]:
-            console.print(line, soft_wrap=True)
+            console.print(_as_read(line), soft_wrap=True)
     code = grades.exit_code(graded, refused)
     if os.environ.get("GITHUB_ACTIONS"):
         unwritten = _tell_github(graded, rule, refused, speaking) or unwritten
@@ -336,6 +347,11 @@ def _failures(graded: Sequence[Graded]) -> Iterator[Text]:
             yield Text()
             yield Text(f" ✗ {said}", style=BAD)
             yield from (Text(f"   {line}") for line in grades.told(first))
+
+
+def _as_read(line: Text) -> RenderableType:
+    """Broken between words on a terminal, but for what is to be copied."""
+    return line if line.plain.lstrip().startswith(("repeat:", "kept:")) else Line(line)
 
 
 def _refused(refused: Refused) -> Iterator[Text]:

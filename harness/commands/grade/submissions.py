@@ -31,7 +31,7 @@ from harness.files.cases import CaseFile
 from harness.files.config import FAILURES, ClusterConfig
 from harness.report.documents import JUNIT, RESULTS, replace
 from harness.run import launch
-from harness.screen.cells import BAD, QUIET, Column, Grid, Hanging, Parts, cell, counted
+from harness.screen.cells import BAD, QUIET, Column, Grid, Hanging, Line, Parts, cell, counted
 
 REPORT = Path("grades")
 LEAST_WORDS = 60  # columns of a table's first failure
@@ -200,7 +200,7 @@ def _grade(whole: _Class, console: Console, note: str) -> int:
     speaking = console if options.format == "rich" else Console(stderr=True)
     speaking.print(_opening(whole))
     for line in filter(None, [note, *_resumed(whole)]):
-        speaking.print(Text(f" {line}"), soft_wrap=True)
+        speaking.print(Line(Text(f" {line}")), soft_wrap=True)
     interrupted, unwritten = False, None
     try:
         with Runs(options.jobs, Path) as runs, shared.progress(speaking) as progress:
@@ -229,7 +229,8 @@ def _grade(whole: _Class, console: Console, note: str) -> int:
         console.out(json.dumps(whole.document(), indent=1), highlight=False)
     else:
         for part in _screen(whole, console.width):
-            console.print(part, soft_wrap=isinstance(part, Text))  # a path stays in one piece
+            words = Line(part) if isinstance(part, Text) else part
+            console.print(words, soft_wrap=isinstance(part, Text))  # a path stays in one piece
     if (path := os.environ.get("GITHUB_STEP_SUMMARY")) and os.environ.get("GITHUB_ACTIONS"):
         try:
             with open(path, "a", encoding="utf-8") as stream:

@@ -31,6 +31,7 @@ from harness.errors import (
 from harness.files import outputs
 from harness.files.config import NODES
 from harness.screen import step_through
+from harness.screen.cells import Line
 from harness.sim import coverage
 from harness.sim.columns import LEGEND, Columns, Happening
 from harness.sim.scenario import KINDS, SwarmOptions, draw
@@ -301,7 +302,7 @@ def _print_result(
         f"{tally.seeds / seconds:.1f} seeds/s, {tally.events / seconds:.0f} events/s"
     )
     for seed, violation in tally.violations[:MOST_VIOLATIONS]:
-        console.print(Text(f"✗ seed {seed}: {violation}"), soft_wrap=True)
+        console.print(Line(Text(f"✗ seed {seed}: {violation}")), soft_wrap=True)
         console.print(Text(f"  repeat with: {shrunk.command(seed, allowed)}"), soft_wrap=True)
     if (more := len(tally.violations) - MOST_VIOLATIONS) > 0:
         console.print(f"… and {more} more seeds that failed")

@@ -17,6 +17,7 @@ from harness.files.cases import ADDED, Action, CaseFile, CaseSet, Command, Step,
 from harness.files.config import ClusterConfig
 from harness.files.writer import yaml_text
 from harness.run.runner import Runner
+from harness.screen.cells import Line
 from harness.screen.lines import cancelling
 from harness.screen.progress import may_redraw
 from harness.sim.columns import LEGEND, Columns, Happening
@@ -72,7 +73,7 @@ def write(
                 if is_stopped():
                     console.print("stopped: it is as small as it was by then")
                 for line in _write(small, command(seed, options), folder, replica_class):
-                    console.print(Text(line), soft_wrap=True)
+                    console.print(Line(Text(line)), soft_wrap=True)
             if is_stopped():
                 raise KeyboardInterrupt
     except OSError as error:
@@ -82,7 +83,7 @@ def write(
 @contextmanager
 def _watched(console: Console, is_stopped: Callable[[], bool]) -> Iterator[Watch]:
     """What is left by now stands in the last line, on a terminal."""
-    columns = (TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (TimeElapsedColumn(), TextColumn("{task.description}"))
     silent = not may_redraw(console)
     with Progress(*columns, console=console, transient=True, disable=silent) as progress:
         task = progress.add_task("what it was")
