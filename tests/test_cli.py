@@ -270,8 +270,8 @@ def test_what_another_cluster_needs_is_offered(other, capsys, tmp_path):
     assert lines[0].endswith("replicas n6, n7 in 1 set and 3 steps, expected n1..n5: --nodes 7")
     assert "accounts 1, 2, 7 in 2 steps" in lines[1]
     path = tmp_path / "two.config.yaml"
-    asked = f"Write {path} with nodes: 7 and accounts: 1..7, and run with it? [y/N] "
-    assert lines[2:] == [asked]
+    asked = f"Write {path} with nodes: 7 and accounts: 1..7, and run with it?"
+    assert lines[2:] == [asked, "[y/N] "]
     assert path.read_text() == "nodes: 7\naccounts: 1..7\n"
     assert (other.settings.nodes, other.settings.accounts) == (7, tuple("1234567"))
 

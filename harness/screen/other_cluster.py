@@ -61,8 +61,9 @@ def _offer(file: str, refused: OtherCluster) -> Path | None:
     for problem in refused.problems:
         errors.print(Line(Text(problem)), soft_wrap=True)
     lines = [f"{key}: {value}" for key, value in refused.keys.items()]
-    asked = f"Write {path} with {' and '.join(lines)}, and run with it? [y/N] "
-    errors.print(Text(asked), end="", soft_wrap=True)
+    asked = f"Write {path} with {' and '.join(lines)}, and run with it?"
+    errors.print(Line(Text(asked)), soft_wrap=True)
+    errors.print(Text("[y/N] "), end="")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise HarnessError(f"{file}: is not run (--config FILE says what the cluster is like)")
     try:
