@@ -1,5 +1,7 @@
 """Errors that are the user's or the machine's, never a replica's. `cli` alone catches them."""
 
+from collections.abc import Sequence
+
 EXIT_VALID = 0  # every check and expectation holds
 EXIT_INVALID = 1  # one does not
 EXIT_USAGE = 2  # a bad flag, file or folder; nothing was started
@@ -7,6 +9,7 @@ EXIT_UNKNOWN = 3  # a check could not decide
 EXIT_MACHINE = 4  # the machine failed: disk full, a process cannot start
 EXIT_BUG = 70  # a mistake of this program: BSD's EX_SOFTWARE
 EXIT_INTERRUPTED = 130  # Ctrl-C
+EXIT_UNREAD = 141  # standard output was closed: what a shell reports for SIGPIPE
 
 
 class HarnessError(Exception):
@@ -34,6 +37,14 @@ def nearest(word: str, known: list[str]) -> str:
     close = get_close_matches(word.lower(), list(spelled), n=3, cutoff=0.5)
     found = next((other for other in close if _is_slip(word.lower(), other)), None)
     return f" (did you mean {spelled[found]}?)" if found else ""
+
+
+def unknown(word: str, known: Sequence[str]) -> str:
+    """'found "jsn", expected rich or json (did you mean json?)'; "" for one of them."""
+    if word in known:
+        return ""
+    expected = " or ".join(filter(None, (", ".join(known[:-1]), known[-1])))
+    return f'found "{word}", expected {expected}{nearest(word, list(known))}'
 
 
 def _is_slip(typed: str, known: str) -> bool:

@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from harness import cli, commands, errors
+from harness import arguments, commands, errors
 from harness.screen.answers import SIGNS
 from harness.screen.lines import WORDS
 
@@ -32,7 +32,7 @@ EXIT_CODES = (
         "`bank` for instance: it says file, line and reason",
     ),
     (errors.EXIT_INTERRUPTED, "Ctrl-C"),
-    (cli.EXIT_UNREAD, "nobody reads the output any more"),
+    (errors.EXIT_UNREAD, "nobody reads the output any more"),
 )
 ENDING = """
 Where the words of a program go changes none of them. A closed standard output or standard error is
@@ -54,7 +54,7 @@ def page() -> str:
 
 def _lines() -> Iterator[str]:
     yield "## Run a test set\n\n`python run.py FILE [options]`\n"
-    yield from _options(cli._file_parser())
+    yield from _options(arguments.file_parser())
     for name in commands.names():
         command = commands.find(name)
         parser = argparse.ArgumentParser(add_help=False)

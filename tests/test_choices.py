@@ -8,7 +8,7 @@ from bank.ballot import NO_BALLOT, Ballot
 from bank.effects import Effects, Persist, Send
 from bank.messages import Accept, Commit, NewView
 from harness.cluster import draws, kill_points
-from harness.cluster.choices import Noted, Replayed, Seeded, between, happens, one_of, some_of
+from harness.cluster.choices import Seeded, between, happens, one_of, some_of
 from harness.cluster.history import Operation
 from harness.cluster.kill_points import INSTANTS, Instant
 from harness.cluster.nemesis import LINK_FAULTS, MID_NEW_VIEW, Fail, LinkFault
@@ -16,6 +16,32 @@ from harness.sim.scenario import SwarmOptions, draw
 from harness.sim.world import SimCluster
 
 FIRST = Ballot(1, 1)
+
+
+class Noted:
+    """Somebody else decides; what is kept in `picks`, and out of how many."""
+
+    def __init__(self, choices):
+        self._choices = choices
+        self.picks = []
+
+    def pick(self, options):
+        """See Choices."""
+        picked = self._choices.pick(options)
+        self.picks.append((picked, options))
+        return picked
+
+
+class Replayed:
+    """As it was decided before; what was not asked then is decided by somebody else."""
+
+    def __init__(self, picks, beyond):
+        self._picks, self._beyond = iter(picks), beyond
+
+    def pick(self, options):
+        """See Choices. With fewer options than there were, the last of them."""
+        picked, _ = next(self._picks, (-1, 0))
+        return self._beyond.pick(options) if picked < 0 else min(picked, options - 1)
 
 
 def run(choices, seed=3):

@@ -23,6 +23,7 @@ from screen_fakes import (
 
 from harness import __main__ as entry
 from harness import cli, commands
+from harness.arguments import version
 from harness.check.verdict import Judgement, Verdict
 from harness.run import launch
 from harness.screen import consoles, lines, other_cluster, streams
@@ -546,8 +547,8 @@ def test_help_says_how_it_was_started(monkeypatch, capsys, program):
 
 def test_version(capsys):
     assert cli.main(["--version"]) == 0
-    assert capsys.readouterr().out == f"paxbank {cli.version()}\n"
-    assert cli.version()[0].isdigit()
+    assert capsys.readouterr().out == f"paxbank {version()}\n"
+    assert version()[0].isdigit()
 
 
 def test_the_entry_points_import_nothing_heavy():

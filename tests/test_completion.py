@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from processes import PATIENCE
 
-from harness import cli, commands
+from harness import commands
+from harness.arguments import file_parser, parsers
 from harness.commands import completion
 from harness.errors import HarnessError
 from harness.files.config import from_flags
@@ -118,7 +119,7 @@ def test_bash_completes(bash):
 
 
 def test_bash_offers_all_options_of_every_command(bash):
-    for name, parser in cli._parsers().items():
+    for name, parser in parsers().items():
         offered = bash.words(f"paxbank {name} -{ALL}")
         known = {option for action in parser._actions for option in action.option_strings}
         assert set(offered) - {name} == known
@@ -152,7 +153,7 @@ BY_PARSER = ("--color", "--format", "--trace-format")  # it refuses other words 
 
 def test_what_is_offered_is_understood():
     """A metavar that lists values lists those that are taken, and no others."""
-    for argument in completion._arguments(cli._file_parser()):
+    for argument in completion._arguments(file_parser()):
         if argument.takes == "one of" and argument.names[0] not in BY_PARSER:
             key = argument.names[0].removeprefix("--")
             for value in argument.values:
@@ -164,7 +165,7 @@ def test_what_is_offered_is_understood():
 
 @pytest.mark.parametrize("name", ["", *commands.names()])
 def test_every_command_has_examples_that_parse(name):
-    parser = cli._parsers()[name]
+    parser = parsers()[name]
     assert parser.examples
     for words, says in parser.examples:
         arguments = shlex.split(words.split(" > ")[0])

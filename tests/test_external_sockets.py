@@ -31,12 +31,13 @@ HAS_NAMESPACES = sys.platform.startswith("linux") and not subprocess.run(
     capture_output=True,
 ).returncode  # fmt: skip
 BLOCK = grounds.Block()
+FIXED_PORTS = ("namespaces", "none")  # ways in which they stand in the programs
 namespaces = pytest.mark.skipif(not HAS_NAMESPACES, reason="this machine has no namespaces for us")
 
 
 def bank(links, **more):
     """The example bank in this way, with three replicas."""
-    name = "tcp_bank" if links in description.FIXED_PORTS else "tcp_bank_told"
+    name = "tcp_bank" if links in FIXED_PORTS else "tcp_bank_told"
     found = description.read(str(EXAMPLES / f"{name}.yaml"))
     words = [
         (sys.executable if w == "python3" else w for w in ws) for ws in (found.start, found.shim)
@@ -45,7 +46,7 @@ def bank(links, **more):
     ports = {name: port for name, port in found.ports.items() if name <= "n3"}
     if links == "none":  # tests may run beside one another
         ports = {name: BLOCK.take() for name in ports}
-    if links in description.FIXED_PORTS:
+    if links in FIXED_PORTS:
         start = (*start, ",".join(f"127.0.0.1:{port}" for port in ports.values()))
     return dataclasses.replace(found, start=start, shim=shim, ports=ports, links=links, **more)
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from harness import cli
-from harness.cli import version
+from harness.arguments import version
 
 ROOT = Path(__file__).parents[1]
 SETUP = configparser.ConfigParser()

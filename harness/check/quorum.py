@@ -16,9 +16,9 @@ from bank.quorum import quorum_size
 from harness.check.operations import text
 from harness.check.verdict import Judgement, Verdict, judge
 from harness.cluster.history import Operation
+from harness.cluster.journal import CLIENTS
 
 CHECK = "no quorum, no answer"
-CLIENTS = 0  # stands among replicas for all clients, and a shim
 
 
 @dataclass(frozen=True, slots=True)

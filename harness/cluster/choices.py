@@ -1,11 +1,11 @@
 """Everything that may go one way or another, asked of whoever decides: one number at a time.
 
-Who decides is handed in: a seed (`Seeded`), the numbers of an earlier run (`Replayed`), or a
-person. What was decided can be written down (`Noted`); given back, the same happens again. Where
-all that can happen is tried, as `explore` does, nobody decides and nothing of this is asked.
+Who decides is handed in: a seed (`Seeded`), or the numbers of an earlier run, with which the same
+happens again. Where all that can happen is tried, as `explore` does, nobody decides and nothing of
+this is asked.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from random import Random
 from typing import Protocol, TypeVar
 
@@ -29,32 +29,6 @@ class Seeded:
     def pick(self, options: int) -> int:
         """See Choices."""
         return int(self._random() * options)
-
-
-class Noted:
-    """Somebody else decides; what is kept in `picks`, and out of how many."""
-
-    def __init__(self, choices: Choices) -> None:
-        self._choices = choices
-        self.picks: list[tuple[int, int]] = []
-
-    def pick(self, options: int) -> int:
-        """See Choices."""
-        picked = self._choices.pick(options)
-        self.picks.append((picked, options))
-        return picked
-
-
-class Replayed:
-    """As it was decided before; what was not asked then is decided by somebody else."""
-
-    def __init__(self, picks: Iterable[tuple[int, int]], beyond: Choices) -> None:
-        self._picks, self._beyond = iter(picks), beyond
-
-    def pick(self, options: int) -> int:
-        """See Choices. With fewer options than there were, the last of them."""
-        picked, _ = next(self._picks, (-1, 0))
-        return self._beyond.pick(options) if picked < 0 else min(picked, options - 1)
 
 
 def happens(choices: Choices, rate: float) -> bool:

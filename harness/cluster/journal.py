@@ -51,6 +51,9 @@ class Liveness(Enum):
     STOPPED = "stopped"  # by itself or by the machine: see `ReplicaView.trouble`
 
 
+CAN_ANSWER = (Liveness.LIVE, Liveness.DISCONNECTED)  # the harness; a disconnected one is there
+
+
 class Way(Enum):
     """How a replica met a message. The value is what files say.
 

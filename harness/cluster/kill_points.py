@@ -9,7 +9,7 @@ its turn passes there, and dies with nothing flushed and nobody told.
 """
 
 from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 
 from bank.ballot import ReplicaId
@@ -81,11 +81,6 @@ def _first(sends: Sequence[Send], letters: int) -> tuple[list[Send], int]:
         found.append(send if len(send.to) <= letters else Send(send.to[:letters], send.message))
         letters -= len(send.to)
     return found, max(0, letters)
-
-
-def losing(cut: Cut, transactions: int) -> Cut:
-    """The same, and power is lost with the last transactions."""
-    return replace(cut, lost=transactions)
 
 
 def letters(sends: Sequence[Send]) -> int:

@@ -18,6 +18,9 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.cluster import ctrl_c
+from harness.errors import HarnessError, unknown
+
+FORMATS = ("rich", "json")  # of what is printed
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,12 @@ def repeated(arguments: Sequence[str], seed: int | None) -> str:
     if not any(word == "--seed" or word.startswith("--seed=") for word in words):
         words += ["--seed", str(seed)]
     return f"{program()} {shlex.join(words)}"
+
+
+def refuse_unknown(option: str, word: str, known: Sequence[str] = FORMATS) -> None:
+    """HarnessError for an option with another word than these."""
+    if told := unknown(word, known):
+        raise HarnessError(f"{option}: {told}")
 
 
 def names() -> list[str]:

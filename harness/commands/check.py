@@ -17,7 +17,8 @@ from harness.check.black_box import BUDGET, CHECK, black_box
 from harness.check.judges import judge_run
 from harness.check.verdict import Judgement, Verdict, overall
 from harness.cluster.driver import CommitLog
-from harness.errors import EXIT_MACHINE, HarnessError, nearest
+from harness.commands import refuse_unknown
+from harness.errors import EXIT_MACHINE, HarnessError
 from harness.files import history_file
 from harness.files.history_file import SavedHistory
 from harness.files.text_file import shown
@@ -26,7 +27,6 @@ from harness.report.documents import replace
 from harness.report.html import style
 from harness.screen.cells import Line
 
-FORMATS = ("rich", "json")
 EXAMPLES = (
     ("history.jsonl", "judge what `torture --history history.jsonl` saved"),
     ("mine.jsonl --picture why.html", "judge what was seen of any bank, and show why"),
@@ -81,9 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, console: Console) -> int:
     """Judge every file; the exit code of the worst verdict. A damaged file is refused first."""
     budget = _budget(options.budget)
-    if options.format not in FORMATS:
-        hint = nearest(options.format, list(FORMATS))
-        raise HarnessError(f'--format: found "{options.format}", expected rich or json{hint}')
+    refuse_unknown("--format", options.format)
     saved = [(file, history_file.load(file)) for file in options.files]
     judged = [_judge(file, content, budget) for file, content in saved]
     verdict = overall(j for one in judged for j in one.judgements)

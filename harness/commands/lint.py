@@ -19,7 +19,8 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from bank.ballot import replica_name
-from harness.errors import EXIT_USAGE, EXIT_VALID, HarnessError, nearest
+from harness.commands import refuse_unknown
+from harness.errors import EXIT_USAGE, EXIT_VALID, HarnessError
 from harness.files import answer_key, given, testset
 from harness.files.cases import CaseFile, CaseSet
 from harness.files.config import NODES, UNANSWERED, ClusterConfig
@@ -49,7 +50,6 @@ EXAMPLES = (
     ("FILE --format json", "the same for other programs"),
     ("--schema > testset.schema.json", "for an editor that knows JSON Schema"),
 )
-FORMATS = ("rich", "json")
 _COLUMNS = (
     Column("#", right=True),
     Column("Step"),
@@ -95,9 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Lint every file; 2 when one has problems."""
-    if options.format not in FORMATS:
-        hint = nearest(options.format, list(FORMATS))
-        raise HarnessError(f'--format: found "{options.format}", expected rich or json{hint}')
+    refuse_unknown("--format", options.format)
     if options.schema:
         console.out(testset.schema_text(), end="", highlight=False)
         return EXIT_VALID

@@ -10,9 +10,10 @@ from typing import Any
 from bank.ballot import Ballot, ReplicaId, Slot, replica_name
 from bank.status import Role
 from harness.check.told import Telling
+from harness.cluster.journal import CAN_ANSWER
 from harness.external import remarks, told
 from harness.external.clients import is_number_as_text
-from harness.external.fleet import CAN_ANSWER, Handle
+from harness.external.fleet import Handle
 from harness.external.medium import Medium
 from harness.external.router import HARNESS
 from harness.external.speaking.dialect import NOT_SUPPORTED, error_code

@@ -32,7 +32,6 @@ from harness.files.tree import Problems, Section
 
 LINKS = ("stdio", "template", "namespaces", "none")
 SOCKETS = LINKS[1:]
-FIXED_PORTS = ("namespaces", "none")
 CUTS = ("hold", "reset")
 SPEAKS = ("bank", "lin-kv", "txn-list-append")
 KEEPS = ("data", "nothing")

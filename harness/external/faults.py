@@ -5,9 +5,9 @@ when it was begun, so that whoever may have been reachable is.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from bank.ballot import ReplicaId
+from harness.check.quorum import Reach
 from harness.cluster.journal import CLIENTS, Liveness
 from harness.cluster.links import Links
 from harness.cluster.nemesis import Change, Fault, Heal, KillAt, LinkFault, change
@@ -16,14 +16,6 @@ from harness.external.asking import ASK_US, Asking
 from harness.external.fleet import Fleet, Handle
 from harness.external.medium import Medium
 from harness.files.config import ASKED
-
-
-class Reach(NamedTuple):
-    """Who can do what from a moment on, until the next one."""
-
-    at: int  # µs
-    running: frozenset[ReplicaId]  # not killed, paused or ended
-    cut: frozenset[tuple[int, int]]  # (sender, reader) whose messages do not arrive
 
 
 class Faults:
@@ -141,7 +133,8 @@ class Faults:
             cut.update((away, other) for other in everybody if other != away)
             cut.update((other, away) for other in everybody if other != away)
         reach = Reach(self._fleet.now(), frozenset(self._running), frozenset(cut))
-        if not self.reach or self.reach[-1][1:] != reach[1:]:
+        last = self.reach[-1] if self.reach else None
+        if last is None or (last.running, last.cut) != (reach.running, reach.cut):
             self.reach.append(reach)
 
     def see_leader(self) -> ReplicaId | None:

@@ -37,7 +37,6 @@ FORGOTTEN_SECONDS = 65.0  # the same for those that do
 PORT_BUSY = "its port is kept by old connections"
 PORT_SECONDS = 10.0  # for the port of one that was killed to be free
 LOOK_US = 5_000  # between two looks whether it is
-CAN_ANSWER = (Liveness.LIVE, Liveness.DISCONNECTED)
 
 
 @dataclass(slots=True, eq=False)

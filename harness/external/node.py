@@ -28,12 +28,12 @@ from bank.replica import CLIENT, Replica
 from bank.sessions import Request
 from bank.status import SlotMark, SlotStatus
 from harness.cluster import wire
+from harness.external.speaking.dialect import MALFORMED, NOT_SUPPORTED
 from harness.files import config
 from harness.live.storage import Owner, Storage
 
 MOST_ENTRIES = 1000  # in one `log_ok`
 SEEN_REQUESTS = 100_000  # whose askers are kept
-TEMPORARILY_UNAVAILABLE, NOT_SUPPORTED, MALFORMED = 11, 10, 12
 
 Body = dict[str, Any]
 

@@ -11,7 +11,6 @@ from bank.ballot import ReplicaId
 from bank.ledger import NOOP, READ, SKIPPED, TRANSFER, Result
 from bank.quorum import quorum_size
 from harness.check.outside import Seen
-from harness.check.quorum import Reach
 from harness.check.told import EXECUTED, Refusal, Told, ToldEntry
 from harness.cluster.history import Operation
 from harness.cluster.journal import Liveness
@@ -59,7 +58,7 @@ def seen(
         final=final if final is not None else _told_balances(told, history),
         answers=answers,
         contradictions=cluster.contradictions(),
-        reach=[Reach(*reach) for reach in faults.reach],
+        reach=tuple(faults.reach),
         failed_at=faults.kills if _can_tell_loss(cluster, told) else (),
         tellings=cluster.asking.tellings,
         require=cluster.description.require,

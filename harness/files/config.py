@@ -35,7 +35,8 @@ from harness.files.tree import Problems, Section, shown_value
 FAILURES = ("disconnect", "crash", "pause")
 ASKED = "asked"  # other people's replicas only: they are asked to fail
 DURABILITIES = ("process", "power", "memory")
-CARRY, DROP = UNANSWERED = ("carry", "drop")
+DROP = "drop"
+UNANSWERED = ("carry", DROP)
 NODES = (3, 5, 7, 9)
 MOST_ACCOUNTS = 1_000_000
 MOST_MONEY = 2**63 - 1  # all of it may end in one account, and SQLite stores 64 bits

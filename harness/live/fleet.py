@@ -17,13 +17,13 @@ from typing import Any, Protocol
 from bank.ballot import ReplicaId, replica_name
 from bank.status import Role
 from harness.cluster import ctrl_c
-from harness.cluster.journal import Entry, Liveness, LivenessChanged, to_plain
+from harness.cluster.journal import CAN_ANSWER, Entry, Liveness, LivenessChanged, to_plain
 from harness.cluster.links import Links
 from harness.cluster.nemesis import Heal, LinkFault
 from harness.errors import EXIT_MACHINE, HarnessError
 from harness.files.config import ClusterConfig
 from harness.live import process, protocol, worker
-from harness.live.handle import CAN_ANSWER, NEVER_LED, Handle, read_safely
+from harness.live.handle import NEVER_LED, Handle, read_safely
 from harness.live.hanging import Hanging
 from harness.live.loads import LoadHandle
 from harness.live.lock import FolderLock

@@ -14,7 +14,6 @@ from harness.live.queues import ControlEnd, Incoming, MalformedFrame, Outgoing
 from harness.live.silence import Silence
 
 NEVER_LED = Progress(Role.FOLLOWER.value, (0, 0), False, 0)
-CAN_ANSWER = (Liveness.LIVE, Liveness.DISCONNECTED)
 
 
 @dataclass

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from bank.ballot import ReplicaId, replica_name
+from harness.cluster.journal import CAN_ANSWER
 from harness.errors import EXIT_MACHINE, HarnessError
 from harness.live import process, worker
-from harness.live.handle import CAN_ANSWER, Handle
+from harness.live.handle import Handle
 from harness.live.silence import BUSY_SECONDS, LOOK_US, START_SECONDS, Silence
 
 WAKE_SECONDS = 1.0  # for a process that hangs to say where

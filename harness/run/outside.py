@@ -8,6 +8,7 @@ from harness.check.outside import judge_from_outside
 from harness.check.verdict import Judgement, Verdict
 from harness.cluster.driver import Cluster
 from harness.cluster.history import Operation
+from harness.cluster.journal import CAN_ANSWER
 
 
 def as_expected(checks: Mapping[str, Verdict]) -> Mapping[str, Verdict]:
@@ -18,7 +19,6 @@ def as_expected(checks: Mapping[str, Verdict]) -> Mapping[str, Verdict]:
 def without_log(cluster: Cluster) -> list[str]:
     """Names of replicas that could be asked for their log and did not tell it."""
     from harness.external.cluster import ExternalCluster
-    from harness.external.fleet import CAN_ANSWER
 
     assert isinstance(cluster, ExternalCluster)
     asked = [h for h in cluster.fleet.handles.values() if h.liveness in CAN_ANSWER]

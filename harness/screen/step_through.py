@@ -11,15 +11,15 @@ from harness.cluster import guarded
 from harness.errors import HarnessError
 from harness.files import writer
 from harness.files.cases import CaseFile
-from harness.files.config import ClusterConfig
+from harness.files.config import FAILURES, ClusterConfig
 from harness.screen import lines
 from harness.screen.cells import Hanging, Parts, counted
 from harness.screen.stepping import SteppingPrompt, complete
-from harness.sim.record import Recorded, head_of
+from harness.sim import script_head
+from harness.sim.record import Recorded
 from harness.sim.scenario import SwarmOptions
-from harness.sim.script_runner import PLAIN
 from harness.sim.shrink import Plan, run_plan
-from harness.sim.stepped_file import FAILURES, Sets
+from harness.sim.stepped_file import Sets
 from harness.sim.stepper import Recording, Step, Stepper
 
 # What puts messages off in order to save some. Without it fewer timers stand between the events.
@@ -36,9 +36,9 @@ def file(console: Console, file: CaseFile, config: ClusterConfig, repeat: str) -
         raise HarnessError(f"unanswered drop: {told}")
     assert config.failure in FAILURES, config.failure
     usual = ClusterConfig()
-    put_off = {key: getattr(PLAIN, key) for key in PUT_OFF
+    put_off = {key: getattr(script_head.PLAIN, key) for key in PUT_OFF
                if getattr(config, key) == getattr(usual, key)}  # fmt: skip
-    head, sets = head_of(replace(config, **put_off)), Sets(file, config.failure)
+    head, sets = script_head.written(replace(config, **put_off)), Sets(file, config.failure)
 
     def test_set(steps: Sequence[Step], suffix: str) -> tuple[str, str]:
         so_far, mode = sets.so_far(steps)

@@ -5,7 +5,6 @@ and who is disconnected or paused just does nothing. Both worlds are made of the
 all that can happen to one has a command: so what was recorded is played the same, turn by turn.
 """
 
-from string import ascii_uppercase
 from typing import Any
 
 from bank.ballot import ReplicaId, replica_name
@@ -17,42 +16,14 @@ from bank.settings import MILLISECOND
 from harness.cluster.kill_points import Cut
 from harness.cluster.wording import request_text
 from harness.files.config import ClusterConfig
+from harness.sim import script_head
 from harness.sim.hand import Waiting
 from harness.sim.process import Fate, Process, Slow
-from harness.sim.script_runner import PLAIN, READ_ON, SIZES
+from harness.sim.script_runner import READ_ON
 from harness.sim.wires import WorldRules
 from harness.sim.world import SimCluster
 
-SAID = (  # of the configuration, what replicas go by
-    "election_timeout_ms",
-    "prepare_quiet_ms",
-    "prepare_pause_ms",
-    "heartbeat_ms",
-    "stagger_ms",
-    "spare_pause_ms",
-    "spare_after_slots",
-    "learn_slots",
-    "checkpoint_interval",
-    "checkpoint_pause_ms",
-    "keep_slots",
-)
 DOOMS = ("slow ", "crash ")  # what happens in the turn that comes next, and is none itself
-
-
-def head_of(config: ClusterConfig) -> str:
-    """What the first line of a script says of a configuration."""
-    named = ",".join(config.accounts)
-    few = ",".join(ascii_uppercase[: len(config.accounts)])
-    accounts = len(config.accounts) if named == few else named
-    words = [f"nodes {config.nodes} seed {config.seed} accounts {accounts}"]
-    if config.initial_balance != PLAIN.initial_balance:
-        words.append(f"balance {config.initial_balance}")
-    for key in SAID:
-        value = getattr(config, key)
-        if value != getattr(PLAIN, key):
-            text = "-".join(map(str, value)) if isinstance(value, tuple) else value
-            words.append(f"{key} {text}")
-    return " ".join(words)
 
 
 class Recorded(SimCluster):
@@ -69,16 +40,9 @@ class Recorded(SimCluster):
 
     def head(self) -> str:
         """The first line of a script whose replicas are those of this world."""
-        words, sizes, usual = [head_of(self._config)], self.settings.sizes, PLAIN.settings().sizes
-        for name in SIZES:
-            if (size := getattr(sizes, name)) != getattr(usual, name):
-                words.append(f"{name} {size}")
         drifts = [process.drift_ppm for process in self.processes.values()]
-        if any(drifts):
-            words.append(f"drift {','.join(map(str, drifts))}")
-        if not all(process.is_synced for process in self.processes.values()):
-            words.append("synced 0")
-        return " ".join(words)
+        is_synced = all(process.is_synced for process in self.processes.values())
+        return script_head.written(self._config, self.settings.sizes, drifts, is_synced)
 
     def commands(self) -> list[str]:
         """All that happened; the last of it may have ended with a violation."""

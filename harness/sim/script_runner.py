@@ -4,8 +4,8 @@ A script is blocks of commands, a line `----`, and what the replicas do then, up
 
     # leader dies before COMMIT: the first line says the situation or the bug it guards
     nodes 3                        a new cluster; `nodes 3 checkpoint 4` takes one every 4 slots,
-                                     `seed 7 heartbeat_ms 20` is as in the configuration; `HEAD`
-                                     in this module has what else can be said
+                                     `seed 7 heartbeat_ms 20` is as in the configuration;
+                                     `script_head` has what else can be said
     elect n1                       the first election, summed up in one line
     request n1 (A, B, 3) (C)       a client asks one replica, `n1 n2` or `all`; (C) is a read,
                                      A: (C) one by another client
@@ -58,9 +58,8 @@ read or answered and nothing else happens.
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
-from string import ascii_uppercase
 from typing import Any
 
 from bank.accounts import Balances
@@ -69,12 +68,12 @@ from bank.ledger import TRANSFER
 from bank.messages import ClientRequest
 from bank.replica import Replica
 from bank.sessions import Request
-from bank.settings import MILLISECOND, USUAL, Settings, Sizes
+from bank.settings import MILLISECOND
 from bank.status import Role
 from harness.cluster.wording import message_name, requests_text, span
-from harness.files.config import ClusterConfig
+from harness.sim import script_head
 from harness.sim.disk import Disk
-from harness.sim.hand import AFTER_WRITE, BEFORE_WRITE, TEN_EACH, Doom, read, transfer
+from harness.sim.hand import AFTER_WRITE, BEFORE_WRITE, Doom, read, transfer
 from harness.sim.invariants import Violation
 from harness.sim.process import Process
 from harness.sim.script import Block, ScriptError, parse
@@ -122,23 +121,6 @@ def play_text(
         raise ScriptError(f"{name}: never crashed: {never}")
 
 
-# What holds unless a script says otherwise. Nothing is put off: a story is read step after step.
-PLAIN = ClusterConfig(spare_pause_ms=0, spare_after_slots=0, learn_slots=1)
-
-
-# What the first line can say beside keys of the configuration.
-HEAD = {
-    "nodes": "how many replicas",
-    "seed": "what they draw from: that of a simulated world",
-    "checkpoint": "slots from one to the next; none waits for time, and nothing is kept",
-    "accounts": "how many, A, B, …, or which: AA,AB",
-    "balance": "what each holds at first, else 10",
-    "drift": "how many parts per million the clock of each replica is fast: 12,-5,0",
-    "synced": "0: what is written can be lost by a loss of power",
-}
-SIZES = tuple(field.name for field in fields(Sizes))
-
-
 def started(
     head: str, replica_class: Callable[..., Replica] = Replica, where: str = ""
 ) -> "ScriptRunner":
@@ -151,25 +133,6 @@ def started(
         raise ScriptError(f"{where}: unknown command: {head}") from None
 
 
-def _settings(given: Mapping[str, str]) -> Settings:
-    """Keys of the configuration, and sizes. The others are as in PLAIN."""
-    keys: dict[str, Any] = {}
-    if "checkpoint" in given:
-        interval = int(given["checkpoint"])
-        keys |= {"checkpoint_interval": interval, "checkpoint_pause_ms": 0, "keep_slots": 0}
-    for key, value in given.items():
-        if key not in HEAD and key not in SIZES:
-            low, _, high = value.partition("-")
-            keys[key] = (int(low), int(high)) if high else int(low)
-    sizes = {name: int(given[name]) for name in SIZES if name in given}
-    return replace(replace(PLAIN, **keys).settings(), sizes=replace(USUAL, **sizes))
-
-
-def _accounts(given: str) -> list[str]:
-    """ "3", which is A, B and C; or "AA,AB"."""
-    return list(ascii_uppercase[: int(given)]) if given.isdigit() else given.split(",")
-
-
 # ---- the runner ---------------------------------------------------------------------------------
 
 
@@ -179,17 +142,15 @@ class ScriptRunner(TraceWriter):
     told = ""  # the last one
 
     def __init__(self, given: Mapping[str, str], replica_class: Callable[..., Replica]) -> None:
-        """`given`: what the first line says, by HEAD, SIZES or keys of the configuration."""
+        """`given`: what the first line says, see `script_head`."""
         self._drift = [int(ppm) for ppm in given["drift"].split(",")] if "drift" in given else []
         self._is_synced = given.get("synced", "1") != "0"
-        balance = int(given.get("balance", 10))
         self._last: dict[str, Request] = {}  # of each client
         self._asked: dict[tuple[str, int], Request] = {}  # all, by client and timestamp
-        accounts = _accounts(given.get("accounts", str(len(TEN_EACH))))
         super().__init__(
             int(given["nodes"]),
-            _settings(given),
-            dict.fromkeys(accounts, balance),
+            script_head.settings(given),
+            script_head.balances(given),
             replica_class,
             given.get("seed"),
         )

@@ -32,10 +32,10 @@ from harness.files.cases import (
     action_text,
 )
 from harness.files.cases import Step as FileStep
+from harness.files.config import FAILURES
 from harness.sim.stepped import Kind, SteppedWorld
 from harness.sim.stepper import Step
 
-FAILURES = ("disconnect", "crash", "pause")  # as a script says them
 RETURNS = {
     Liveness.DISCONNECTED: "reconnect",
     Liveness.CRASHED: "restart",

@@ -7,7 +7,7 @@ for byte. Nothing here looks at the real clock, and no set is iterated whose ord
 import heapq
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, TypeAlias
 
@@ -314,7 +314,7 @@ class TimedProcess(Process):
             return cut
         lost = choices.pick(at_risk + 1)
         self.timed.count("power lost: committed write lost" if lost else "power lost: write kept")
-        return kill_points.losing(cut, lost)
+        return replace(cut, lost=lost)
 
     def wait_for_disk(self) -> None:
         """A write began that takes its time."""

@@ -207,6 +207,6 @@ def in_words(found: Cell) -> str:
     return f"{sign} {found.passed}/{found.runs}"
 
 
-def not_run(graded: Graded, reasons: Sequence[str], outcome: str, where: str | None) -> Result:
+def not_run(reasons: Sequence[str], outcome: str, where: str | None) -> Result:
     """What stands for the runs of a file that cannot be made."""
     return Result(1, 0, outcome, 0.0, 0, (), tuple(reasons), "", where)

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from harness.commands import refuse_unknown
 from harness.commands.grade import outlets as documents
 from harness.commands.grade.grades import Graded
 from harness.commands.grade.runs import Plan
@@ -19,7 +20,6 @@ from harness.files.config import ASKED, DROP, FAILURES, ClusterConfig
 from harness.run import launch, points
 
 SHARED = ("nodes", "durability", "unanswered")  # flags of every run
-FORMATS = ("rich", "json")
 SPARE_SECONDS = 30.0  # of a run's limit: the start of its processes on a machine that is busy
 
 
@@ -29,14 +29,11 @@ def check(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and not value >= (0 if name == "timeout" else 1):
             raise HarnessError(f"--{name}: found {value:g}, expected a number from 1 on")
-    if options.package not in (None, "gradescope"):
-        hint = nearest(options.package, ["gradescope"])
-        raise HarnessError(f'--package: found "{options.package}", expected gradescope{hint}')
+    if options.package is not None:
+        refuse_unknown("--package", options.package, ["gradescope"])
     if options.archive is not None and options.package is None:
         raise HarnessError("-o: found without --package, expected --package gradescope beside it")
-    if options.format not in FORMATS:
-        hint = nearest(options.format, list(FORMATS))
-        raise HarnessError(f'--format: found "{options.format}", expected rich or json{hint}')
+    refuse_unknown("--format", options.format)
 
 
 def outlets(options: argparse.Namespace) -> dict[Path, str]:

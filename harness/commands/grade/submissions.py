@@ -132,11 +132,11 @@ class _Class:
             first = _without_source(trouble[0], submission)
             where = str(self.store.explain(submission, trouble)) if len(trouble) > 1 else None
             for work in of_it:
-                work.graded.results = [rows.not_run(work.graded, [first], NOT_RUN, where)]
+                work.graded.results = [rows.not_run([first], NOT_RUN, where)]
             return
         for work in of_it:
             if work.unfit:
-                work.graded.results = [rows.not_run(work.graded, work.unfit, NOT_RUN, None)]
+                work.graded.results = [rows.not_run(work.unfit, NOT_RUN, None)]
 
     def trials(self) -> Iterator[trying.Trying]:
         """Of submissions that were not tried yet, and may be run at all."""

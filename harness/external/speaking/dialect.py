@@ -16,8 +16,8 @@ Key: TypeAlias = tuple[str, int]  # client and timestamp: what makes a request t
 
 # Errors that say that nothing was done; every other code leaves that open.
 DEFINITE = frozenset({1, 10, 11, 12, 14, 20, 21, 22, 30})
-NOT_SUPPORTED, TEMPORARILY_UNAVAILABLE, MALFORMED, ABORT = 10, 11, 12, 14
-KEY_DOES_NOT_EXIST, KEY_ALREADY_EXISTS, PRECONDITION_FAILED, TXN_CONFLICT = 20, 21, 22, 30
+NOT_SUPPORTED, MALFORMED = 10, 12
+KEY_DOES_NOT_EXIST, KEY_ALREADY_EXISTS, PRECONDITION_FAILED = 20, 21, 22
 REFUSALS = frozenset({MALFORMED, KEY_DOES_NOT_EXIST, KEY_ALREADY_EXISTS, PRECONDITION_FAILED})
 
 
