@@ -8,7 +8,7 @@ the one before: whoever keeps several pays for the pages that differ.
 import hashlib
 from array import array
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
-from typing import Any, Final, overload
+from typing import Any, Final
 
 PAGE_ACCOUNTS: Final = 1024  # 8 KiB
 BALANCE_BYTES: Final = 8  # signed, the lowest first
@@ -98,16 +98,13 @@ class Accounts(Sequence[str]):
 
     def names(self, page: int) -> Sequence[str]:
         """Those of one page."""
-        return self[page * self.page_accounts : (page + 1) * self.page_accounts]
+        found: Sequence[str] = self[page * self.page_accounts : (page + 1) * self.page_accounts]
+        return found
 
     def __len__(self) -> int:
         return self._count
 
-    @overload
-    def __getitem__(self, at: int) -> str: ...
-    @overload
-    def __getitem__(self, at: slice) -> Sequence[str]: ...
-    def __getitem__(self, at: int | slice) -> str | Sequence[str]:
+    def __getitem__(self, at: Any) -> Any:
         if self._names:
             return self._names[at]
         numbers = range(self._first, self._first + self._count)[at]
@@ -165,10 +162,13 @@ class Balances(Mapping[str, int]):
         self.accounts, self.pages = accounts, pages
 
     @classmethod
-    def of(cls, balances: Mapping[str, int], page_accounts: int = PAGE_ACCOUNTS) -> "Balances":
-        """The same in pages of this size."""
-        if isinstance(balances, Balances) and balances.accounts.page_accounts == page_accounts:
-            return balances
+    def of(cls, balances: Mapping[str, int], page_accounts: int | None = None) -> "Balances":
+        """The same in pages of this size; None: of any."""
+        if isinstance(balances, Balances):
+            page_accounts = page_accounts or balances.accounts.page_accounts
+            if page_accounts == balances.accounts.page_accounts:
+                return balances
+        page_accounts = page_accounts or PAGE_ACCOUNTS
         accounts = Accounts.of(balances, page_accounts)
         return cls(accounts, pages_of(array("q", balances.values()), page_accounts))
 
@@ -279,7 +279,7 @@ def cut(data: bytes, page_accounts: int) -> tuple[bytes, ...]:
 
 def joined(pages: Sequence[bytes], first: int, last: int) -> bytes:
     """The bytes first..last - 1 of all pages one after the other; all but the last are as long."""
-    size = len(pages[0]) if pages else 1
+    size = len(pages[0])
     chosen = pages[first // size : -(-last // size)]
     skipped = first // size * size
     return b"".join(chosen)[first - skipped : last - skipped]

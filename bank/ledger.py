@@ -27,7 +27,7 @@ class Ledger:
     __slots__ = ("accounts", "cells")
 
     def __init__(self, balances: Mapping[str, int]) -> None:
-        paged = Balances.of(balances) if not isinstance(balances, Balances) else balances
+        paged = Balances.of(balances)
         self.accounts, self.cells = paged.accounts, paged.cells()
 
     def apply(self, kind: str, sender: str, receiver: str, amount: int) -> Result:

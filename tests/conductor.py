@@ -7,7 +7,7 @@ from typing import Any
 
 from bank.accounts import Balances
 from bank.ballot import Ballot, ReplicaId, Slot
-from bank.checkpoint import Checkpoint, sealed, snapshot
+from bank.checkpoint import Checkpoint, Snapshot, sealed
 from bank.effects import Effects, Pages
 from bank.messages import ClientRequest, NewView
 from bank.replica import CLIENT, Replica
@@ -32,7 +32,8 @@ TEN_EACH = dict.fromkeys("ABCDEFGHIJ", 10)
 
 def take(slot: Slot, running_hash: str, machine: Machine) -> Checkpoint:
     """The checkpoint of a machine that executed so many slots."""
-    return sealed(snapshot(slot, running_hash, machine))
+    pages, sessions = machine.ledger.pages(), tuple(machine.sessions.values())
+    return sealed(Snapshot(slot, running_hash, machine.ledger.accounts, pages, sessions))
 
 
 def altered(checkpoint: Checkpoint, **changes: Any) -> Checkpoint:

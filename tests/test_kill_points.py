@@ -93,7 +93,8 @@ def test_a_leader_dies_at_its_point_and_returns_from_its_disk(field, point):
     assert report.views[victim - 1].trouble is None, "that was asked for"
     if point in (BEFORE_WRITE, AFTER_WRITE, BEFORE_COMMIT, MID_CHECKPOINT):  # at slot 2
         mark = field.cluster.slots(victim, [2])[0].mark.value
-        assert mark == ("X" if point == BEFORE_WRITE else "A")
+        # By the time of a checkpoint a heartbeat may have stored that it is committed.
+        assert mark in {BEFORE_WRITE: "X", MID_CHECKPOINT: "AE"}.get(point, "A")
         assert report.views[victim - 1].status.checkpoint == 0
     again = field.run(A)
     assert [view.liveness for view in again.views] == [Liveness.LIVE] * 5
