@@ -56,6 +56,7 @@ class Learner:
         # Of a checkpoint, with this turn: some pages, or the last ones, itself, and its sessions.
         self._to_store: tuple[Pages, Checkpoint | None, Sequence[Session]] | None = None
         self.marks_changed = False  # truncation or watermark are to be stored
+        self.truncates = False  # there is more to truncate than goes at a time
 
     # ---- executing -----------------------------------------------------------------------------
 
@@ -328,8 +329,10 @@ class Learner:
             self._truncate()  # the log below may go now
         return writing.installs
 
-    def resume_writing(self) -> bool:
-        """Nothing but time passed since the last pages; True: a checkpoint was installed."""
+    def go_on(self) -> bool:
+        """A turn later: some more of what does not go at a time. True: a checkpoint is installed."""
+        if self.truncates:
+            self._truncate()
         installed = self.writing is not None and self.go_on_writing()
         if installed:
             self.go_on_fetching(self._fetch.source, self._fetch.target)
@@ -346,8 +349,10 @@ class Learner:
             return
         told_upto = self.log.last_slot if self.lead is None else self.lead.spare_upto
         upto = min(self.checkpoint.slot - self.settings.keep_slots, told_upto)
-        if upto > self.log.truncated_upto:
-            self.log.truncate(upto)
+        truncated = self.log.truncated_upto
+        self.truncates = upto > truncated + self.settings.sizes.turn_slots  # more next time
+        if upto > truncated:
+            self.log.truncate(min(upto, truncated + self.settings.sizes.turn_slots))
             self.marks_changed = True
 
     def recover(self, stored: Stored) -> None:

@@ -172,7 +172,8 @@ class Replica:
         timers = self.timers
         if now != timers.now:
             self._enter(now)
-        if self.learner.writing is not None and self.learner.resume_writing():
+        learner = self.learner
+        if (learner.writing is not None or learner.truncates) and learner.go_on():
             self.elector.lead_if_elected()
         if not isinstance(lead := self.elector.standing, Leader):
             # Most often nothing is due.
@@ -189,7 +190,7 @@ class Replica:
         timers, outbox = self.timers, self.outbox
         if outbox.effects.early or outbox.effects.durable or outbox.answers:
             return timers.now  # `stored` led to something that is still to be flushed
-        if self.learner.writing is not None:
+        if self.learner.writing is not None or self.learner.truncates:
             return timers.now  # some more pages, whether there is anything else to do or not
         if isinstance(self.elector.standing, Leader):
             due = timers.heartbeat if timers.heartbeat < timers.lease else timers.lease

@@ -26,8 +26,9 @@ class Sizes:
     noted_hashes: int = 256  # are kept to compare; an older question is simply not answered
     compared_slots: int = 128  # that somebody asked about are kept for longer
     page_accounts: int = PAGE_ACCOUNTS  # whose balances are hashed and stored together
-    page_slots: int = 64  # between two checkpoints at the least, for each page beyond the first
+    page_slots: int = 96  # between two checkpoints at the least, for each page beyond the first
     turn_pages: int = 16  # of a checkpoint that are written in one turn
+    turn_slots: int = 2000  # are truncated in one turn: a million values take time to be given back
 
 
 USUAL = Sizes()

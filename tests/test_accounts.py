@@ -40,6 +40,16 @@ def test_many_numbered_names_need_no_table(few_listed, first):
     assert accounts[4] in accounts
 
 
+def test_thousands_are_found_and_nothing_that_looks_like_them(few_listed):
+    first, last = 1_990, 7_010
+    accounts = Accounts.numbered("a", first, last - first)
+    names = [f"a{number}" for number in range(first, last)]
+    assert [accounts.position(name) for name in names] == list(range(last - first))
+    wrong = ("a1989", "a7010", "a02000", "a2_000", "a+2000", "a 2000", "a2 00", "a٢٠٠٠", "a20000",
+             "2000", "b2000", "A2000", "aa2000", "a2", "a", "a2000 ", "a-2000", "a1e3", "a3x00")  # fmt: skip
+    assert [name for name in wrong if name in accounts] == []
+
+
 @pytest.mark.parametrize(
     "names", ["a1 a2 a3 a5", "a4 a3 a2 a1", "a1 a2 a3 b4", "a01 a02 a03 a04", "a b c d", "1 2 3 4"]
 )

@@ -1,6 +1,7 @@
 """Checkpoints of many accounts: pages that are shared, hashed and written some at a time."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from conductor import TEN_EACH, Conductor, take, transfer
@@ -201,3 +202,16 @@ def test_checkpoints_of_many_pages_are_further_apart():
 
 def has_checkpoint(effects):
     return effects.persist is not None and effects.persist.checkpoint is not None
+
+
+def test_a_long_log_is_truncated_some_slots_a_turn():
+    sizes = replace(USUAL, turn_slots=1)
+    c = Conductor(3, replace(SHORT, keep_slots=0, sizes=sizes))
+    c.elect(1)
+    paid(c)
+    c.run(90)
+    for replica in c.everyone:
+        persists = [e.persist for e in c.effects[replica] if e.persist is not None]
+        marks = [0, *(p.truncated_upto for p in persists)]
+        assert {after - before for before, after in pairwise(marks)} <= {0, 1, 2}
+        assert marks[-1] == 4 and not c[replica].learner.truncates

@@ -143,6 +143,7 @@ def _sizes(pieces: Random, others: Random, pages: Random) -> Sizes:
         page_accounts=pages.choice((1, 3, 1024, 1024)),
         page_slots=pages.choice((0, 0, 1, 64)),
         turn_pages=pages.choice((1, 2, 16)),
+        turn_slots=pages.choice((1, 20, 2000)),
     )
 
 

@@ -137,7 +137,7 @@ class TimedProcess(Process):
         self._wake_at: int | None = None
         self._last_turn = -1
         self._idle_turns = 0  # in a row, at one moment, with nothing read
-        self._pages_left = 0  # of a checkpoint that is being written
+        self._work = (0, 0)  # what goes on in idle turns: truncated up to, pages left to write
         self._is_answered = False  # the disk answered while the process was stopped
         self._catches_up = False  # this turn read a STATE
 
@@ -238,10 +238,10 @@ class TimedProcess(Process):
     def _stay_calm(self) -> None:
         """A deadline that a tick does not move would let a real process spin."""
         writing = self.replica.learner.writing
-        pages_left = 0 if writing is None else len(writing.left)
-        if self._inbox or self._last_turn != self.world.time or pages_left != self._pages_left:
+        work = self.replica.log.truncated_upto, 0 if writing is None else len(writing.left)
+        if self._inbox or self._last_turn != self.world.time or work != self._work:
             self._idle_turns = 0
-        self._pages_left = pages_left
+        self._work = work
         self._idle_turns += 1
         self._last_turn = self.world.time
         if self._idle_turns > MOST_IDLE_TURNS:
