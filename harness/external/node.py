@@ -183,7 +183,7 @@ class Node:
         status = self._replica.status()
         ballot = {"ballot": _ballot(status.following)} if status.following.number else {}
         return {
-            "balances": status.balances,
+            "balances": dict(status.balances),
             "executed": status.executed_upto,
             "committed": status.committed_upto,
             "role": status.role.value,
