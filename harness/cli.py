@@ -24,6 +24,7 @@ from harness import commands
 from harness.arguments import command_parser, file_parser, parsers
 from harness.check.verdict import Verdict
 from harness.cluster import blame
+from harness.cluster.wording import counted
 from harness.errors import (
     EXIT_BUG,
     EXIT_INTERRUPTED,
@@ -60,7 +61,7 @@ from harness.screen import (
     verdicts,
     watch,
 )
-from harness.screen.cells import Line, Parts, counted
+from harness.screen.cells import Line, Parts
 from harness.screen.progress import ProgressLine, may_redraw
 from harness.screen.prompt import Prompt
 

@@ -221,7 +221,7 @@ def main(tests: Sequence[str]) -> dict[str, object]:
     walked, watched = sorted(met), Watched()
     if tests:
         with redirect_stdout(sys.stderr):
-            pytest.main(["-p", "no:cacheprovider", *tests], plugins=[watched])
+            pytest.main(["-p", "no:cacheprovider", "-p", "no:xdist", *tests], plugins=[watched])
     return {"all": sorted(outcomes), "walked": walked, "tests": watched.met}
 
 

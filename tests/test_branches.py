@@ -28,10 +28,6 @@ ELSEWHERE = {
         "test_checkpoint.py::test_encoding_is_pages_and_sorted_sessions_below_a_sealed_head"
     ),
     "ledger.Ledger.apply: kind == READ False": "test_ledger.py::test_command[unknown command]",
-    "ledger.Ledger.apply: source is None True": "test_ledger.py::test_command[read of nobody]",
-    "ledger.Ledger.apply: source is None or target is None True": (
-        "test_ledger.py::test_command[unknown sender]"
-    ),
     "log.Log._status: slot <= self.committed_upto True": (
         "test_log.py::test_a_slot_is_marked_by_how_far_it_is"
     ),

@@ -18,8 +18,9 @@ from harness.bench.load import bucket_of
 from harness.bench.measuring import LoadedFleet
 from harness.bench.outage import Outage
 from harness.check.verdict import Judgement
+from harness.cluster.wording import counted
 from harness.files.config import ClusterConfig
-from harness.screen.cells import QUIET, STRONG, Column, Grid, cell, counted, percentile, sentence
+from harness.screen.cells import QUIET, STRONG, Column, Grid, cell, percentile, sentence
 from harness.screen.watching import Watched
 
 CLIENTS = 10

@@ -7,7 +7,8 @@ from rich.text import Text
 
 from harness.bench.histogram import Histograms
 from harness.bench.results import Result
-from harness.screen.cells import BAD, GOOD, QUIET, STRONG, Column, Grid, cell, counted, sentence
+from harness.cluster.wording import counted
+from harness.screen.cells import BAD, GOOD, QUIET, STRONG, Column, Grid, cell, sentence
 
 SHAPE = {"nodes": "replicas", "accounts": "accounts"}  # of a cluster, and how it is called
 

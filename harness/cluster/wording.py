@@ -279,3 +279,8 @@ def unreached_text(unreached: tuple[ReplicaId, ...], peers: tuple[ReplicaId, ...
     if not unreached:
         return ""
     return " ✗" if len(peers) == 1 else f" ✗{peers_text(unreached)}"
+
+
+def counted(count: int, noun: str) -> str:
+    """ "1 set", "2 sets"."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")

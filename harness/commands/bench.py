@@ -26,10 +26,11 @@ from harness.bench.measuring import LoadedFleet
 from harness.bench.results import Pair, Result
 from harness.bench.tables import bench_tables
 from harness.check.verdict import overall
+from harness.cluster.wording import counted
 from harness.errors import EXIT_VALID, HarnessError
 from harness.files.config import DURABILITIES, NODES, ClusterConfig
 from harness.run import launch
-from harness.screen.cells import BAD, Heading, Line, counted
+from harness.screen.cells import BAD, Heading, Line
 from harness.screen.watching import View, Watched
 
 RICH_ACCOUNT = 10**9  # so that no transfer fails for lack of balance

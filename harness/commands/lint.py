@@ -19,6 +19,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from bank.ballot import replica_name
+from harness.cluster.wording import counted
 from harness.commands import refuse_unknown
 from harness.errors import EXIT_USAGE, EXIT_VALID, HarnessError
 from harness.files import answer_key, given, testset
@@ -39,7 +40,6 @@ from harness.screen.cells import (
     Line,
     Parts,
     cell,
-    counted,
 )
 from harness.screen.tables import FOLD_BEYOND, MOST_ACCOUNTS, set_title
 

@@ -11,6 +11,7 @@ from harness.check.quorum import Reach
 from harness.cluster.journal import CLIENTS, Liveness
 from harness.cluster.links import Links
 from harness.cluster.nemesis import Change, Fault, Heal, KillAt, LinkFault, change
+from harness.cluster.wording import counted
 from harness.errors import EXIT_USAGE, HarnessError
 from harness.external.asking import ASK_US, Asking
 from harness.external.fleet import Fleet, Handle
@@ -153,7 +154,7 @@ class Faults:
             f"a leader failed {_times(self.leaders)}",
             f"a backup {_times(self.others)}",
             f"another leader was seen {_times(self.changes)}",
-            f"{restarts} restart{'' if restarts == 1 else 's'}",
+            counted(restarts, "restart"),
         ]
         told = ", ".join(parts)
         if self.leaders or self.changes:

@@ -7,6 +7,7 @@ wrong: the cluster. What would put that right is offered to who runs the file, n
 import re
 from collections.abc import Mapping, Sequence
 
+from harness.cluster.wording import counted
 from harness.errors import HarnessError
 from harness.files.config import NODES, names_listed
 from harness.files.steps import Names
@@ -59,7 +60,7 @@ def _told(cause: str, group: Sequence[Problem], names: Names) -> tuple[str, Mapp
     of_sets = {problem.line for problem in group if problem.place in SETS}
     steps = sum(problem.place not in SETS for problem in group)
     counts = {"set": len(of_sets), "step": steps}
-    places = [_counted(count, what) for what, count in counts.items() if count]
+    places = [counted(count, what) for what, count in counts.items() if count]
     where = f"{cause}s {_runs(list(words))} in {' and '.join(places)}"
     if cause == "account":
         accounts = _range([*names.used, *words])
@@ -73,10 +74,6 @@ def _told(cause: str, group: Sequence[Problem], names: Names) -> tuple[str, Mapp
         way = f"--nodes {nodes}" if nodes else way
         expected, keys = f"n1..n{len(names.replicas)}", {"nodes": str(nodes)} if nodes else {}
     return f"{where}, expected {expected}" + (f": {way}" if way else ""), keys if way else {}
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _split(word: str) -> tuple[str, int]:

@@ -9,12 +9,12 @@ from itertools import groupby
 from pathlib import PurePath
 from typing import Any
 
+from harness.cluster.wording import counted
 from harness.files.cases import CaseFile
 from harness.files.config import DROP, ClusterConfig
 from harness.report.words import problems, screen
 from harness.run import points
 from harness.run.report import SetReport
-from harness.screen.cells import counted
 
 NOT_RUN = "not run: the run ended before this set, which counts nothing"
 

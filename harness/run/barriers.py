@@ -11,6 +11,7 @@ from bank.ballot import ReplicaId, replica_name
 from harness.cluster.driver import Cluster
 from harness.cluster.history import Operation
 from harness.cluster.links import LEADS_WITHIN_US
+from harness.cluster.wording import counted
 from harness.files.config import ClusterConfig
 from harness.run.standing import Standing
 from harness.run.timing import Phase, Timing
@@ -121,7 +122,7 @@ class Barriers:
         upto, executed_upto = self._cluster.answered_upto(), self._cluster.executed_upto
         behind = [r for r in self._standing.connected() if executed_upto(r) < upto]
         if left := self._cluster.unanswered():
-            found = f"{left} request{'' if left == 1 else 's'} without one"
+            found = f"{counted(left, 'request')} without one"
         elif behind:
             found = f"{', '.join(map(replica_name, behind))} did not execute slot {upto}"
         else:

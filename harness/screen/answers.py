@@ -13,7 +13,7 @@ from bank.sessions import Request
 from bank.status import SlotMark, SlotStatus
 from harness.cluster.driver import ReplicaView
 from harness.cluster.journal import Entry, Liveness, Passed, Way
-from harness.cluster.wording import line
+from harness.cluster.wording import counted, line
 from harness.run.report import Performance
 from harness.screen.cells import (
     ATTENTION,
@@ -26,7 +26,6 @@ from harness.screen.cells import (
     Parts,
     ballot_cell,
     cell,
-    counted,
     duration,
     percentile,
     rate,

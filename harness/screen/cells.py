@@ -289,8 +289,3 @@ def rate(count: int, seconds: float) -> str:
         return "–/s"
     per_second = count / seconds
     return f"{per_second:.1f}/s" if per_second < 9.95 else f"{per_second:,.0f}/s"
-
-
-def counted(count: int, noun: str) -> str:
-    """ "1 set", "2 sets"."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")

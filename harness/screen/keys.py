@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
+from harness.cluster.wording import counted
 from harness.errors import EXIT_VALID, HarnessError
 from harness.files import answer_key, given, testset
 from harness.files.cases import CaseFile
 from harness.files.config import ClusterConfig
 from harness.run import launch
-from harness.screen.cells import Line, counted
+from harness.screen.cells import Line
 
 if TYPE_CHECKING:
     from harness.external.description import Description

@@ -16,6 +16,7 @@ from bank.ballot import replica_name
 from harness.cluster.driver import Cluster
 from harness.cluster.journal import Liveness
 from harness.cluster.nemesis import Fail, Recover
+from harness.cluster.wording import counted
 from harness.errors import EXIT_USAGE, HarnessError
 from harness.files import outputs, writer
 from harness.files.cases import Action, CaseFile
@@ -25,7 +26,7 @@ from harness.files.text_file import shown
 from harness.run import launch, pokes, story
 from harness.run.report import Performance, Poke, SetReport, StepReport
 from harness.screen import answers, tables
-from harness.screen.cells import QUIET, Parts, cell, counted
+from harness.screen.cells import QUIET, Parts, cell
 from harness.screen.lines import (
     STEPS,
     Lines,

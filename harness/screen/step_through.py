@@ -8,12 +8,13 @@ from rich.text import Text
 
 from bank.replica import Replica
 from harness.cluster import guarded
+from harness.cluster.wording import counted
 from harness.errors import HarnessError
 from harness.files import writer
 from harness.files.cases import CaseFile
 from harness.files.config import FAILURES, ClusterConfig
 from harness.screen import lines
-from harness.screen.cells import Hanging, Parts, counted
+from harness.screen.cells import Hanging, Parts
 from harness.screen.stepping import SteppingPrompt, complete
 from harness.sim import script_head
 from harness.sim.record import Recorded

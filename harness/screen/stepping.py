@@ -14,6 +14,7 @@ from rich.text import Text
 from bank.ballot import ReplicaId, replica_name
 from bank.status import Role
 from harness.cluster.journal import Liveness
+from harness.cluster.wording import counted
 from harness.errors import EXIT_INVALID, EXIT_VALID, HarnessError, nearest
 from harness.files import outputs
 from harness.files.config import ClusterConfig
@@ -29,7 +30,6 @@ from harness.screen.cells import (
     Hanging,
     ballot_cell,
     cell,
-    counted,
     sentence,
 )
 from harness.screen.lines import (

@@ -14,7 +14,7 @@ from bank.sessions import Request
 from bank.status import SlotMark, SlotStatus
 from harness.cluster.driver import CommitLog, ReplicaView
 from harness.cluster.journal import Executed
-from harness.cluster.wording import line, peers_text, request_text
+from harness.cluster.wording import counted, line, peers_text, request_text
 from harness.run.report import StepReport
 from harness.run.story import Chosen, Compared, Deed, Lane, Life, Moment
 from harness.screen.answers import MARK_WORDS, request_cell
@@ -29,7 +29,6 @@ from harness.screen.cells import (
     Parts,
     ballot_cell,
     cell,
-    counted,
     duration,
     sentence,
 )

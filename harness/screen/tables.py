@@ -18,6 +18,7 @@ from bank.status import ReplicaStatus, Role
 from harness.cluster.driver import ReplicaView
 from harness.cluster.journal import Liveness
 from harness.cluster.nemesis import FailLeader, Heal, KillAt, LinkFault, Recover
+from harness.cluster.wording import counted
 from harness.files.cases import Wait
 from harness.run.report import Progress, SetReport, StepReport
 from harness.screen.cells import (
@@ -33,7 +34,6 @@ from harness.screen.cells import (
     Parts,
     ballot_cell,
     cell,
-    counted,
     duration,
 )
 from harness.screen.verdicts import check_lines, set_timing

@@ -8,6 +8,7 @@ from rich.text import Text
 from bank.ledger import describe
 from harness.check.verdict import Judgement, Verdict
 from harness.cluster.history import Operation
+from harness.cluster.wording import counted
 from harness.run.report import Performance, Problem, SetReport
 from harness.screen.cells import (
     ATTENTION,
@@ -18,7 +19,6 @@ from harness.screen.cells import (
     Hanging,
     Heading,
     Parts,
-    counted,
     duration,
     percentile,
     rate,

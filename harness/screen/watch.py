@@ -14,6 +14,7 @@ from bank.ballot import replica_name
 from bank.status import Role
 from harness.check.verdict import Verdict
 from harness.cluster.journal import Liveness
+from harness.cluster.wording import counted
 from harness.run.report import Progress, SetReport
 from harness.screen.cells import (
     ATTENTION,
@@ -27,7 +28,6 @@ from harness.screen.cells import (
     Parts,
     ballot_cell,
     cell,
-    counted,
 )
 from harness.screen.snapshot import Event, ReplicaNow, Snapshot
 from harness.screen.tables import set_title, state_cell

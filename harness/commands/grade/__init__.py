@@ -20,6 +20,7 @@ from statistics import median
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
+from harness.cluster.wording import counted
 from harness.commands.grade import grades, outlets, package, shared, submissions
 from harness.commands.grade.grades import Graded, Refused
 from harness.commands.grade.runs import Plan, Runs
@@ -35,18 +36,7 @@ from harness.files.cases import CaseFile
 from harness.files.config import DURABILITIES, FAILURES, NODES, UNANSWERED, ClusterConfig
 from harness.report.documents import GRADESCOPE, JUNIT, RESULTS, Folder, replace
 from harness.run import launch, points
-from harness.screen.cells import (
-    BAD,
-    GOOD,
-    QUIET,
-    Column,
-    Grid,
-    Line,
-    Parts,
-    cell,
-    counted,
-    duration,
-)
+from harness.screen.cells import BAD, GOOD, QUIET, Column, Grid, Line, Parts, cell, duration
 
 EXAMPLES = (
     ("testsets/tour.csv", "twenty runs"),

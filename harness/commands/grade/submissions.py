@@ -19,6 +19,7 @@ from typing import Any
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from harness.cluster.wording import counted
 from harness.commands.grade import folders, resume, rows, shared, trying
 from harness.commands.grade.folders import Submission
 from harness.commands.grade.grades import NOT_RUN, Graded, Refused
@@ -31,7 +32,7 @@ from harness.files.cases import CaseFile
 from harness.files.config import FAILURES, ClusterConfig
 from harness.report.documents import JUNIT, RESULTS, replace
 from harness.run import launch
-from harness.screen.cells import BAD, QUIET, Column, Grid, Hanging, Line, Parts, cell, counted
+from harness.screen.cells import BAD, QUIET, Column, Grid, Hanging, Line, Parts, cell
 
 REPORT = Path("grades")
 LEAST_WORDS = 60  # columns of a table's first failure
