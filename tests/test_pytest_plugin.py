@@ -60,8 +60,18 @@ def run(project, *words, root=ROOT, environment=os.environ):
     """A run of pytest; returns its exit code and what it printed."""
     paths = [str(project.parent / "installed"), str(root)]
     done = subprocess.run(
-        # hypothesis' plugin takes a second to load.
-        [sys.executable, "-P", "-m", "pytest", "-p", "no:hypothesispytest", *words],
+        # hypothesis' plugin takes a second to load; pytest-randomly's mixes what is in order here.
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "pytest",
+            "-p",
+            "no:hypothesispytest",
+            "-p",
+            "no:randomly",
+            *words,
+        ],
         cwd=project,
         env=environment | {"PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "120"},
         capture_output=True,

@@ -40,7 +40,7 @@ _APPEND = "insert into run values (null,?,?,?,?,?,?,?,?,?,?)"
 # stays. What is behind that one waits for it, and is not read meanwhile.
 _TRUNCATE = """
 delete from run where number < ifnull(
-    (select number from run where first_slot + slots > ?1 + 1 order by number limit 1),
+    (select number from run where first_slot + slots > ? + 1 order by number limit 1),
     (select max(number) + 1 from run))
 """
 
