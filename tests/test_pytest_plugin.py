@@ -56,12 +56,14 @@ def project(tmp_path):
     return folder
 
 
+LEFT_OUT = ["-p", "no:hypothesispytest", "-p", "no:xdist"]  # which take long to load
+
+
 def run(project, *words, root=ROOT, environment=os.environ):
     """A run of pytest; returns its exit code and what it printed."""
     paths = [str(project.parent / "installed"), str(root)]
     done = subprocess.run(
-        # hypothesis' plugin takes a second to load.
-        [sys.executable, "-P", "-m", "pytest", "-p", "no:hypothesispytest", *words],
+        [sys.executable, "-P", "-m", "pytest", *LEFT_OUT, *words],
         cwd=project,
         env=environment | {"PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "120"},
         capture_output=True,
