@@ -8,7 +8,7 @@ from external_runs import ALL, outcomes, run
 
 from harness.check.verdict import Verdict
 from harness.errors import EXIT_INVALID, EXIT_USAGE, HarnessError
-from harness.external import description
+from harness.external import description, shim
 from harness.external.sockets import Sockets
 
 SHIM = Path(__file__).parent / "tiny_shim.py"
@@ -68,7 +68,9 @@ def test_a_shim_hears_of_restarts_and_of_addresses(tmp_path):
         ("no-can", 'shim: answers hello with {}, expected "can"', None),
     ],
 )  # fmt: skip
-def test_trouble_of_the_shim_before_the_first_set_is_refused(behaviour, told, last):
+def test_trouble_of_the_shim_before_the_first_set_is_refused(behaviour, told, last, monkeypatch):
+    if behaviour == "closes":
+        monkeypatch.setattr(shim, "SILENT_US", 100_000)
     with pytest.raises(HarnessError) as caught:
         run(shimmed(behaviour), ONE)
     assert caught.value.exit_code == EXIT_USAGE

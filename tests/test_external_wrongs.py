@@ -15,7 +15,7 @@ from harness.check.verdict import Verdict
 from harness.cluster import wording
 from harness.cluster.journal import Liveness, Relayed, Way
 from harness.errors import EXIT_USAGE, HarnessError
-from harness.external import description, router, told
+from harness.external import description, fleet, router, told
 from harness.files import testset
 from harness.run import launch
 from harness.run.runner import Runner
@@ -166,7 +166,8 @@ def test_an_error_to_init_is_shown():
     assert caught.value.problems[0] == told
 
 
-def test_one_that_closes_its_output_is_stopped():
+def test_one_that_closes_its_output_is_stopped(monkeypatch):
+    monkeypatch.setattr(fleet, "SILENT_SECONDS", 0.1)
     assert trouble(tiny("closes")) == "closes its standard output"
 
 

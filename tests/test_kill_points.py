@@ -120,6 +120,22 @@ def test_who_does_not_pass_its_point_is_spared(field):
         assert [view.liveness for view in report.views] == [Liveness.LIVE] * 5
 
 
+def test_who_passes_its_point_before_it_hears_that_it_is_spared_died_there(field, monkeypatch):
+    """It was said to be spared, and then a replica that should be live was not."""
+    apply = field.cluster.apply
+
+    def passes(fault):
+        if fault == KillAt(4, None):
+            apply(Fail(4, "crash"))
+        return apply(fault)
+
+    monkeypatch.setattr(field.cluster, "apply", passes)
+    report = field.run(KillAt(4, MID_CATCH_UP), B)
+    assert [step.outcome for step in report.steps] == ["done", "success"]
+    assert report.views[3].liveness is Liveness.CRASHED
+    assert [view.liveness for view in field.run(C).views] == [Liveness.LIVE] * 5
+
+
 def test_dying_otherwise_is_not_reaching_the_point(field):
     report = field.run(KillAt(4, MID_CATCH_UP), Fail(4, "crash"), KillAt(4, BEFORE_WRITE), B)
     outcomes = [step.outcome for step in report.steps]

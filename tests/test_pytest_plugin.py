@@ -56,22 +56,15 @@ def project(tmp_path):
     return folder
 
 
+# Two take long to load; pytest-randomly's mixes what is in order here.
+LEFT_OUT = ["-p", "no:hypothesispytest", "-p", "no:xdist", "-p", "no:randomly"]
+
+
 def run(project, *words, root=ROOT, environment=os.environ):
     """A run of pytest; returns its exit code and what it printed."""
     paths = [str(project.parent / "installed"), str(root)]
     done = subprocess.run(
-        # hypothesis' plugin takes a second to load; pytest-randomly's mixes what is in order here.
-        [
-            sys.executable,
-            "-P",
-            "-m",
-            "pytest",
-            "-p",
-            "no:hypothesispytest",
-            "-p",
-            "no:randomly",
-            *words,
-        ],
+        [sys.executable, "-P", "-m", "pytest", *LEFT_OUT, *words],
         cwd=project,
         env=environment | {"PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "120"},
         capture_output=True,

@@ -31,7 +31,7 @@ from harness.live.process import end
 from harness.live.waiting import Waiter
 
 KERNEL_SECONDS = 6.0  # for a warden to do what it was told
-SILENT_SECONDS = 0.3  # between the end of its output and that of its process
+SILENT_SECONDS = 2.0  # between the end of its output and that of its process, if it ends
 LINGER_SECONDS = 0.5  # for old connections of its port, which most programs do not mind
 FORGOTTEN_SECONDS = 65.0  # the same for those that do
 PORT_BUSY = "its port is kept by old connections"

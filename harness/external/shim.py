@@ -22,7 +22,7 @@ from harness.live.waiting import Waiter
 
 READ_BYTES = 1 << 16
 MOST_WAITING = 32 << 20  # bytes that it does not read
-SILENT_US = 500_000  # between the end of its output and that of its process
+SILENT_US = 2_000_000  # between the end of its output and that of its process, if it ends
 ASKED = ("transfer", "read", "state", "log", "views", "leader", "fail", "recover")
 
 Body = dict[str, Any]

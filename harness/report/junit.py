@@ -19,7 +19,7 @@ from harness.files.config import DROP, ClusterConfig
 from harness.report.words import screen
 from harness.run.report import SetReport
 
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 MOST_IDLE = 200  # steps of a set that came to nothing, each a case; more are one
 _OUTCOMES = {
     Verdict.INVALID: "failure",

@@ -30,7 +30,7 @@ from harness.report.documents import (
 
 REFUSED = "refused"
 OPTION = "--report"
-_NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NOT_XML = re.compile("[\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]")
 
 Stamp = tuple[int, int]  # of a file's content: it changes whenever a file is replaced
 

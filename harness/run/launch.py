@@ -64,7 +64,8 @@ def settings(
 
 def resumes(data: Path | None) -> bool:
     """A run with this data folder goes on from an earlier one."""
-    from harness.live.folder import FILE
+    with ctrl_c.afterwards(or_again=True):
+        from harness.live.folder import FILE
 
     return data is not None and (data / FILE).exists()
 

@@ -228,11 +228,13 @@ class Runner:
                 self._armed.remove(listed)
 
     def _settle_kill_points(self) -> None:
-        """Who did not pass its point in this set is spared."""
+        """Who did not pass its point in this set is spared, unless it does before it hears so."""
         self._note_deaths("done")
         for listed in self._armed:
             assert listed.node is not None
             self._cluster.apply(KillAt(listed.node, None))
+        self._note_deaths("done")
+        for listed in self._armed:
             listed.outcome = "not-reached"
         self._armed = []
 
