@@ -197,6 +197,7 @@ def _clock(sleeps: list[int]) -> Iterator[list[int]]:
 
     with (
         patched(workers, "now", lambda: time[0]),
+        patched(waiting.Waiter, "serve", lambda _: False),  # all comes while it waits
         patched(waiting.Waiter, "wait", wakes),
     ):
         yield time

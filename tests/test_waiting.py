@@ -29,6 +29,15 @@ def test_who_has_something_to_read_is_called_and_nobody_else(pipes):
     assert set(waiter.reading) == {reading for reading, _ in pipes}
 
 
+def test_who_only_serves_does_not_wait(pipes):
+    waiter, called = Waiter(), []
+    waiter.on_readable(pipes[0][0], lambda: called.append("read"))
+    assert not waiter.serve()
+    os.write(pipes[0][1], b"x")
+    assert waiter.serve()
+    assert called == ["read"]
+
+
 def test_end_of_file_is_something_to_read():
     reading, writing = os.pipe()
     waiter, called = Waiter(), []

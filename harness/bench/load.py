@@ -10,7 +10,7 @@ import gc
 import os
 import signal
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
@@ -74,6 +74,15 @@ def lower_bound(bucket: int) -> int:
     return ((bucket & 15) + 16) << shift
 
 
+def histogram_of(latencies: Mapping[int, int]) -> dict[int, int]:
+    """How many there are in each bucket, of how many took each number of microseconds."""
+    histogram: dict[int, int] = {}
+    for latency_us, count in latencies.items():
+        bucket = bucket_of(latency_us)
+        histogram[bucket] = histogram.get(bucket, 0) + count
+    return histogram
+
+
 def main(spec: LoadSpec) -> None:
     """The process's target."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -107,7 +116,7 @@ class Load:
         self._sent_at: dict[str, int] = {}
         self._timestamps: dict[str, int] = {}  # last acknowledged
         self._sums: dict[str, int] = {}  # per account: received - sent, acknowledged
-        self._histogram: dict[int, int] = {}
+        self._waited: dict[int, int] = {}  # how many waited so long, since figures were told
         self._answered = 0
         self._retries = 0
         self._resent_at: dict[str, int] = {}  # requests that were sent again, under this leader
@@ -231,14 +240,16 @@ class Load:
 
     def _count(self, done: list[tuple[Request, Result]], at: int) -> None:
         """These were answered at that time; whoever asks again did so then."""
-        sent_at, sums, histogram = self._sent_at, self._sums, self._histogram
+        sent_at, sums, waited, timestamps = (
+            self._sent_at, self._sums, self._waited, self._timestamps,
+        )  # fmt: skip
         for (client, timestamp, _, sender, receiver, amount), result in done:
             if result == SUCCESS:
                 sums[sender] = sums.get(sender, 0) - amount
                 sums[receiver] = sums.get(receiver, 0) + amount
-            bucket = bucket_of(at - sent_at[client])
-            histogram[bucket] = histogram.get(bucket, 0) + 1
-            self._timestamps[client] = timestamp
+            took = at - sent_at[client]
+            waited[took] = waited.get(took, 0) + 1
+            timestamps[client] = timestamp
             sent_at[client] = at
         self._answered += len(done)
 
@@ -298,9 +309,9 @@ class Load:
                     self._go()
                 case "figures":
                     written = sum(writer.written for writer in self._writers.values())
-                    figures = (self._answered, self._histogram, self._retries, written)
+                    figures = (self._answered, histogram_of(self._waited), self._retries, written)
                     self._control.send((FIGURES, *figures))
-                    self._histogram = {}
+                    self._waited = {}
                 case "finish":
                     self._sending = False
                 case "stop":

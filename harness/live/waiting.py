@@ -69,9 +69,17 @@ class Waiter:
         else:
             self._poll.unregister(descriptor)
 
+    def serve(self) -> bool:
+        """Do all that can be done at once; False when there is nothing."""
+        ready = self._poll.poll(0)
+        self._call(ready)
+        return bool(ready)
+
     def wait(self, timeout_us: int | None) -> None:
         """Sleep until something can be done or the time is over, then do all that can be."""
-        ready = self._poll.poll(0) or self._await(timeout_us)
+        self._call(self._poll.poll(0) or self._await(timeout_us))
+
+    def _call(self, ready: list[tuple[int, int]]) -> None:
         calls: list[Callable[[], object]] = []
         for descriptor, events in ready:
             if events != WRITE and (read := self._read.get(descriptor)) is not None:

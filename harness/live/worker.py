@@ -122,6 +122,8 @@ class Worker:
             self._give_up(*last_words(error))
 
     def _wait(self) -> None:
+        if self._waiter.serve():
+            return  # the usual case under load: how long it might wait is not asked
         transit = self._transit
         due = None if self._disconnected else self._replica.deadline()
         if transit is not None and (held := transit.deadline()) is not None:
