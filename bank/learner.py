@@ -330,7 +330,7 @@ class Learner:
         return writing.installs
 
     def go_on(self) -> bool:
-        """A turn later: some more of what does not go at a time. True: a checkpoint is installed."""
+        """A turn later: some more of what does not go at once. True: a checkpoint is installed."""
         if self.truncates:
             self._truncate()
         installed = self.writing is not None and self.go_on_writing()

@@ -46,7 +46,8 @@ def test_thousands_are_found_and_nothing_that_looks_like_them(few_listed):
     names = [f"a{number}" for number in range(first, last)]
     assert [accounts.position(name) for name in names] == list(range(last - first))
     wrong = ("a1989", "a7010", "a02000", "a2_000", "a+2000", "a 2000", "a2 00", "a٢٠٠٠", "a20000",
-             "2000", "b2000", "A2000", "aa2000", "a2", "a", "a2000 ", "a-2000", "a1e3", "a3x00")  # fmt: skip
+             "2000", "b2000", "A2000", "aa2000", "a2", "a", "a2000 ", "a-2000", "a1e3",
+             "a3x00")  # fmt: skip
     assert [name for name in wrong if name in accounts] == []
 
 
