@@ -20,6 +20,9 @@ apart, and docs/protocol.md gives the reasons):
     CHECKPOINT   nothing: a fact about committed slots           yes
     NACK         nothing: losing it or forgetting it is safe     yes
 
+No message rests on a checkpoint that is being written: a replica says and does what it could
+without, until the transaction that makes it the stored one, and truncates nothing before.
+
 Who sent a message is known by the queue it came in on, never by a field that could lie.
 """
 

@@ -26,7 +26,7 @@ def test_a_folder_goes_on_under_its_identifier(tmp_path):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"version": 1}, "of format 1, which another version of this program wrote, expected 2"),
+        ({"version": 1}, "of format 1, which another version of this program wrote, expected 3"),
         ({"nodes": 5}, "nodes: the folder has 5, this run asks for 3"),
     ],
 )

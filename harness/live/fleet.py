@@ -335,7 +335,10 @@ class Fleet:
         control = handle.control
         if control is None:
             return
-        for value in read_safely(control.read):
+        values = read_safely(control.read)
+        if not control.closed:  # a part of a long answer is a word, too: on a busy machine it takes
+            handle.silence, handle.heard_at = None, worker.now()  # a turn for each
+        for value in values:
             self._hear(handle, value)
         if control.closed and control.fileno() in self._selector.get_map():
             self._selector.unregister(control)

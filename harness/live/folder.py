@@ -26,7 +26,7 @@ from harness.live.durable import sync, sync_path
 from harness.live.lock import FolderLock
 from harness.live.storage import StorageError, create_all
 
-VERSION = 2  # of cluster.json and of the databases beside it
+VERSION = 3  # of cluster.json and of the databases beside it
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # of the disk, whatever folder was asked for
 FILE = "cluster.json"
 
