@@ -1,0 +1,37 @@
+"""Which runs of pytest take two processes: the whole suite, unless it measures or is in one."""
+
+import os
+from types import SimpleNamespace
+
+import pytest
+from conftest import pytest_cmdline_main
+
+SOURCES = SimpleNamespace(TESTPATHS="all", ARGS="named")
+
+
+@pytest.mark.parametrize(
+    ("source", "markexpr", "given", "environment", "has_xdist", "expected"),
+    [
+        ("all", "not slow and not quiet and not long", None, {}, True, 2),
+        ("all", "slow", None, {}, True, 2),
+        ("all", "quiet", None, {}, True, None),
+        ("all", "slow or quiet", None, {}, True, None),
+        ("named", "not slow and not quiet and not long", None, {}, True, None),
+        ("all", "slow", 0, {}, True, 0),
+        ("all", "slow", None, {"PYTEST_XDIST_WORKER": "gw0"}, True, None),
+        ("all", "slow", None, {}, False, None),
+    ],
+    ids=["default", "slow", "quiet", "also quiet", "a file", "chosen", "in a worker", "no plugin"],
+)
+def test_who_is_distributed(monkeypatch, source, markexpr, given, environment, has_xdist, expected):
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    option = SimpleNamespace(numprocesses=given, dist="no", markexpr=markexpr, usepdb=False)
+    plugins = SimpleNamespace(hasplugin=lambda name: has_xdist and name == "xdist")
+    config = SimpleNamespace(
+        option=option, args_source=source, ArgsSource=SOURCES, pluginmanager=plugins
+    )
+    pytest_cmdline_main(config)
+    assert (option.numprocesses, option.dist) == (expected, "worksteal" if expected else "no")
