@@ -112,6 +112,16 @@ def test_a_command_is_words():
         description.read("nowhere.yaml")
 
 
+def test_a_command_may_end_in_the_name_of_a_yaml_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = description.read("node --config own.yaml")
+    assert found.start == ("node", "--config", "own.yaml")
+    (tmp_path / "their replicas.yaml").write_text("start: x")
+    assert description.read("their replicas.yaml").start == ("x",)
+    with pytest.raises(HarnessError, match=r"gone.yaml: no such file, expected a description"):
+        description.read("gone.yaml")
+
+
 @pytest.mark.parametrize(
     ("given", "found"),
     [("README.md", "a file, but no program and no YAML (.yaml, .yml)"), ("docs", "a folder")],

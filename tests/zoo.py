@@ -1,7 +1,8 @@
 """Hunt mutants with the swarm and write docs/zoo.md: `python -m tests.zoo [--anew]`.
 
 Run it from the root of a checkout. Where the page's seed still finds a mutant it stays, and the
-others are hunted; with `--anew` all. Each processor hunts one at a time. A check that never failed
+others are hunted; with `--anew` all; with `--stdio` it is `zoo_outside`'s hunt. Each processor
+hunts one at a time. A check that never failed
 has shown nothing: every one of these is a mistake that implementations of replicated logs make.
 """
 
@@ -139,6 +140,10 @@ def _caught(at: int, seed: int | None) -> tuple[int, int, str] | None:
 
 def main() -> int:
     """1 when one is still at large; the file is then left as it was."""
+    if "--stdio" in sys.argv:
+        from zoo_outside import main
+
+        return main([word for word in sys.argv[1:] if word != "--stdio"])
     known = {} if "--anew" in sys.argv else seeds_in(PAGE.read_text())
     seeds = [known.get(animal.wrong) for animal in ANIMALS]
     with ProcessPoolExecutor(initializer=_limited) as pool:

@@ -368,7 +368,7 @@ class Clients:
     def _note_error(self, call: _Call, replica: ReplicaId, answer: Body) -> None:
         code, text = answer.get("code"), answer.get("text")
         told = f"error {code} from {replica_name(replica)}"
-        self.last_error[id(call.operation)] = f"{told}: {shown(str(text))}" if text else told
+        self.last_error[id(call.operation)] = f"{told}: {shown(str(text), 80)}" if text else told
 
     def _after_error(
         self, call: _Call, replica: ReplicaId, answer: Body, now: int, is_current: bool

@@ -157,7 +157,8 @@ def _plain(value: object) -> str:
 
 def read(given: str) -> Description:
     """Of `--replicas`: a YAML file, or a command. HarnessError with everything that is wrong."""
-    if given.lower().endswith((".yaml", ".yml")):
+    is_yaml = given.lower().endswith((".yaml", ".yml"))
+    if is_yaml and (" " not in given.strip() or Path(given).exists()):  # else a command's last word
         data = text_file.read(given, "a description of replicas")
         return parse(data, given, Path(given).resolve().parent)
     if (path := Path(given)).is_dir() or (path.is_file() and not os.access(path, os.X_OK)):
