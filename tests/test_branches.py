@@ -9,8 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 TESTS = Path(__file__).parent
 MOST = 10
 # Neither damages what is on the way, asks for what nobody asks, or looks into the middle of a turn.
@@ -44,7 +42,6 @@ ELSEWHERE = {
 APART = "accounts.", "test_accounts.py"
 
 
-@pytest.fixture(scope="module")
 def found():
     """What `branches` says, in a process of its own."""
     program = [sys.executable, str(TESTS / "branches.py")]
@@ -54,19 +51,14 @@ def found():
     return json.loads(done.stdout)
 
 
-def test_every_branch_is_reached_by_a_script_or_the_explorer_or_is_named_with_a_test(found):
-    every = {outcome for outcome in found["all"] if not outcome.startswith(APART[0])}
-    left = every - set(found["walked"])
+def test_every_branch_is_reached_by_a_script_or_the_explorer_or_by_the_test_that_is_named():
+    outcomes = found()  # once: it takes seconds
+    walked, tests = set(outcomes["walked"]), outcomes["tests"]
+    apart = {outcome for outcome in outcomes["all"] if outcome.startswith(APART[0])}
+    left = set(outcomes["all"]) - apart - walked
     assert left - ELSEWHERE.keys() == set(), "reach these, name a test that does, or take them out"
     assert ELSEWHERE.keys() - left == set(), "these are reached, or are no more: take them off"
     assert len(ELSEWHERE) <= MOST
-
-
-def test_the_named_test_reaches_it(found):
     for outcome, test in ELSEWHERE.items():
-        assert outcome in found["tests"][f"tests/{test}"], (outcome, test)
-
-
-def test_what_stands_apart_is_reached_by_its_own_tests(found):
-    reached = set(found["walked"]).union(*found["tests"].values())
-    assert {one for one in found["all"] if one.startswith(APART[0])} - reached == set()
+        assert outcome in tests[f"tests/{test}"], (outcome, test)
+    assert apart - walked.union(*tests.values()) == set()

@@ -14,7 +14,7 @@ MOST_OF_A_LOG = 4 << 20  # bytes that are kept of one
 def tail(path: Path) -> list[str]:
     """Its last lines."""
     try:
-        data = _end(path, MOST_OF_A_TAIL)
+        data = end_of(path, MOST_OF_A_TAIL)
     except OSError:
         return []
     lines = data.decode("utf-8", "replace").splitlines()[-LAST_LINES:]
@@ -23,10 +23,11 @@ def tail(path: Path) -> list[str]:
 
 def ends_of(files: Iterable[Path]) -> dict[str, bytes]:
     """By name, what is kept of each."""
-    return {file.name: _end(file, MOST_OF_A_LOG) for file in files}
+    return {file.name: end_of(file) for file in files}
 
 
-def _end(path: Path, most: int) -> bytes:
+def end_of(path: Path, most: int = MOST_OF_A_LOG) -> bytes:
+    """At most so many bytes of it, the last ones."""
     with open(path, "rb") as stream:
         stream.seek(0, os.SEEK_END)
         stream.seek(max(0, stream.tell() - most))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 LARGEST = 1 << 20  # bytes of a message
+READ_BYTES = 1 << 16  # at a time
 _MOST_BEGINNINGS = 64  # places in a line at which an object is tried
 SCAN: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 

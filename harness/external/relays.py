@@ -21,10 +21,10 @@ from harness.cluster.choices import Choices
 from harness.cluster.journal import CLIENTS, Way
 from harness.cluster.links import WHOLE, Links
 from harness.cluster.nemesis import Link
+from harness.external.lines import READ_BYTES
 from harness.external.remarks import HELD_TOO_MUCH, TOO_MANY_CONNECTIONS, Remarks
 from harness.live.waiting import Waiter
 
-READ_BYTES = 1 << 16
 MOST_UNREAD = 1 << 18  # bytes for a reader that does not read: then its writer is read no more
 MOST_HELD = 32 << 20  # bytes of one direction of a connection on a cut link
 MOST_CONNECTIONS = 500  # that one has dialled; each takes two descriptors

@@ -21,11 +21,10 @@ from harness.cluster.choices import Seeded
 from harness.cluster.journal import CLIENTS, Way
 from harness.cluster.links import Links, Transit
 from harness.external import remarks
-from harness.external.lines import LARGEST, SCAN, find
+from harness.external.lines import LARGEST, READ_BYTES, SCAN, find
 from harness.external.remarks import Remarks
 from harness.live.waiting import Waiter
 
-READ_BYTES = 1 << 16
 FEWEST_BYTES = 1 << 9  # read at once of one that writes mostly what is no message
 MANY_ODD = 64  # lines in one reading
 MOST_READINGS = 32  # of what is left of a process

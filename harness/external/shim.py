@@ -15,12 +15,11 @@ from typing import Any, NoReturn
 
 from harness.errors import nearest
 from harness.external.keeping import Warded
-from harness.external.lines import LARGEST
+from harness.external.lines import LARGEST, READ_BYTES
 from harness.files.text_file import shown
 from harness.live.process import end
 from harness.live.waiting import Waiter
 
-READ_BYTES = 1 << 16
 MOST_WAITING = 32 << 20  # bytes that it does not read
 SILENT_US = 2_000_000  # between the end of its output and that of its process, if it ends
 ASKED = ("transfer", "read", "state", "log", "views", "leader", "fail", "recover")

@@ -34,6 +34,7 @@ from harness.commands.grade.grades import (
     Result,
 )
 from harness.errors import EXIT_INVALID, EXIT_MACHINE, EXIT_UNKNOWN, EXIT_VALID
+from harness.external.last_words import MOST_OF_A_LOG, end_of
 from harness.files.steps import Names, parse_step
 from harness.files.temporary import TemporaryFolder
 from harness.live.process import Guard
@@ -42,7 +43,6 @@ from harness.report.documents import RESULTS, unfinished
 POLL_SECONDS = 0.02
 END_SECONDS = 3.0  # to end in good order, before SIGKILL
 MOST_REASONS = 20
-MOST_OF_A_LOG = 4 << 20  # bytes that are kept of what a replica wrote: its end
 LONGEST_NAME = 100  # of a folder's name, what comes after it apart
 _PROGRAM = "from harness.__main__ import main; raise SystemExit(main())"
 _REPORT, _DATA, OUTPUT = "report", "data", "output.txt"
@@ -282,10 +282,7 @@ def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
 def _keep_end(log: Path) -> None:
     """Of a log that floods, as much as a person may want to read."""
     if log.stat().st_size > MOST_OF_A_LOG:
-        with open(log, "rb") as stream:
-            stream.seek(-MOST_OF_A_LOG, os.SEEK_END)
-            end = stream.read()
-        log.write_bytes(end)
+        log.write_bytes(end_of(log))
 
 
 # ---- what a run left behind --------------------------------------------------------------------
