@@ -141,7 +141,7 @@ def _sizes(pieces: Random, others: Random, pages: Random) -> Sizes:
         noted_hashes=others.choice((4, 30, 256)),
         compared_slots=others.choice((16, 40, 128)),
         page_accounts=pages.choice((1, 3, 1024, 1024)),
-        page_slots=pages.choice((0, 0, 1, 64)),
+        page_slots=pages.choice((0, 0, 1, 96)),
         turn_pages=pages.choice((1, 2, 16)),
         turn_slots=pages.choice((1, 20, 2000)),
     )
