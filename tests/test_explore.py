@@ -93,8 +93,8 @@ def test_walk_out_of_time_is_not_complete():
 
 def test_thawed_replica_is_the_frozen_one():
     explorer = Explorer(Bounds(elected=True))
-    state = explorer.graph.first_state()
-    replica = explorer.graph.turns.replica(state[0])
+    graph = explorer.graph
+    replica = graph.turns.replica(graph.sites[graph.first_state()[0]].own)
     assert replica.role.value == "leader"
     frozen = freeze(replica)
     assert freeze(thaw(frozen)) == frozen
@@ -153,12 +153,21 @@ def command(*flags):
     return code, out.getvalue()
 
 
-def test_command_says_what_it_saw():
-    code, out = command("--requests", "1")
+@pytest.mark.parametrize(
+    ("flags", "reductions", "figures"),
+    [
+        ((), "other names, orders", "39 states, 61 transitions, depth 17"),
+        (("--all",), "none", "424 states, 963 transitions, depth 17"),
+    ],
+    ids=["reduced", "all"],
+)
+def test_command_says_what_it_saw(flags, reductions, figures):
+    code, out = command("--requests", "1", *flags)
     assert code == 0
     assert "✓ no violation: every schedule within the bounds was seen" in out
     assert "Not explored: pauses, disconnects and cut links; messages that come twice" in out
-    assert "424 states, 963 transitions, depth 17" in out
+    assert f"reductions: {reductions}; states are kept whole, so none passed for another" in out
+    assert figures in out
 
 
 def test_command_that_ran_out_of_time_says_unknown():

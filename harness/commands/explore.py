@@ -18,6 +18,7 @@ from harness.errors import EXIT_INVALID, EXIT_UNKNOWN, EXIT_VALID, HarnessError
 from harness.screen.cells import Line
 from harness.sim.explore import Exploration, Explorer
 from harness.sim.explore.graph import NOT_EXPLORED, Bounds, Budget
+from harness.sim.explore.reductions import ALL, NONE
 from harness.sim.explore.schedule import script
 
 MOST_NODES = 7
@@ -44,13 +45,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--reorder", action="store_true", help="a link may deliver its messages in any order")
     add("--put-off", action="store_true", help="leaders put off what spare backups get")
     add("--small", action="store_true", help="pieces and kept hashes of one: few slots fill them")
+    add(
+        "--all",
+        action="store_true",
+        help="leave out nothing of which nothing comes: more states, and the shortest violation",
+    )
     add("--seconds", type=float, default=None, help="stop after so long, with exit code 3")
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Explore; 0 when all was seen, 1 with a violation, 3 when time ran out."""
     bounds = _bounds(options)
-    explorer = Explorer(bounds)
+    explorer = Explorer(bounds, reductions=NONE if options.all else ALL)
     columns = (TextColumn("{task.description}"), TimeElapsedColumn())
     silent = not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=silent) as progress:
@@ -69,6 +75,13 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if found.complete:
         console.print(Line(Text(f"Not explored: {'; '.join(NOT_EXPLORED)}.")), soft_wrap=True)
     rate = found.states / max(found.seconds, 0.001)
+    unlike = f"; no other names, for {found.unlike}" if found.unlike else ""
+    console.print(
+        f"reductions: {explorer.reductions}{unlike}; "
+        "states are kept whole, so none passed for another",
+        highlight=False,
+        soft_wrap=True,
+    )
     console.print(
         f"{found.states} states, {found.transitions} transitions, depth {found.depth}, "
         f"{found.replica_states} states of single replicas, "

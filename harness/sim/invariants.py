@@ -144,6 +144,10 @@ class Safety:
 
     def key(self) -> Hashable:
         """All that is remembered; what is only counted is left out. Equal for who judges alike."""
+        return self.facts(), tuple(known.key() for known in self._known.values())
+
+    def facts(self) -> Hashable:
+        """The part of it against which a step of any replica may be held."""
         votes = (
             (slot, frozenset((vote, frozenset(voters)) for vote, voters in of_slot.items()))
             for slot, of_slot in self._votes.items()
@@ -152,7 +156,6 @@ class Safety:
             frozenset(self.oracle.balances.items()),
             frozenset(self.oracle.sessions.items()),
             tuple(self.slots),
-            tuple(known.key() for known in self._known.values()),
             frozenset((ballot, frozenset(of.items())) for ballot, of in self._proposed.items()),
             frozenset(votes),
             frozenset(self._digests.items()),

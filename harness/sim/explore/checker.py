@@ -29,6 +29,9 @@ class CheckerStates:
         self._numbers: dict[Hashable, int] = {}
         self._states: list[bytes] = []
         self._known: dict[tuple[int, int], int] = {}
+        # Of each memory, the number of what others' steps are held against: see `orders`.
+        self.facts: list[int] = []
+        self._fact_numbers: dict[Hashable, int] = {}
         self.first = self._number(Safety(nodes, balances, interval))
 
     def __len__(self) -> int:
@@ -39,14 +42,25 @@ class CheckerStates:
         if number == len(self._states):
             safety._latest.clear()  # it is only counted by
             self._states.append(pickle.dumps(safety, pickle.HIGHEST_PROTOCOL))
+            facts = safety.facts()
+            self.facts.append(self._fact_numbers.setdefault(facts, len(self._fact_numbers)))
         return number
+
+    def memory(self, checker: int) -> Safety:
+        """A copy of a memory."""
+        safety: Safety = pickle.loads(self._states[checker])
+        return safety
+
+    def number(self, safety: Safety) -> int:
+        """The number of a memory."""
+        return self._number(safety)
 
     def after(self, checker: int, step: Step) -> int:
         """Judge a step: the memory afterwards. Raises Violation."""
         key = checker, step.number
         known = self._known.get(key)
         if known is None:
-            safety: Safety = pickle.loads(self._states[checker])
+            safety = self.memory(checker)
             self._judge(safety, step)
             known = self._known[key] = self._number(safety)
         return known

@@ -187,6 +187,11 @@ def still(replica: Replica) -> None:
     times.reading_until = {}
     # How many were promised in vain decides; which, only how long it waits.
     replica.elector.awaited = (NO_BALLOT,) * len(replica.elector.awaited)
+    # Who said something first decides nothing: whoever reads these sorts or counts.
+    history, library = replica.learner.history, replica.learner._library
+    history.confirmed_upto = dict(sorted(history.confirmed_upto.items()))
+    history._asking = dict(sorted(history._asking.items()))
+    library._lent = dict(sorted(library._lent.items()))
     match standing:
         case Leader():
             standing.since = 0

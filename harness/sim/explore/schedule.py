@@ -65,7 +65,7 @@ def _happening(graph: Graph, move: Move) -> str:
 def _step(graph: Graph, state: State, move: Move) -> Step | None:
     match move.kind:
         case "turn":
-            return graph.turns.take(state[move.replica - 1], move.code).step
+            return graph.turns.take(graph.sites[state[move.replica - 1]].own, move.code).step
         case "start":
             return graph.turns.start(move.replica, graph.disk(state, move.replica)).step
         case _:

@@ -10,6 +10,7 @@ are done, since a process can die between any two.
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby, product
 from random import Random
 from typing import Any, NamedTuple
 
@@ -147,6 +148,15 @@ class Turns:
         assert isinstance(replica, Replica)
         return replica
 
+    def frozen(self, state: int) -> Any:
+        """The state itself, as a value."""
+        return self._states[state]
+
+    def number(self, frozen: Any) -> int:
+        """The number of a frozen state."""
+        number = self._numbers.get(frozen)
+        return self._number(thaw(frozen)) if number is None else number
+
     def _number(self, replica: Replica) -> int:
         still(replica)
         state = freeze(replica)
@@ -248,35 +258,51 @@ class Turns:
     def cuts(self, turn: Turn) -> tuple[Step, ...]:
         """Each way in which the process can die in mid-turn after something left or was stored.
 
-        Early messages leave in order, before the write or after it; durable ones only after it.
+        Early messages leave before the write or after it, durable ones only after it. Those to one
+        replica leave in order; of two replicas, either may get its messages first.
         """
         if turn.cuts is None:
             replica = turn.step.replica
             acts = [act for act in turn.step.acts if act.done is None]
             found: dict[tuple[Any, ...], tuple[Act, ...]] = {}
-            for part in (*_prefixes(acts), *_late(acts)):
+            for part in self._parts(acts):
                 if _outcome(part) != _outcome(()):
                     found.setdefault(_outcome(part), part)
             found.pop(_outcome(acts), None)  # a crash after the turn
             turn.cuts = tuple(self._step(replica, part) for part in found.values())
         return turn.cuts
 
+    def _parts(self, acts: list[Act]) -> Iterator[tuple[Act, ...]]:
+        """How far a turn can get. Between two flushes or writes are messages only."""
+        done: list[Act] = []
+        for is_sent, group in groupby(acts, lambda act: act.envelope is not None):
+            if not is_sent:
+                for act in group:
+                    done.append(act)
+                    yield tuple(done)
+                continue
+            sends = list(group)
+            rest = acts[len(done) + len(sends) :]
+            write = rest[:1] if rest and rest[0].persist is not None else []
+            for some in self._some(sends):
+                yield (*done, *some)
+                yield (*done, *some, *write)
+            done += sends
 
-def _prefixes(acts: list[Act]) -> Iterable[tuple[Act, ...]]:
-    return [tuple(acts[:count]) for count in range(1, len(acts))]
-
-
-def _late(acts: list[Act]) -> Iterable[tuple[Act, ...]]:
-    """A driver may write before it sends what could leave early."""
-    found: list[tuple[Act, ...]] = []
-    flushed = 0
-    for index, act in enumerate(acts):
-        if act.flushed is not None:
-            flushed = index
-        if act.persist is not None:
-            for count in range(flushed + 1, index):
-                found.append((*acts[: flushed + 1], act, *acts[flushed + 1 : count]))
-    return found
+    def _some(self, sends: list[Act]) -> Iterator[tuple[Act, ...]]:
+        """The first so many messages to each replica."""
+        places: dict[ReplicaId, int] = {}
+        ranks: list[tuple[ReplicaId, int]] = []  # of each message: to whom, how many before it
+        for act in sends:
+            assert act.envelope is not None
+            to = self.envelopes[act.envelope].to
+            ranks.append((to, places.setdefault(to, 0)))
+            places[to] += 1
+        for counts in product(*(range(count + 1) for count in places.values())):
+            most = dict(zip(places, counts, strict=True))
+            yield tuple(
+                act for act, (to, rank) in zip(sends, ranks, strict=True) if rank < most[to]
+            )
 
 
 def _outcome(acts: Iterable[Act]) -> tuple[Any, ...]:

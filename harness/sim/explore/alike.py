@@ -1,0 +1,187 @@
+"""States of a cluster that differ in names only: one is explored for all. The reasons: `names`."""
+
+from collections.abc import Callable
+from functools import cache
+
+from bank.ballot import ReplicaId
+from harness.sim.explore.checker import CheckerStates
+from harness.sim.explore.frozen import Timer, freeze, thaw
+from harness.sim.explore.names import (
+    Names,
+    Unlike,
+    all_names,
+    kept_order,
+    outline,
+    owners,
+    renamed,
+)
+from harness.sim.explore.sites import Site, Sites
+from harness.sim.explore.turns import Envelope, Turn, Turns
+from harness.sim.invariants import Violation
+
+STANDING = (Timer.ELECTION, Timer.HUSHED)  # only these make a replica own a ballot
+
+
+class _Images(dict[int, int]):
+    """Of each number, the number of the same under other names; found out when it is asked for."""
+
+    def __init__(self, image: Callable[[int], int]) -> None:
+        super().__init__()
+        self._image = image
+
+    def __missing__(self, number: int) -> int:
+        image = self[number] = self._image(number)
+        return image
+
+
+class _Ways:
+    """One way to name replicas, and what everything is under it."""
+
+    def __init__(self, alike: "Alike", names: Names) -> None:
+        self.names, self._alike = names, alike
+        # Whose site comes first, second, … under the new names.
+        self.order = tuple(names.index(new) - 1 for new in range(1, len(names)))
+        self.own = _Images(self._own)
+        self.envelopes = _Images(self._envelope)
+        self.links = _Images(self._link)
+        self.disks = _Images(self._disk)
+        self.sites = _Images(self._site)
+        self.checkers = _Images(self._checker)
+
+    def _own(self, state: int) -> int:
+        if not state:
+            return 0
+        turns = self._alike.turns
+        return turns.number(renamed(turns.frozen(state), self.names))
+
+    def _envelope(self, number: int) -> int:
+        source, to, message = self._alike.turns.envelopes[number]
+        names = self.names
+        return self._alike.turns.envelope(names[source], names[to], renamed(message, names))
+
+    def _link(self, number: int) -> int:
+        sites = self._alike.sites
+        return sites.link(tuple(self.envelopes[one] for one in sites.links[number]))
+
+    def _disk(self, number: int) -> int:
+        sites = self._alike.sites
+        disk = thaw(renamed(sites.disks[number], self.names))
+        return sites.disk(freeze(disk, ordered=False))
+
+    def _site(self, number: int) -> int:
+        site = self._alike.sites[number]
+        links = tuple(self.links[site.links[at]] for at in self.order)
+        own, disk = self.own[site.own], self.disks[site.disk]
+        return self._alike.sites.number(Site(self.names[site.replica], own, disk, links))
+
+    def _checker(self, number: int) -> int:
+        checkers = self._alike.checkers
+        return checkers.number(thaw(renamed(freeze(checkers.memory(number)), self.names)))
+
+
+class Alike:
+    """See the module."""
+
+    def __init__(self, turns: Turns, sites: Sites, checkers: CheckerStates) -> None:
+        self.turns, self.sites, self.checkers = turns, sites, checkers
+        self._everyone = range(1, turns.nodes + 1)
+        self._ways = [_Ways(self, names) for names in all_names(turns.nodes)]
+        self._owners_of_states = _Images(lambda state: owners(turns.frozen(state)))
+        self._owners_of_envelopes = _Images(lambda one: owners(turns.envelopes[one].message))
+        self._owners_of_links = _Images(self._owners_of_link)
+        self._owners_of_disks = _Images(lambda disk: owners(sites.disks[disk]))
+        self._owners_of_sites = _Images(self._owners_of_site)
+        self._owners_of_checkers = _Images(lambda one: owners(freeze(checkers.memory(one))))
+        self._tried: set[tuple[int, int]] = set()
+        self._tried_starts: set[tuple[ReplicaId, object]] = set()
+        # Ways that keep what must be kept, by owners and by election timers left (2: or more).
+        self._kept = cache(self._that_keep)
+
+    def _owners_of_site(self, number: int) -> int:
+        site = self.sites[number]
+        found = self._owners_of_states[site.own] | self._owners_of_disks[site.disk]
+        for link in site.links:
+            found |= self._owners_of_links[link]
+        return found
+
+    def _owners_of_link(self, number: int) -> int:
+        found = 0
+        for envelope in self.sites.links[number]:
+            found |= self._owners_of_envelopes[envelope]
+        return found
+
+    def _that_keep(self, owning: int, elections: int) -> list[_Ways]:
+        owning_ones = [r for r in self._everyone if owning >> r & 1]
+        firsts = {0: owning_ones, 1: owning_ones}.get(elections, [*self._everyone])
+        others = owning_ones if elections == 0 else [*self._everyone]
+        pairs = [(a, b) for a in firsts for b in others if a != b]
+        return [way for way in self._ways if kept_order(way.names, pairs)]
+
+    def first_of(self, state: tuple[int, ...], elections: int) -> tuple[int, ...]:
+        """The one of all states like this one that is explored; `elections`: timers left."""
+        owning = self._owners_of_checkers[state[-2]]
+        for site in state[:-2]:
+            owning |= self._owners_of_sites[site]
+        best = state
+        for way in self._kept(owning, min(elections, 2))[1:]:
+            sites, order = way.sites, way.order
+            if sites[state[order[0]]] > best[0]:
+                continue
+            named = [sites[state[at]] for at in order]
+            like = (*named, way.checkers[state[-2]], state[-1])
+            if like < best:
+                best = like
+        return best
+
+    # ---- are turns the same under other names? ---------------------------------------------------
+
+    def try_turn(self, own: int, code: int, turn: Turn) -> None:
+        """Take a turn under all other names. Unlike, if any comes out otherwise."""
+        if (own, code) in self._tried:
+            return
+        envelope = code >> 1
+        owning = self._owners_of_states[own]
+        if code >= 0:
+            owning |= self._owners_of_envelopes[envelope]
+        may_own = owning | (1 << turn.step.replica if code in STANDING else 0)
+        self._hold_owners(turn, may_own)
+        for way in self._kept(owning, 0):
+            code_there = way.envelopes[envelope] * 2 + (code & 1) if code >= 0 else code
+            own_there = way.own[own]
+            self._tried.add((own_there, code_there))
+            try:
+                there = self.turns.take(own_there, code_there)
+            except Violation as violation:
+                raise Unlike(str(violation)) from None
+            self._compare(turn, there, way)
+
+    def _hold_owners(self, turn: Turn, may_own: int) -> None:
+        found = self._owners_of_states[turn.after]
+        for _, sent in turn.step.envelopes:
+            for one in sent:
+                found |= self._owners_of_envelopes[one]
+        if found & ~may_own:
+            raise Unlike("a replica stands, and no election timer ran out")
+
+    def try_start(self, replica: ReplicaId, disk: int, turn: Turn) -> None:
+        """The same of a start from a disk."""
+        if (replica, disk) in self._tried_starts:
+            return
+        self._hold_owners(turn, self._owners_of_disks[disk])
+        for way in self._kept(self._owners_of_disks[disk], 0):
+            key = way.names[replica], way.disks[disk]
+            self._tried_starts.add(key)
+            try:
+                there = self.turns.start(key[0], self.sites.disks[key[1]])
+            except Violation as violation:
+                raise Unlike(str(violation)) from None
+            self._compare(turn, there, way)
+
+    def _compare(self, turn: Turn, there: Turn, way: _Ways) -> None:
+        envelopes: list[Envelope] = self.turns.envelopes
+        same = self._ways[0].names
+        is_alike = way.own[turn.after] == there.after and outline(
+            turn.step, envelopes, way.names
+        ) == outline(there.step, envelopes, same)
+        if not is_alike:
+            raise Unlike("a turn is another one under other names")

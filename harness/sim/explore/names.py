@@ -1,0 +1,197 @@
+"""Replicas by other names: two states that differ in nothing but who is called what.
+
+A cluster in which n1 and n2 have changed places does what it did before, with the places changed.
+One of all such states is explored for all. What must hold for that:
+
+- No replica does anything because of a name, its own or another's. Of our replicas that is
+  so but for two things: ballots with equal numbers are compared by names, and a leader that puts
+  ACCEPTs off asks the first ones by name (so `puts_off` is walked without this). It is not
+  believed: each turn is taken under the other names as well, and one that comes out otherwise ends
+  the walk with `Unlike`; it is begun again without this reduction.
+- Only names that are never compared from here on change places. Compared are the owners of two
+  ballots with one number. A replica owns one if it stands or stood, as far as anything in the state
+  still tells. With no election timer left nobody else ever will: then the owners must keep their
+  order among themselves. With one timer left, whoever it makes stand must keep its order to the
+  owners, so each owner keeps its order to everybody. With two left all keep their order. So
+  what must be kept is never more later than now, which is what makes merging right.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from itertools import permutations
+from typing import Any, TypeAlias
+
+from bank.ballot import Ballot, ReplicaId
+from bank.effects import Persist, Run, Send
+from bank.messages import CheckpointHash, PeerDown
+from harness.sim.explore.frozen import Frozen
+from harness.sim.explore.turns import Act, Envelope, Step
+
+Names: TypeAlias = tuple[ReplicaId, ...]  # the new name of n1, n2, …; 0 is nobody's
+
+MOST_RENAMED = 4  # replicas: 24 ways
+
+# Fields that hold names: themselves or as items, or as the keys of a dictionary.
+_NAMES = frozenset({"replica", "_replica", "peers", "_peers", "prompt", "source", "peer"})
+_ITEMS = frozenset({"holders", "answered", "_hashes", "_digests"})
+_KEYS = frozenset(
+    {"accepted_upto", "answered_at", "promises", "confirmed_upto", "_asking", "_lent", "_known"}
+    | {"told"}
+)
+_SPARE = "spare"  # of a leader, names; of timers, a time
+_KEPT = "kept"  # a name and a message
+_VOTES = "_votes"
+
+_MESSAGES = "bank.messages"
+
+
+class Unlike(Exception):
+    """A turn that depends on a name."""
+
+
+def all_names(nodes: int) -> list[Names]:
+    """Every way to name them, the one that changes nothing first."""
+    return [(0, *order) for order in permutations(range(1, nodes + 1))]
+
+
+def kept_order(names: Names, pairs: Sequence[tuple[ReplicaId, ReplicaId]]) -> bool:
+    """True when the two of each pair are in the same order as before."""
+    return all((a < b) == (names[a] < names[b]) for a, b in pairs)
+
+
+def renamed(value: Any, names: Names) -> Any:
+    """A frozen value, or a message, under other names."""
+    kind = type(value)
+    if kind is Ballot:
+        return Ballot(value.number, names[value.replica])
+    if kind is Frozen:
+        return _frozen(value, names)
+    if kind is Send:
+        return Send(_named(value.to, names), renamed(value.message, names))
+    if isinstance(value, tuple):
+        parts = [renamed(part, names) for part in value]
+        return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
+    if kind is CheckpointHash:
+        holders = tuple(sorted(names[holder] for holder in value.holders))
+        return CheckpointHash(value.slot, value.running_hash, value.answer, holders)
+    if kind is PeerDown:
+        return PeerDown(names[value.peer], value.incarnation)
+    if kind.__module__ == _MESSAGES:
+        return kind(*(renamed(getattr(value, name), names) for name in _fields_of(kind)))
+    return value
+
+
+def _fields_of(kind: type) -> Iterable[str]:
+    return [field.name for field in fields(kind)]
+
+
+def _frozen(value: Frozen, names: Names) -> Frozen:
+    kind, named, parts = value
+    if kind is dict:
+        return Frozen(dict, (), tuple((renamed(k, names), renamed(v, names)) for k, v in parts))
+    if not named:
+        return Frozen(kind, (), tuple(renamed(part, names) for part in parts))
+    found = [_field(name, part, names) for name, part in zip(named, parts, strict=True)]
+    return Frozen(kind, named, tuple(found))
+
+
+def _field(field: str, part: Any, names: Names) -> Any:
+    if field in _NAMES or field in _ITEMS:
+        return _named(part, names)
+    if field in _KEYS:
+        items = ((names[key], renamed(inner, names)) for key, inner in part.parts)
+        return Frozen(dict, (), tuple(sorted(items, key=lambda item: item[0])))
+    if field == _SPARE and isinstance(part, tuple):
+        return _named(part, names)
+    if field == _VOTES:
+        votes = ((slot, _voters(inner, names)) for slot, inner in part.parts)
+        return Frozen(dict, (), tuple(votes))
+    if field == _KEPT and part is not None and len(part) == 2:  # the checks keep slots
+        return names[part[0]], renamed(part[1], names)
+    return renamed(part, names)
+
+
+def _voters(of_slot: Frozen, names: Names) -> Frozen:
+    items = ((renamed(vote, names), _named(who, names)) for vote, who in of_slot.parts)
+    return Frozen(dict, (), tuple(items))
+
+
+def _named(part: Any, names: Names) -> Any:
+    """All numbers in it are names."""
+    if type(part) is int:
+        return names[part]
+    if isinstance(part, Frozen):
+        if part.kind is dict:
+            items = ((key, _named(inner, names)) for key, inner in part.parts)
+            return Frozen(dict, (), tuple(items))
+        parts = (_named(inner, names) for inner in part.parts)
+        return Frozen(part.kind, part.names, tuple(sorted(parts)))
+    if type(part) is tuple and all(type(inner) is int for inner in part):
+        return tuple(sorted(names[inner] for inner in part))
+    if type(part) is tuple:
+        return tuple(_named(inner, names) for inner in part)
+    return part
+
+
+def owners(value: Any) -> int:
+    """Who owns a ballot in it, as bits."""
+    kind = type(value)
+    if kind is Ballot:
+        return 1 << value.replica if value.replica else 0
+    if isinstance(value, tuple):
+        found = 0
+        for part in value:
+            found |= owners(part)
+        return found
+    if kind.__module__ == _MESSAGES:
+        return owners(tuple(getattr(value, name) for name in _fields_of(kind)))
+    return 0
+
+
+def outline(step: Step, envelopes: Sequence[Envelope], names: Names) -> tuple[Any, ...]:
+    """What a step does, under other names: equal for steps that differ in names only."""
+    links: dict[ReplicaId, list[Envelope]] = {}
+    rest: list[Any] = []
+    for act in step.acts:
+        if act.envelope is not None:
+            source, to, message = envelopes[act.envelope]
+            envelope = Envelope(names[source], names[to], renamed(message, names))
+            links.setdefault(names[to], []).append(envelope)
+            rest.append("sends")
+        else:
+            rest.append(_act(act, names))
+    return names[step.replica], sorted(links.items(), key=lambda item: item[0]), rest
+
+
+def _act(act: Act, names: Names) -> Any:
+    if act.persist is not None:
+        return _persist(act.persist, names)
+    if act.flushed is not None:
+        effects, marks = act.flushed
+        executed = [(one.first_slot, [*one.requests], [*one.answers]) for one in effects.executed]
+        stored = effects.persist and _persist(effects.persist, names)
+        replies = [renamed(reply, names) for reply in effects.replies]
+        return executed, replies, renamed(effects.elected, names), marks, stored
+    if act.read is not None:
+        return names[act.read[0]], renamed(act.read[1], names)
+    if act.found is not None:
+        entries = [renamed(entry, names) for entry in act.found.entries]
+        return renamed(act.found.promised, names), act.found.seen, entries
+    return None
+
+
+def _persist(persist: Persist, names: Names) -> Any:
+    runs = [
+        Run(run.first_slot, renamed(run.ballot, names), [*run.requests]) for run in persist.runs
+    ]
+    return (
+        renamed(persist.promised, names),
+        persist.seen,
+        persist.promise_changed,
+        runs,
+        persist.checkpoint,
+        persist.truncated_upto,
+        persist.committed_upto,
+        persist.pages,
+        [*persist.sessions],
+    )

@@ -1,0 +1,196 @@
+"""A replica, its disk, and all that is on its way to it: a site. Sites are numbered.
+
+Whatever happens, happens at one site: what it can be and where it leads depends on nothing else,
+and all it does to other sites is to put messages at the ends of their links. Of millions of states
+of a cluster only thousands of sites are distinct, so what can happen at each is found out once.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+
+from bank.ballot import ReplicaId
+from bank.messages import Accepted, PeerDown, Promise
+from harness.sim.disk import Disk
+from harness.sim.explore.frozen import freeze
+from harness.sim.explore.turns import Step, Turns, write
+
+Envelopes: TypeAlias = tuple[int, ...]  # the oldest first
+Links: TypeAlias = tuple[int, ...]  # from n1, n2, …
+
+MOST_NUMBERS = 1 << 22  # of sites; the checks remember far less
+EMPTY = 0  # the number of a link with nothing on it
+
+
+class Site(NamedTuple):
+    """See the module."""
+
+    replica: ReplicaId
+    own: int  # its state, as in Turns; 0: it is down
+    disk: int
+    links: Links
+
+
+class Take(NamedTuple):
+    """What can arrive by a link."""
+
+    envelope: int
+    lost: Envelopes  # before it
+    rest: int  # the link afterwards
+
+
+class Sites:
+    """All sites met so far, and all links, by number."""
+
+    def __init__(self, turns: Turns, in_order: bool, merges_stale: bool) -> None:
+        """`in_order`: links are queues; `merges_stale`: see `graph.Bounds`."""
+        self._turns, self._in_order, self._merges_stale = turns, in_order, merges_stale
+        self._numbers: dict[Site, int] = {}
+        self.sites: list[Site] = []
+        self._pushed: list[dict[Envelopes, int]] = []  # by site
+        self.links: list[Envelopes] = []
+        self._link_numbers: dict[Envelopes, int] = {}
+        self._appended: dict[tuple[int, Envelopes], int] = {}
+        self._takes: dict[int, Sequence[Take]] = {}
+        self._fresh: dict[tuple[int, int], int] = {}  # by link and state
+        self.link(())
+        self.disks: list[object] = []
+        self._disk_numbers: dict[object, int] = {}
+        self._written: dict[tuple[int, int], int] = {}
+
+    def __len__(self) -> int:
+        return len(self.sites)
+
+    def __getitem__(self, number: int) -> Site:
+        return self.sites[number]
+
+    def number(self, site: Site) -> int:
+        """The number of a site that nothing stale is on its way to."""
+        number = self._numbers.setdefault(site, len(self.sites))
+        if number == len(self.sites):
+            assert number < MOST_NUMBERS, "more sites than a state has room for"
+            self.sites.append(site)
+            self._pushed.append({})
+        return number
+
+    def first(self, replica: ReplicaId) -> int:
+        """Of a replica that never ran before."""
+        disk = self.disk(freeze(Disk(self._turns.balances.pages), ordered=False))
+        links = (EMPTY,) * self._turns.nodes
+        return self.number(Site(replica, self._turns.fresh(replica), disk, links))
+
+    def moved(self, site: Site, own: int, disk: int) -> int:
+        """The replica is in another state, and what got stale on its way to it is gone."""
+        links = site.links
+        if own != site.own:
+            links = tuple([self._without_stale(link, own) if link else EMPTY for link in links])
+        return self.number(Site(site.replica, own, disk, links))
+
+    def push(self, number: int, envelopes: Envelopes) -> int:
+        """Messages of one sender are put on their way to a site; to one that is down, none are."""
+        pushed = self._pushed[number]
+        after = pushed.get(envelopes)
+        if after is None:
+            site = self.sites[number]
+            if not site.own:
+                after = number
+            else:
+                source = self._turns.envelopes[envelopes[0]].source
+                key = site.links[source - 1], envelopes
+                if (link := self._appended.get(key)) is None:
+                    link = self._appended[key] = self.link(self.links[key[0]] + envelopes)
+                link = self._without_stale(link, site.own)
+                after = self.number(with_link(site, source, link))
+            pushed[envelopes] = after
+        return after
+
+    def disk(self, disk: object) -> int:
+        """The number of a frozen disk."""
+        number = self._disk_numbers.setdefault(disk, len(self.disks))
+        if number == len(self.disks):
+            self.disks.append(disk)
+        return number
+
+    def written(self, disk: int, step: Step) -> int:
+        """A disk after what a step writes."""
+        if not step.writes:
+            return disk
+        key = disk, step.number
+        after = self._written.get(key)
+        if after is None:
+            after = self._written[key] = self.disk(write(self.disks[disk], step.writes))
+        return after
+
+    # ---- links ---------------------------------------------------------------------------------
+
+    def link(self, envelopes: Envelopes) -> int:
+        """The number of a link with this on it; without an order of messages, one for all orders.
+
+        Only notices of death keep their places then.
+        """
+        if not self._in_order and len(envelopes) > 1:
+            parts: list[list[int]] = [[]]
+            for envelope in envelopes:
+                if self.is_notice(envelope):
+                    parts += [[envelope], []]
+                else:
+                    parts[-1].append(envelope)
+            envelopes = tuple(envelope for part in parts for envelope in sorted(part))
+        number = self._link_numbers.setdefault(envelopes, len(self.links))
+        if number == len(self.links):
+            self.links.append(envelopes)
+        return number
+
+    def takes(self, link: int) -> Sequence[Take]:
+        """What can arrive by a link.
+
+        Without an order of messages only the notice of a death waits for what was sent before it.
+        """
+        takes = self._takes.get(link)
+        if takes is None:
+            takes = self._takes[link] = [*self._found(self.links[link])]
+        return takes
+
+    def _found(self, on: Envelopes) -> Sequence[Take]:
+        notices = [place for place, envelope in enumerate(on) if self.is_notice(envelope)]
+        end = notices[0] if notices else len(on)
+        if self._in_order:
+            places = range(end)
+            takes = [Take(on[at], on[:at], self.link(on[at + 1 :])) for at in places]
+        else:
+            firsts = sorted({on.index(envelope) for envelope in on[:end]})
+            takes = [Take(on[at], (), self.link(on[:at] + on[at + 1 :])) for at in firsts]
+        return [*takes, *(Take(on[at], on[:at], self.link(on[at + 1 :])) for at in notices[:1])]
+
+    def is_notice(self, envelope: int) -> bool:
+        """The end of a queue is always noticed."""
+        return isinstance(self._turns.envelopes[envelope].message, PeerDown)
+
+    def _without_stale(self, link: int, own: int) -> int:
+        """A link without answers to a ballot that its reader has left behind; see `graph`.
+
+        A promise never goes down while its process lives, so what the gate refuses now it refuses
+        for ever. That it does nothing now is tried on the replica, not assumed.
+        """
+        if not (self._merges_stale and own):
+            return link
+        key = link, own
+        fresh = self._fresh.get(key)
+        if fresh is None:
+            kept = tuple(one for one in self.links[link] if not self._is_stale(one, own))
+            fresh = self._fresh[key] = self.link(kept)
+        return fresh
+
+    def _is_stale(self, envelope: int, own: int) -> bool:
+        message = self._turns.envelopes[envelope].message
+        if not isinstance(message, Promise | Accepted):
+            return False
+        if message.ballot >= self._turns.promised[own]:
+            return False
+        turn = self._turns.take(own, envelope * 2)
+        return turn.after == own and all(act.done is not None for act in turn.step.acts)
+
+
+def with_link(site: Site, source: ReplicaId, link: int) -> Site:
+    """The same with another link from `source`."""
+    links = site.links
+    return Site(site.replica, site.own, site.disk, (*links[: source - 1], link, *links[source:]))
