@@ -15,7 +15,7 @@ from external_runs import run, run_yaml
 from processes import commands_with, wait_for
 
 from harness.check.verdict import Verdict
-from harness.external import description
+from harness.external import description, node
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "docs" / "examples"
@@ -80,6 +80,25 @@ def test_our_own_replica_runs_from_outside():
     runner, _ = run(described, rows, "crash", client_timeout_ms=300, progress_ms=8000)
     assert runner.verdict() is Verdict.VALID, [r.judgements for r in runner.reports]
     assert runner.reports[-1].views[0].status.executed_upto >= 4
+
+
+ASKED = {"client": "A", "timestamp": 1, "type": "transfer", "from": "A", "to": "B", "amount": 2}
+MALFORMED = {
+    "client": ['A"', "A B", "", "A" * 33, "Ä", 7, None],
+    "timestamp": ["1", 1.0, True, 2**63, None],
+    "from": ['","', "A\nB"],
+    "to": ["B]", ["B"]],
+    "amount": [2.5, "2", False, -(2**63) - 1],
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(k, v) for k, vs in MALFORMED.items() for v in vs])
+def test_our_own_replica_stores_no_request_that_it_could_not_read_again(key, value):
+    assert node._request(ASKED) == ("A", 1, "transfer", "A", "B", 2)
+    with pytest.raises(ValueError, match=f"^{key}: expected a "):
+        node._request(ASKED | {key: value})
+    with pytest.raises(ValueError, match=r"^account: expected a name"):
+        node._request({"client": "A", "timestamp": 1, "type": "read", "account": '"'})
 
 
 @pytest.mark.long

@@ -11,6 +11,7 @@ answers of whom it asked. Nobody tells of a death here: a leader that is silent 
 import argparse
 import json
 import os
+import re
 import select
 import sys
 import time
@@ -36,6 +37,7 @@ MOST_ENTRIES = 1000  # in one `log_ok`
 SEEN_REQUESTS = 100_000  # whose askers are kept
 
 Body = dict[str, Any]
+_NAME = re.compile("[A-Za-z0-9_]{1,32}")  # as accounts are called in files
 
 
 class Node:
@@ -109,7 +111,7 @@ class Node:
     def _take_request(self, source: str, body: Body) -> None:
         try:
             request = _request(body)
-        except (KeyError, TypeError, ValueError) as error:
+        except ValueError as error:
             self._answer(source, body, type="error", code=MALFORMED, text=f"{error}")
             return
         self._note_asker(request, source, body.get("msg_id"))
@@ -235,15 +237,30 @@ class Node:
 
 
 def _request(body: Body) -> Request:
-    """The request of a transfer or a read; an error for another form."""
-    client, timestamp, kind = body["client"], body["timestamp"], body["type"]
-    if not isinstance(client, str) or not isinstance(timestamp, int):
-        raise ValueError("expected client and timestamp")
+    """The request of a transfer or a read; ValueError for what no file could ask for.
+
+    Names are stored between quotes and hashed between blanks, so none may hold either; numbers have
+    64 bits.
+    """
+    client, timestamp, kind = _name(body, "client"), _number(body, "timestamp"), body["type"]
     if kind == READ:
-        return client, timestamp, READ, body["account"], "", 0
-    if not isinstance(body["amount"], int):
-        raise ValueError("expected a whole number as amount")
-    return client, timestamp, TRANSFER, body["from"], body["to"], body["amount"]
+        return client, timestamp, READ, _name(body, "account"), "", 0
+    sender, receiver = _name(body, "from"), _name(body, "to")
+    return client, timestamp, TRANSFER, sender, receiver, _number(body, "amount")
+
+
+def _name(body: Body, key: str) -> str:
+    name = body.get(key)
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ValueError(f"{key}: expected a name of letters, digits and underscores")
+    return name
+
+
+def _number(body: Body, key: str) -> int:
+    number = body.get(key)
+    if type(number) is not int or not -(2**63) <= number < 2**63:
+        raise ValueError(f"{key}: expected a whole number of 64 bits")
+    return number
 
 
 def _ballot(ballot: Ballot) -> list[int | str]:
