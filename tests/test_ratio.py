@@ -22,7 +22,7 @@ CLIENTS = (1, 100)
 PAIRS = 5
 LEAST = 0.3  # of the documented ratio: with twenty neighbours on two cores 0.39 to 1.43 were seen
 LEAST_OF_TEN = 0.3  # of the rate with ten accounts: 0.6 and more where it is quiet, 0.09 once
-MOST_MB = 130  # a replica of a million accounts: 80 were seen, 260 once
+MOST_MB = 130  # a replica of a million accounts: 100 were seen, 260 once
 MOST = 2.5  # times as long for each of ten times as many; what grows with the square takes 10
 
 

@@ -138,13 +138,12 @@ class Asking:
 
     def _look_through(self, handle: Handle, kind: str, parts: object, form: type) -> None:
         """Say it when parts of an answer are not of this form."""
-        wrong = (
-            [part for part in parts if not isinstance(part, form)]
-            if (isinstance(parts, list))
-            else [parts]
-        )
-        for part in wrong:
-            self._router.remarks.add(handle.name, kind, part)
+        if not isinstance(parts, list):
+            self._router.remarks.add(handle.name, kind, parts)
+            return
+        for part in parts:
+            if not isinstance(part, form):
+                self._router.remarks.add(handle.name, kind, part)
 
     def _note_telling(self, handle: Handle, what: str, is_told: bool) -> None:
         telling = Telling(self.set_number, handle.replica, what, is_told)
