@@ -265,6 +265,17 @@ def test_every_link_to_a_file_leads_somewhere(path):
             assert (path.parent / target).exists(), f"{path}: {target}"
 
 
+def test_the_architecture_page_names_files_that_are_there():
+    """Its places are where a newcomer puts a new line."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    table = text.partition("Where a new line belongs")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`([a-z_/]+(?:\.py|/))`", table))
+    assert len(named) > 40
+    missing = [n for n in named if not any((ROOT / r / n).exists() for r in ("", "harness"))]
+    beside = {n for n in missing if any((f / n).exists() for f in (ROOT / "harness").rglob("*/"))}
+    assert not set(missing) - beside
+
+
 def test_the_reference_leaves_nothing_empty():
     rows = [line for line in page().splitlines() if line.startswith("| ")]
     assert not [row for row in rows if re.search(r"\|\s*(None)?\s*\|", row)]
