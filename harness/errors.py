@@ -26,6 +26,11 @@ class HarnessError(Exception):
         return HarnessError(*self.problems, exit_code=code)
 
 
+def unwritten(path: object, error: OSError, what: str = "cannot be written") -> HarnessError:
+    """A file that the disk does not take, or a folder."""
+    return HarnessError(f"{path}: {what} ({error.strerror or error})", exit_code=EXIT_MACHINE)
+
+
 def nearest(word: str, known: list[str]) -> str:
     """ " (did you mean x?)" for the known word that was mistyped so, or nothing: see `_is_slip`.
 

@@ -18,7 +18,7 @@ from harness.check.judges import judge_run
 from harness.check.verdict import Judgement, Verdict, overall
 from harness.cluster.driver import CommitLog
 from harness.commands import refuse_unknown
-from harness.errors import EXIT_MACHINE, HarnessError
+from harness.errors import HarnessError, unwritten
 from harness.files import history_file
 from harness.files.history_file import SavedHistory
 from harness.files.text_file import shown
@@ -116,8 +116,7 @@ def _draw(path: Path, judged: Sequence[_Judged]) -> None:
         else:
             path.unlink(missing_ok=True)
     except OSError as error:
-        what = f"{path}: cannot be written ({error.strerror or error})"
-        raise HarnessError(what, exit_code=EXIT_MACHINE) from None
+        raise unwritten(path, error) from None
 
 
 def _budget(word: str) -> int:

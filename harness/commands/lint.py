@@ -29,6 +29,7 @@ from harness.files.forecast.contradictions import doubtful
 from harness.files.forecast.foretold import Forecast, SetForecast, StepForecast, alternatives
 from harness.files.forecast.oracle import forecast
 from harness.run import launch
+from harness.screen import consoles
 from harness.screen.cells import (
     ATTENTION,
     BAD,
@@ -37,7 +38,6 @@ from harness.screen.cells import (
     Column,
     Grid,
     Heading,
-    Line,
     Parts,
     cell,
 )
@@ -109,9 +109,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
         console.out(json.dumps([_document(one) for one in linted], indent=1), highlight=False)
     else:
         tables = [] if options.quiet else [part for one in linted for part in _screen(one)]
-        for part in [*tables, *_list(linted, options.quiet), *_summary(linted, found)]:
-            words = Line(part) if isinstance(part, Text) else part
-            console.print(words, soft_wrap=isinstance(part, Text))  # a place stays in one piece
+        ends = [*_list(linted, options.quiet), *_summary(linted, found)]
+        consoles.print_parts(console, [*tables, *ends])
     return EXIT_USAGE if any(one.problems for one in linted) else EXIT_VALID
 
 

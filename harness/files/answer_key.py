@@ -16,7 +16,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-from harness.errors import EXIT_MACHINE, HarnessError, nearest
+from harness.errors import HarnessError, nearest, unwritten
 from harness.files import outputs, text_file, yaml_source
 from harness.files.cases import Action, CaseFile, Expected
 from harness.files.config import DROP, ClusterConfig
@@ -175,9 +175,7 @@ def write(path: Path, file: CaseFile, config: ClusterConfig) -> int:
         new.replace(path)
     except OSError as error:
         new.unlink(missing_ok=True)
-        reason = error.strerror or str(error)
-        what = f"{path}: cannot be written ({reason})"
-        raise HarnessError(what, exit_code=EXIT_MACHINE) from None
+        raise unwritten(path, error) from None
     return sum(_open_places(of_set) for of_set in found.sets)
 
 

@@ -25,7 +25,7 @@ from bank.checkpoint import Checkpoint
 from bank.ledger import FAILED, NOOP, READ, SKIPPED, SUCCESS, TRANSFER, Result
 from bank.sessions import Request
 from harness.cluster.history import Operation
-from harness.errors import EXIT_MACHINE, HarnessError
+from harness.errors import HarnessError, unwritten
 from harness.files import text_file
 from harness.files.shape import Key, Place, Shape, mapping, only
 from harness.files.text_file import shown
@@ -80,10 +80,7 @@ def save(
             for line in _lines(history, log, balances):
                 stream.write(json.dumps(line, separators=(",", ":")) + "\n")
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise HarnessError(
-            f"{path}: cannot be written ({reason})", exit_code=EXIT_MACHINE
-        ) from None
+        raise unwritten(path, error) from None
 
 
 def _bytes(text: str) -> bytes:

@@ -23,7 +23,7 @@ from harness.cluster.driver import Cluster
 from harness.cluster.history import Operation
 from harness.cluster.journal import Entry
 from harness.cluster.wording import line
-from harness.errors import EXIT_MACHINE, HarnessError
+from harness.errors import HarnessError, unwritten
 from harness.files import history_file
 from harness.files import writer as test_set
 from harness.files.cases import CaseFile
@@ -189,8 +189,7 @@ class Writer:
                     folder.write(PERFETTO, self._for_viewer(run, cluster))
                 self._drawing += time.monotonic() - began
         except OSError as error:
-            what = f"{folder.path}: the report cannot be written ({error.strerror or error})"
-            raise HarnessError(what, exit_code=EXIT_MACHINE) from None
+            raise unwritten(folder.path, error, "the report cannot be written") from None
 
     def _write_poked(self, folder: Folder, run: Run) -> None:
         if run.poked:

@@ -1,12 +1,17 @@
 """How a stream is drawn on: where people or other programs read what rich writes."""
 
 import os
+from collections.abc import Iterable
 from typing import Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from harness.screen.cells import Line
 
 PIPED_WIDTH = 80
 COLORS = ("auto", "always", "never")
+_COPIED = ("repeat:", "kept:")  # what follows is one piece
 
 
 def opened(color: str, stream: TextIO) -> Console:
@@ -23,3 +28,14 @@ def opened(color: str, stream: TextIO) -> Console:
     return Console(
         file=stream, width=width, highlight=False, markup=False, emoji=False, **switches[color]
     )
+
+
+def print_parts(console: Console, parts: Iterable[RenderableType]) -> None:
+    """Texts are broken between words on a terminal, but for what is to be copied."""
+    for part in parts:
+        if not isinstance(part, Text):
+            console.print(part)
+        elif part.plain.lstrip().startswith(_COPIED):
+            console.print(part, soft_wrap=True)
+        else:
+            console.print(Line(part), soft_wrap=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from harness.errors import EXIT_MACHINE, HarnessError
+from harness.errors import HarnessError, unwritten
 from harness.files.cases import CaseFile
 from harness.files.causes import OtherCluster
 from harness.files.config import ClusterConfig
@@ -70,6 +70,5 @@ def _offer(file: str, refused: OtherCluster) -> Path | None:
         with open(path, "x", encoding="utf-8") as stream:
             stream.write("".join(f"{line}\n" for line in lines))
     except OSError as error:
-        what = f"{path}: cannot be written ({error.strerror or error})"
-        raise HarnessError(what, exit_code=EXIT_MACHINE) from None
+        raise unwritten(path, error) from None
     return path

@@ -6,12 +6,10 @@ the command that repeats it and the folder with its data and report.
 """
 
 import argparse
-import json
 import os
 import secrets
 import signal
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,18 +23,14 @@ from harness.commands.grade import grades, outlets, package, shared, submissions
 from harness.commands.grade.grades import Graded, Refused
 from harness.commands.grade.runs import Plan, Runs
 from harness.commands.grade.scoring import RULES, Scoring, scoring
-from harness.errors import (
-    EXIT_INTERRUPTED,
-    EXIT_MACHINE,
-    EXIT_VALID,
-    HarnessError,
-)
+from harness.errors import EXIT_VALID, HarnessError, unwritten
 from harness.files import given
 from harness.files.cases import CaseFile
 from harness.files.config import DURABILITIES, FAILURES, NODES, UNANSWERED, ClusterConfig
 from harness.report.documents import GRADESCOPE, JUNIT, RESULTS, Folder, replace
 from harness.run import launch, points
-from harness.screen.cells import BAD, GOOD, QUIET, Column, Grid, Line, Parts, cell, duration
+from harness.screen import consoles
+from harness.screen.cells import BAD, GOOD, QUIET, Column, Grid, cell, duration
 
 EXAMPLES = (
     ("testsets/tour.csv", "twenty runs"),
@@ -112,14 +106,11 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if options.report is not None:
         report = Folder(options.report, (RESULTS, JUNIT, GRADESCOPE))
     written = _Written(report, wanted, rule, first, refused)
-    if (unwritten := written.write(graded)) is not None:
-        raise unwritten
-    speaking = console if options.format == "rich" else Console(stderr=True)
-    speaking.print(_opening(options, graded, first))
-    notes = [note for plan in plans for note in plan.notes]
-    for note in dict.fromkeys(filter(None, [asked.told(), *notes])):
-        speaking.print(Line(Text(f" {note}")), soft_wrap=True)
-    interrupted, unwritten = False, None
+    if (failed := written.write(graded)) is not None:
+        raise failed
+    notes = [asked.told(), *(note for plan in plans for note in plan.notes)]
+    speaking = shared.opened(options, console, _opening(options, graded), first, notes)
+    interrupted, failed = "", None
     try:
         with Runs(options.jobs, keep) as runs, shared.progress(speaking) as progress:
             task = progress.add_task("", total=len(plans), wrong="")
@@ -127,24 +118,21 @@ def run(options: argparse.Namespace, console: Console) -> int:
                 plan.graded.results.append(result)
                 wrong = sum(len(one.results) - one.passed for one in graded)
                 progress.update(task, advance=1, wrong=f"{wrong} did not pass" if wrong else "")
-                unwritten = written.write(graded)
+                failed = written.write(graded)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # what there is is still printed
-        interrupted = True
+        interrupted = "interrupted"
     if options.format == "json":
-        console.out(json.dumps(grades.document(graded, first, refused), indent=1), highlight=False)
+        shared.print_document(console, grades.document(graded, first, refused))
     else:
-        console.print(_table(graded, refused))
-        for line in [*_failures(graded), *_refused(refused)]:
-            console.print(_as_read(line), soft_wrap=True)
-    code = grades.exit_code(graded, refused)
+        consoles.print_parts(
+            console, [_table(graded, refused), *_failures(graded), *_refused(refused)]
+        )
     if os.environ.get("GITHUB_ACTIONS"):
-        unwritten = _tell_github(graded, rule, refused, speaking) or unwritten
-    if unwritten is not None:
-        raise unwritten.beside(code)
-    if interrupted:
-        speaking.print("interrupted")
-    return EXIT_INTERRUPTED if interrupted else code
+        for line in outlets.annotations(graded, refused):
+            speaking.out(line, highlight=False)
+        failed = shared.summarize(outlets.summary(graded, rule, refused)) or failed
+    return shared.ended(speaking, grades.exit_code(graded, refused), failed, interrupted)
 
 
 # ---- what is asked for -------------------------------------------------------------------------
@@ -213,15 +201,13 @@ class _Keep:
 # ---- what is shown -----------------------------------------------------------------------------
 
 
-def _opening(options: argparse.Namespace, graded: Sequence[Graded], seed: int) -> RenderableType:
-    """What is about to run, with everything that is needed to repeat it."""
+def _opening(options: argparse.Namespace, graded: Sequence[Graded]) -> list[str]:
+    """What is about to run."""
     modes = dict.fromkeys(one.failure for one in graded)
-    seeds = f"seeds {seed}-{seed + options.runs - 1}" if options.runs > 1 else f"seed {seed}"
     files = dict.fromkeys(one.file for one in graded)
     parts = [counted(len(files), "file"), f"failure {', '.join(modes)}"]
     parts += ["unanswered drop"] if any(one.drops for one in graded) else []
-    parts += ["simulated"] if options.sim else []
-    return Parts(map(Text, (*parts, f"{counted(options.runs, 'run')} each", seeds)))
+    return parts + (["simulated"] if options.sim else [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,34 +231,14 @@ class _Written:
                 found = outlets.as_gradescope(graded, self.rule, self.refused)
                 report.write_json(GRADESCOPE, found)
         except OSError as error:
-            what = f"{path}: the report cannot be written ({error.strerror or error})"
-            return HarnessError(what, exit_code=EXIT_MACHINE)
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            return unwritten(path, error, "the report cannot be written")
         for path, name in self.outlets.items():
             try:
-                data = outlets.document(name, graded, self.rule, os.environ, now, self.refused)
-                replace(path, data)
+                words = (name, graded, self.rule, os.environ, shared.now(), self.refused)
+                replace(path, outlets.document(*words))
             except OSError as error:
-                what = f"{path}: cannot be written ({error.strerror or error})"
-                return HarnessError(what, exit_code=EXIT_MACHINE)
+                return unwritten(path, error)
         return None
-
-
-def _tell_github(
-    graded: Sequence[Graded], rule: Scoring, refused: Refused, speaking: Console
-) -> HarnessError | None:
-    """What a workflow of GitHub shows beside its lines, and as the summary of its step."""
-    for line in outlets.annotations(graded, refused):
-        speaking.out(line, highlight=False)
-    path = os.environ.get("GITHUB_STEP_SUMMARY")
-    try:
-        if path:
-            with open(path, "a", encoding="utf-8") as stream:
-                stream.write(outlets.summary(graded, rule, refused))
-    except OSError as error:
-        what = f"{path}: the summary cannot be written ({error.strerror or error})"
-        return HarnessError(what, exit_code=EXIT_MACHINE)
-    return None
 
 
 def _table(graded: Sequence[Graded], refused: Refused) -> RenderableType:
@@ -337,11 +303,6 @@ def _failures(graded: Sequence[Graded]) -> Iterator[Text]:
             yield Text()
             yield Text(f" ✗ {said}", style=BAD)
             yield from (Text(f"   {line}") for line in grades.told(first))
-
-
-def _as_read(line: Text) -> RenderableType:
-    """Broken between words on a terminal, but for what is to be copied."""
-    return line if line.plain.lstrip().startswith(("repeat:", "kept:")) else Line(line)
 
 
 def _refused(refused: Refused) -> Iterator[Text]:

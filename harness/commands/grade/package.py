@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
-from harness.errors import EXIT_MACHINE, HarnessError
+from harness.errors import EXIT_MACHINE, HarnessError, unwritten
 from harness.report.documents import replace
 
 SOURCE = Path(__file__).parents[3]  # where bank and harness stand
@@ -108,10 +108,7 @@ def write(archive: Path, files: Sequence[Path], config: Path | None, flags: Sequ
                 _add(out, f"wheels/{name}", data)
         replace(archive, stream.getvalue())
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise HarnessError(
-            f"{archive}: cannot be written ({reason})", exit_code=EXIT_MACHINE
-        ) from None
+        raise unwritten(archive, error) from None
 
 
 _PROGRAM = """from harness.__main__ import main

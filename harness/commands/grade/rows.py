@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from harness.commands.grade import grades, outlets
 from harness.commands.grade.folders import Submission
-from harness.commands.grade.grades import FAILED, Graded, Refused, Result
+from harness.commands.grade.grades import FAILED, NOT_RUN, Graded, Refused, Result
 from harness.commands.grade.scoring import Scoring
 from harness.errors import HarnessError
 from harness.files.text_file import shown
@@ -207,6 +207,6 @@ def in_words(found: Cell) -> str:
     return f"{sign} {found.passed}/{found.runs}"
 
 
-def not_run(reasons: Sequence[str], outcome: str, where: str | None) -> Result:
+def not_run(reasons: Sequence[str], where: str | None) -> Result:
     """What stands for the runs of a file that cannot be made."""
-    return Result(1, 0, outcome, 0.0, 0, (), tuple(reasons), "", where)
+    return Result(1, 0, NOT_RUN, 0.0, 0, (), tuple(reasons), "", where)

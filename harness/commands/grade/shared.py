@@ -1,23 +1,30 @@
-"""What every kind of grading reads of its flags, and the bar that it shows meanwhile."""
+"""What every kind of grading reads of its flags, shows meanwhile, and says at its end."""
 
 import argparse
+import json
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
+from harness.cluster.wording import counted
 from harness.commands import refuse_unknown
 from harness.commands.grade import outlets as documents
 from harness.commands.grade.grades import Graded
 from harness.commands.grade.runs import Plan
-from harness.errors import HarnessError, nearest
+from harness.errors import EXIT_INTERRUPTED, HarnessError, nearest, unwritten
 from harness.external.description import Description
 from harness.files import answer_key, testset
 from harness.files.cases import CaseFile, Command, Wait
 from harness.files.config import ASKED, DROP, FAILURES, ClusterConfig
 from harness.run import launch, points
+from harness.screen import consoles
+from harness.screen.cells import Parts
 
 SHARED = ("nodes", "durability", "unanswered")  # flags of every run
 SPARE_SECONDS = 30.0  # of a run's limit: the start of its processes on a machine that is busy
@@ -147,3 +154,57 @@ def progress(console: Console) -> Progress:
     columns = (BarColumn(), TextColumn("{task.completed}/{task.total} runs"), TimeElapsedColumn())
     wrong = TextColumn("{task.fields[wrong]}")
     return Progress(*columns, wrong, console=console, transient=True)
+
+
+# ---- from the first line to the exit code --------------------------------------------------------
+
+
+def opened(
+    options: argparse.Namespace,
+    console: Console,
+    parts: Sequence[str],
+    seed: int,
+    notes: Iterable[str],
+) -> Console:
+    """Say what is about to run, with everything that is needed to repeat it; returns where what
+    is no result is said.
+    """
+    speaking = console if options.format == "rich" else Console(stderr=True)
+    seeds = f"seeds {seed}-{seed + options.runs - 1}" if options.runs > 1 else f"seed {seed}"
+    each = f"{counted(options.runs, 'run')} each"
+    speaking.print(Parts(map(Text, (*parts, each, seeds))))
+    consoles.print_parts(
+        speaking, (Text(f" {note}") for note in dict.fromkeys(filter(None, notes)))
+    )
+    return speaking
+
+
+def now() -> str:
+    """When grades are written: "2026-06-01T14:32:05Z"."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def print_document(console: Console, document: Mapping[str, Any]) -> None:
+    """For `--format json`."""
+    console.out(json.dumps(document, indent=1), highlight=False)
+
+
+def summarize(text: str) -> HarnessError | None:
+    """What a workflow of GitHub shows as the summary of its step; what kept it from being kept."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    try:
+        if path:
+            with open(path, "a", encoding="utf-8") as stream:
+                stream.write(text)
+    except OSError as error:
+        return unwritten(path, error, "the summary cannot be written")
+    return None
+
+
+def ended(speaking: Console, code: int, failed: HarnessError | None, interrupted: str) -> int:
+    """The exit code, after everything was told. HarnessError for what could not be written."""
+    if failed is not None:
+        raise failed.beside(code)
+    if interrupted:
+        speaking.print(interrupted)
+    return EXIT_INTERRUPTED if interrupted else code

@@ -5,7 +5,6 @@ alone. All is written after every run, and a later command goes on from there.
 """
 
 import argparse
-import json
 import os
 import secrets
 import signal
@@ -22,17 +21,18 @@ from rich.text import Text
 from harness.cluster.wording import counted
 from harness.commands.grade import folders, resume, rows, shared, trying
 from harness.commands.grade.folders import Submission
-from harness.commands.grade.grades import NOT_RUN, Graded, Refused
+from harness.commands.grade.grades import Graded, Refused
 from harness.commands.grade.resume import Store
 from harness.commands.grade.runs import Plan, Runs
 from harness.commands.grade.scoring import Scoring, scoring
-from harness.errors import EXIT_INTERRUPTED, EXIT_MACHINE, HarnessError
+from harness.errors import HarnessError, unwritten
 from harness.files import given
 from harness.files.cases import CaseFile
 from harness.files.config import FAILURES, ClusterConfig
 from harness.report.documents import JUNIT, RESULTS, replace
 from harness.run import launch
-from harness.screen.cells import BAD, QUIET, Column, Grid, Hanging, Line, Parts, cell
+from harness.screen import consoles
+from harness.screen.cells import BAD, QUIET, Column, Grid, Hanging, cell
 
 REPORT = Path("grades")
 LEAST_WORDS = 60  # columns of a table's first failure
@@ -104,12 +104,11 @@ class _Class:
             replace(path / resume.CSV, rows.as_csv(found, self.rule))
             self.store.folder.write_json(RESULTS, self.document())
             self.store.folder.write(JUNIT, rows.as_junit(found, self.refused))
-            now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             for path, name in self.outlets.items():
-                words = (name, found, self.rule, os.environ, now, self.refused)
+                words = (name, found, self.rule, os.environ, shared.now(), self.refused)
                 replace(path, rows.outlet(*words))
         except OSError as error:
-            return _unwritten(path, error)
+            return unwritten(path, error)
         self._written = time.monotonic()
         self._took = self._written - began
         return None
@@ -123,7 +122,7 @@ class _Class:
         try:
             self.store.save(submission)
         except OSError as error:
-            return _unwritten(self.store.of(submission), error)
+            return unwritten(self.store.of(submission), error)
         return self.write()
 
     def settle(self, submission: Submission) -> None:
@@ -133,11 +132,11 @@ class _Class:
             first = _without_source(trouble[0], submission)
             where = str(self.store.explain(submission, trouble)) if len(trouble) > 1 else None
             for work in of_it:
-                work.graded.results = [rows.not_run([first], NOT_RUN, where)]
+                work.graded.results = [rows.not_run([first], where)]
             return
         for work in of_it:
             if work.unfit:
-                work.graded.results = [rows.not_run(work.unfit, NOT_RUN, None)]
+                work.graded.results = [rows.not_run(work.unfit, None)]
 
     def trials(self) -> Iterator[trying.Trying]:
         """Of submissions that were not tried yet, and may be run at all."""
@@ -191,18 +190,16 @@ def run(options: argparse.Namespace, console: Console) -> int:
         whole = _Class(options, rule, demands, outlets, submissions, store, work, refused, asked)
         for submission in submissions:
             whole.settle(submission)
-        if (unwritten := whole.write()) is not None:
-            raise unwritten
+        if (failed := whole.write()) is not None:
+            raise failed
         return _grade(whole, console, sorted_out.told())
 
 
 def _grade(whole: _Class, console: Console, note: str) -> int:
     options, submissions = whole.options, whole.submissions
-    speaking = console if options.format == "rich" else Console(stderr=True)
-    speaking.print(_opening(whole))
-    for line in filter(None, [note, *_resumed(whole)]):
-        speaking.print(Line(Text(f" {line}")), soft_wrap=True)
-    interrupted, unwritten = False, None
+    seed, notes = whole.asked["seed"], [note, *_resumed(whole)]
+    speaking = shared.opened(options, console, _opening(whole), seed, notes)
+    interrupted, failed = "", None
     try:
         with Runs(options.jobs, Path) as runs, shared.progress(speaking) as progress:
             trials = list(whole.trials())
@@ -212,7 +209,7 @@ def _grade(whole: _Class, console: Console, note: str) -> int:
                 submission.tried = trying.tried(planned, ended)
                 whole.settle(submission)
                 progress.update(bar, advance=1, wrong=f"{submission.name} was tried")
-                unwritten = whole.save(submission)
+                failed = whole.save(submission)
             plans = whole.plans()
             by_graded = {id(w.graded): w.submission for w in whole.work}
             progress.update(bar, total=len(trials) + len(plans))
@@ -220,29 +217,19 @@ def _grade(whole: _Class, console: Console, note: str) -> int:
                 plan.graded.results.append(result)
                 wrong = sum(w.graded.passed < len(w.graded.results) for w in whole.work)
                 progress.update(bar, advance=1, wrong=f"{wrong} with failures" if wrong else "")
-                unwritten = whole.save(by_graded[id(plan.graded)])
+                failed = whole.save(by_graded[id(plan.graded)])
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # what there is is still printed
-        interrupted = True
-    unwritten = whole.write(is_last=True) or unwritten
-    code = rows.exit_code(submissions, whole.refused)
+        interrupted = "interrupted: the same command with --resume goes on"
+    failed = whole.write(is_last=True) or failed
     if options.format == "json":
-        console.out(json.dumps(whole.document(), indent=1), highlight=False)
+        shared.print_document(console, whole.document())
     else:
-        for part in _screen(whole, console.width):
-            words = Line(part) if isinstance(part, Text) else part
-            console.print(words, soft_wrap=isinstance(part, Text))  # a path stays in one piece
-    if (path := os.environ.get("GITHUB_STEP_SUMMARY")) and os.environ.get("GITHUB_ACTIONS"):
-        try:
-            with open(path, "a", encoding="utf-8") as stream:
-                stream.write(rows.summary(submissions, whole.rule, whole.refused))
-        except OSError as error:
-            unwritten = _unwritten(Path(path), error)
-    if unwritten is not None:
-        raise unwritten.beside(code)
-    if interrupted:
-        speaking.print("interrupted: the same command with --resume goes on")
-    return EXIT_INTERRUPTED if interrupted else code
+        consoles.print_parts(console, _screen(whole, console.width))
+    if os.environ.get("GITHUB_ACTIONS"):
+        failed = shared.summarize(rows.summary(submissions, whole.rule, whole.refused)) or failed
+    code = rows.exit_code(submissions, whole.refused)
+    return shared.ended(speaking, code, failed, interrupted)
 
 
 # ---- what is asked for -------------------------------------------------------------------------
@@ -329,22 +316,15 @@ def _without_source(problem: str, submission: Submission) -> str:
     return problem.removeprefix(f"{submission.source}: ")
 
 
-def _unwritten(path: Path, error: OSError) -> HarnessError:
-    what = f"{path}: cannot be written ({error.strerror or error})"
-    return HarnessError(what, exit_code=EXIT_MACHINE)
-
-
 # ---- what is shown -----------------------------------------------------------------------------
 
 
-def _opening(whole: _Class) -> RenderableType:
-    options, seed = whole.options, whole.asked["seed"]
-    seeds = f"seeds {seed}-{seed + options.runs - 1}" if options.runs > 1 else f"seed {seed}"
+def _opening(whole: _Class) -> list[str]:
+    """What is about to run."""
     parts = [counted(len(whole.submissions), "submission")]
     parts.append(counted(len(rows.files(whole.submissions)), "file"))
     failures = dict.fromkeys(one.graded.failure for one in whole.work)
-    parts.append(f"failure {', '.join(failures)}")
-    return Parts(map(Text, (*parts, f"{counted(options.runs, 'run')} each", seeds)))
+    return [*parts, f"failure {', '.join(failures)}"]
 
 
 def _resumed(whole: _Class) -> Iterator[str]:
