@@ -291,7 +291,6 @@ class FakeCluster:
         self.reports = reports
         failed = Entry(5_000_150, LivenessChanged(GONE))
         self.lines = {1: (failed, *READ), 2: TRACE, 3: READ}
-        self.dropped = 0
         self.calls: list[str] = []
         self.start_hook = started
         self.waiting: list[Operation] = []
@@ -311,9 +310,6 @@ class FakeCluster:
 
     def liveness(self, replica: int) -> Liveness:
         return self.views()[replica - 1].liveness
-
-    def trace(self, replica: int) -> tuple[Sequence[Entry], int]:
-        return self.lines.get(replica, ()), self.dropped
 
     def traces(self) -> Traces:
         traces = Traces(range(1, 6), 100)

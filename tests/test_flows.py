@@ -234,7 +234,7 @@ def test_of_an_undisturbed_network_nothing_is_lost_and_everything_has_an_origin(
         runner.run_next()
         if traces:
             traces[-1] = {r: world.traces().of_set_before(r) for r in replicas}
-        traces.append({r: world.trace(r) for r in replicas})
+        traces.append({r: world.traces().of_set(r) for r in replicas})
     done = [(report, report.steps) for report in runner.reports]
     stories = flows.tell(runner.reports, traces, story.timeline(world.traces().events, done, 5))
     fates = Counter()

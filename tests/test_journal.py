@@ -163,7 +163,7 @@ def told():
     traces = []
     while runner.remaining:
         runner.run_next()
-        traces.append({r: world.trace(r) for r in range(1, 6)})
+        traces.append({r: world.traces().of_set(r) for r in range(1, 6)})
     done = [(report, report.steps) for report in runner.reports]
     moments = story.timeline(world.traces().events, done, 5)
     starts = story.starts_of(runner.reports)

@@ -106,7 +106,7 @@ def test_one_peer_read_the_new_view_of_who_died_in_the_middle_of_it(field):
     readers = [
         event.peers
         for replica in range(1, 6)
-        for _, event in field.cluster.trace(replica)[0]
+        for _, event in field.cluster.traces().of_set(replica)[0]
         if isinstance(event, Passed) and event.way is Way.READ
         if isinstance(event.message, NewView)
     ]

@@ -73,7 +73,7 @@ class Field:
 
     def lines(self, replica):
         """The journal of a replica: when, and in words."""
-        return [(at, wording.line(event)) for at, event in self.cluster.trace(replica)[0]]
+        return [(at, wording.line(event)) for at, event in self.cluster.traces().of_set(replica)[0]]
 
 
 @pytest.fixture(params=["live", "sim"], scope="module")
@@ -234,7 +234,7 @@ def test_a_replica_that_was_away_when_links_were_cut_is_cut_off_when_it_returns(
     assert report.views[away - 1].liveness is Liveness.LIVE
     assert len(executed(report, EVERYONE - {away})) == 1
     assert max(executed(report, {away})) < min(executed(report, EVERYONE - {away}))
-    accepts = [entry for entry in field.cluster.trace(away)[0] if is_accept(entry)]
+    accepts = [entry for entry in field.cluster.traces().of_set(away)[0] if is_accept(entry)]
     of_b = transfer("B")
     ways = {e.way for e in accepts for r in e.event.message.requests if r[2:] == of_b}
     assert ways == {Way.LOST}

@@ -127,7 +127,11 @@ def test_a_leader_that_returns_does_not_depose_its_successor(mode):
             lambda: cluster.views()[first - 1].status.following.replica == second, PATIENCE_US
         ), ballot
         assert cluster.leader() == second
-        told = [e.liveness for _, e in cluster.trace(first)[0] if isinstance(e, LivenessChanged)]
+        told = [
+            e.liveness
+            for _, e in cluster.traces().of_set(first)[0]
+            if isinstance(e, LivenessChanged)
+        ]
     finally:
         cluster.stop()
     failed = {
@@ -273,7 +277,7 @@ def test_a_queue_with_a_malformed_frame_is_replaced_and_nobody_is_taken_for_dead
         # The new queue's end is a notice of death, as ever: the harness kept no end of it.
         cluster.apply(Fail(leader, "crash"))
         assert cluster.run_until(lambda: cluster.leader() not in (None, leader), PATIENCE_US)
-        downs = [e.peer for _, e in cluster.trace(reader)[0] if isinstance(e, PeerDied)]
+        downs = [e.peer for _, e in cluster.traces().of_set(reader)[0] if isinstance(e, PeerDied)]
         assert downs == [leader]
         assert runner.verdict() is Verdict.VALID
     finally:

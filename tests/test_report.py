@@ -310,7 +310,7 @@ def test_the_trace_has_every_message_that_the_cluster_kept_and_what_it_dropped(t
     run = Run(tmp_path, file(), sets=1, trace_messages=2)
     lines = run.lines()
     for replica in range(1, 6):
-        kept, dropped = run.cluster.trace(replica)
+        kept, dropped = run.cluster.traces().of_set(replica)
         found = [line for line in lines if line["replica"] == f"n{replica}"]
         assert dropped and found[0] == {"set": 1, "replica": f"n{replica}", "dropped": dropped}
         assert [line["at_us"] for line in found[1:]] == [line.at for line in kept]
@@ -345,7 +345,7 @@ def test_what_is_poked_after_a_set_is_in_the_report_too(tmp_path):
     run = Run(tmp_path, file(), sets=1)
     before = len(run.lines())
     run.runner.poke(Command("transfer", "B", "C", 1))
-    traced = sum(len(run.cluster.trace(replica)[0]) for replica in range(1, 6))
+    traced = sum(len(run.cluster.traces().of_set(replica)[0]) for replica in range(1, 6))
     assert len(run.lines()) == traced > before
     assert len(history_file.load(tmp_path / "history.jsonl").operations) == 2
     (first,) = run.json("results.json")["sets"]

@@ -299,12 +299,12 @@ def test_time_goes_on_in_an_idle_world():
 def test_traces_are_kept_cut_and_begun_afresh():
     world = cluster(trace_messages=20)
     settle(world, *[pay(world, client) for client in "ABCDEFGH" * 4])
-    entries, dropped = world.trace(1)
+    entries, dropped = world.traces().of_set(1)
     assert 0 < len(entries) <= 20
     assert dropped > 0
     assert {entry.way for entry in entries} <= {Way.READ, Way.SENT, None}
     world.new_set()
-    assert world.trace(1) == ((), 0)
+    assert world.traces().of_set(1) == ((), 0)
 
 
 @pytest.mark.parametrize(
@@ -322,7 +322,7 @@ def test_a_trace_says_when_its_replica_failed_and_returned(mode, liveness):
     failed_at = world.now()
     settle(world, pay(world, "C"))
     world.apply(Recover(3))
-    entries, _ = world.trace(3)
+    entries, _ = world.traces().of_set(3)
     found = [(e.liveness, at) for at, e in entries if isinstance(e, LivenessChanged)]
     assert found == [(liveness, failed_at), (Liveness.LIVE, world.now())]
     assert not [entry for entry in entries if failed_at < entry.at < world.now()]

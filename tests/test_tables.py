@@ -81,7 +81,7 @@ def answers_screen() -> RenderableType:
     committed = cluster.committed.slots
     parts: list[RenderableType] = [
         answers.message_log(TRACE, 3, views[1], 5_000_000),
-        answers.new_views({r: cluster.trace(r) for r in range(1, 6)}, 5_000_000),
+        answers.new_views({r: cluster.traces().of_set(r) for r in range(1, 6)}, 5_000_000),
         answers.slot_marks(slots, marks, views, committed, legend=True),
         answers.log_slots(views[1], cluster.slots(2, [15, 16, 17]), committed, "and more"),
         tables.Balances(views[:1], list(AFTER), among=views),
@@ -374,7 +374,7 @@ def test_parts_break_between_parts_only():
 
 
 def test_a_new_view_is_listed_once_with_its_noops():
-    traces = {r: FakeCluster([set_six()]).trace(r) for r in range(1, 6)}
+    traces = {r: FakeCluster([set_six()]).traces().of_set(r) for r in range(1, 6)}
     lines = render(answers.new_views(traces, 5_000_000), 100).splitlines()
     assert len(lines) == 2
     assert lines[1].split("  ")[0].strip() == "1.1"

@@ -16,7 +16,7 @@ from bank.sessions import Request
 from bank.status import ReplicaStatus, Role, SlotStatus
 from harness.cluster.client import Clients
 from harness.cluster.history import Operation
-from harness.cluster.journal import Entry, Liveness, Traces
+from harness.cluster.journal import Liveness, Traces
 from harness.cluster.nemesis import Fault
 from harness.cluster.wording import executed_text
 
@@ -60,11 +60,28 @@ class CommitLog:
                 )
 
 
-class Cluster(Protocol):
-    """See the module. Times are microseconds, from `now()`."""
+class Looked(Protocol):
+    """What tables are made of: a Cluster, or a world that is stepped through."""
 
     replicas: int
     committed: CommitLog
+
+    def views(self) -> tuple[ReplicaView, ...]:
+        """Every replica's state as of now, in order; failed ones as they were left."""
+        ...
+
+    def slots(self, replica: ReplicaId, slots: Sequence[Slot]) -> tuple[SlotStatus, ...]:
+        """The state of these slots at one replica, failed ones too."""
+        ...
+
+    def traces(self) -> Traces:
+        """The journals of all replicas, of this set and what is kept of earlier ones."""
+        ...
+
+
+class Cluster(Looked, Protocol):
+    """See the module. Times are microseconds, from `now()`."""
+
     is_external: bool  # other people's replicas, judged from outside
 
     def now(self) -> int:
@@ -144,22 +161,6 @@ class Cluster(Protocol):
 
     def seek_leader(self) -> None:
         """Ask every live replica to see to it that there is a leader, as a request would."""
-        ...
-
-    def views(self) -> tuple[ReplicaView, ...]:
-        """Every replica's state as of now, in order; failed ones as they were left."""
-        ...
-
-    def slots(self, replica: ReplicaId, slots: Sequence[Slot]) -> tuple[SlotStatus, ...]:
-        """The state of these slots at one replica, failed ones too."""
-        ...
-
-    def trace(self, replica: ReplicaId) -> tuple[Sequence[Entry], int]:
-        """The journal of one replica in this set, and how many older entries were dropped."""
-        ...
-
-    def traces(self) -> Traces:
-        """The same of all replicas, with what is kept of earlier sets."""
         ...
 
     def contradictions(self) -> Sequence[str]:

@@ -451,12 +451,8 @@ class ExternalCluster:
         records.clear()
         self._flushed = recorded
 
-    def trace(self, replica: ReplicaId) -> tuple[Sequence[Entry], int]:
-        """Messages of this set at one replica, and how many older ones were dropped."""
-        return self.traces().of_set(replica)
-
     def traces(self) -> Traces:
-        """The same of all replicas, with what is kept of earlier sets."""
+        """The journals of all replicas, with what is kept of earlier sets."""
         with self._driving():
             self._flush_records()
         return self._traces

@@ -22,7 +22,7 @@ from harness.cluster import blame, wire
 from harness.cluster.client import Client, Clients, ClientSend
 from harness.cluster.driver import CommitLog, OwnReplicas, ReplicaView
 from harness.cluster.history import Operation
-from harness.cluster.journal import Entry, Liveness, Traces, from_plain
+from harness.cluster.journal import Liveness, Traces, from_plain
 from harness.cluster.nemesis import Fault, Heal, KillAt, LinkFault, change
 from harness.errors import EXIT_MACHINE, HarnessError
 from harness.files.config import ClusterConfig
@@ -314,12 +314,8 @@ class LiveCluster(OwnReplicas):
             handle.trouble = handle.trouble or blame.told(error)
             return None
 
-    def trace(self, replica: ReplicaId) -> tuple[Sequence[Entry], int]:
-        """Messages of this set at one replica, and how many older ones were dropped."""
-        return self._traces.of_set(replica)
-
     def traces(self) -> Traces:
-        """The same of all replicas, with what is kept of earlier sets."""
+        """The journals of all replicas, with what is kept of earlier sets."""
         return self._traces
 
     def new_set(self) -> None:

@@ -15,12 +15,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from bank.ballot import replica_name
 from harness.check.verdict import Verdict
 from harness.cluster.driver import Cluster
-from harness.cluster.history import Operation
 from harness.cluster.journal import Entry
 from harness.cluster.wording import line
 from harness.errors import HarnessError, unwritten
@@ -45,33 +44,14 @@ from harness.report.documents import (
 )
 from harness.run import pokes, story
 from harness.run.flows import Trace
-from harness.run.report import Poke, SetReport
+from harness.run.report import SetReport
+from harness.run.runner import Runner
 
 REPORT = "report"  # the folder, when none is named
 FORMATS = ("jsonl", "perfetto")  # of the trace; the first is always written
 NOT_OVER = "the run was not over when this was written"  # for whoever reads what a kill left
 MOST_LINES = 200_000  # of traces in the page; those of the first sets go first
 PAGE_SHARE = 0.1  # of the run's time, to draw pages in
-
-
-class Run(Protocol):
-    """What is written of a `harness.run.runner.Runner`."""
-
-    reports: list[SetReport]
-    poked: list[Poke]
-    history: list[Operation]
-
-    def pending(self) -> list[Operation]:
-        """Requests without an answer."""
-        ...
-
-    def forgotten(self) -> int:
-        """How many of earlier sets were given up."""
-        ...
-
-    def verdict(self) -> Verdict:
-        """Over all sets run so far."""
-        ...
 
 
 def why_ended(error: BaseException) -> str:
@@ -109,7 +89,7 @@ class Writer:
         self._traces: list[Trace] = []  # of each set, and below the same as lines of JSON
         self._lines: list[bytes] = []
         self._began, self._drawing = time.monotonic(), 0.0  # seconds
-        self._last: tuple[Run, Cluster] | None = None  # that was written
+        self._last: tuple[Runner, Cluster] | None = None  # that was written
         self._ended = ""  # why the run did not come to its end
 
     def __enter__(self) -> "Writer":
@@ -129,7 +109,7 @@ class Writer:
             is_told = isinstance(error, HarnessError)
             self._write(self._folder, *self._last, with_page=is_told)
 
-    def update(self, run: Run, cluster: Cluster) -> None:
+    def update(self, run: Runner, cluster: Cluster) -> None:
         """Call it before the first set, and whenever something happened.
 
         HarnessError with EXIT_MACHINE when the disk does not take it.
@@ -142,7 +122,7 @@ class Writer:
             spent = time.monotonic() - self._began
             self._write(self._folder, run, cluster, is_over or self._drawing <= PAGE_SHARE * spent)
 
-    def write_now(self, path: Path | None, run: Run, cluster: Cluster) -> Path:
+    def write_now(self, path: Path | None, run: Runner, cluster: Cluster) -> Path:
         """All that is known now, the page included; returns its folder.
 
         Without `path` it is the folder that is written anyway, or REPORT. HarnessError as told.
@@ -154,7 +134,7 @@ class Writer:
         self._write(folder, run, cluster, with_page=True)
         return folder.path
 
-    def _write(self, folder: Folder, run: Run, cluster: Cluster, with_page: bool) -> None:
+    def _write(self, folder: Folder, run: Runner, cluster: Cluster, with_page: bool) -> None:
         file, config, reports = self._file, self._config, run.reports
         verdict = run.verdict() if reports else Verdict.UNKNOWN
         if self._ended and verdict is Verdict.VALID:
@@ -191,7 +171,7 @@ class Writer:
         except OSError as error:
             raise unwritten(folder.path, error, "the report cannot be written") from None
 
-    def _write_poked(self, folder: Folder, run: Run) -> None:
+    def _write_poked(self, folder: Folder, run: Runner) -> None:
         if run.poked:
             sets = pokes.sets_as_run(self._file, run.reports, run.poked)
             text = test_set.yaml_text(sets, self._config, f"Saved from {self._file.path}")
@@ -199,7 +179,7 @@ class Writer:
         else:  # what an earlier run left would be taken for this one's
             (folder.path / POKED).unlink(missing_ok=True)
 
-    def _page(self, folder: Folder, run: Run, cluster: Cluster) -> str:
+    def _page(self, folder: Folder, run: Runner, cluster: Cluster) -> str:
         events, done = cluster.traces().events, pokes.all_steps(run.reports, run.poked)
         return html.page(
             self._file,
@@ -214,7 +194,7 @@ class Writer:
             written=time.strftime("%Y-%m-%d %H:%M"),
         )
 
-    def _for_viewer(self, run: Run, cluster: Cluster) -> bytes:
+    def _for_viewer(self, run: Runner, cluster: Cluster) -> bytes:
         events, done = cluster.traces().events, pokes.all_steps(run.reports, run.poked)
         return perfetto.document(
             self._file.path,

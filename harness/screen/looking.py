@@ -4,14 +4,11 @@ The prompt between sets has them, and the one that goes through a simulated run 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from rich.console import RenderableType
 
 from bank.ballot import ReplicaId, Slot, replica_name
-from bank.status import SlotStatus
-from harness.cluster.driver import CommitLog, ReplicaView
-from harness.cluster.journal import Entry, Traces
+from harness.cluster.driver import Looked, ReplicaView
 from harness.files.config import ClusterConfig
 from harness.files.steps import Names
 from harness.files.text_file import shown
@@ -21,29 +18,6 @@ from harness.screen.lines import Refused
 
 MOST_ROWS = 1000  # slots or steps that one command may ask for
 LAST_SLOTS = 40  # that PrintSlots shows unasked
-
-
-class Looked(Protocol):
-    """What is asked of a `harness.cluster.driver.Cluster`."""
-
-    replicas: int
-    committed: CommitLog
-
-    def views(self) -> tuple[ReplicaView, ...]:
-        """Every replica's state."""
-        ...
-
-    def slots(self, replica: ReplicaId, slots: Sequence[Slot]) -> tuple[SlotStatus, ...]:
-        """The state of these slots at one replica."""
-        ...
-
-    def trace(self, replica: ReplicaId) -> tuple[Sequence[Entry], int]:
-        """Messages of this set, and how many older ones were dropped."""
-        ...
-
-    def traces(self) -> Traces:
-        """The same of all replicas, with what is kept of earlier sets."""
-        ...
 
 
 class Looks:
@@ -76,7 +50,8 @@ class Looks:
                 return self._slot_marks(arguments)
             case "printview":
                 replicas = range(1, self._replicas + 1)
-                traces = {replica: self._cluster.trace(replica) for replica in replicas}
+                of_set = self._cluster.traces().of_set
+                traces = {replica: of_set(replica) for replica in replicas}
                 return answers.new_views(traces, self._set_began())
             case "printslots":
                 return self._log_slots(self.replica(arguments[0]), arguments[1:])
@@ -89,7 +64,7 @@ class Looks:
         raise AssertionError(f"{word} is in WORDS and does nothing")
 
     def _message_log(self, replica: ReplicaId) -> RenderableType:
-        lines, dropped = self._cluster.trace(replica)
+        lines, dropped = self._cluster.traces().of_set(replica)
         return answers.message_log(lines, dropped, self._view(replica), self._set_began())
 
     def _set_began(self) -> int:

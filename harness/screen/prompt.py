@@ -7,7 +7,6 @@ lines is the business of `console_lines`, what tables say that of `table_answers
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
@@ -24,7 +23,7 @@ from harness.files.config import ClusterConfig
 from harness.files.steps import Names, parse_step
 from harness.files.text_file import shown
 from harness.run import launch, pokes, story
-from harness.run.report import Performance, Poke, SetReport, StepReport
+from harness.run.runner import Runner
 from harness.screen import answers, tables
 from harness.screen.cells import QUIET, Parts, cell
 from harness.screen.lines import (
@@ -40,40 +39,13 @@ from harness.screen.looking import MOST_ROWS, Looks, refuse_too_many, slots_name
 from harness.screen.progress import ProgressLine, may_redraw
 
 
-class Sets(Protocol):
-    """What the prompt needs of a `harness.run.runner.Runner`."""
-
-    reports: list[SetReport]
-    poked: list[Poke]
-
-    @property
-    def remaining(self) -> int:
-        """Sets still to be run."""
-        ...
-
-    def run_next(self) -> SetReport:
-        """Run the next set."""
-        ...
-
-    def poke(self, action: Action, is_cancelled: Callable[[], bool]) -> tuple[StepReport, ...]:
-        """Do one thing between sets; that step, and what was answered meanwhile.
-
-        It is not waited for any longer once `is_cancelled` says so.
-        """
-        ...
-
-    def performance(self) -> Performance:
-        """All answers so far."""
-        ...
-
-
 class Prompt:
     """Steps through the sets, or runs them; prints each, and answers commands between them."""
 
     def __init__(
         self,
         console: Console,
-        runner: Sets,
+        runner: Runner,
         cluster: Cluster,
         config: ClusterConfig,
         file: CaseFile,
@@ -213,10 +185,6 @@ class Prompt:
             return table
         following = f"PrintSteps {rows.stop}-{rows.stop + MOST_ROWS - 1}"
         return Group(table, Text(f" {following} shows the next of {len(steps):,}", QUIET))
-
-    def _set_began(self) -> int:
-        """Times of messages count from here."""
-        return self._runner.reports[-1].started_at
 
     def _help(self, topic: str = "") -> RenderableType:
         if topic.lower() == "signs":

@@ -16,7 +16,7 @@ from bank.sessions import Request
 from bank.settings import MILLISECOND
 from bank.status import Role, SlotStatus
 from harness.cluster.driver import CommitLog, ReplicaView
-from harness.cluster.journal import Entry, Journal, Liveness, LivenessChanged, Traces, Way
+from harness.cluster.journal import Journal, Liveness, LivenessChanged, Traces, Way
 from harness.cluster.nemesis import Link
 from harness.cluster.wording import joined, message_line, message_name, request_text
 from harness.sim.hand import Waiting
@@ -76,11 +76,10 @@ class Numbered(Waiting):
 
 
 class SteppedWorld(ScriptRunner):
-    """See the module. It has what tables ask of a `cluster.driver.Cluster`."""
+    """See the module. It is a `cluster.driver.Looked`, as tables ask for it."""
 
     waiting_class = Numbered
     waiting: Numbered
-    is_external = False
 
     def __init__(
         self,
@@ -204,12 +203,8 @@ class SteppedWorld(ScriptRunner):
         """The state of these slots at one replica."""
         return self[replica].slots(slots)
 
-    def trace(self, replica: ReplicaId) -> tuple[Sequence[Entry], int]:
-        """Messages at one replica, and how many older ones were dropped."""
-        return self.traces().of_set(replica)
-
     def traces(self) -> Traces:
-        """The same of all replicas."""
+        """The journals of all replicas."""
         for replica, journal in self._journals.items():
             self._traces.add(replica, journal.take())
         return self._traces

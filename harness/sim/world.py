@@ -32,7 +32,6 @@ from harness.cluster import wire
 from harness.cluster.choices import Choices, Seeded, between
 from harness.cluster.driver import CommitLog, OwnReplicas, ReplicaView
 from harness.cluster.journal import (
-    Entry,
     Liveness,
     LivenessChanged,
     Traces,
@@ -324,12 +323,8 @@ class SimCluster(AskedWorld, OwnReplicas):
         """The state of these slots at one replica."""
         return self._reachable(self.processes[replica]).slots(slots)
 
-    def trace(self, replica: ReplicaId) -> tuple[Sequence[Entry], int]:
-        """Messages of this set at one replica, and how many older ones were dropped."""
-        return self.traces().of_set(replica)
-
     def traces(self) -> Traces:
-        """The same of all replicas, with what is kept of earlier sets."""
+        """The journals of all replicas, with what is kept of earlier sets."""
         for replica, journal in self._journals.items():
             self._traces.add(replica, journal.take())
         return self._traces
