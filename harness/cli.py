@@ -284,7 +284,8 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     measured = runner.performance()
     speaking.print(verdicts.verdict_lines(verdict, reports, pending, measured, score, forgotten))
     if description is not None:
-        speaking.print(Text(f" covered: {launch.coverage(cluster)}"))
+        covered = Text(f" covered: {launch.coverage(cluster)}")
+        speaking.print(Line(covered), soft_wrap=True)
     if options.timing:
         speaking.print(time_spent.timing_table(timing.spent, reports))
     if verdict.exit_code:
