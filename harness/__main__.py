@@ -1,10 +1,10 @@
-"""The `paxbank` command. Imports nothing heavy: a starting replica may import this file."""
+"""The `paxbank` command.
+
+Imports next to nothing before `main` answers for Ctrl-C; a starting replica may import this file.
+"""
 
 import os
 import sys
-
-from harness.cluster import ctrl_c
-from harness.cluster.guarded import let_nobody_leave
 
 NEEDED = ("rich", "yaml")  # what whoever forgot the environment lacks
 EXIT_MACHINE = 4  # as in `harness.errors`, which an old Python may not be able to read
@@ -12,13 +12,17 @@ EXIT_MACHINE = 4  # as in `harness.errors`, which an old Python may not be able 
 
 def main() -> int:
     """Run the command line; returns the exit code, also for Ctrl-C while it is being imported."""
-    _open_streams()
-    let_nobody_leave()  # a simulated replica runs in this process
-    if sys.version_info < (3, 11):  # noqa: UP036 - nobody installed it yet
-        found = ".".join(map(str, sys.version_info[:2]))
-        return _unfit(f"this is Python {found}, expected 3.11 or newer")
     try:
+        _open_streams()
+        from harness.cluster import ctrl_c
+
         with ctrl_c.afterwards(or_again=True):
+            if sys.version_info < (3, 11):  # noqa: UP036 - nobody installed it yet
+                found = ".".join(map(str, sys.version_info[:2]))
+                return _unfit(f"this is Python {found}, expected 3.11 or newer")
+            from harness.cluster.guarded import let_nobody_leave
+
+            let_nobody_leave()  # a simulated replica runs in this process
             from harness.cli import main as run
     except KeyboardInterrupt:
         return 130
@@ -28,7 +32,10 @@ def main() -> int:
         if isinstance(error, ModuleNotFoundError) and _package(error) in NEEDED:
             return _unfit(f"the package {_package(error)} is not installed for {sys.executable}")
         return _cannot_be_loaded(error)
-    return run()
+    try:
+        return run()
+    except KeyboardInterrupt:  # while it reads who it is, or says how it ended
+        return 130
 
 
 def _open_streams() -> None:

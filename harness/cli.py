@@ -23,7 +23,7 @@ from rich.text import Text
 from harness import commands
 from harness.arguments import command_parser, file_parser, parsers
 from harness.check.verdict import Verdict
-from harness.cluster import blame
+from harness.cluster import blame, ctrl_c
 from harness.cluster.wording import counted
 from harness.errors import (
     EXIT_BUG,
@@ -196,7 +196,8 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     file = keys.checked(options, settings, file)
     repeat, trace = commands.repeated(arguments, settings.seed), options.trace_format
     if options.step_messages:
-        from harness.screen import step_through  # with all of the simulator
+        with ctrl_c.afterwards(or_again=True):
+            from harness.screen import step_through  # with all of the simulator
 
         return step_through.file(console, file, settings, repeat)
     speaking = console if options.format == "rich" else consoles.opened(options.color, sys.stderr)
@@ -283,7 +284,8 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     measured = runner.performance()
     speaking.print(verdicts.verdict_lines(verdict, reports, pending, measured, score, forgotten))
     if description is not None:
-        speaking.print(Text(f" covered: {launch.coverage(cluster)}"))
+        covered = Text(f" covered: {launch.coverage(cluster)}")
+        speaking.print(Line(covered), soft_wrap=True)
     if options.timing:
         speaking.print(time_spent.timing_table(timing.spent, reports))
     if verdict.exit_code:
@@ -303,7 +305,8 @@ def _view(options: argparse.Namespace, console: Console) -> "View | None":
         raise HarnessError(
             "--watch: a simulated run is over in a moment, leave out --watch or --sim"
         )
-    from harness.screen.watching import View
+    with ctrl_c.afterwards(or_again=True):
+        from harness.screen.watching import View
 
     return View(console, wanted=True)
 

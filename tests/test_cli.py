@@ -1,5 +1,6 @@
 """The command line: exit codes, what goes where, and that the cluster is always stopped."""
 
+import importlib
 import io
 import json
 import os
@@ -552,8 +553,9 @@ def test_version(capsys):
 
 
 def test_the_entry_points_import_nothing_heavy():
-    """A starting replica may import them: rich and the command line stay out."""
-    code = "import sys, run, harness.__main__; print({'rich', 'harness.cli'} & set(sys.modules))"
+    """A starting replica may import them, and Ctrl-C that comes meanwhile prints a traceback."""
+    code = "import sys, run, harness.__main__; "
+    code += "print({'rich', 'harness.cli', 'harness.cluster'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 
@@ -611,6 +613,58 @@ def test_ctrl_c_while_modules_are_loaded_is_130(monkeypatch, capsys, happens, ex
     goes_on.clear()
     assert cli.main(["lint", "x.csv"]) == 130
     assert goes_on == expected and capsys.readouterr().err == "interrupted\n"
+
+
+def test_ctrl_c_before_it_can_be_held_back_is_130(monkeypatch, capsys):
+    class Interrupted:
+        @staticmethod
+        def find_spec(name, *_):
+            if name == "harness.cluster.ctrl_c":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "harness.cluster.ctrl_c")
+    monkeypatch.delattr("harness.cluster.ctrl_c")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted, *sys.meta_path])
+    assert entry.main() == 130 and capsys.readouterr().err == ""
+
+
+def test_ctrl_c_before_and_after_what_the_command_line_answers_for_is_130(monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["run.py", "missing.csv"])
+    monkeypatch.setattr(cli, "EarlierReport", interrupted)
+    assert entry.main() == 130 and capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("harness.external.description", "x.csv --replicas replicas.yaml"),
+        ("harness.external.fits", "x.csv --replicas replicas.yaml"),
+        ("harness.files.yaml_source", "x.csv --config x.yaml"),
+        ("harness.live.cluster", "x.csv --no-step"),
+        ("harness.live.usage", "x.csv --no-step"),
+        ("harness.screen.step_through", "x.csv --step-messages"),
+        ("harness.screen.watching", "x.csv --watch"),
+        ("harness.sim.world", "x.csv --sim"),
+        ("harness.sim.invariants", "x.csv --sim"),
+        ("harness.commands.lint", "lint x.csv"),
+    ],
+)
+def test_a_part_that_is_loaded_late_and_missing_is_one_line(
+    monkeypatch, capsys, tmp_path, module, words
+):
+    monkeypatch.chdir(tmp_path)
+    Path("x.csv").write_text(CSV)
+    Path("x.yaml").write_text("nodes: 5\n")
+    Path("replicas.yaml").write_text("start: sleep 9\n")
+    importlib.import_module(module)
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delattr(module)
+    assert cli.main(words.split()) == 70
+    (line,) = capsys.readouterr().err.splitlines()
+    assert module in line and line.endswith(", expected a program that can be loaded")
 
 
 def test_an_old_python_is_told(monkeypatch, capsys):

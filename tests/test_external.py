@@ -47,7 +47,7 @@ def test_a_leader_fails_and_returns(failure):
     assert outcomes(second) == ["success", "success"], "the old request is asked again first"
     restarts = "1 restart" if failure == "crash" else "0 restarts"
     assert cluster.coverage() == (
-        f"a leader failed once, a backup never, another leader was seen never, {restarts}"
+        f"1 failure of a leader, 0 of a backup, 0 changes of leader seen, {restarts}"
     )
 
 
@@ -134,7 +134,7 @@ def test_a_short_try_says_what_can_be_judged(tmp_path):
 def test_a_run_says_what_its_faults_covered():
     _, cluster = run(tiny(), [("(A, J, 3)", "n1, n2"), ("", ALL)], "crash")
     assert cluster.coverage() == (
-        "a leader failed never, a backup once, another leader was seen never, 1 restart: without a "
+        "0 failures of a leader, 1 of a backup, 0 changes of leader seen, 1 restart: without a "
         "failed leader a run proves little"
     )
 

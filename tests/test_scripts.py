@@ -65,7 +65,7 @@ def test_script_is_read_in_a_minute(path):
             "# x\nnodes 3\ncrash n1\ndamage n1 1 (A, B, 3)\n----\n",
             "s.txt:4: n1 stores nothing in slot 1",
         ),
-        ("# x\nnodes 3\ndeliver n1->n2\n----\n", "s.txt:3: nothing waits there for one who hears"),
+        ("# x\nnodes 3\ndeliver n1->n2\n----\n", "s.txt:3: no message is under way there"),
         ("# x\nnodes 3\nretry n1 A\n----\n", "s.txt:3: client A asked for nothing yet"),
         ("# x\nnodes 3\ncrash n2 after write\n----\n", "s.txt: never crashed: n2 after write"),
         ("# x\nnodes 3\n", "s.txt:2: the last commands have no line ----"),

@@ -119,6 +119,28 @@ def test_until_chosen_stops_at_the_third_of_five_disks(monkeypatch):
     assert "that is so already" in text
 
 
+def test_until_answered_means_those_who_ask_next_where_nobody_waits(monkeypatch):
+    text, _ = stepped(monkeypatch, "until answered", "", "until answered")
+    first, second = text.split("until answered")[2::2]
+    assert "REPLY" in first and "REPLY" in second and "is so already" not in text
+
+
+def test_until_answered_at_the_end_of_all_sets_is_so_already(monkeypatch, tmp_path):
+    path = tmp_path / "one.csv"
+    path.write_text('1,"(A, J, 3)","[n1, n2, n3, n4, n5]"\n')
+    text, _ = stepped(monkeypatch, *["until answered"] * 2, file=str(path))
+    assert text.count("▸ until answered") == 1 and "answered: that is so already" in text
+
+
+def test_what_is_done_is_told_in_the_words_that_were_typed(monkeypatch):
+    text, _ = stepped(
+        monkeypatch, "", "until leads n2", "lose n2->n3", "fire n4", "kill n2", "deliver n2->n3"
+    )
+    assert all(f"▸ {words}\n" in text for words in ("lose n2->n3", "fire n4", "kill n2"))
+    (shown_by,) = set(re.findall(r"left out: PrintLog (n\d) shows those of n\d", text))
+    assert shown_by != "n1"
+
+
 def test_until_stops_where_it_is_at_ctrl_c():
     draft = testset.read(TOUR)
     config = launch.settings({"seed": "7"}, draft.overrides)
@@ -297,7 +319,7 @@ def test_a_seed_that_fails_leads_to_its_violation(monkeypatch, half_is_enough):
     ("typed", "told"),
     [
         ("unti leads n2", 'unknown command "unti" (did you mean until?)'),
-        ("deliver n1->n2", "nothing waits there for one who hears"),
+        ("deliver n1->n2", "no message is under way there"),
         ("deliver n1->n2 ACCEPT (1, n1) 4", "no ACCEPT (1, n1) 4 waits there"),
         ("deliver 1", "event 1 is no message that is under way"),
         ("fire n9", "n9"),

@@ -296,6 +296,20 @@ def test_going_on_with_something_else_is_refused(scripted, capsys):
     assert "remove grades/anna to have it graded anew" in capsys.readouterr().err
 
 
+def test_a_file_that_is_not_run_has_rows_without_points(scripted, capsys):
+    hand_in("anna")
+    Path("bad.csv").write_text('1,"(A, J, x)","[n1, n2, n3]"\n')
+    flags = ["--runs", "2", "--config", "quick.yaml", "--submission", "class/anna"]
+    assert grade("one.csv", "bad.csv", *flags) == 2
+    with open("grades/grades.csv", newline="") as stream:
+        good, bad = csv.DictReader(stream)
+    assert good["file"] == "one.csv" and good["passed"] == "2"
+    why = bad.pop("first failure")
+    assert why.startswith("the file was not run: bad.csv:1: ")
+    assert list(bad.values()) == ["anna", "bad.csv", "0", "0", "0", "0"]
+    assert "bad.csv was not run" in capsys.readouterr().out
+
+
 def test_two_gradings_do_not_share_a_folder(scripted, capsys):
     hand_in("anna")
     submissions = folders.find(["class/anna"], None)

@@ -151,16 +151,12 @@ class Faults:
         """What the faults so far covered, in words."""
         restarts = sum(max(0, handle.starts - 1) for handle in self._fleet.handles.values())
         parts = [
-            f"a leader failed {_times(self.leaders)}",
-            f"a backup {_times(self.others)}",
-            f"another leader was seen {_times(self.changes)}",
+            f"{counted(self.leaders, 'failure')} of a leader",
+            f"{self.others} of a backup",
+            f"{counted(self.changes, 'change')} of leader seen",
             counted(restarts, "restart"),
         ]
         told = ", ".join(parts)
         if self.leaders or self.changes:
             return told
         return f"{told}: without a failed leader a run proves little"
-
-
-def _times(count: int) -> str:
-    return "never" if not count else "once" if count == 1 else f"{count} times"

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from bank.accounts import PAGE_ACCOUNTS, Accounts, Balances
 from bank.settings import MILLISECOND, Settings
+from harness.cluster import ctrl_c
 from harness.errors import HarnessError
 from harness.files import text_file
 from harness.files.shape import (
@@ -110,7 +111,8 @@ def load(path: str | Path) -> Overrides:
 
 def parse(data: bytes, name: str) -> Overrides:
     """What the bytes of a configuration file say; `name` is for the messages."""
-    from harness.files import yaml_source  # a fifth of the start of a replica that reads no file
+    with ctrl_c.afterwards(or_again=True):
+        from harness.files import yaml_source  # a fifth of the start of a replica without a file
 
     section = yaml_source.parse(data, name)
     if section is None:

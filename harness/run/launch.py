@@ -96,7 +96,8 @@ def replicas(
         if built is not None:
             raise HarnessError("--built: our own replicas are not built, expected --replicas too")
         return None
-    from harness.external import description
+    with ctrl_c.afterwards(or_again=True):
+        from harness.external import description
 
     found = replace(description.read(given), require=words)
     if built is None:
@@ -108,22 +109,25 @@ def replicas(
 
 def link_faults(description: "Description") -> tuple[str, ...]:
     """Those that these replicas can be put through."""
-    from harness.external import fits
+    with ctrl_c.afterwards(or_again=True):
+        from harness.external import fits
 
     return fits.link_faults(description.links)
 
 
 def is_description(path: str) -> bool:
     """Whether a file describes replicas and is no test set."""
-    from harness.external import description
+    with ctrl_c.afterwards(or_again=True):
+        from harness.external import description
 
     return description.is_one(path)
 
 
 def trial(path: str, flags: Mapping[str, object], config_file: str | None) -> "Trial":
     """A short try of the replicas that a file describes."""
-    from harness.external import description
-    from harness.external.trial import trial
+    with ctrl_c.afterwards(or_again=True):
+        from harness.external import description
+        from harness.external.trial import trial
 
     described = description.read(path)
     return trial(described, settings(flags, {}, config_file, described))
@@ -151,7 +155,8 @@ def refuse_beside_replicas(options: Mapping[str, object], flag: str = "--replica
 
 def refuse_unfit(description: "Description", file: CaseFile) -> None:
     """HarnessError for a file with steps that cannot be done to these replicas."""
-    from harness.external.fits import refuse_unfit
+    with ctrl_c.afterwards(or_again=True):
+        from harness.external.fits import refuse_unfit
 
     for case in file.sets:
         for step in case.steps:
@@ -179,7 +184,8 @@ def told_views(cluster: Cluster) -> "list[View]":
 
 
 def _of_others(cluster: Cluster) -> "ExternalCluster":
-    from harness.external.cluster import ExternalCluster
+    with ctrl_c.afterwards(or_again=True):
+        from harness.external.cluster import ExternalCluster
 
     assert isinstance(cluster, ExternalCluster)
     return cluster
@@ -217,7 +223,8 @@ def cluster(
 @contextmanager
 def _told() -> Iterator[None]:
     """A simulated replica raises in this process: told like that of a process of its own."""
-    from harness.sim.invariants import Violation
+    with ctrl_c.afterwards(or_again=True):
+        from harness.sim.invariants import Violation
 
     try:
         with guarded.replicas():
@@ -264,7 +271,8 @@ def _live(settings: ClusterConfig, data: Path | None) -> Cluster:
 
 def fleet(cluster: Cluster) -> "Fleet | Looking":
     """The processes of a cluster that is not simulated, for who watches them."""
-    from harness.live.cluster import LiveCluster
+    with ctrl_c.afterwards(or_again=True):
+        from harness.live.cluster import LiveCluster
 
     if cluster.is_external:
         return _of_others(cluster).looking
@@ -275,7 +283,8 @@ def fleet(cluster: Cluster) -> "Fleet | Looking":
 
 def program_us() -> int | None:
     """Microseconds since this program was started; None where the kernel does not tell."""
-    from harness.live.usage import age_us
+    with ctrl_c.afterwards(or_again=True):
+        from harness.live.usage import age_us
 
     return age_us()
 

@@ -6,6 +6,7 @@ from bank.ballot import ReplicaId
 from harness.check.black_box import CHECK
 from harness.check.outside import judge_from_outside
 from harness.check.verdict import Judgement, Verdict
+from harness.cluster import ctrl_c
 from harness.cluster.driver import Cluster
 from harness.cluster.history import Operation
 from harness.cluster.journal import CAN_ANSWER
@@ -18,7 +19,8 @@ def as_expected(checks: Mapping[str, Verdict]) -> Mapping[str, Verdict]:
 
 def without_log(cluster: Cluster) -> list[str]:
     """Names of replicas that could be asked for their log and did not tell it."""
-    from harness.external.cluster import ExternalCluster
+    with ctrl_c.afterwards(or_again=True):
+        from harness.external.cluster import ExternalCluster
 
     assert isinstance(cluster, ExternalCluster)
     asked = [h for h in cluster.fleet.handles.values() if h.liveness in CAN_ANSWER]
@@ -33,8 +35,9 @@ def judged(
     is_last: bool,
 ) -> tuple[Judgement, ...]:
     """Every judge's word; see `harness.external.seen.seen`."""
-    from harness.external.cluster import ExternalCluster
-    from harness.external.seen import seen
+    with ctrl_c.afterwards(or_again=True):
+        from harness.external.cluster import ExternalCluster
+        from harness.external.seen import seen
 
     assert isinstance(cluster, ExternalCluster)
     return judge_from_outside(seen(cluster, balances, history, connected, is_last))

@@ -192,10 +192,11 @@ class SteppingPrompt:
             case "deliver" | "lose":
                 self._of_message(word, rest)
             case "fire":
-                self._by_hand(self._timer(self._named(rest)))
+                self._by_hand(self._timer(self._named(rest)), f"fire {rest}")
             case "kill":
                 name, _, point = rest.partition(" ")
-                self._by_hand(f"crash {replica_name(self._named(name))} {point.strip()}".strip())
+                who = replica_name(self._named(name))
+                self._by_hand(f"crash {who} {point.strip()}".strip(), f"kill {rest}")
             case "send" | "read":
                 self._ask(f"({', '.join(rest.replace(',', ' ').split())})")
             case "back":
@@ -257,7 +258,7 @@ class SteppingPrompt:
                 step = Step(f"lost: {event.words}", (event.lost,))
             self._show(step.words, self._stepper.do(step))
             return
-        self._by_hand(f"{'drop' if word == 'lose' else word} {rest}")
+        self._by_hand(f"{'drop' if word == 'lose' else word} {rest}", f"{word} {rest}")
 
     def _ask(self, text: str) -> bool:
         client = text.strip("( ").partition(",")[0].strip(") ")
@@ -268,8 +269,8 @@ class SteppingPrompt:
             )
         return self._by_hand(asked)
 
-    def _by_hand(self, command: str) -> bool:
-        step = by_hand(command)
+    def _by_hand(self, command: str, typed: str = "") -> bool:
+        step = by_hand(command, typed)
         return self._show(step.words, self._stepper.do(step))
 
     def _save(self, name: str, overwrite: bool) -> None:
@@ -305,7 +306,10 @@ class SteppingPrompt:
             if done.steps > 1:
                 what.append(Text(f" {counted(done.steps, 'event')}", QUIET))
             if (left_out := len(lines) - MOST_LINES) > 0:
-                told = f" {counted(left_out, 'line')} left out: PrintLog n1 shows those of n1"
+                told = f" {counted(left_out, 'line')} left out"
+                acts = (line.partition(" ")[0] for line in reversed(lines[:left_out]))
+                who = next((name for name in acts if re.fullmatch(r"n\d", name)), None)
+                told += "" if who is None else f": PrintLog {who} shows those of {who}"
                 what.append(Text(told, QUIET))
             what += [Hanging(Text(_narrow(line))) for line in lines[-MOST_LINES:]]
             what += [] if lines or not done.steps else [Text(" nobody does anything", QUIET)]

@@ -254,8 +254,10 @@ class ScriptRunner(TraceWriter):
     def do_deliver(self, sources: str, targets: str) -> None:
         waiting = [link for link in self._links(sources, targets) if self.queues[link]]
         heard = [(source, to) for source, to in waiting if self.hears(to)]
+        if not waiting:
+            raise ScriptError("no message is under way there")
         if not heard:
-            raise ScriptError("nothing waits there for one who hears")
+            raise ScriptError("what is under way there is for a replica that does not hear it")
         for link in heard:
             self.deliver(*link)
 

@@ -168,6 +168,11 @@ class Stepper:
             found.insert(0, (Event(self.source.kind, told.words, told.commands), told))
         return found
 
+    def is_told(self) -> bool:
+        """The source has nothing more to say."""
+        is_alone = len(self.done) == self.taken
+        return self.source.next(self.world, self.taken, is_alone) is None
+
     def until(self, text: str, is_cancelled: Callable[[], bool] = lambda: False) -> Done:
         """One event after the other until this holds; Impossible, where it was, if it does not.
 
@@ -244,9 +249,9 @@ def taken(event: Event) -> Step:
     return Step(event.words, event.commands)
 
 
-def by_hand(command: str) -> Step:
-    """The step of a command of a script."""
-    return Step(command, (command,))
+def by_hand(command: str, words: str = "") -> Step:
+    """The step of a command of a script; `words` as a person says it."""
+    return Step(words or command, (command,))
 
 
 # ---- what `until` waits for ----------------------------------------------------------------------
@@ -271,11 +276,22 @@ def condition(text: str) -> tuple[Callable[[Stepper], bool], int | None]:
     if text == "quiet":
         return lambda s: not any(e.kind is Kind.MESSAGE for e in s.world.events()), None
     if text == "answered":
-        return lambda s: not s.world.open_requests(), None
+        return _Answered(), None
     if text == "violation":
         return lambda s: False, None
     told = "leads n2, slot 7 chosen, slot 7 executed [n2], answered, quiet or violation"
     raise Impossible(f'until "{text}": expected {told}')
+
+
+class _Answered:
+    """Clients have all their answers. Where nobody waits yet, the next ones who ask are meant."""
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def __call__(self, stepper: Stepper) -> bool:
+        self._asked |= bool(stepper.world.open_requests()) or stepper.is_told()
+        return self._asked and not stepper.world.open_requests()
 
 
 def _nobody(replica: int, world: SteppedWorld) -> Impossible:

@@ -103,8 +103,10 @@ def _page(folder: str) -> str:
     return str(page) if page.is_file() else folder
 
 
-def as_csv(submissions: Sequence[Submission], rule: Scoring) -> bytes:
-    """A row for each submission and file."""
+def as_csv(
+    submissions: Sequence[Submission], rule: Scoring, refused: Refused = grades.NONE_REFUSED
+) -> bytes:
+    """A row for each submission and file; of a file that is not run, without points."""
     stream = io.StringIO()
     rows = csv.writer(stream, lineterminator="\n")
     rows.writerow(HEAD)
@@ -113,6 +115,9 @@ def as_csv(submissions: Sequence[Submission], rule: Scoring) -> bytes:
             found = cell(submission, file, rule)
             why = first_failure(submission, file)
             rows.writerow((submission.name, file, *found[:4], why or ""))
+        for file, problems in refused.items():
+            told = shown(f"the file was not run: {problems[0]}", LONGEST)
+            rows.writerow((submission.name, file, 0, 0, 0, 0, told))
     return stream.getvalue().encode("utf-8", "replace")
 
 

@@ -101,7 +101,7 @@ class _Class:
             return None
         path, found = self.store.path, self.submissions
         try:
-            replace(path / resume.CSV, rows.as_csv(found, self.rule))
+            replace(path / resume.CSV, rows.as_csv(found, self.rule, self.refused))
             self.store.folder.write_json(RESULTS, self.document())
             self.store.folder.write(JUNIT, rows.as_junit(found, self.refused))
             for path, name in self.outlets.items():
