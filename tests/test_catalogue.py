@@ -16,6 +16,7 @@ import test_black_box
 import test_checks
 import test_client
 import test_expectations
+import test_external_votes
 import test_invariants
 import test_judged
 import test_judging
@@ -53,6 +54,7 @@ JUDGES = (
     test_invariants,
     test_judging,
     test_outside,
+    test_external_votes,
 )
 TESTS: dict[str, Callable[..., None]] = {}
 for module in (*RULES, *JUDGES, *FILES, test_client):

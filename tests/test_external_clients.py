@@ -15,13 +15,15 @@ from harness.external.remarks import Remarks
 from harness.external.services import LinKvService
 from harness.external.speaking import dialect
 from harness.external.speaking.dialect import Ask, Done
+from harness.external.votes import Votes
 
 BALANCES = {"A": 10, "B": 10}
 TIMEOUT = 1_000_000
 
 
 def clients(speaks="bank", retry="all"):
-    found = Clients(BALANCES, 3, TIMEOUT, dialect(speaks, BALANCES), retry, Remarks())
+    words = dialect(speaks, BALANCES), retry, Remarks(), Votes(3)
+    found = Clients(BALANCES, 3, TIMEOUT, *words)
     found.start()
     return found
 

@@ -27,13 +27,13 @@ class Two:
     """n1 dials n2 through a relay, which is driven by whatever is waited for."""
 
     def __init__(self, hold=True, is_there=True):
-        self.waiter, self.noted, self.records = Waiter(), Remarks(), []
+        self.waiter, self.noted, self.records, self.reached = Waiter(), Remarks(), [], []
         self.server = socket.create_server(("127.0.0.1", 0))
         self.address = self.server.getsockname()
         self.links = Links()
         self.relays = Relays(
             self.waiter, Seeded(1), hold, self.dial, lambda *told: self.records.append(told),
-            self.noted,
+            self.noted, lambda *link: self.reached.append(link),
         )  # fmt: skip
         # A port that the kernel chose is given up by the shutdown that refuses, a named one is not.
         chosen, listening = socket.socket(), socket.socket()

@@ -15,7 +15,7 @@ from harness.check.verdict import Verdict
 from harness.cluster import wording
 from harness.cluster.journal import Liveness, Relayed, Way
 from harness.errors import EXIT_USAGE, HarnessError
-from harness.external import description, fleet, router, told
+from harness.external import description, fleet, lines, told
 from harness.files import testset
 from harness.run import launch
 from harness.run.runner import Runner
@@ -360,7 +360,5 @@ def test_the_journal_shows_no_control_characters_and_no_long_lines():
     shown = wording.line(Relayed(Way.SENT, (2,), (1, text)))
     assert all(c.isprintable() for c in shown.label + shown.text)
     assert "\\u0007" in shown.text and "1" in shown.text
-    found = router._shortened(
-        '{"src":"n1","dest":"n2","body":{"type":"a","x":"%s"}}' % ("y" * 9999)
-    )
+    found = lines.shortened('{"src":"n1","dest":"n2","body":{"type":"a","x":"%s"}}' % ("y" * 9999))
     assert len(found) < 100 and "10050 characters" in found

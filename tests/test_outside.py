@@ -1,6 +1,6 @@
 """Judging from outside: by clients, by what replicas tell, and by who could have reached whom.
 
-judges_taken_out.txt names what each of these tests guards.
+catalogue/judges.txt names what each of these tests guards.
 """
 
 from dataclasses import replace
@@ -30,11 +30,14 @@ ALL = frozenset(range(1, 6))
 
 def pay(sender, receiver, amount, invoked_at, answered_at=None, result=SUCCESS, client=None, at=1):
     request = (client or sender, at, TRANSFER, sender, receiver, amount)
-    return Operation(request, 1, invoked_at, answered_at, result if answered_at else None)
+    return Operation(
+        request, 1, invoked_at, answered_at, result if answered_at else None, answered_by=1
+    )
 
 
 def look(account, balance, invoked_at, answered_at, client="x", at=1):
-    return Operation((client, at, READ, account, "", 0), 1, invoked_at, answered_at, balance)
+    request = client, at, READ, account, "", 0
+    return Operation(request, 1, invoked_at, answered_at, balance, answered_by=1)
 
 
 def log(*operations, results=True, status="E"):
@@ -62,11 +65,19 @@ def apart(*groups, clients=ALL):
 
 WHOLE = Reach(0, ALL)
 MINORITY = apart({1, 2}, {3, 4, 5}, clients={1, 2})
+SPLIT = apart({1, 2}, {3, 4, 5})  # by clients all are reached
 PAID = [pay("A", "B", 3, 20, 30)]
 
 
-def quorum(reach, history=PAID, holds=False, clients_carry=False):
-    return no_quorum_no_answer(history, reach, 5, holds=holds, clients_carry=clients_carry)
+def quorum(reach, history=PAID, sees_all=False, holds=False, clients_carry=False):
+    return no_quorum_no_answer(
+        history, reach, 5, sees_all=sees_all, holds=holds, clients_carry=clients_carry
+    )
+
+
+def seen(*voters):
+    """What passed shows the votes of these, by the answer of n1."""
+    return [replace(PAID[0], voters=frozenset(voters))]
 
 
 WITH_A_MAJORITY = {
@@ -88,11 +99,19 @@ WITH_A_MAJORITY = {
     ],
     "all that run are a majority": [Reach(0, frozenset({1, 2, 3}))],
     "before anything is known": [Reach(25, ALL, MINORITY)],
+    "who answers hears the others and reaches nobody": [
+        Reach(0, ALL, frozenset((1, r) for r in ALL))
+    ],
 }
 WITHOUT_A_MAJORITY = {
     "cut off": [Reach(0, ALL, MINORITY)],
     "cut off before, healed after": [WHOLE, Reach(10, ALL, MINORITY), Reach(31, ALL)],
     "two of five run": [Reach(0, frozenset({1, 2}))],
+    "others are a majority, and who answers hears none of them": [Reach(0, ALL, SPLIT)],
+    "others are a majority, and are heard by who answers when it is too late": [
+        Reach(0, ALL, SPLIT),
+        Reach(31, ALL),
+    ],
     "they hear and are not heard": [
         Reach(0, ALL, frozenset({(r, s) for r in (3, 4, 5) for s in (CLIENTS, 1, 2)}))
     ],
@@ -116,7 +135,8 @@ def test_what_a_majority_may_have_heard_of_may_be_answered(reach):
 def test_an_answer_without_a_majority_is_seen(reach):
     for result in (SUCCESS, FAILED):
         said = reason(quorum(reach, [replace(PAID[0], result=result)]))
-        assert said.startswith(f"A's (A, B, 3) = {result}, 20-30 µs, when only n1, n2 of 5 can")
+        told = f"A's (A, B, 3) = {result}, 20-30 µs, by n1, when only n1, n2 of 5 can have voted"
+        assert said.startswith(told)
 
 
 def test_only_answers_to_transfers_are_held_against_a_majority():
@@ -138,20 +158,42 @@ def test_clients_count_as_a_way_only_where_they_carry_something():
     reach = [Reach(0, ALL, apart(clients=ALL))]
     assert quorum(reach, clients_carry=True).verdict is Verdict.VALID
     assert "when only n1 of 5 can have voted" in reason(quorum(reach))
-    # Two of five, while clients reach everybody.
-    reach = [Reach(0, ALL, apart({1, 2}, {3}, {4, 5}, clients=ALL))]
-    assert "when only n1, n2 of 5 can have voted" in reason(quorum(reach))
-    assert quorum([Reach(0, ALL, apart({1, 2}, {3, 4, 5}))]).verdict is Verdict.VALID
+    assert quorum([Reach(0, ALL, SPLIT)], clients_carry=True).verdict is Verdict.VALID
+    deaf = [Reach(0, ALL, frozenset((r, 1) for r in (CLIENTS, *ALL)))]
+    assert quorum(deaf, clients_carry=True).verdict is Verdict.VALID, "the client counts itself"
+    assert "by n1, when only nobody of 5" in reason(quorum(deaf))
+    said = reason(quorum([Reach(0, ALL, MINORITY)], clients_carry=True))
+    assert "when only n1, n2 of 5 can have voted" in said
 
 
-def test_who_gathers_votes_has_to_be_heard_afterwards():
+def test_who_answers_has_to_hear_the_votes():
     nodes = (CLIENTS, *ALL)
     every = frozenset((a, b) for a in nodes for b in nodes)
     asks = {(CLIENTS, r) for r in (1, 2, 3)}  # and n1 hears the other two, who hear nobody
     gathers = Reach(0, ALL, every - asks - {(2, 1), (3, 1)})
-    said = reason(quorum([gathers, Reach(25, ALL, every - {(2, CLIENTS), (3, CLIENTS)})]))
-    assert "when only n2 of 5" in said
-    assert quorum([gathers, Reach(25, ALL, every - {(1, CLIENTS)})]).verdict is Verdict.VALID
+    reach = [gathers, Reach(25, ALL, every - {(1, CLIENTS)})]
+    assert quorum(reach).verdict is Verdict.VALID
+    said = reason(quorum(reach, [replace(PAID[0], answered_by=2)]))
+    assert "by n2, when only n2 of 5" in said
+    through = [*reach[:1], Reach(25, ALL, every - {(1, 2)})]
+    assert quorum(through, [replace(PAID[0], answered_by=2)]).verdict is Verdict.VALID
+
+
+def test_where_all_is_seen_that_alone_decides():
+    assert quorum([], seen(1, 2, 3), sees_all=True).verdict is Verdict.VALID
+    said = reason(quorum([WHOLE], seen(1, 2), sees_all=True))
+    assert said.endswith("by n1, when only n1, n2 of 5 can have voted for it")
+    assert "when only nobody of 5" in reason(quorum([], seen(), sees_all=True))
+    assert quorum([Reach(0, ALL, MINORITY)], PAID, sees_all=True).verdict is Verdict.VALID
+
+
+def test_where_some_is_seen_both_witnesses_have_to_say_so():
+    cut_off = [Reach(0, ALL, MINORITY)]
+    assert quorum([WHOLE], seen(1, 2)).verdict is Verdict.VALID
+    assert quorum(cut_off, seen(1, 2, 3)).verdict is Verdict.VALID, "by a way that nobody knows"
+    assert "when only n1, n2 of 5" in reason(quorum(cut_off, seen(1)))
+    unknown = [replace(PAID[0], answered_by=None)]
+    assert quorum(cut_off, unknown).verdict is Verdict.VALID
 
 
 # ---- a told log as witness ---------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Nodes that know no bank: a register behind the service lin-kv, and a list that n1 holds.
 
-`python -S -E tiny_kv.py lin-kv|txn|forgets`. `forgets` loses what was appended first, when it is
-asked for the fifth time.
+n1 answers once the others have seen its list. `python -S -E tiny_kv.py lin-kv|txn|forgets`.
+`forgets` loses what was appended first, when it is asked for the fifth time.
 """
 
 import json
@@ -13,7 +13,8 @@ KIND = sys.argv[1]
 class Node:
     def __init__(self):
         self.name, self.asked, self.number = "", {}, 0
-        self.list, self.times = [], 0
+        self.list, self.times, self.names = [], 0, []
+        self.waiting = []  # answers: for how many others each waits, to whom it goes, what it says
 
     def say(self, dest, **body):
         sys.stdout.write(json.dumps({"src": self.name, "dest": dest, "body": body}) + "\n")
@@ -23,7 +24,7 @@ class Node:
         body, source = message["body"], message["src"]
         kind, answer = body["type"], {"in_reply_to": body.get("msg_id")}
         if kind == "init":
-            self.name = body["node_id"]
+            self.name, self.names = body["node_id"], body["node_ids"]
             self.say(source, type="init_ok", **answer)
         elif source == "lin-kv":
             asker, asked = self.asked.pop(body["in_reply_to"])
@@ -41,7 +42,17 @@ class Node:
                 if what == "append":
                     self.list.append(value)
                 done.append([what, key, list(self.list) if what == "r" else value])
-            self.say(source, type="txn_ok", txn=done, **answer)
+            self.waiting.append([len(self.names) - 1, source, {"txn": done, **answer}])
+            for name in self.names[1:]:
+                self.say(name, type="copy", list=self.list, number=len(self.waiting) - 1)
+        elif kind == "copy":
+            self.list = body["list"]
+            self.say(source, type="copied", number=body["number"])
+        elif kind == "copied":
+            waits = self.waiting[body["number"]]
+            waits[0] -= 1
+            if waits[0] == 0:
+                self.say(waits[1], type="txn_ok", **waits[2])
         else:
             self.say(source, type="error", code=11, text="ask n1", leader="n1", **answer)
 

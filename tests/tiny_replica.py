@@ -1,8 +1,8 @@
 """A tiny bank behind the line protocol, and all that such a program can do wrong.
 
 `python -S -E tiny_replica.py [BEHAVIOUR [ARGUMENT]]`. n1 leads for ever and copies its state to the
-others: no protocol at all, which is enough where nobody fails. Standard library only: it has to be
-there in a moment.
+others, of which a majority has to have it before n1 answers: no protocol at all, which is enough
+where nobody fails. Standard library only: it has to be there in a moment.
 """
 
 import json
@@ -20,6 +20,7 @@ class Replica:
     def __init__(self):
         self.name, self.names = "", []
         self.balances, self.answers, self.executed = {}, {}, 0
+        self.copied, self.waiting = {}, []  # by replica, what it has; answers, each with its slot
         self.is_failed = False
 
     def say(self, dest, **body):
@@ -41,6 +42,10 @@ class Replica:
             self.on_request(source, body, answer)
         elif kind == "copy":
             self.balances, self.executed = body["balances"], body["executed"]
+            self.say(source, type="copied", executed=self.executed)
+        elif kind == "copied":
+            self.copied[source] = max(body["executed"], self.copied.get(source, 0))
+            self.answer()
         elif kind == "state" and BEHAVIOUR != "tells-nothing":
             role = "leader" if self.name == "n1" else "backup"
             self.say(
@@ -77,7 +82,18 @@ class Replica:
             self.say(source, type="read_ok", value=self.balances[body["account"]], **answer)
         else:
             result, slot = self.execute(body)
-            self.say(source, type="transfer_ok", result=result, slot=slot, leader="n1", **answer)
+            for name in self.names[1:]:
+                self.say(name, type="copy", balances=self.balances, executed=self.executed)
+            told = {"type": "transfer_ok", "result": result, "slot": slot, "leader": "n1"}
+            self.waiting.append((slot, source, {**told, **answer}))
+            self.answer()
+
+    def answer(self):
+        """What a majority has by now."""
+        upto = sorted([self.executed, *self.copied.values(), 0, 0])[-(len(self.names) // 2 + 1)]
+        for _, source, told in [one for one in self.waiting if one[0] <= upto]:
+            self.say(source, **told)
+        self.waiting = [one for one in self.waiting if one[0] > upto]
 
     def execute(self, body):
         key = body["client"], body["timestamp"]
@@ -88,9 +104,6 @@ class Replica:
                 self.balances[body["to"]] += body["amount"]
             self.executed += 1
             self.answers[key] = "success" if moves else "failed", self.executed
-            for name in self.names:
-                if name != self.name:
-                    self.say(name, type="copy", balances=self.balances, executed=self.executed)
         return self.answers[key]
 
     def run(self):
@@ -338,6 +351,15 @@ class RefusesInit(Replica):
         self.say(message["src"], type="error", code=13, text="no licence", in_reply_to=number)
 
 
+class Early(Replica):
+    """n1 answers what nobody else has heard of."""
+
+    def answer(self):
+        for _, source, told in self.waiting:
+            self.say(source, **told)
+        self.waiting = []
+
+
 class Slow(Replica):
     """Answers after so many seconds, when nobody waits any more."""
 
@@ -352,6 +374,7 @@ class Refuses(Replica):
 
 
 KINDS = {
+    "early": Early,
     "garbage": Talker,
     "two-on-a-line": TwoOnALine,
     "no-newline": NoNewline,

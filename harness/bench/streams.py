@@ -13,6 +13,7 @@ from harness.cluster.choices import Seeded
 from harness.external.records import Records
 from harness.external.relays import Port, Relays
 from harness.external.remarks import Remarks
+from harness.external.votes import Votes
 from harness.live.waiting import Waiter
 
 WORDS = (sys.executable, "-I", "-S", echo.__file__)
@@ -34,7 +35,7 @@ def relayed(port: int, seconds: float) -> float:
     waiter = Waiter(stays_awake=False)  # as the cluster's
     relays = Relays(
         waiter, Seeded(0), True, lambda _: [(socket.socket(), ("127.0.0.1", port))],
-        Records(10_000).stream, Remarks(),
+        Records(10_000).stream, Remarks(), Votes(SERVER).passed,
     )  # fmt: skip
     relays.begin(SERVER)
     listening = socket.socket()

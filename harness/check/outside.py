@@ -38,6 +38,7 @@ class Seen:
     final: Mapping[str, int] | None = None  # balances at the end: last reads, else told ones
     answers: Iterable[tuple[Key, Result]] = ()  # all that came to transfers
     contradictions: Sequence[str] = ()  # that answers show by themselves
+    sees_all: bool = False  # `voters` of operations know of all that passed
     reach: Sequence[Reach] = ()  # who could do what, from when on; empty: not judged by it
     holds: bool = False  # what is sent on a cut link arrives when it is whole again
     clients_carry: bool = False  # from one replica to another
@@ -58,6 +59,7 @@ def judge_from_outside(seen: Seen) -> tuple[Judgement, ...]:
             history,
             seen.reach,
             seen.replicas,
+            sees_all=seen.sees_all,
             holds=seen.holds,
             clients_carry=seen.clients_carry,
         ),

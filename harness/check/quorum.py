@@ -1,10 +1,14 @@
 """Was a transfer answered although no majority could have been gathered? Certain, or not said.
 
-Votes add up over time, through third replicas and, where they may carry something, through clients.
-So an answer is wrong only if no path in time leads from the first sending to a majority of
-replicas, from each of them to one that counts, and from there on to the answer. Nothing is assumed
-of a protocol but that a majority has to have heard of a transfer before anybody is told what it
-did. Reads are left to linearizability.
+Nothing is assumed of a protocol but that a majority has to have heard of a transfer before anybody
+is told what it did, and that whoever tells it heard that of them. Votes add up over time, through
+third replicas and, where they may carry something, through clients.
+
+Two witnesses know who can have voted. What passed, where all of it passes the harness: then that
+alone decides. And the faults, which say who could have reached whom whatever was sent: then no path
+in time may lead from the first sending to a majority, and from each of them on to the one that
+answers. Where only some of what passes is seen, both have to say that there was no majority. Reads
+are left to linearizability.
 """
 
 from collections.abc import Iterator, Sequence
@@ -39,74 +43,87 @@ def no_quorum_no_answer(
     reach: Sequence[Reach],
     replicas: int,
     *,
+    sees_all: bool,
     holds: bool,
     clients_carry: bool,
 ) -> Judgement:
     """INVALID with the first transfer that was answered without one.
 
-    `reach` is in the order of time; before the first nothing is judged. `holds`: what is sent on a
-    cut link arrives once it is whole. `clients_carry`: what one replica told a client may reach
-    another through it, as through a shim; without it a client only sends its request and reads
-    answers to it.
+    `sees_all`: nothing passes but what the `voters` of operations know of; `reach` is not asked.
+    Else `reach` decides, together with them where an operation has any; it is in the order of time,
+    and before the first nothing is judged. `holds`: what is sent on a cut link arrives once it is
+    whole. `clients_carry`: what one replica told a client may reach another through it, and it may
+    count votes itself, as a shim may; without it a client only sends its request and reads answers.
     """
-    if not reach:
+    if not sees_all and not reach:
         return Judgement(CHECK, Verdict.NOT_ASKED, "who could reach whom was not recorded")
-    problems = _unheard(history, reach, replicas, holds, clients_carry)
-    return judge(CHECK, problems)
-
-
-def _unheard(
-    history: Sequence[Operation],
-    reach: Sequence[Reach],
-    replicas: int,
-    holds: bool,
-    clients_carry: bool,
-) -> Iterator[str]:
-    found: dict[tuple[int, int], frozenset[ReplicaId]] = {}
-    at = 0
-    sent = [
+    answered = [
         o
         for o in history
         if o.request[2] == TRANSFER and o.is_answered and o.invoked_at is not None
     ]
-    for operation in sorted(sent, key=lambda o: o.invoked_at or 0):
+    answered.sort(key=lambda o: o.invoked_at or 0)
+    problems = (
+        f"{text(operation)}, by {replica_name(operation.answered_by)}, "
+        f"when only {_names(voters)} of {replicas} can have voted for it"
+        for operation, voters in (
+            _by_what_passed(answered)
+            if sees_all
+            else _by_reach(answered, reach, replicas, holds, clients_carry)
+        )
+        if operation.answered_by is not None and len(voters) < quorum_size(replicas)
+    )
+    return judge(CHECK, problems)
+
+
+def _names(voters: frozenset[ReplicaId]) -> str:
+    return ", ".join(map(replica_name, sorted(voters))) or "nobody"
+
+
+Found = Iterator[tuple[Operation, frozenset[ReplicaId]]]
+
+
+def _by_what_passed(answered: Sequence[Operation]) -> Found:
+    return ((o, o.voters) for o in answered if o.voters is not None)
+
+
+def _by_reach(
+    answered: Sequence[Operation],
+    reach: Sequence[Reach],
+    replicas: int,
+    holds: bool,
+    clients_carry: bool,
+) -> Found:
+    """The most that either witness allows."""
+    known: dict[tuple[int, int, int], frozenset[ReplicaId]] = {}
+    at = 0
+    for operation in answered:
         first, answered_at = operation.invoked_at or 0, operation.answered_at or 0
-        if first < reach[0].at:
+        if first < reach[0].at or operation.answered_by is None:
             continue
         while at + 1 < len(reach) and reach[at + 1].at <= first:
             at += 1
         end = at
         while end + 1 < len(reach) and reach[end + 1].at <= answered_at:
             end += 1
-        if (at, end) not in found:
-            found[at, end] = _voters(reach[at : end + 1], replicas, holds, clients_carry)
-        voters = found[at, end]
-        if len(voters) < quorum_size(replicas):
-            who = ", ".join(map(replica_name, sorted(voters))) or "nobody"
-            yield f"{text(operation)}, when only {who} of {replicas} can have voted for it"
+        counts = CLIENTS if clients_carry else operation.answered_by
+        key = at, end, counts
+        if key not in known:
+            times = reach[at : end + 1]
+            known[key] = _voters(times, counts, replicas, holds, clients_carry)
+        yield operation, max(known[key], operation.voters or frozenset(), key=len)
 
 
 def _voters(
-    times: Sequence[Reach], replicas: int, holds: bool, clients_carry: bool
+    times: Sequence[Reach], counts: int, replicas: int, holds: bool, clients_carry: bool
 ) -> frozenset[ReplicaId]:
-    """The most whose word can have come together before the client was answered."""
+    """Whose word can have come to the one who counts before the client was answered."""
 
     def spread(start: int, since: int) -> dict[int, int]:
         return _spread(times, start, since, replicas, holds, clients_carry)
 
     heard = {replica: since for replica, since in spread(CLIENTS, 0).items() if replica != CLIENTS}
-    reached = {replica: spread(replica, since) for replica, since in heard.items()}
-    if clients_carry:  # they may count by themselves
-        return frozenset(replica for replica, whom in reached.items() if CLIENTS in whom)
-    most: frozenset[ReplicaId] = frozenset()
-    for counts in range(1, replicas + 1):
-        for at in range(len(times)):
-            votes = frozenset(
-                v for v, whom in reached.items() if whom.get(counts, len(times)) <= at
-            )
-            if len(votes) > len(most) and CLIENTS in spread(counts, at):
-                most = votes
-    return most
+    return frozenset(r for r, since in heard.items() if counts in spread(r, since))
 
 
 def _spread(

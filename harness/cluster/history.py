@@ -1,11 +1,11 @@
 """What clients saw: one Operation per request, from its first sending to its answer.
 
-Knows nothing of replicas. Times are microseconds of the cluster's clock.
+Times are microseconds of the cluster's clock.
 """
 
 from dataclasses import dataclass
 
-from bank.ballot import Ballot, Slot
+from bank.ballot import Ballot, ReplicaId, Slot
 from bank.ledger import FAILED, Result
 from bank.sessions import Request
 
@@ -21,6 +21,10 @@ class Operation:
     result: Result | None = None  # SUCCESS, FAILED, or the balance that a read saw
     slot: Slot | None = None  # of the first execution
     ballot: Ballot | None = None  # that the answer named
+    # Of other people's replicas: who answered, and whose votes may have come to it by then, by what
+    # passed; None: not known.
+    answered_by: ReplicaId | None = None
+    voters: frozenset[ReplicaId] | None = None
     order: int = 0  # among all operations of all clients, as they were submitted
     # Why it was certainly not done and never will be: an error that other people's replicas may
     # answer; None otherwise.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from bank.ballot import Ballot, ClientId, ReplicaId, replica_name
-from bank.ledger import Result
+from bank.ledger import READ, Result
 from bank.sessions import Request
 from harness.cluster.history import Operation
 from harness.external import remarks
@@ -29,6 +29,7 @@ from harness.external.speaking.dialect import (
     Wrong,
     error_code,
 )
+from harness.external.votes import Votes
 from harness.files.text_file import shown
 
 FIRST_PAUSE_US, LONGEST_PAUSE_US = 30_000, 500_000
@@ -93,8 +94,10 @@ class Clients:
         dialect: Dialect,
         retry: str,
         noted: Remarks,
+        votes: Votes,
     ) -> None:
-        """`timeout` in microseconds; `retry` is whom to ask after it, "all" or "next"."""
+        """`timeout` in microseconds; `retry` is whom to ask after it, "all" or "next"; `votes` is
+        told which requests are open."""
         self.by_account = {
             account: _Client(account, f"c{number}") for number, account in enumerate(accounts, 1)
         }
@@ -113,7 +116,7 @@ class Clients:
         self.last_error: dict[int, str] = {}  # by operation, in words
         self.on_unsupported: Callable[[ReplicaId, str], None] = lambda replica, asked: None
         self._replicas, self._timeout = replicas, timeout
-        self._dialect, self._retry, self._remarks = dialect, retry, noted
+        self._dialect, self._retry, self._remarks, self._votes = dialect, retry, noted, votes
         self._calls: dict[int, _Call] = {}
         self._message = 0
         self._submitted = 0
@@ -213,6 +216,7 @@ class Clients:
         client.timestamp += 1
         request: Request = (client.account, client.timestamp, *operation.request[2:])
         operation.request, operation.invoked_at = request, now
+        self._votes.begin(client.label)
         client.open_calls, client.pause = 0, FIRST_PAUSE_US
         to = self._everyone() if client.believed is None else (client.believed,)
         yield from self._ask(client, to, now)
@@ -335,6 +339,9 @@ class Clients:
         """The first answer to the outstanding request."""
         operation, client = call.operation, call.client
         operation.result, operation.answered_at = done.result, now
+        operation.answered_by = replica
+        if call.body["type"] != READ:  # what a register's read decides is a read itself
+            operation.voters = self._votes.voters(client.label, replica)
         slot = answer.get("slot")
         operation.slot = slot if isinstance(slot, int) and not isinstance(slot, bool) else None
         self.answered_upto = max(self.answered_upto, operation.slot or 0)
@@ -346,6 +353,7 @@ class Clients:
 
     def _next(self, client: _Client, operation: Operation) -> None:
         client.queue.popleft()
+        self._votes.end(client.label)
         client.due = None
         client.is_pausing, client.pause = False, FIRST_PAUSE_US
         self._open.pop(id(operation), None)

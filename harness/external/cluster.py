@@ -87,6 +87,7 @@ class ExternalCluster:
             self._dialect,
             description.retry,
             self.router.remarks,
+            self.router.votes,
         )
         self.clients.on_unsupported = self._on_unsupported
         self.router.clients.update((*self.clients.labels, ALL_CLIENTS))

@@ -9,6 +9,8 @@ READ_BYTES = 1 << 16  # at a time
 _MOST_BEGINNINGS = 64  # places in a line at which an object is tried
 SCAN: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
+encode = json.JSONEncoder(separators=(",", ":")).encode
+
 
 class Found(NamedTuple):
     """What a line holds."""
@@ -38,6 +40,13 @@ def find(line: str) -> Found:
             rest += line[begin:end]
         at = end
     return Found(messages, (rest + line[at:]).strip())
+
+
+def shortened(line: str) -> str:
+    """Of a message that is long: who says what to whom, and how long it is."""
+    message = SCAN(line, 0)[0]
+    body = {"type": message["body"].get("type"), "…": f"{len(line)} characters"}
+    return encode({"src": message["src"], "dest": message["dest"], "body": body})
 
 
 def is_message(value: object) -> bool:

@@ -14,6 +14,7 @@ from harness.external.keeping import Warded
 from harness.external.placeholders import Addresses
 from harness.external.remarks import Remarks
 from harness.external.router import Node, Record
+from harness.external.votes import Votes
 
 # Starts a process of somebody's: words, streams, and what its environment has beside the usual.
 Run: TypeAlias = Callable[[Sequence[str], Sequence[int], Mapping[str, str]], Warded]
@@ -25,6 +26,7 @@ class Medium(Protocol):
 
     nodes: dict[ReplicaId, Node]
     remarks: Remarks
+    votes: Votes
     clients: set[str]
     services: dict[str, Callable[[dict[str, Any]], dict[str, Any]]]
     unready: str  # what is said of one that does not get ready

@@ -76,12 +76,14 @@ class Relays:
 
     def __init__(
         self, waiter: Waiter, choices: Choices, hold: bool, dial: Dial, record: Record,
-        noted: Remarks,
+        noted: Remarks, passed: Callable[[ReplicaId, ReplicaId], None],
     ) -> None:  # fmt: skip
         """`hold`: bytes of cut links wait, else connections are reset. `dial` gives the sockets
-        and addresses to try in turn; `record` is told (µs, from, to, words, way, serial)."""
+        and addresses to try in turn; `record` is told (µs, from, to, words, way, serial), and
+        `passed` who reached whom, by however few bytes."""
         self._waiter, self._pick, self._hold = waiter, choices.pick, hold
         self._dial_sockets, self._record, self._remarks = dial, record, noted
+        self._passed = passed
         self._ports: list[Port] = []
         self._connections: dict[_Connection, None] = {}  # in the order of their beginning
         self._links = Links()
@@ -248,6 +250,7 @@ class Relays:
                 self._reset(connection)
                 return False
             self._record(now, *link, f"{len(data)} bytes", None, 0)
+            self._passed(*link)
             if sent < len(data):
                 self._queue(connection, to, data[sent:], now, 0)
             return True
@@ -303,6 +306,7 @@ class Relays:
             try:
                 if data:
                     sent = leg.socket.send(data)
+                    self._passed(*link)
                 else:
                     sent, leg.is_shut = 0, True
                     leg.socket.shutdown(socket.SHUT_WR)

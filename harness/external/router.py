@@ -12,7 +12,6 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from json import JSONEncoder
 from time import monotonic_ns
 from typing import Any
 
@@ -21,8 +20,10 @@ from harness.cluster.choices import Seeded
 from harness.cluster.journal import CLIENTS, Way
 from harness.cluster.links import Links, Transit
 from harness.external import remarks
-from harness.external.lines import LARGEST, READ_BYTES, SCAN, find
+from harness.external.lines import LARGEST, READ_BYTES, SCAN, encode, find, shortened
 from harness.external.remarks import Remarks
+from harness.external.services import absent
+from harness.external.votes import Votes
 from harness.live.waiting import Waiter
 
 FEWEST_BYTES = 1 << 9  # read at once of one that writes mostly what is no message
@@ -32,7 +33,6 @@ MOST_WAITING = 10_000  # messages for one reader
 MOST_WAITING_BYTES = 32 << 20
 HARNESS = "c0"  # the client that is the harness itself: it reaches a disconnected replica too
 LONG = 2048  # characters; of a longer line the journal keeps only what it is
-_encode = JSONEncoder(separators=(",", ":")).encode
 
 Record = tuple[Any, ...]  # (µs, from, to, line), and of what did not just pass: Way, serial number
 
@@ -93,6 +93,7 @@ class Router:
         self.recorded = 0  # in all
         self.delivered = 0
         self.remarks = Remarks()
+        self.votes = Votes(replicas)
         self.clients: set[str] = {HARNESS}
         self.services: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {}
         self._by_name = {node.name: node for node in self.nodes.values()}
@@ -239,6 +240,7 @@ class Router:
         text = data.decode("utf-8", "replace")
         at, name, number = monotonic_ns() // 1000, node.name, node.number
         by_name, records, is_easy = self._by_name, self.records, self._is_whole
+        passed = self.votes.passed
         is_easy = is_easy and not node.is_cut_off and not node.too_large
         odd = 0
         for line in text.split("\n"):
@@ -266,6 +268,7 @@ class Router:
                 if not target.lines:
                     self._dirty.append(target)
                 target.lines.append(line)
+                passed(number, target.number)
                 records.append((at, number, target.number, line))
                 self.recorded += 1
             else:
@@ -340,6 +343,7 @@ class Router:
         link = source.number, target.number
         if self._is_whole or source is target:
             self._record(at, *link, line)
+            self.votes.passed(*link)
             self._deliver(target, line)
             return
         self._serial += 1
@@ -357,6 +361,7 @@ class Router:
             is_there = target.incarnation == incarnation and target.writing >= 0
             if is_there and not source.is_cut_off and not target.is_cut_off:
                 self._record(now, *link, line, Way.READ, serial)
+                self.votes.passed(*link)
                 self._deliver(target, line)
         self._is_whole = self._transit.is_idle
 
@@ -380,17 +385,21 @@ class Router:
             self._record(at, node.number, CLIENTS, line, Way.SENT)
             if not node.is_cut_off:
                 answer = self.services[dest](body)
+                if self.services[dest] is not absent:  # it remembers what it is told
+                    self.votes.passed(node.number, CLIENTS)
+                    self.votes.passed(CLIENTS, node.number)
                 self.send(dest, node, answer, at)
         else:
             self.remarks.add(node.name, remarks.UNKNOWN_READER, line)
 
     def send(self, source: str, node: Node, body: dict[str, Any], at: int) -> None:
         """A message of a client or a service."""
-        line = _encode({"src": source, "dest": node.name, "body": body})
+        line = encode({"src": source, "dest": node.name, "body": body})
         if source != HARNESS:
             if node.writing < 0 or node.is_cut_off:
                 return
             self._record(at, CLIENTS, node.number, line, Way.READ)
+            self.votes.asked(source, node.number)
         elif not node.is_ready and body["type"] == "init":
             self._write_now(node, line)
             return
@@ -407,7 +416,7 @@ class Router:
     ) -> None:
         self.recorded += 1
         if len(line) > LONG:
-            line = _shortened(line)
+            line = shortened(line)
         self.records.append(
             (at, source, to, line) if way is None else (at, source, to, line, way, serial)
         )
@@ -489,10 +498,3 @@ class Router:
             node.queued = 0
         self._waiter.stop_writing(node.writing)
         node.update()
-
-
-def _shortened(line: str) -> str:
-    """Who says what to whom, and how long it is."""
-    message = SCAN(line, 0)[0]
-    body = {"type": message["body"].get("type"), "…": f"{len(line)} characters"}
-    return _encode({"src": message["src"], "dest": message["dest"], "body": body})

@@ -29,6 +29,7 @@ from harness.external.relays import Relays
 from harness.external.remarks import Remarks
 from harness.external.router import HARNESS, Node, Record
 from harness.external.shim import ASKED, Body, Shim
+from harness.external.votes import Votes
 from harness.files.config import ClusterConfig
 from harness.files.text_file import shown
 from harness.live.waiting import Waiter
@@ -69,6 +70,7 @@ class Sockets:
         self.nodes = {replica: Node(replica) for replica in range(1, config.nodes + 1)}
         self._seen = Records(config.trace_messages * config.nodes)
         self.remarks = Remarks()
+        self.votes = Votes(config.nodes, sees=description.links != "none", has_shim=True)
         self.clients: set[str] = {HARNESS}
         self.services: dict[str, Callable[[Body], Body]] = {}  # nobody asks any
         self._description, self._config, self._logs = description, config, logs
@@ -76,7 +78,7 @@ class Sockets:
         self._ground: Ground = ground(description, config.nodes)
         self._relays = Relays(
             waiter, Seeded(f"{config.seed}/links"), description.cut == "hold",
-            self._ground.dial, self._seen.stream, self.remarks,
+            self._ground.dial, self._seen.stream, self.remarks, self.votes.passed,
         )  # fmt: skip
         self._shim = Shim(waiter, logs / "shim.log", self._fail)
         ready = description.ready
@@ -267,6 +269,7 @@ class Sockets:
             if node.is_cut_off or not node.is_ready:
                 return
             self._seen.message(at, CLIENTS, node.number, source, node.name, body, Way.READ)
+            self.votes.asked(source, node.number)
         number = body["msg_id"]
 
         def answered(answer: Body) -> None:
