@@ -1,14 +1,16 @@
-"""Mutants of `bank`, drawn by seed from all that can be broken mechanically, and who finds them.
+"""Mutants drawn by seed from all that can be broken mechanically, and who finds them.
 
-    python -m tests.mutants --draw 50 --seed 1 --jobs 2
+    python -m tests.mutants --draw 50 --seed 1 --jobs 2       of the replica, `bank`
+    python -m tests.mutants --of process --draw 50 --seed 1   of its process: worker and storage
     python -m tests.mutants --draw 50 --seed 1 --only 7       the seventh of them alone
     python -m tests.mutants --draw 50 --seed 1 --list         what would be run
 
 A mutant is one change in one function: a condition negated, a comparison or a number off by one,
 `and` for `or`, plus for minus, a statement left out, two arguments swapped. Each goes through the
 stages below, in order, until one finds it; what is left at the end has to be argued away or be
-found by a new test. Nothing here knows a file or a line of `bank`: the modules are those that
-`bank.replica` imports, the changes come from the syntax tree and are made as a module is imported.
+found by a new test. Nothing here knows a file or a line of the product: the modules are those that
+`bank.replica` imports of `bank`, or the worker of `harness.live`, and the changes come from the
+syntax tree. A mutant is a copy of the checkout with one module changed.
 
 A stage is a process of its own with a limit on its processor time, ten times what it takes with
 the sound replica, and on memory: who gets beyond is found, for it hangs or floods. Tests that
@@ -19,16 +21,18 @@ import argparse
 import ast
 import copy
 import importlib
-import importlib.abc
-import importlib.machinery
+import importlib.util
 import os
 import resource
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from random import Random
@@ -36,16 +40,16 @@ from typing import NamedTuple
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
-MUTATED = "bank"
-ENTRY = "bank.replica"
 MEMORY = 3 << 30  # bytes of address space
 LEAST_SECONDS = 20.0  # of processor time, however quick the sound replica is
-# A test file is a unit test of `bank` when it imports that and of the harness only what drives it,
-# neither a stage below nor another test, and speaks of no golden files.
 DRIVERS = ("harness.sim",)
 ELSEWHERE = ("harness", "test_", "catalogue", "zoo", "subprocess")
 OTHER_STAGES = ("harness.sim.swarm", "harness.sim.explore")
+CLUSTERS = ("harness.live.cluster",)
 GOLDEN = ("golden", "scripts")
+TAKEN_OUT = (
+    "tests/test_live_checks.py::test_broken_process_fails"  # changes texts of the sound code
+)
 
 Change = Callable[[], None]  # made in the tree that it was found in
 
@@ -211,10 +215,10 @@ def _after(node: ast.AST, change: Change) -> str:
     return text
 
 
-def modules() -> list[str]:
-    """Those of the mutated package that the replica is made of."""
-    importlib.import_module(ENTRY)
-    return sorted(name for name in sys.modules if name.startswith(f"{MUTATED}."))
+def modules(target: "Target") -> list[str]:
+    """Those of the mutated package that the target is made of."""
+    importlib.import_module(target.entry)
+    return sorted(name for name in sys.modules if name.startswith(f"{target.package}."))
 
 
 def _source(module: str) -> str:
@@ -224,10 +228,10 @@ def _source(module: str) -> str:
 
 
 @cache
-def all_mutants() -> list[Mutant]:
+def all_mutants(target: "Target") -> list[Mutant]:
     """Every mutant there is."""
     found: list[Mutant] = []
-    for module in modules():
+    for module in modules(target):
         seen: set[tuple[int, str, str]] = set()
         for number, site in enumerate(sites(ast.parse(_source(module)))):
             if (site.line, site.before, site.after) in seen:
@@ -240,38 +244,35 @@ def all_mutants() -> list[Mutant]:
     return found
 
 
-def drawn(count: int, seed: int) -> list[Mutant]:
+def drawn(target: "Target", count: int, seed: int) -> list[Mutant]:
     """So many of them."""
-    mutants = all_mutants()
+    mutants = all_mutants(target)
     return Random(seed).sample(mutants, min(count, len(mutants)))
 
 
 # ---- at work -------------------------------------------------------------------------------------
 
 
-class _Loader(importlib.machinery.SourceFileLoader):
-    """Loads a module with one site changed; keeps nothing."""
+@contextmanager
+def _tree(mutant: Mutant | None) -> Iterator[Path]:
+    """A copy of the checkout in which the mutant's module is changed, for as long as it is needed.
 
-    number = 0
+    A copy, and not a change made on import: replicas are processes that import for themselves.
+    """
+    left_out = shutil.ignore_patterns(".*", "__pycache__", "findings", "*.egg-info")
+    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+        root = shutil.copytree(ROOT, Path(folder) / "checkout", ignore=left_out)
+        if mutant is not None:
+            file = root.joinpath(*mutant.module.split(".")).with_suffix(".py")
+            file.write_text(mutated(file.read_text(), mutant.number))
+        yield root
 
-    def get_code(self, fullname: str):
-        tree = ast.parse(self.get_data(self.path))
-        sites(tree)[self.number].change()
-        return compile(ast.fix_missing_locations(tree), self.path, "exec")
 
-
-class _Finder(importlib.abc.MetaPathFinder):
-    def __init__(self, module: str, number: int) -> None:
-        self._module, self._number = module, number
-
-    def find_spec(self, name, path, target=None):
-        if name != self._module:
-            return None
-        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
-        loader = _Loader(name, spec.origin)
-        loader.number = self._number
-        spec.loader = loader
-        return spec
+def mutated(source: str, number: int) -> str:
+    """A module's text with one site changed."""
+    tree = ast.parse(source)
+    sites(tree)[number].change()
+    return ast.unparse(ast.fix_missing_locations(tree))
 
 
 def _seeds(first: int, last: int) -> str | None:
@@ -301,29 +302,51 @@ def _explored() -> str | None:
     return None
 
 
-def unit_tests() -> list[Path]:
-    """The files that test `bank` itself."""
-    found = []
-    for file in sorted(TESTS.glob("test_*.py")):
-        text = file.read_text()
-        names: list[str] = []
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.Import):
-                names += [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                names += [node.module or "", *(f"{node.module}.{a.name}" for a in node.names)]
-        is_of_bank = any(name.split(".")[0] == MUTATED for name in names)
-        is_else = any(
-            name.startswith(OTHER_STAGES)
-            or (name.startswith(ELSEWHERE) and not name.startswith(DRIVERS))
-            for name in names
+def _imported(text: str) -> list[str]:
+    names: list[str] = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names += [node.module or "", *(f"{node.module}.{a.name}" for a in node.names)]
+    return names
+
+
+def _test_files(is_one: Callable[[list[str]], bool]) -> list[Path]:
+    """Those whose imports are such, and that speak of no golden files."""
+    texts = {file: file.read_text() for file in sorted(TESTS.glob("test_*.py"))}
+    return [
+        file
+        for file, text in texts.items()
+        if is_one(_imported(text)) and not any(word in text for word in GOLDEN)
+    ]
+
+
+def tests_of_bank() -> list[Path]:
+    """They import `bank`, and of the harness only what drives it, no stage of its own."""
+    return _test_files(
+        lambda names: (
+            any(name.split(".")[0] == "bank" for name in names)
+            and not any(
+                name.startswith(OTHER_STAGES)
+                or (name.startswith(ELSEWHERE) and not name.startswith(DRIVERS))
+                for name in names
+            )
         )
-        if is_of_bank and not is_else and not any(word in text for word in GOLDEN):
-            found.append(file)
-    return found
+    )
 
 
-def _tested() -> str | None:
+def tests_of_process(are_live: bool) -> list[Path]:
+    """They import parts of `harness.live`: whole clusters, or anything but these."""
+    return _test_files(
+        lambda names: (
+            any(name.startswith("harness.live") for name in names)
+            and any(name.startswith(CLUSTERS) for name in names) == are_live
+        )
+    )
+
+
+def _tested(files: Sequence[Path]) -> str | None:
     import pytest
 
     class Failed:
@@ -338,29 +361,60 @@ def _tested() -> str | None:
                 self.name = report.nodeid
 
     failed = Failed()
-    words = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", "--no-header", "--tb=no"]
-    code = pytest.main([*words, *map(str, unit_tests())], plugins=[failed])
+    words = [
+        "-x",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--no-header",
+        "--tb=no",
+        "--deselect",
+        TAKEN_OUT,
+    ]
+    code = pytest.main([*words, *map(str, files)], plugins=[failed])
     return None if code == 0 else failed.name or f"pytest ends with {code}"
 
 
 FIRST_SEEDS = 40  # before the unit tests; most are found by then
-STAGES: dict[str, Callable[[int], str | None]] = {
-    "swarm": lambda seeds: _seeds(0, min(seeds, FIRST_SEEDS)),
-    "unit tests": lambda _: _tested(),
-    "explorer": lambda _: _explored(),
-    "swarm, longer": lambda seeds: _seeds(FIRST_SEEDS, seeds),
+
+
+class Target(NamedTuple):
+    """What is mutated, and who is asked, in order."""
+
+    package: str
+    entry: str  # the module whose imports of the package count
+    stages: dict[str, Callable[[int], str | None]]  # by name; given how many seeds there are in all
+
+    def __hash__(self) -> int:
+        return hash(self.entry)
+
+
+TARGETS = {
+    "bank": Target(
+        "bank",
+        "bank.replica",
+        {
+            "swarm": lambda seeds: _seeds(0, min(seeds, FIRST_SEEDS)),
+            "unit tests": lambda _: _tested(tests_of_bank()),
+            "explorer": lambda _: _explored(),
+            "swarm, longer": lambda seeds: _seeds(FIRST_SEEDS, seeds),
+        },
+    ),
+    "process": Target(
+        "harness.live",
+        "harness.live.worker",
+        {
+            "unit tests": lambda _: _tested(tests_of_process(are_live=False)),
+            "clusters": lambda _: _tested(tests_of_process(are_live=True)),
+        },
+    ),
 }
 
 
-def _run_stage(stage: str, mutant: str, seeds: int) -> int:
+def _run_stage(target: Target, stage: str, seeds: int) -> int:
     """In a process of its own: exit code 0 unless something is found, which is printed last."""
-    for name in [n for n in sys.modules if n.split(".")[0] in (MUTATED, "harness")]:
-        del sys.modules[name]
-    if mutant:
-        module, number = mutant.split(":")
-        sys.meta_path.insert(0, _Finder(module, int(number)))
     try:
-        found = STAGES[stage](seeds)
+        found = target.stages[stage](seeds)
     except Exception as error:  # not even imported, or beyond its memory
         found = f"{type(error).__name__}: {error}"
     print(f"\n{found or ''}")  # noqa: T201
@@ -372,13 +426,12 @@ def _limited(seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
-def _child(stage: str, mutant: str, seconds: float, seeds: int) -> tuple[str | None, float]:
+def _child(root: Path, words: Sequence[str], seconds: float) -> tuple[str | None, float]:
     """What a stage found, and the processor time that it and others at work took meanwhile."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    words = ["--stage", stage, "--mutant", mutant, "--seeds", str(seeds)]
     done = subprocess.run(
         [sys.executable, "-B", "-m", "tests.mutants", *words],
-        cwd=ROOT,
+        cwd=root,
         capture_output=True,
         text=True,
         check=False,
@@ -395,30 +448,41 @@ def _child(stage: str, mutant: str, seconds: float, seeds: int) -> tuple[str | N
     return f"exit {done.returncode}: {(done.stderr.strip().split(chr(10)) or [''])[-1]}", spent
 
 
-def _hunt(mutant: Mutant, limits: dict[str, float], seeds: int) -> tuple[str, str] | None:
-    """Stage and words of the first that found it."""
-    for stage in STAGES:
-        found, _ = _child(stage, f"{mutant.module}:{mutant.number}", limits[stage], seeds)
-        if found is not None:
-            return stage, found
-    return None
+class Hunter:
+    """Asks the stages of a target about one mutant after the other."""
 
+    def __init__(self, name: str, seeds: int) -> None:
+        """`seeds` of the swarm, in all."""
+        self._name, self._seeds, self._limits = name, seeds, dict[str, float]()
 
-def _sound_limits(tell: Callable[[str], None], seeds: int) -> dict[str, float]:
-    """Ten times what each stage takes with the sound replica, which it has to pass."""
-    limits = {}
-    for stage in STAGES:
-        found, spent = _child(stage, "", 3600, seeds)
-        if found is not None:
-            sys.exit(f"{stage}: the sound replica fails: {found}")
-        limits[stage] = max(LEAST_SECONDS, 10 * spent)
-        tell(f"{stage}: the sound replica passes in {spent:.1f} s")
-    return limits
+    def measure(self, tell: Callable[[str], None]) -> None:
+        """Each stage has ten times what it takes with the sound replica, which has to pass."""
+        with _tree(None) as root:
+            for stage in TARGETS[self._name].stages:
+                found, spent = self._ask(root, stage, 3600)
+                if found is not None:
+                    sys.exit(f"{stage}: the sound replica fails: {found}")
+                self._limits[stage] = max(LEAST_SECONDS, 10 * spent)
+                tell(f"{stage}: the sound replica passes in {spent:.1f} s")
+
+    def hunt(self, mutant: Mutant) -> tuple[str, str] | None:
+        """Stage and words of the first that found it."""
+        with _tree(mutant) as root:
+            for stage in TARGETS[self._name].stages:
+                found, _ = self._ask(root, stage, self._limits.get(stage, 3600))
+                if found is not None:
+                    return stage, found
+        return None
+
+    def _ask(self, root: Path, stage: str, seconds: float) -> tuple[str | None, float]:
+        words = ["--of", self._name, "--stage", stage, "--seeds", str(self._seeds)]
+        return _child(root, words, seconds)
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """0 when every mutant drawn was found."""
     parser = argparse.ArgumentParser("python -m tests.mutants", description=__doc__.split("\n")[0])
+    parser.add_argument("--of", choices=[*TARGETS], default="bank", help="what is mutated [bank]")
     parser.add_argument("--draw", type=int, default=50, help="how many [50]")
     parser.add_argument("--seed", type=int, default=1, help="of the draw [1]")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time [1]")
@@ -426,29 +490,28 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", help="some of those drawn, by number: 3,7")
     parser.add_argument("--list", action="store_true", help="print them, and run nothing")
     parser.add_argument("--stage", help=argparse.SUPPRESS)
-    parser.add_argument("--mutant", help=argparse.SUPPRESS)
     options = parser.parse_args(words)
+    target = TARGETS[options.of]
     if options.stage:
-        return _run_stage(options.stage, options.mutant, options.seeds)
+        return _run_stage(target, options.stage, options.seeds)
 
     def tell(line: str) -> None:
         print(line, flush=True)  # noqa: T201
 
-    mutants = list(enumerate(drawn(options.draw, options.seed), 1))
+    mutants = list(enumerate(drawn(target, options.draw, options.seed), 1))
     if options.only:
         wanted = set(map(int, options.only.split(",")))
         mutants = [one for one in mutants if one[0] in wanted]
-    tell(f"{len(mutants)} of {len(all_mutants())} mutants, seed {options.seed}")
+    tell(f"{len(mutants)} of {len(all_mutants(target))} mutants, seed {options.seed}")
     if options.list:
         for number, one in mutants:
             tell(f"{number}: {one.where}: {one.kind}: {one.text}")
         return 0
-    limits, began = _sound_limits(tell, options.seeds), time.monotonic()
+    hunter, began = Hunter(options.of, options.seeds), time.monotonic()
+    hunter.measure(tell)
     counts: Counter[str] = Counter()
     with ThreadPoolExecutor(options.jobs) as pool:
-        hunts = {
-            pool.submit(_hunt, one, limits, options.seeds): (number, one) for number, one in mutants
-        }
+        hunts = {pool.submit(hunter.hunt, one): (number, one) for number, one in mutants}
         for hunt in as_completed(hunts):
             (number, one), found = hunts[hunt], hunt.result()
             counts[found[0] if found else "nobody"] += 1

@@ -1,7 +1,9 @@
 """The mutants are what they are said to be, drawn the same for a seed, and one is found."""
 
 import ast
-import textwrap
+import subprocess
+import sys
+from pathlib import Path
 
 import mutants
 import pytest
@@ -22,12 +24,6 @@ class Toy:
             return
         self.done = True
 '''
-
-
-def changed(source: str, number: int) -> str:
-    tree = ast.parse(source)
-    mutants.sites(tree)[number].change()
-    return ast.unparse(ast.fix_missing_locations(tree))
 
 
 @pytest.mark.parametrize(
@@ -53,7 +49,7 @@ def test_change_is_made_and_nothing_else(kind, before, after):
         if (site.kind, site.before, site.after) == (kind, before, after)
     ]
     assert len(numbers) == 1, [site[:5] for site in found]
-    sound, broken = ast.unparse(ast.parse(TOY)), changed(TOY, numbers[0])
+    sound, broken = ast.unparse(ast.parse(TOY)), mutants.mutated(TOY, numbers[0])
     differing = [
         (one, other)
         for one, other in zip(sound.split("\n"), broken.split("\n"), strict=True)
@@ -68,17 +64,20 @@ def test_there_are_no_others():
     assert not any("words" in site.before or "nor is" in site.before for site in found)
 
 
-def test_every_change_gives_code_that_compiles():
-    for module in mutants.modules():
+@pytest.mark.parametrize("name", mutants.TARGETS)
+def test_every_change_gives_code_that_compiles(name):
+    for module in mutants.modules(mutants.TARGETS[name]):
         source = mutants._source(module)
-        tree = ast.parse(source)
-        for number in range(0, len(mutants.sites(tree)), 90):
-            compile(changed(source, number), module, "exec")
+        for number in range(0, len(mutants.sites(ast.parse(source))), 90):
+            compile(mutants.mutated(source, number), module, "exec")
 
 
-def test_a_draw_depends_on_its_seed_alone():
-    assert mutants.drawn(20, 3) == mutants.drawn(20, 3) != mutants.drawn(20, 4)
-    assert {one.kind for one in mutants.all_mutants()} == {
+@pytest.mark.parametrize("name", mutants.TARGETS)
+def test_a_draw_depends_on_its_seed_alone(name):
+    target = mutants.TARGETS[name]
+    assert mutants.drawn(target, 20, 3) == mutants.drawn(target, 20, 3)
+    assert mutants.drawn(target, 20, 3) != mutants.drawn(target, 20, 4)
+    assert {one.kind for one in mutants.all_mutants(target)} == {
         "condition negated",
         "bound off by one",
         "number off by one",
@@ -87,39 +86,50 @@ def test_a_draw_depends_on_its_seed_alone():
         "left out",
         "arguments swapped",
     }
-    assert not any("invariants" in one.module for one in mutants.all_mutants()), "a judge"
 
 
-def test_a_quorum_of_one_less_is_found_in_a_process_of_its_own():
+def test_targets_are_the_replica_and_its_process():
+    of = {name: set(mutants.modules(target)) for name, target in mutants.TARGETS.items()}
+    assert {"bank.replica", "bank.log", "bank.elector"} <= of["bank"]
+    assert not any("invariants" in module for module in of["bank"]), "a judge"
+    process = {"harness.live.worker", "harness.live.storage", "harness.live.seal"}
+    assert process <= of["process"] and "harness.live.cluster" not in of["process"]
+
+
+@pytest.fixture
+def short_quorum() -> mutants.Mutant:
     (one,) = [
         one
-        for one in mutants.all_mutants()
+        for one in mutants.all_mutants(mutants.TARGETS["bank"])
         if one.module == "bank.quorum" and one.kind == "plus for minus"
     ]
-    found, spent = mutants._child("swarm", f"{one.module}:{one.number}", 300, 40)
-    assert found is not None and found.startswith("seed ") and spent > 0
+    return one
 
 
-def test_unit_tests_are_those_of_bank_alone():
-    names = {file.name for file in mutants.unit_tests()}
+def test_a_mutant_is_a_copy_of_the_checkout_with_one_module_changed(short_quorum):
+    with mutants._tree(short_quorum) as root:
+        differing = [
+            file.relative_to(root)
+            for file in root.rglob("*.py")
+            if file.read_bytes() != (mutants.ROOT / file.relative_to(root)).read_bytes()
+        ]
+        assert differing == [Path("bank/quorum.py")]
+        code = "import bank.quorum; print(bank.quorum.quorum_size(5))"
+        words = [sys.executable, "-B", "-c", code]
+        assert subprocess.run(words, cwd=root, capture_output=True, check=True).stdout == b"1\n"
+    assert not root.exists()
+
+
+def test_a_quorum_of_one_less_is_found_in_a_process_of_its_own(short_quorum):
+    stage, found = mutants.Hunter("bank", 40).hunt(short_quorum) or ("", "")
+    assert stage == "swarm" and found.startswith("seed ")
+
+
+def test_files_that_are_asked_are_those_of_the_target():
+    names = {file.name for file in mutants.tests_of_bank()}
     assert {"test_log.py", "test_ledger.py", "test_rules_promises.py"} <= names
     assert not names & {"test_scripts.py", "test_swarm.py", "test_live.py", "test_mutants.py"}
-
-
-def test_module_is_mutated_as_it_is_imported(tmp_path, monkeypatch):
-    (tmp_path / "toy_module.py").write_text(
-        textwrap.dedent("""
-        def answer(x):
-            return x + 1
-        """)
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    source = (tmp_path / "toy_module.py").read_text()
-    (number,) = [
-        n for n, s in enumerate(mutants.sites(ast.parse(source))) if s.kind == "plus for minus"
-    ]
-    finder = mutants._Finder("toy_module", number)
-    spec = finder.find_spec("toy_module", None)
-    module = mutants.importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert module.answer(3) == 2
+    alone = {file.name for file in mutants.tests_of_process(are_live=False)}
+    live = {file.name for file in mutants.tests_of_process(are_live=True)}
+    assert {"test_storage.py", "test_worker.py", "test_seal.py", "test_live_checks.py"} <= alone
+    assert {"test_live.py", "test_kill_points.py"} <= live and not live & alone

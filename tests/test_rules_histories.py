@@ -119,3 +119,12 @@ def test_whoever_is_behind_answers_when_it_is_that_far():
     assert [(peer, answer.slot, answer.answer) for peer, answer in history.note(4)] == [
         (2, 4, True)
     ]
+
+
+def test_who_asked_about_a_slot_that_a_checkpoint_skipped_can_ask_about_a_later_one():
+    history = HistoryHash(1, 3)
+    assert history.hear(2, says(MINE, 2, answer=False)) is None
+    history.restart_at(4, MINE)
+    assert history.hear(2, CheckpointHash(8, OTHER, False, (2,))) is None
+    history.add([transfer("A", "B", 1, t) for t in range(5, 9)], [("A", 1, "success", 1)] * 4)
+    assert [(peer, answer.slot) for peer, answer in history.note(8)] == [(2, 8)]

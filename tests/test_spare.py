@@ -134,22 +134,32 @@ def test_a_leader_that_is_not_busy_puts_nothing_off():
     assert told(c, 4) == [(4, 1)]
 
 
-def with_slow_n2(c: Conductor, timestamps: range) -> None:
-    """n1 is asked time after time, and n2 answers later than anybody else."""
+def with_slow_one(c: Conductor, slow: int, timestamps: range) -> None:
+    """n1 is asked time after time, and this one answers later than anybody else."""
     for timestamp in timestamps:
         ask(c, 1, timestamp)
         for _ in range(3):
             for (source, to), queue in sorted(c.queues.items()):
-                if queue and source != 2:
+                if queue and source != slow:
                     c.deliver(source, to)
 
 
 def test_a_slow_backup_is_found_out_when_all_had_the_same_chance():
     c = led(Settings(spare_pause=PAUSE * MILLISECOND, spare_after=5))
-    with_slow_n2(c, range(1, 6))
+    with_slow_one(c, 2, range(1, 6))
     c.sent.clear()
     ask(c, 1, 6)
     assert told(c, 2) == [] and told(c, 3) == told(c, 4) == [(6, 1)]
+
+
+def test_who_is_slow_is_asked_when_the_leader_becomes_busy_and_not_before():
+    c = led(Settings(spare_pause=PAUSE * MILLISECOND, spare_after=5))
+    with_slow_one(c, 2, range(1, 4))
+    c.deliver(2, 1)
+    with_slow_one(c, 3, range(4, 6))
+    c.sent.clear()
+    ask(c, 1, 6)
+    assert told(c, 3) == [] and told(c, 2) == told(c, 4) == [(6, 1)]
 
 
 def test_who_becomes_slow_is_found_out_at_the_next_trial():
@@ -163,7 +173,7 @@ def test_who_becomes_slow_is_found_out_at_the_next_trial():
         c[1].timers.heartbeat = c.now
         c.tick(1)
         c.deliver_all()
-    with_slow_n2(c, range(50, 56))
+    with_slow_one(c, 2, range(50, 56))
     assert 2 not in lead.prompt
 
 
