@@ -271,8 +271,10 @@ def test_an_ack_of_a_few_slots_reports_them_all():
 def test_who_is_looked_at_stores_how_far_it_is_at_once():
     c = Conductor(3)
     c.elect(1)
+    c.tick(1)
     c.request(1, transfer("A", "B", 1))
     c.deliver_all()
+    c.tick(1)
     assert c.disks[1].committed_upto == 0
     c[1].save_watermark()
     c.tick(1)

@@ -3,6 +3,8 @@
 Each test fails when its rule is taken out: see `catalogue`.
 """
 
+from random import Random
+
 from conductor import Conductor, follower, transfer
 
 from bank.ballot import Ballot
@@ -11,12 +13,14 @@ from bank.messages import (
     Accept,
     Accepted,
     CatchUp,
+    ClientRequest,
     Heartbeat,
     Nack,
     Prepare,
     Promise,
     StatePiece,
 )
+from bank.replica import CLIENT, Replica
 from bank.settings import Settings, Sizes
 from bank.status import Role
 
@@ -26,6 +30,26 @@ SHORTEST, LONGEST = 150, 300  # of the election time-out, milliseconds
 
 
 # ---- 8 timers --------------------------------------------------------------------------------
+
+
+def test_what_a_write_led_to_is_due_at_once():
+    replica = Replica(1, 3, Settings(), Random(1), dict.fromkeys("AJ", 10))
+    replica.seek_leader(0)
+    replica.tick(0)
+    ballot = replica.flush().persist.promised
+    replica.step(2, Promise(ballot, 0, 0, ()), 0)  # before its own is on its disk
+    assert replica.deadline() > 0 and replica.role is Role.CANDIDATE
+    replica.stored()
+    assert replica.role is Role.LEADER and replica.deadline() == 0
+    replica.tick(0)
+    replica.flush()
+    replica.stored()
+    replica.step(CLIENT, ClientRequest((X,)), 0)
+    replica.flush()
+    replica.step(2, Accepted(ballot, 1, 1, 0), 0)
+    assert replica.deadline() > 0
+    replica.stored()
+    assert replica.deadline() == 0 and replica.flush().replies
 
 
 def test_settled_replica_keeps_a_prepare_unanswered():
