@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from random import Random
@@ -14,9 +15,10 @@ from random import Random
 import pytest
 from processes import PATIENCE, marked, wait_for  # noqa: F401
 
+from harness.errors import HarnessError
 from harness.files.config import ClusterConfig
 from harness.files.temporary import OWNER, TemporaryFolder, sweep
-from harness.live import process
+from harness.live import process, protocol
 from harness.live.cluster import LiveCluster
 
 ROOT = Path(__file__).parents[1]
@@ -60,7 +62,7 @@ def test_nothing_outlives_a_killed_harness(tmp_path, marked, failure):  # noqa: 
     process.kill()
     process.communicate(timeout=PATIENCE)
     assert wait_for(lambda: not alive()), alive()
-    assert wait_for(lambda: not list(temporary.iterdir()))
+    assert wait_for(lambda: not list(temporary.iterdir())), [*temporary.rglob("*")]
 
 
 KILLED = """
@@ -202,6 +204,31 @@ def test_ctrl_c_while_the_guardian_is_started_leaves_one_that_is_dismissed(monke
         assert cluster.fleet._guard is not None and cluster.fleet.handles[1].process is None
     finally:
         cluster.stop()
+
+
+def test_what_cannot_be_read_at_the_end_leaves_no_process_and_no_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    cluster = LiveCluster(ClusterConfig(nodes=3))
+    cluster.start()
+    pids = [*cluster.fleet.pids().values(), cluster.fleet._guard._process.pid]
+
+    def hear(handle, value):
+        raise HarnessError(f"n{handle.replica}: unreadable")
+
+    monkeypatch.setattr(cluster.fleet, "_hear", hear)
+    cluster.fleet.handles[2].control.send((protocol.GAUGES,))
+    with pytest.raises(HarnessError, match="unreadable"):
+        cluster.stop()
+    assert not [pid for pid in pids if process.kernel_state(pid) not in "XZ"]
+    assert not [*tmp_path.glob("paxbank-*")]
+
+
+def test_an_interpreter_that_ends_does_not_wait_for_a_guardian(tmp_path):
+    folder = tmp_path / "of a run"
+    folder.mkdir()
+    code = f"from harness.live.process import Guard; guard = Guard({str(folder)!r})"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=PATIENCE)
+    assert wait_for(lambda: not folder.exists())
 
 
 def read_until(terminal, text, seconds=PATIENCE):

@@ -140,8 +140,10 @@ class LoadedFleet:
             self._start_loads()
             yield
         finally:
-            self.fleet.stop()
-            self._temporary.close()
+            try:
+                self.fleet.stop()
+            finally:
+                self._temporary.close()
 
     def _start_loads(self) -> None:
         shares = len(self.fleet.loads)

@@ -79,10 +79,12 @@ class LiveCluster(OwnReplicas):
 
     def stop(self) -> None:
         """End every process and remove temporary data. Idempotent."""
-        self.fleet.stop()
-        with contextlib.suppress(HarnessError):  # what was answered since is a note, not a need
-            self._write_folder()
-        self._folder.close()
+        try:
+            self.fleet.stop()
+            with contextlib.suppress(HarnessError):  # what was answered since is a note, not a need
+                self._write_folder()
+        finally:
+            self._folder.close()
 
     def on_reply(self, replica: ReplicaId, plain: Any) -> None:
         """A REPLY or a LEADER arrived: hand it to the clients."""

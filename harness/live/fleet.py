@@ -5,6 +5,7 @@ thread of the harness: `pump` waits for the next thing to happen (a reply, a wor
 queue, the kernel's notice of a death) and tells the listener.
 """
 
+import contextlib
 import selectors
 import signal
 import time
@@ -92,24 +93,31 @@ class Fleet:
         self._await_ready(self.handles.values())
 
     def stop(self) -> None:
-        """End every process. Idempotent."""
-        for handle in self.handles.values():
-            if handle.control is not None:
-                handle.control.send((protocol.STOP,))
-        deadline = time.monotonic() + STOP_SECONDS
-        for handle in self.handles.values():
-            if handle.process is None:
-                continue
-            if handle.liveness is not Liveness.PAUSED:
-                handle.process.join(max(0.0, deadline - time.monotonic()))
-            process.kill(handle.process)
-            self._bury(handle)
-        for load in self.loads:
-            load.stop()
+        """End every process, also when one leaves something that cannot be read. Idempotent."""
+        with contextlib.ExitStack() as ends:  # the last comes first, and none is left out
+            ends.callback(self._selector.close)
+            ends.callback(self._dismiss_guard)
+            for load in reversed(self.loads):
+                ends.callback(load.stop)
+            for handle in self.handles.values():
+                if handle.control is not None:
+                    handle.control.send((protocol.STOP,))
+            deadline = time.monotonic() + STOP_SECONDS
+            for handle in reversed(self.handles.values()):
+                ends.callback(self._end, handle, deadline)
+
+    def _end(self, handle: Handle, deadline: float) -> None:
+        if handle.process is None:
+            return
+        if handle.liveness is not Liveness.PAUSED:
+            handle.process.join(max(0.0, deadline - time.monotonic()))
+        process.kill(handle.process)
+        self._bury(handle)
+
+    def _dismiss_guard(self) -> None:
         if self._guard is not None:
             self._guard.dismiss()
             self._guard = None
-        self._selector.close()
 
     def start_load(
         self, load: LoadHandle, target: Callable[[Any], None], spec: Callable[[Connection], Any]
@@ -226,12 +234,21 @@ class Fleet:
         """A process is dead: read what it left, then give its queues back."""
         if handle.process is None:
             return
-        assert handle.control and handle.incoming and handle.outgoing
+        try:
+            self._hear_last_words(handle)
+        finally:
+            self._give_back(handle)
+
+    def _hear_last_words(self, handle: Handle) -> None:
+        assert handle.control and handle.incoming
         while values := read_safely(handle.control.read):
             for value in values:
                 self._hear(handle, value)
         for plain in handle.incoming.drain():
             self._listener.on_reply(handle.replica, plain)
+
+    def _give_back(self, handle: Handle) -> None:
+        assert handle.process and handle.control and handle.incoming and handle.outgoing
         for end in (handle.control, handle.incoming, handle.outgoing):
             if end.fileno() in self._selector.get_map():
                 self._selector.unregister(end.fileno())

@@ -2,7 +2,8 @@
 
 End-of-file on their queues tells running replicas that the harness is gone; a stopped one never
 reads it. So the harness tells every process id to the guardian, and when that pipe closes without
-a word the guardian kills what is left and removes the temporary folders.
+a word the guardian kills what is left and removes the temporary folders. It does the same for a
+harness that ends with an error before it has cleaned up.
 """
 
 import contextlib
@@ -10,18 +11,21 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
-ADD, REMOVE, DONE = "add", "remove", "done"
-REMOVALS = 40  # tries, within two seconds
+ADD, REMOVE, DONE, ENDING = "add", "remove", "done", "ending"
+REMOVALS = 600  # tries, within half a minute: who is dying may get no processor for a while
 
 
-def main(connection: Connection, folders: Sequence[str]) -> None:
-    """The process's target; `folders` are removed when the harness dies."""
+def main(connection: Connection, sockets: str, folder: str | None) -> None:
+    """The process's target; both folders are removed when the harness dies.
+
+    An interpreter that ends in order removes its `sockets` by itself.
+    """
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     pids: set[int] = set()
+    folders = [sockets] if folder is None else [sockets, folder]
     with contextlib.suppress(EOFError, OSError):
         while True:
             word, pid = connection.recv()
@@ -29,6 +33,8 @@ def main(connection: Connection, folders: Sequence[str]) -> None:
                 pids.add(pid)
             elif word == REMOVE:
                 pids.discard(pid)
+            elif word == ENDING:
+                folders.remove(sockets)
             else:
                 os._exit(0)  # the harness cleans up by itself
     for pid in pids:

@@ -184,9 +184,10 @@ class Guard:
     def __init__(self, folder: str | None) -> None:
         """`folder` is removed should the harness die, and so is where its sockets are."""
         reading, self._writing = CONTEXT.Pipe(duplex=False)
-        folders = [_sockets(), *([] if folder is None else [folder])]
-        self._process = start(guardian.main, reading, folders)
+        self._process = start(guardian.main, reading, _sockets(), folder)
         reading.close()
+        # An interpreter that ends waits for its processes, and the guardian for that end.
+        self._at_exit = util.Finalize(None, self._end, (guardian.ENDING,), exitpriority=1)
 
     def add(self, process: HasPid) -> None:
         """This process must not outlive the harness."""
@@ -198,7 +199,11 @@ class Guard:
 
     def dismiss(self) -> None:
         """Everything was cleaned up."""
-        self._tell(guardian.DONE, 0)
+        self._at_exit.cancel()
+        self._end(guardian.DONE)
+
+    def _end(self, word: str) -> None:
+        self._tell(word, 0)
         self._writing.close()
         self._process.join(KERNEL_SECONDS)
 
