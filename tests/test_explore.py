@@ -111,7 +111,7 @@ BROKEN = {
     "ACK leaves before its promise is durable": (Bounds(), "on disk"),
     "one vote less than a majority is enough for it": (ELECTED, "slot"),
     "it commits what its NEW-VIEW carries the moment it sends it": (
-        Bounds(budget=Budget(elections=2)),
+        Bounds(requests=1, budget=Budget(elections=1), elected=True),
         "which no quorum holds",
     ),
     "after a restart it takes up the ballot that it led before": (
