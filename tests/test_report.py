@@ -344,7 +344,10 @@ def test_that_clients_forgot_requests_is_in_every_document(tmp_path, unanswered)
 def test_what_is_poked_after_a_set_is_in_the_report_too(tmp_path):
     run = Run(tmp_path, file(), sets=1)
     before = len(run.lines())
+    in_sets = run.runner.performance()
     run.runner.poke(Command("transfer", "B", "C", 1))
+    with_poke = run.runner.performance()
+    assert with_poke.answered == in_sets.answered + 1 and with_poke.seconds > in_sets.seconds
     traced = sum(len(run.cluster.traces().of_set(replica)[0]) for replica in range(1, 6))
     assert len(run.lines()) == traced > before
     assert len(history_file.load(tmp_path / "history.jsonl").operations) == 2
@@ -352,6 +355,7 @@ def test_what_is_poked_after_a_set_is_in_the_report_too(tmp_path):
     assert [step["step"] for step in first["poked"]] == ["(B, C, 1)"]
     run.writer.write_now(None, run.runner, run.cluster)
     page = (tmp_path / "report.html").read_text("utf-8")
+    assert f"{with_poke.answered} answered, 0 pending" in page
     assert "(B, C, 1)" in page.partition('id="set-1"')[2]
     assert f"<code>again {tmp_path / 'poked.yaml'}</code>" in page
 
@@ -522,7 +526,8 @@ def test_a_run_that_is_killed_leaves_what_it_had(tmp_path, number, done):
 
 
 def has_scored(path, score):
-    return path.exists() and json.loads(path.read_text())["score"] >= score
+    is_whole = (path.parent / "history.jsonl").exists()  # it is written after that
+    return is_whole and json.loads(path.read_text())["score"] >= score
 
 
 def test_a_report_is_written_when_asked_with_all_that_happened_before(tmp_path, monkeypatch):

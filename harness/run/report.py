@@ -21,6 +21,7 @@ from harness.files.cases import Action
 from harness.run.timing import Phase
 
 NOTHING_DUE = "none due without a majority"  # of answers: why `progress` holds beside pending ones
+POKED = "+"  # the label of what was done at the prompt
 EXPECTATIONS = "expectations"  # the check that sums up what a file expects of a set
 
 
@@ -28,7 +29,7 @@ EXPECTATIONS = "expectations"  # the check that sums up what a file expects of a
 class StepReport:
     """One step of a set, as it stands at the set's end."""
 
-    label: str  # "3" for the third step of this set, "5.1" when carried over from set 5
+    label: str  # "3" for the third step, "5.1" when carried over from set 5, or POKED
     text: str  # "(A, J, 3)", "(A)", "LF", "F(n3)", "cut n1->n3"
     outcome: str  # success, failed, pending, refused; done, no-leader or not-reached for faults
     value: int | None = None  # what a read returned
@@ -137,20 +138,21 @@ class Performance:
     """All answers so far."""
 
     answered: int
-    seconds: float  # of the sets, without the pauses between them
+    seconds: float  # of the sets and what was poked, without the pauses between them
     latencies_us: tuple[int, ...]  # sorted
 
 
 def measured(reports: Sequence[SetReport]) -> Performance:
-    """What these sets took."""
-    latencies = [
-        step.latency_us
+    """What these sets took, and what was poked after them if it is among their steps."""
+    took = [
+        (step.latency_us, step.label == POKED)
         for report in reports
         for step in report.steps
         if step.latency_us is not None
     ]
     seconds = sum(report.seconds for report in reports)
-    return Performance(len(latencies), seconds, tuple(sorted(latencies)))
+    seconds += sum(latency for latency, was_poked in took if was_poked) / 1e6
+    return Performance(len(took), seconds, tuple(sorted(latency for latency, _ in took)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,13 +29,14 @@ from harness.cluster.nemesis import (
 from harness.errors import HarnessError
 from harness.files.cases import Action, CaseFile, CaseSet, Command, Leader, Step, Wait, action_text
 from harness.files.config import DROP, ClusterConfig
-from harness.run import expected
+from harness.run import expected, pokes
 from harness.run.barriers import Barriers, never
 from harness.run.listing import Listed, longest_wait, of_request
 from harness.run.outside import judged
 from harness.run.report import (
     EXPECTATIONS,
     NOTHING_DUE,
+    POKED,
     Performance,
     Poke,
     Progress,
@@ -102,8 +103,9 @@ class Runner:
         return overall(j for report in self.reports for j in report.judgements)
 
     def performance(self) -> Performance:
-        """Over all sets run so far."""
-        return measured(self.reports)
+        """Over all sets run so far, and what was poked after them."""
+        done = pokes.all_steps(self.reports, self.poked)
+        return measured([replace(report, steps=tuple(steps)) for report, steps in done])
 
     # ---- sets ----------------------------------------------------------------------------------
 
@@ -284,7 +286,7 @@ class Runner:
         set_number = self.reports[-1].number if self.reports else 0
         self._set_started, self._asked = cluster.now(), len(waiting)
         cluster.set_clients_running(True)
-        listed = Listed("+", action_text(action), action=action)
+        listed = Listed(POKED, action_text(action), action=action)
         if isinstance(action, Command):
             listed.operation = self._submit(action, set_number)
             self._barriers.wait_for(f"{listed.text} at the prompt")
