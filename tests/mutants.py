@@ -20,7 +20,6 @@ compare texts with golden files are not asked, nor are words: notes and messages
 import argparse
 import ast
 import copy
-import importlib
 import importlib.util
 import os
 import resource
@@ -215,10 +214,12 @@ def _after(node: ast.AST, change: Change) -> str:
     return text
 
 
+@cache
 def modules(target: "Target") -> list[str]:
-    """Those of the mutated package that the target is made of."""
-    importlib.import_module(target.entry)
-    return sorted(name for name in sys.modules if name.startswith(f"{target.package}."))
+    """Those of the mutated package that the target is made of: what a fresh process imports."""
+    code = f"import sys, {target.entry}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
+    return sorted(n for n in done.stdout.decode().split() if n.startswith(f"{target.package}."))
 
 
 def _source(module: str) -> str:
