@@ -45,8 +45,13 @@ def pytest_cmdline_main(config):
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """Slow tests come first: at the end nobody waits for the one process that has begun such."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """The slowest come first: at the end nobody waits for one that has just begun."""
+
+    def seconds(item):
+        mark = item.get_closest_marker("slow")
+        return 0 if mark is None else (*mark.args, 1)[0]
+
+    items.sort(key=seconds, reverse=True)
 
 
 @pytest.fixture(autouse=True)

@@ -48,10 +48,13 @@ def test_who_is_distributed(monkeypatch, source, markexpr, given, environment, h
     assert (option.numprocesses, option.dist) == (expected, "worksteal" if expected else "no")
 
 
-def test_slow_ones_come_first_and_nothing_else_moves():
-    def item(name, *marks):
-        return SimpleNamespace(name=name, get_closest_marker={mark: mark for mark in marks}.get)
+def test_the_slowest_come_first_and_nothing_else_moves():
+    slow, long = pytest.mark.slow.mark, pytest.mark.slow(30).mark
 
-    items = [item("a"), item("b", "slow"), item("c", "skip"), item("d", "skip", "slow")]
+    def item(name, **marks):
+        return SimpleNamespace(name=name, get_closest_marker=marks.get)
+
+    items = [item("a"), item("b", slow=slow), item("c", quiet=long), item("d", slow=long)]
+    items += [item("e", slow=slow), item("f")]
     pytest_collection_modifyitems(items)
-    assert [item.name for item in items] == ["b", "d", "a", "c"]
+    assert "".join(item.name for item in items) == "dbeacf"
