@@ -1,7 +1,7 @@
 """What holds for all tests: what they draw, and what the processes inherit that they start.
 
-The whole suite runs in two processes, where pytest-xdist is there and two cores are; `-n 0` runs it
-in one. What is named (a file, a test) and what measures runs in one process.
+The whole suite runs in three processes, where pytest-xdist is there and two cores are; `-n 0` runs
+it in one. What is named (a file, a test) and what measures runs in one process.
 
 Tests with drawn inputs draw the same ones every time, and no clock decides about them.
 
@@ -31,7 +31,7 @@ sys.dont_write_bytecode = False
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config):
-    """As many processes as there are cores, and no more than two: most tests start some themselves.
+    """One process more than there are cores, as tests of replicas mostly wait; three at most.
 
     Each takes the next tests in order, so that the tests of a module share what it has started.
     """
@@ -40,7 +40,18 @@ def pytest_cmdline_main(config):
     option, is_whole = config.option, config.args_source is config.ArgsSource.TESTPATHS
     measures = "quiet" in option.markexpr.replace("not quiet", "")
     if is_whole and option.numprocesses is None and not measures and not option.usepdb:
-        option.numprocesses, option.dist = min(os.cpu_count() or 1, 2), "worksteal"
+        option.numprocesses, option.dist = min(os.cpu_count() or 1, 2) + 1, "worksteal"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """The slowest come first: at the end nobody waits for one that has just begun."""
+
+    def seconds(item):
+        mark = item.get_closest_marker("slow")
+        return 0 if mark is None else (*mark.args, 1)[0]
+
+    items.sort(key=seconds, reverse=True)
 
 
 @pytest.fixture(autouse=True)

@@ -1,10 +1,10 @@
-"""Which runs of pytest take two processes: the whole suite, unless it measures or is in one."""
+"""Which runs of pytest take several processes: the whole suite, unless it measures or is in one."""
 
 import os
 from types import SimpleNamespace
 
 import pytest
-from conftest import pytest_cmdline_main
+from conftest import pytest_cmdline_main, pytest_collection_modifyitems
 
 SOURCES = SimpleNamespace(TESTPATHS="all", ARGS="named")
 
@@ -12,8 +12,9 @@ SOURCES = SimpleNamespace(TESTPATHS="all", ARGS="named")
 @pytest.mark.parametrize(
     ("source", "markexpr", "given", "environment", "has_xdist", "expected"),
     [
-        ("all", "not slow and not quiet and not long", None, {}, True, 2),
-        ("all", "slow", None, {}, True, 2),
+        ("all", "not slow and not quiet and not long", None, {}, True, 3),
+        ("all", "slow", None, {}, True, 3),
+        ("all", "not quiet and not long", None, {}, True, 3),
         ("all", "quiet", None, {}, True, None),
         ("all", "slow or quiet", None, {}, True, None),
         ("named", "not slow and not quiet and not long", None, {}, True, None),
@@ -21,7 +22,17 @@ SOURCES = SimpleNamespace(TESTPATHS="all", ARGS="named")
         ("all", "slow", None, {"PYTEST_XDIST_WORKER": "gw0"}, True, None),
         ("all", "slow", None, {}, False, None),
     ],
-    ids=["default", "slow", "quiet", "also quiet", "a file", "chosen", "in a worker", "no plugin"],
+    ids=[
+        "default",
+        "slow",
+        "both",
+        "quiet",
+        "also quiet",
+        "a file",
+        "chosen",
+        "in a worker",
+        "no plugin",
+    ],
 )
 def test_who_is_distributed(monkeypatch, source, markexpr, given, environment, has_xdist, expected):
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
@@ -35,3 +46,15 @@ def test_who_is_distributed(monkeypatch, source, markexpr, given, environment, h
     )
     pytest_cmdline_main(config)
     assert (option.numprocesses, option.dist) == (expected, "worksteal" if expected else "no")
+
+
+def test_the_slowest_come_first_and_nothing_else_moves():
+    slow, long = pytest.mark.slow.mark, pytest.mark.slow(30).mark
+
+    def item(name, **marks):
+        return SimpleNamespace(name=name, get_closest_marker=marks.get)
+
+    items = [item("a"), item("b", slow=slow), item("c", quiet=long), item("d", slow=long)]
+    items += [item("e", slow=slow), item("f")]
+    pytest_collection_modifyitems(items)
+    assert "".join(item.name for item in items) == "dbeacf"

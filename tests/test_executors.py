@@ -50,17 +50,18 @@ def test_any_executor_gives_the_same():
 
 
 @pytest.mark.slow
-def test_a_dask_cluster_gives_the_same():
+def test_a_dask_cluster_gives_the_same(monkeypatch):
     pytest.importorskip("distributed")
+    monkeypatch.setattr(simulating, "CHUNK", 3)  # so that there are several parts
     words = [sys.executable, "-c", SCHEDULER]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as cluster:
         try:
             address = cluster.stdout.readline().strip().replace("tcp://", "dask://")
-            code, text = simulate("--seeds", "0:24", "--executor", address)
+            code, text = simulate("--seeds", "0:8", "--executor", address)
         finally:
             cluster.kill()
     assert code == 0
-    assert text.split("longest")[0] == simulate("--seeds", "0:24")[1].split("longest")[0]
+    assert text.split("longest")[0] == simulate("--seeds", "0:8")[1].split("longest")[0]
 
 
 @pytest.mark.parametrize(
