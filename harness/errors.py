@@ -32,7 +32,12 @@ def unwritten(path: object, error: OSError, what: str = "cannot be written") -> 
 
 
 def nearest(word: str, known: list[str]) -> str:
-    """ " (did you mean x?)" for the known word that was mistyped so, or nothing: see `_is_slip`.
+    """ " (did you mean x?)" for the known word that was mistyped so, or nothing: see `closest`."""
+    return "" if (found := closest(word, known)) is None else f" (did you mean {found}?)"
+
+
+def closest(word: str, known: list[str]) -> str | None:
+    """The known word that was mistyped so: see `_is_slip`.
 
     Letter case does not count. A wrong hint is worse than none.
     """
@@ -40,8 +45,7 @@ def nearest(word: str, known: list[str]) -> str:
 
     spelled = {other.lower(): other for other in known}
     close = get_close_matches(word.lower(), list(spelled), n=3, cutoff=0.5)
-    found = next((other for other in close if _is_slip(word.lower(), other)), None)
-    return f" (did you mean {spelled[found]}?)" if found else ""
+    return next((spelled[other] for other in close if _is_slip(word.lower(), other)), None)
 
 
 def unknown(word: str, known: Sequence[str]) -> str:

@@ -307,6 +307,9 @@ def test_nor_offered_where_it_cannot_be(other, capsys, tmp_path, monkeypatch, ob
     assert other.run("--no-step", *arguments) == 2
     err = capsys.readouterr().err
     assert "--nodes 7" in err and "accounts: 1..7" in err and "[y/N]" not in err
+    beside = tmp_path / "two.config.yaml"
+    told = f"{beside} stands beside it: --config {beside}\n"
+    assert err.endswith(told) == (obstacle == "a file there")
 
 
 def test_what_was_read_for_something_else_is_said_once(bench, capsys):

@@ -293,6 +293,7 @@ def test_the_table(scripted, capsys, monkeypatch, width):
     assert "1 file · failure disconnect · 2 runs each · seeds 20-21" in " ".join(out.split())
     (row,) = [line for line in out.splitlines() if line.startswith(" one.csv")]
     assert "✗ 1/2 flaky" in row and ("400 ms" in row) == (width > 60)
+    assert "median – worst" in out and ("; failover: clients" in out) == (width > 60)
     assert " ✗ one.csv, disconnect: 1 run did not pass, the first is run 2 (seed 21): failed" in out
     assert "   x.yaml:6: leader: expected n1, found n2\n" in out
     repeat = "python run.py one.csv --no-step --failure disconnect --seed 21 --nodes 3"
@@ -300,6 +301,13 @@ def test_the_table(scripted, capsys, monkeypatch, width):
     (kept,) = left_in(scripted)  # a temporary folder, and it is named
     assert f"   kept: {kept}/one-disconnect-21\n" in out
     assert max(map(len, out.splitlines()[:5])) <= width
+
+
+def test_where_no_leader_was_lost_no_failover_is_spoken_of(scripted, capsys, monkeypatch):
+    monkeypatch.setattr(runs, "_PROGRAM", PROGRAM.replace('"LF"', '"(B)"'))
+    assert grade("one.csv", "--runs", "1", "--seed", "20", "--nodes", "3") == 0
+    out = capsys.readouterr().out
+    assert "✓ 1/1" in out and "median – worst" in out and "ailover" not in out
 
 
 def result(run, outcome, points=1.0, reasons=("why",)):

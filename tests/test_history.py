@@ -182,7 +182,7 @@ def test_another_kind_of_file_is_refused(tmp_path, data):
 
 
 def test_a_file_that_is_not_there(file):
-    with pytest.raises(HarnessError, match=r"no such file.*\(did you mean run.jsonl\?\)"):
+    with pytest.raises(HarnessError, match=r"no such file.*\(did you mean .*/run.jsonl\?\)"):
         history_file.load(file.with_name("runn.jsonl"))
     with pytest.raises(HarnessError, match="is a folder, expected a saved history"):
         history_file.load(file.parent)

@@ -420,6 +420,10 @@ def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "below").mkdir()
     (tmp_path / "below" / "own.csv").touch()
     assert refusal("own.csv").endswith(" (did you mean below/own.csv?)")
+    assert refusal("belwo/own.csv").endswith(" (did you mean below/own.csv?)")
+    for mistyped in ("below/onw.csv", "below/own.cvs", "below/own"):
+        assert refusal(mistyped).endswith(" (did you mean below/own.csv?)")
+    assert refusal("below/xyz.csv") == "below/xyz.csv: no such file, expected a test set"
     assert refusal("none/x.csv") == "none/x.csv: no such file, expected a test set"
     Path("folder").mkdir()
     assert refusal("folder") == "folder: is a folder, expected a test set"

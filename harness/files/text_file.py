@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from harness.errors import HarnessError, nearest
+from harness.errors import HarnessError, closest
 
 LARGEST = 64 * 1024 * 1024  # bytes; also what ends a read of an endless device
 
@@ -27,7 +27,8 @@ def opened(path: str | Path, expected: str) -> Iterator[BinaryIO]:
         with open(path, "rb") as stream:
             yield stream
     except FileNotFoundError:
-        hint = nearest(Path(path).name, _neighbours(Path(path))) or _below(Path(path))
+        found = _likely(Path(path))
+        hint = "" if found is None else f" (did you mean {found}?)"
         raise HarnessError(f"{path}: no such file, expected {expected}{hint}") from None
     except IsADirectoryError:
         raise HarnessError(f"{path}: is a folder, expected {expected}") from None
@@ -100,18 +101,24 @@ def _lines(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _below(path: Path) -> str:
-    """A file of this very name in a folder beside where it was looked for."""
+def _likely(path: Path) -> Path | None:
+    """The file that was meant: beside this place, in a folder there, or of a folder mistyped."""
+    folder, name = path.parent, path.name
     try:
-        found = sorted(path.parent.glob(f"*/{glob.escape(path.name)}"))
+        if not folder.is_dir():
+            holders = [file.parent.name for file in _in_folders(folder.parent, name)]
+            meant = closest(folder.name, holders)
+            return None if meant is None else folder.parent / meant / name
+        beside = sorted(file.name for file in folder.iterdir() if file.is_file())
+        of_its_kind = [other for other in beside if Path(other).suffix == path.suffix]
+        if (meant := closest(name, of_its_kind or beside)) is not None:
+            return folder / meant
+        found = _in_folders(folder, name)
+        return found[0] if len(found) == 1 else None
     except (OSError, ValueError, NotImplementedError):
-        return ""
-    return f" (did you mean {found[0]}?)" if len(found) == 1 else ""
+        return None
 
 
-def _neighbours(path: Path) -> list[str]:
-    """Files of the same kind beside it, by name."""
-    try:
-        return sorted(file.name for file in path.parent.iterdir() if file.suffix == path.suffix)
-    except (OSError, ValueError):
-        return []
+def _in_folders(folder: Path, name: str) -> list[Path]:
+    """Files of this name in the folders of a folder."""
+    return sorted(folder.glob(f"*/{glob.escape(name)}"))

@@ -67,6 +67,10 @@ class Grid:
         """How wide it is with every column, nothing folded, at the narrowest gap."""
         return self._total(range(len(self.columns)), self.gaps[-1], self.widths)
 
+    def shows(self, name: str, width: int) -> bool:
+        """Whether there is such a column, and room for it."""
+        return name in (self.columns[at].name for at in self._fit(width)[0])
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width = options.max_width
         shown, gap, widths = self._fit(width)

@@ -50,12 +50,14 @@ def _may_ask() -> bool:
 
 
 def _offer(file: str, refused: OtherCluster) -> Path | None:
-    """Tell what is wrong, and offer a configuration beside the file; None when nobody wants it.
+    """Tell what is wrong, and offer a configuration beside the file; None when nobody is asked.
 
-    A file that stands there is not touched, and then there is nothing to offer.
+    One that stands there is not touched, and named: it may be the one that is missing.
     """
     path = Path(file).with_suffix(SUFFIX)
-    if not _may_ask() or path.exists():
+    if path.exists():
+        raise HarnessError(*refused.problems, f"{path} stands beside it: --config {path}")
+    if not _may_ask():
         return None
     errors = consoles.opened("auto", sys.stderr)
     for problem in refused.problems:

@@ -126,7 +126,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
         shared.print_document(console, grades.document(graded, first, refused))
     else:
         consoles.print_parts(
-            console, [_table(graded, refused), *_failures(graded), *_refused(refused)]
+            console,
+            [_table(graded, refused, console.width), *_failures(graded), *_refused(refused)],
         )
     if os.environ.get("GITHUB_ACTIONS"):
         for line in outlets.annotations(graded, refused):
@@ -241,24 +242,27 @@ class _Written:
         return None
 
 
-def _table(graded: Sequence[Graded], refused: Refused) -> RenderableType:
+def _table(graded: Sequence[Graded], refused: Refused, width: int) -> RenderableType:
     with_points = any(one.gives_points for one in graded)
+    with_failovers = any(one.failovers_ms for one in graded)
     columns = (
         Column("File", folds=True),
         Column("Failure"),
         Column("Passed"),
         *([Column("Points", right=True)] if with_points else []),
         Column("Seconds", right=True, drop=2),
-        Column("Failover", right=True, drop=1),
+        *([Column("Failover", right=True, drop=1)] if with_failovers else []),
     )
-    remark = "median – worst; failover: clients waited in a set that lost its leader"
-    rows = [_row(one, with_points) for one in graded]
+    rows = [_row(one, with_points, with_failovers) for one in graded]
     rows += [(cell(file), cell(""), cell("✗ refused", BAD), *[cell("")] * (len(columns) - 3))
              for file in refused]  # fmt: skip
-    return Group(Grid(columns, rows), Text(f" {remark}", style=QUIET))
+    table, remark = Grid(columns, rows), "median – worst"
+    if table.shows("Failover", width):
+        remark += "; failover: clients waited in a set that lost its leader"
+    return Group(table, Text(f" {remark}", style=QUIET))
 
 
-def _row(one: Graded, with_points: bool) -> Sequence[Text]:
+def _row(one: Graded, with_points: bool, with_failovers: bool) -> Sequence[Text]:
     seconds = one.seconds
     return (
         cell(one.file),
@@ -266,7 +270,7 @@ def _row(one: Graded, with_points: bool) -> Sequence[Text]:
         _passed(one),
         *([cell(_points(one))] if with_points else []),
         cell(f"{median(seconds):.1f} – {max(seconds):.1f}" if seconds else ""),
-        cell(_failover(one)),
+        *([cell(_failover(one))] if with_failovers else []),
     )
 
 
