@@ -5,6 +5,7 @@ thread of the harness: `pump` waits for the next thing to happen (a reply, a wor
 queue, the kernel's notice of a death) and tells the listener.
 """
 
+import contextlib
 import selectors
 import signal
 import time
@@ -92,24 +93,27 @@ class Fleet:
         self._await_ready(self.handles.values())
 
     def stop(self) -> None:
-        """End every process. Idempotent."""
-        for handle in self.handles.values():
-            if handle.control is not None:
-                handle.control.send((protocol.STOP,))
+        """End every process, whatever goes wrong with one of them. Idempotent."""
         deadline = time.monotonic() + STOP_SECONDS
-        for handle in self.handles.values():
-            if handle.process is None:
-                continue
-            if handle.liveness is not Liveness.PAUSED:
-                handle.process.join(max(0.0, deadline - time.monotonic()))
-            process.kill(handle.process)
-            self._bury(handle)
-        for load in self.loads:
-            load.stop()
-        if self._guard is not None:
-            self._guard.dismiss()
-            self._guard = None
-        self._selector.close()
+        guard, self._guard = self._guard, None
+        with contextlib.ExitStack() as left:  # from the last one on
+            left.callback(self._selector.close)
+            if guard is not None:
+                left.callback(guard.dismiss)
+            for load in self.loads:
+                left.callback(load.stop)
+            for handle in self.handles.values():
+                left.callback(self._end, handle, deadline)
+                if handle.control is not None:
+                    handle.control.send((protocol.STOP,))
+
+    def _end(self, handle: Handle, deadline: float) -> None:
+        if handle.process is None:
+            return
+        if handle.liveness is not Liveness.PAUSED:
+            handle.process.join(max(0.0, deadline - time.monotonic()))
+        process.kill(handle.process)
+        self._bury(handle)
 
     def start_load(
         self, load: LoadHandle, target: Callable[[Any], None], spec: Callable[[Connection], Any]
@@ -136,9 +140,7 @@ class Fleet:
         handle = self.handles[replica]
         handle.incarnation += 1
         peers: dict[ReplicaId, Any] = {}
-        ours: list[
-            Connection
-        ] = []  # ends that go to the new process; our copies are closed at once
+        ours: list[Connection] = []  # ends that go to the new process; our copies are closed
         theirs: list[tuple[Handle, Any, Any]] = []
         for peer, other in self.handles.items():
             if peer == replica or other.process is None:
@@ -203,10 +205,10 @@ class Fleet:
 
     def _watch(self, handle: Handle) -> None:
         assert handle.control and handle.incoming and handle.process
-        register = self._selector.register
-        register(handle.control, selectors.EVENT_READ, lambda: self._read_control(handle))
-        register(handle.incoming, selectors.EVENT_READ, lambda: self._read_replies(handle))
-        register(handle.process.sentinel, selectors.EVENT_READ, lambda: self._on_death(handle))
+        register, when = self._selector.register, selectors.EVENT_READ
+        register(handle.control, when, lambda: self._read_control(handle))
+        register(handle.incoming, when, lambda: self._read_replies(handle))
+        register(handle.process.sentinel, when, lambda: self._on_death(handle))
 
     def _await_ready(self, handles: Iterable[Handle]) -> None:
         """Wait until each is ready or refused; a refused one is left out, the others go on."""
@@ -223,10 +225,11 @@ class Fleet:
     # ---- the dead ------------------------------------------------------------------------------
 
     def _bury(self, handle: Handle) -> None:
-        """A process is dead: read what it left, then give its queues back."""
+        """A process is dead, and what it started dies: read what it left, give its queues back."""
         if handle.process is None:
             return
         assert handle.control and handle.incoming and handle.outgoing
+        process.kill_group(handle.process)
         while values := read_safely(handle.control.read):
             for value in values:
                 self._hear(handle, value)
