@@ -175,7 +175,6 @@ class HasPid(Protocol):
     @property
     def pid(self) -> int | None:
         """Its id."""
-        ...
 
 
 class Guard:

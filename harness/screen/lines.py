@@ -38,7 +38,6 @@ class Lines(Protocol):
 
     def read(self, prompt: str) -> str | None:
         """The next line without its end; None when there are no more."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

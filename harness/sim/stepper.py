@@ -45,11 +45,9 @@ class Source(Protocol):
 
     def next(self, world: SteppedWorld, taken: int, is_alone: bool) -> Step | None:
         """The next step after `taken` items; `is_alone`: everything so far came from here."""
-        ...
 
     def place(self, taken: int) -> str:
         """Where this is, in words."""
-        ...
 
 
 class Done(NamedTuple):
