@@ -13,7 +13,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from itertools import product
-from random import Random
 from typing import Any
 
 from rich.console import Console
@@ -104,7 +103,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         clients = []
     if options.floor is None:
         options.floor = len(shapes) == 1 and options.seconds <= SHORT_SECONDS
-    seed = Random().randrange(2**31) if options.seed is None else options.seed
+    seed = launch.drawn(options.seed)
     configs = [_config(options, *shape, seed) for shape in shapes]
 
     quiet = options.format == "json"
@@ -144,7 +143,7 @@ def _measure_others(options: argparse.Namespace, clients: Sequence[int], console
     given = {"durability": None, "failover": options.failover, "soak": options.soak}
     launch.refuse_beside_replicas({**vars(options), **given})
     (nodes,) = _numbers("--nodes", options.nodes, NODES)[:1]
-    seed = Random().randrange(2**31) if options.seed is None else options.seed
+    seed = launch.drawn(options.seed)
     figures = []
     fixed = description.fixed
     is_fixed = "accounts" in fixed  # each account is a client: then there are as many as those
