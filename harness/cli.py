@@ -23,7 +23,6 @@ from rich.text import Text
 
 from harness import commands
 from harness.arguments import command_parser, file_parser, parsers
-from harness.check.verdict import Verdict
 from harness.cluster import blame, ctrl_c
 from harness.cluster.wording import counted
 from harness.errors import (
@@ -247,12 +246,15 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         prompt = Prompt(console, runner, cluster, settings, file, progress, again, report)
 
         def print_document(ended: str = "") -> None:
-            verdict, spent = runner.verdict(), timing.spent
-            if ended and verdict is Verdict.VALID:
-                verdict = Verdict.UNKNOWN
-            pending, reports, forgotten = runner.pending(), runner.reports, runner.forgotten()
             document = results.document(
-                file, settings, reports, pending, verdict, spent, ended, forgotten=forgotten
+                file,
+                settings,
+                runner.reports,
+                runner.pending(),
+                runner.verdict(),
+                timing.spent,
+                ended,
+                forgotten=runner.forgotten(),
             )
             console.out(dumps(document, indent=1), highlight=False)
 

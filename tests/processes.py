@@ -32,6 +32,33 @@ def marked():
         os.kill(pid, signal.SIGKILL)
 
 
+@pytest.fixture
+def alarm():
+    """A worker that waits in vain waits for ever."""
+
+    def ring(*_):
+        raise AssertionError("nothing woke the worker")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(30)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def piped(command, environment):
+    """A program whose output is read here; Ctrl-C for this one does not reach it."""
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
 def having(mark):
     """Ids of the processes with this mark in their environment; zombies have none."""
     found = []

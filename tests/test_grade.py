@@ -12,7 +12,7 @@ from pathlib import Path
 import jsonschema
 import junitparser
 import pytest
-from processes import PATIENCE, marked, wait_for  # noqa: F401
+from processes import PATIENCE, marked, piped, wait_for  # noqa: F401
 from test_report import GRADESCOPE, read_back
 
 from harness import cli
@@ -258,16 +258,22 @@ def test_the_trouble_of_one_run_is_its_own(scripted, capsys, monkeypatch):
     assert last["outcome"] == "passed"
 
 
-def test_a_report_that_cannot_be_written_does_not_swallow_the_grades(scripted, capsys, monkeypatch):
+def full_after(documents, monkeypatch):
+    """A folder's disk takes so many and no more; what was written, to be counted anew."""
     write, writes = Folder.write, []
 
     def fill(self, name, data):
         writes.append(name)
-        if len(writes) > 3:
+        if len(writes) > documents:
             raise OSError(28, "No space left on device")
         write(self, name, data)
 
     monkeypatch.setattr(Folder, "write", fill)
+    return writes
+
+
+def test_a_report_that_cannot_be_written_does_not_swallow_the_grades(scripted, capsys, monkeypatch):
+    writes = full_after(3, monkeypatch)
     flags = ["--runs", "1", "--nodes", "3", "--report", "out"]
     for seed, code in (("10", 4), ("11", 1)):
         writes.clear()
@@ -408,15 +414,8 @@ def start(environment, temporary, *flags):
     """A real grading whose second set waits for a minute; returns when its replicas are up."""
     Path("patient.yaml").write_text("patience_ms: 60000\n")
     words = ["one.csv", "--runs", "2", "--nodes", "3", "--config", "patient.yaml", *flags]
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "run.py"), "grade", *words],
-        env=environment | {"TMPDIR": str(temporary)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    command = [sys.executable, str(ROOT / "run.py"), "grade", *words]
+    return piped(command, environment | {"TMPDIR": str(temporary)})
 
 
 def in_the_second_set(temporary):

@@ -32,7 +32,7 @@ from harness.commands import check
 from harness.commands.torture import Torture
 from harness.files.cases import CaseFile, CaseSet
 from harness.files.config import ClusterConfig
-from harness.files.history_file import SavedHistory, SavedLog
+from harness.files.history_file import SavedHistory
 from harness.run.runner import Runner
 from harness.sim import swarm
 
@@ -74,7 +74,7 @@ def by_swarm(log, history, views):
 
 
 def by_check(log, history, views):
-    saved = SavedLog(log.slots, log.base, log.known_before, log.contradictions)
+    saved = CommitLog(log.slots, log.base, log.known_before, log.contradictions)
     return check._judge("x", SavedHistory(dict(BALANCES), history, saved), 1000).judgements
 
 

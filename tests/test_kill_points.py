@@ -1,9 +1,9 @@
 """Named kill points under a runner, on processes and in the simulator: who dies, and returns."""
 
 import pytest
+from fields import Field, started
 
 from bank.messages import NewView
-from harness.check.verdict import Verdict
 from harness.cluster.journal import Liveness, Passed, Way
 from harness.cluster.nemesis import (
     AFTER_WRITE,
@@ -20,49 +20,29 @@ from harness.cluster.nemesis import (
     LinkFault,
     Recover,
 )
-from harness.files.cases import CaseFile, CaseSet, Command, Step, Wait, action_text
-from harness.files.config import ClusterConfig
-from harness.live.cluster import LiveCluster
-from harness.run.runner import Runner
-from harness.sim.world import SimCluster
+from harness.files.cases import Command, Wait
 
 A, B, C = (Command("transfer", name, "J", 1) for name in "ABC")
 
 
-@pytest.fixture(params=[LiveCluster, SimCluster], ids=["live", "sim"])
+@pytest.fixture(params=["live", "sim"])
 def field(request):
-    """Runs sets on a cluster; see Field."""
+    """Runs sets on a cluster; see Points."""
     # Who stands first after a death does so long before the next, however slow the machine is.
     # Nor is anybody taken for dead who only waits for a processor.
     timing = {"election_timeout_ms": (1500, 2000), "stagger_ms": 400, "patience_ms": 300}
-    config = ClusterConfig(seed=1, checkpoint_interval=2, checkpoint_pause_ms=0, **timing)
-    cluster = request.param(config)
-    try:
-        cluster.start()
-        yield Field(cluster, config)
-    finally:
-        cluster.stop()
+    keeps = {"checkpoint_interval": 2, "checkpoint_pause_ms": 0}
+    with started(request.param, **keeps, **timing) as cluster:
+        yield Points(*cluster)
 
 
-class Field:
-    """A cluster with a leader that executed slot 1, and a runner whose sets are made up here."""
+class Points(Field):
+    """It has a leader that executed slot 1."""
 
     def __init__(self, cluster, config):
-        self.cluster = cluster
-        self._sets = []
-        self._runner = Runner(cluster, config, CaseFile("points", self._sets))
-        self.run(A)
-        assert cluster.run_until(lambda: cluster.leader() is not None, 10_000_000)
-        self.leader = cluster.leader()
+        super().__init__(cluster, config)
+        self.leader = self.led_after(A)
         self.next = min({1, 2} - {self.leader})  # stands first when the leader dies
-
-    def run(self, *actions):
-        """One set, judged valid."""
-        steps = tuple(Step(n, action_text(a), a) for n, a in enumerate(actions, 1))
-        self._sets.append(CaseSet(len(self._sets) + 1, frozenset(range(1, 6)), steps, 1))
-        report = self._runner.run_next()
-        assert self._runner.verdict() is Verdict.VALID, report.judgements
-        return report
 
     def die(self, point):
         """A set in which the leader, or the next one, dies at this point; who did."""

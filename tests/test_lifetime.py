@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from processes import PATIENCE, marked, wait_for  # noqa: F401
+from processes import PATIENCE, marked, piped, wait_for  # noqa: F401
 
 from harness.errors import HarnessError
 from harness.files.config import ClusterConfig
@@ -38,25 +38,13 @@ def long_run(tmp_path, *flags):
     return [*RUN, str(case), "--config", str(config), "--no-step", *flags]
 
 
-def start(command, environment):
-    return subprocess.Popen(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
 @pytest.mark.parametrize("failure", ["disconnect", "crash", "pause"])
 def test_nothing_outlives_a_killed_harness(tmp_path, marked, failure):  # noqa: F811
     environment, alive = marked
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     environment["TMPDIR"] = str(temporary)
-    process = start(long_run(tmp_path, "--failure", failure), environment)
+    process = piped(long_run(tmp_path, "--failure", failure), environment)
     assert wait_for(lambda: len(alive()) > 6), "replicas and guardian are up"
     time.sleep(Random(failure).uniform(0, 1.2))  # any instant will do, also in mid-failure
     process.kill()
@@ -127,7 +115,7 @@ def test_a_long_tmpdir_is_no_path_of_a_socket(tmp_path, marked):  # noqa: F811
 @pytest.mark.parametrize("failure", ["crash", "pause"])
 def test_ctrl_c_in_the_middle_of_a_set(tmp_path, marked, failure):  # noqa: F811
     environment, alive = marked
-    process = start(long_run(tmp_path, "--failure", failure), environment)
+    process = piped(long_run(tmp_path, "--failure", failure), environment)
     assert wait_for(lambda: len(alive()) > 6)
     time.sleep(Random(failure).uniform(0, 1.0))
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to everybody

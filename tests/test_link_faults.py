@@ -6,21 +6,18 @@ The same sets run on processes and in the simulator; there, random faults for ma
 from random import Random
 
 import pytest
+from fields import EVERYONE, Field, started
 
 from bank.messages import Accept
-from harness.check.verdict import Verdict
 from harness.cluster import wording
 from harness.cluster.history import Operation
 from harness.cluster.journal import Liveness, Passed, Way
 from harness.cluster.links import Links
 from harness.cluster.nemesis import Fail, Heal, LinkFault, Recover
-from harness.files.cases import CaseFile, CaseSet, Command, Step, Wait, action_text
+from harness.files.cases import Command, Wait
 from harness.files.config import ClusterConfig
-from harness.live.cluster import LiveCluster
-from harness.run.runner import Runner
 from harness.sim.world import SimCluster
 
-EVERYONE = frozenset(range(1, 6))
 SECOND = 1_000_000
 
 
@@ -46,30 +43,12 @@ def apart(some):
     return LinkFault("cut", between(some, others) | between(others, some))
 
 
-class Field:
-    """A cluster and a runner whose sets are made up as it goes."""
-
-    def __init__(self, cluster, config):
-        self.cluster = cluster
-        self._sets = []
-        self._runner = Runner(cluster, config, CaseFile("links", self._sets))
-
-    def run(self, *actions):
-        """One set; each is judged valid, and whoever is not cut off ends like the others."""
-        steps = tuple(Step(n, action_text(a), a) for n, a in enumerate(actions, 1))
-        self._sets.append(CaseSet(len(self._sets) + 1, EVERYONE, steps, 1))
-        report = self._runner.run_next()
-        assert self._runner.verdict() is Verdict.VALID, report.judgements
-        return report
-
-    def poke(self, action):
-        self._runner.poke(action)
+class Linked(Field):
+    """Its links are faulty now and then."""
 
     def leader(self):
         """Who leads, all links being whole."""
-        self.run(transfer("A"))
-        assert self.cluster.run_until(lambda: self.cluster.leader() is not None, 10 * SECOND)
-        return self.cluster.leader()
+        return self.led_after(transfer("A"))
 
     def lines(self, replica):
         """The journal of a replica: when, and in words."""
@@ -80,13 +59,8 @@ class Field:
 def field(request):
     # Nobody is taken for dead who only waits for a processor.
     timing = {"election_timeout_ms": (800, 1200), "patience_ms": 300}
-    config = ClusterConfig(seed=1, initial_balance=1000, **timing)
-    cluster = LiveCluster(config) if request.param == "live" else SimCluster(config)
-    try:
-        cluster.start()
-        yield Field(cluster, config)
-    finally:
-        cluster.stop()
+    with started(request.param, initial_balance=1000, **timing) as cluster:
+        yield Linked(*cluster)
 
 
 def outcomes(report):
@@ -134,7 +108,7 @@ def test_a_cut_lasts_until_the_next_set_begins(field):
     """So at the prompt between them both sides are still as the set's tables show them."""
     minority = frozenset((field.leader(),))
     before = field.run(transfer("A"), apart(minority), transfer("B"))
-    field.poke(Wait(400_000))
+    field.runner.poke(Wait(400_000))
     after = {view.replica: view.status.executed_upto for view in field.cluster.views()}
     assert after == {view.replica: view.status.executed_upto for view in before.views}
     assert len(set(after.values())) == 2

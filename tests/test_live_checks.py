@@ -1,26 +1,13 @@
 """A sound process and its file pass every check, and each broken one fails the one it names."""
 
-import signal
-
 import pytest
 from live_checks import CAN_REFUSE_SYNCS, CHECKS
+from processes import alarm  # noqa: F401
 from zoo import PROCESSES
 
 from harness.live.storage import StorageError
 
-
-@pytest.fixture(autouse=True)
-def alarm():
-    """A worker that waits in vain waits for ever."""
-
-    def ring(*_):
-        raise AssertionError("nothing woke the worker")
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(30)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+pytestmark = pytest.mark.usefixtures("alarm")
 
 
 @pytest.mark.parametrize("name", CHECKS)

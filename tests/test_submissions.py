@@ -13,11 +13,10 @@ import jsonschema
 import pytest
 from external_runs import TINY
 from processes import living, wait_for
-from test_grade import ROOT, case, grade, left_in  # noqa: F401
+from test_grade import ROOT, case, full_after, grade, left_in  # noqa: F401
 from test_report import GRADESCOPE, read_back
 
 from harness.commands.grade import folders, resume, rows, runs, trying
-from harness.report.documents import Folder
 
 CSV = '1,"(A, J, 3)","[n1, n2, n3]"\n2,"(B, J, 1)","[n1, n2, n3]"\n'
 QUICK = "nodes: 3\nclient_timeout_ms: 100\npatience_ms: 200\nprogress_ms: 800\n"
@@ -320,15 +319,7 @@ def test_two_gradings_do_not_share_a_folder(scripted, capsys):
 
 def test_a_disk_that_is_full_does_not_swallow_the_grades(scripted, capsys, monkeypatch):
     hand_in("wrong")
-    write, writes = Folder.write, []
-
-    def fill(self, name, data):
-        writes.append(name)
-        if len(writes) > 3:
-            raise OSError(28, "No space left on device")
-        write(self, name, data)
-
-    monkeypatch.setattr(Folder, "write", fill)
+    full_after(3, monkeypatch)
     graded("class/wrong", words=["--seed", "7"])
     out, err = capsys.readouterr()
     assert "✗ 1/2" in out and err.endswith("cannot be written (No space left on device)\n")

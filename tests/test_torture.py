@@ -61,7 +61,7 @@ def test_a_replica_dies_at_each_named_point(point, monkeypatch):
     calm = {"election_timeout_ms": (700, 1000), "stagger_ms": 300}
     one, judgements = tortured(5, ["points"], 2, seed=3, **calm)
     assert overall(judgements) is Verdict.VALID, judgements
-    assert one.counts()[point] >= 1, "the point was reached"
+    assert one.counts[point] >= 1, "the point was reached"
 
 
 def test_a_replica_that_cannot_restart_is_a_violation(monkeypatch, capsys):

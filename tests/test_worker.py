@@ -1,10 +1,10 @@
 """One worker in this process, with its queues held by the test."""
 
 import os
-import signal
 from multiprocessing import Pipe
 
 import pytest
+from processes import alarm  # noqa: F401
 
 from bank.accounts import Balances
 from bank.ballot import Ballot
@@ -19,19 +19,7 @@ from harness.live import protocol
 from harness.live.queues import LENGTH, ControlEnd, Incoming, Outgoing, framed
 from harness.live.worker import Worker, WorkerSpec, now
 
-
-@pytest.fixture(autouse=True)
-def alarm():
-    """A worker that waits in vain waits for ever."""
-
-    def ring(*_):
-        raise AssertionError("nothing woke the worker")
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(20)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+pytestmark = pytest.mark.usefixtures("alarm")
 
 
 @pytest.fixture

@@ -93,19 +93,19 @@ def page(catches: list[Catch]) -> str:
     for animal, seed, violation in catches:
         (nodes,) = animal.caught_by("swarm")
         seeds = f"{seed + 1} (replicas {nodes})" if nodes else str(seed + 1)
-        lines.append(_row(animal.wrong, animal.origin, seeds, _short(violation)))
+        lines.append(row(animal.wrong, animal.origin, seeds, short(violation)))
     lines += [BROKEN, "| what is wrong | where it comes from | check |", "|---|---|---|"]
     for one in PROCESSES:
         checks = ", ".join(check.replace("_", " ") for check in one.caught_by("live"))
-        lines.append(_row(one.wrong, one.origin, checks))
+        lines.append(row(one.wrong, one.origin, checks))
     return "\n".join([*lines, ""])
 
 
-def _row(*cells: str) -> str:
+def row(*cells: str) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _short(violation: str) -> str:
+def short(violation: str) -> str:
     text = " ".join(violation.split())
     return text if len(text) <= WIDEST else text[: WIDEST - 1].rstrip() + "…"
 

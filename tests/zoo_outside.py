@@ -40,7 +40,6 @@ FAILURES = ("disconnect", "crash", "pause")
 TORTURES = ((["disconnect", "pause", "links"], 100), (["crash", "links"], 20))
 SECONDS = 60.0  # for one mutant; what takes longer is told as not seen
 SEEDS = 12  # of the swarm, for who is not seen, beside the one of docs/zoo.md
-WIDEST = 120  # characters of what was said that the table shows
 # Short time-outs and logs: many elections, checkpoints and truncations in a short while.
 OWN = """\
 election_timeout_ms: [100, 200]
@@ -192,20 +191,15 @@ def page(sightings: dict[str, Sighting]) -> str:
     lines = [HEAD, f"{len(seen)} of {len(sightings)} were seen.\n", "## Seen", ""]
     lines += ["| what is wrong | where | tries | what was said |", "|---|---|---|---|"]
     for wrong, one in seen.items():
-        said = " ".join(one.said.split())
-        said = said if len(said) <= WIDEST else said[: WIDEST - 1].rstrip() + "…"
-        lines.append(_row(wrong, one.hunt, str(one.tries), f"{one.check}: {said}"))
+        said = f"{one.check}: {zoo.short(one.said)}"
+        lines.append(zoo.row(wrong, one.hunt, str(one.tries), said))
     lines += ["", "## Not seen", "", "| what is wrong | tries | seed | why |", "|---|---|---|---|"]
     lines += [
-        _row(wrong, str(one.tries), one.seed, unseen()[wrong])
+        zoo.row(wrong, str(one.tries), one.seed, unseen()[wrong])
         for wrong, one in sightings.items()
         if not one.check
     ]
     return "\n".join([*lines, ""])
-
-
-def _row(*cells: str) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def main(words: Sequence[str]) -> int:

@@ -21,7 +21,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-from harness.bench.load import bucket_of, load_processes
+from harness.bench.load import bucket_of, load_processes, summed
 from harness.cluster import ctrl_c
 from harness.live import process
 
@@ -247,10 +247,7 @@ def _run(
             each()
         answers.append(pickle.loads(reading.recv_bytes()))
     _end(processes)
-    histogram: dict[int, int] = {}
-    for _, _, part in answers:
-        for bucket, count in part.items():
-            histogram[bucket] = histogram.get(bucket, 0) + count
+    histogram = summed(part for _, _, part in answers)
     return FloorFigures(sum(a[0] for a in answers), max(a[1] for a in answers), histogram)
 
 

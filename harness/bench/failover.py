@@ -4,6 +4,7 @@ What clients see counts: from the failure to the first answer that any of them g
 leader. What no leader decides (an old answer, told again by a backup) is no such answer.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -91,12 +92,8 @@ def tables(found: Failovers) -> Iterator[RenderableType]:
         label = "altogether" if phase == "total" else f"  {phase}"
         rows.append([cell(label), *(cell(f"{figure:.1f}") for figure in figures)])
     yield Grid(columns, rows)
-    counts: dict[int, int] = {}
-    for microseconds in found.times():
-        bucket = bucket_of(microseconds)
-        counts[bucket] = counts.get(bucket, 0) + 1
     yield Text()
-    yield Histograms([(Text("altogether"), counts)])
+    yield Histograms([(Text("altogether"), Counter(map(bucket_of, found.times())))])
     yield sentence(
         f"No answer to any client took longer than {found.slowest_us / 1000:.0f} ms.", QUIET
     )

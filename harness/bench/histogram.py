@@ -13,9 +13,9 @@ WIDEST = 64  # cells; more than that shows buckets, not the shape
 TICKS_US = tuple(10**power for power in range(1, 9))
 
 
-def bars(values: Sequence[float], highest: float | None = None) -> str:
+def bars(values: Sequence[float]) -> str:
     """One sign per value, up to the highest; nothing is a blank, and only nothing is."""
-    top = max(values, default=0) if highest is None else highest
+    top = max(values, default=0)
     if top <= 0:
         return " " * len(values)
     steps = len(HEIGHTS)
@@ -28,10 +28,10 @@ def bars(values: Sequence[float], highest: float | None = None) -> str:
 class Histograms:
     """Lines of a label and of what share of the answers took how long."""
 
-    def __init__(self, lines: Sequence[tuple[Text, dict[int, int]]], unit: str = "ms") -> None:
+    def __init__(self, lines: Sequence[tuple[Text, dict[int, int]]]) -> None:
         """Histograms are those of `harness.bench.load`: counts by bucket."""
         self._lines = [(label, counts) for label, counts in lines if counts]
-        self._head = Text(unit)
+        self._head = Text("ms")
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if not self._lines:

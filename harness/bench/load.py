@@ -10,6 +10,7 @@ import gc
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -81,6 +82,14 @@ def histogram_of(latencies: Mapping[int, int]) -> dict[int, int]:
         bucket = bucket_of(latency_us)
         histogram[bucket] = histogram.get(bucket, 0) + count
     return histogram
+
+
+def summed(histograms: Iterable[Mapping[int, int]]) -> dict[int, int]:
+    """All of them in one."""
+    total: Counter[int] = Counter()
+    for histogram in histograms:
+        total.update(histogram)
+    return total
 
 
 def main(spec: LoadSpec) -> None:

@@ -192,10 +192,7 @@ class LoadedFleet:
         after, now_used = self._figures(), self._usage()
         took = time.monotonic() - started
         queued = self._written() - queued
-        histogram: dict[int, int] = {}
-        for told in after:
-            for bucket, count in told.histogram.items():
-                histogram[bucket] = histogram.get(bucket, 0) + count
+        histogram = load.summed(told.histogram for told in after)
         return Window(
             answered=sum(t.answered for t in after) - sum(t.answered for t in before),
             seconds=took,

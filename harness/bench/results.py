@@ -7,6 +7,7 @@ from typing import Any
 
 from bank.ballot import replica_name
 from harness.bench.baseline import FloorFigures
+from harness.bench.load import summed
 from harness.bench.measuring import Window, percentile
 from harness.check.verdict import Judgement, Verdict, overall
 
@@ -103,7 +104,7 @@ class Result:
     def histograms(self) -> tuple[dict[int, int], dict[int, int]]:
         """Latencies of all pairs together, and those of their floors."""
         floors = [pair.floor.histogram for pair in self.pairs if pair.floor is not None]
-        return _sum([pair.window.histogram for pair in self.pairs]), _sum(floors)
+        return summed(pair.window.histogram for pair in self.pairs), summed(floors)
 
     def document(self) -> dict[str, Any]:
         """For JSON: medians, and with several pairs their ranges and every one."""
@@ -121,14 +122,6 @@ def _known(values: Sequence[float | None]) -> list[float] | None:
     """All of them, or None when one is not known."""
     known = [value for value in values if value is not None]
     return known if len(known) == len(values) else None
-
-
-def _sum(histograms: Sequence[dict[int, int]]) -> dict[int, int]:
-    total: dict[int, int] = {}
-    for histogram in histograms:
-        for bucket, count in histogram.items():
-            total[bucket] = total.get(bucket, 0) + count
-    return total
 
 
 def _document(figures: dict[str, float | None]) -> dict[str, Any]:

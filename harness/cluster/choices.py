@@ -17,7 +17,6 @@ class Choices(Protocol):
 
     def pick(self, options: int) -> int:
         """One of 0, 1, … `options` - 1."""
-        ...
 
 
 class Seeded:

@@ -68,15 +68,12 @@ class Looked(Protocol):
 
     def views(self) -> tuple[ReplicaView, ...]:
         """Every replica's state as of now, in order; failed ones as they were left."""
-        ...
 
     def slots(self, replica: ReplicaId, slots: Sequence[Slot]) -> tuple[SlotStatus, ...]:
         """The state of these slots at one replica, failed ones too."""
-        ...
 
     def traces(self) -> Traces:
         """The journals of all replicas, of this set and what is kept of earlier ones."""
-        ...
 
 
 class Cluster(Looked, Protocol):
@@ -86,39 +83,30 @@ class Cluster(Looked, Protocol):
 
     def now(self) -> int:
         """The cluster's clock; never goes back."""
-        ...
 
     def start(self) -> None:
         """Start every replica; returns when all of them are ready."""
-        ...
 
     def stop(self) -> None:
         """End every process and release everything; may be called twice, and after a failure."""
-        ...
 
     def submit(self, operation: Operation) -> None:
         """Queue an operation with its client; sent while clients run, one at a time per client."""
-        ...
 
     def set_clients_running(self, running: bool) -> None:
         """Start or stop the clients' timers; starting retries what is outstanding at once."""
-        ...
 
     def pending(self) -> list[Operation]:
         """Operations without an answer, those of earlier sets and runs included."""
-        ...
 
     def drop_pending(self) -> None:
         """Clients give up what has no answer."""
-        ...
 
     def unanswered(self) -> int:
         """How many `pending` are; asked at every turn, so it must not count them."""
-        ...
 
     def answered_upto(self) -> Slot:
         """The highest slot that an answer of this run spoke of; 0 before the first."""
-        ...
 
     def apply(self, fault: Fault) -> tuple[ReplicaId, ...]:
         """Do this fault; returns the replicas that changed, after they or the kernel confirmed.
@@ -126,54 +114,42 @@ class Cluster(Looked, Protocol):
         FailLeader returns () when there is no leader to fail; its point is the runner's business.
         A replica that failed fails no more until it returned.
         """
-        ...
 
     def run_until(self, condition: Callable[[], bool], timeout: int) -> bool:
         """Let the cluster work until `condition()` holds, at most `timeout`; whether it holds."""
-        ...
 
     def liveness(self, replica: ReplicaId) -> Liveness:
         """Whether this replica takes part."""
-        ...
 
     def trouble(self, replica: ReplicaId) -> str | None:
         """Why this replica is not live although no fault was done to it; None otherwise."""
-        ...
 
     def leader(self) -> ReplicaId | None:
         """The live replica in role leader with the highest ballot that a quorum answers."""
-        ...
 
     def role(self, replica: ReplicaId) -> Role:
         """What this replica said last of its role."""
-        ...
 
     def executed_upto(self, replica: ReplicaId) -> Slot:
         """What this replica said last; may lag behind `views()`."""
-        ...
 
     def is_settled(self, replicas: Sequence[ReplicaId], upto: Slot, for_leader: bool) -> bool:
         """These executed every slot up to `upto`; with `for_leader`, somebody leads.
 
         Of those who do not tell, so much time went by since the last answer that they may have.
         """
-        ...
 
     def seek_leader(self) -> None:
         """Ask every live replica to see to it that there is a leader, as a request would."""
-        ...
 
     def contradictions(self) -> Sequence[str]:
         """What answers of other people's replicas say that cannot be, in any order of events."""
-        ...
 
     def remarks(self) -> Sequence[str]:
         """What other people's replicas did that is worth a word, since the last call."""
-        ...
 
     def new_set(self) -> None:
         """A new set begins: traces start afresh."""
-        ...
 
 
 class OwnReplicas(Cluster):

@@ -13,7 +13,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from itertools import product
-from random import Random
 from typing import Any
 
 from rich.console import Console
@@ -25,12 +24,13 @@ from harness.bench import baseline, failover, others, soak
 from harness.bench.measuring import LoadedFleet
 from harness.bench.results import Pair, Result
 from harness.bench.tables import bench_tables
-from harness.check.verdict import overall
+from harness.check.verdict import Judgement, overall
 from harness.cluster.wording import counted
 from harness.errors import EXIT_VALID, HarnessError
 from harness.files.config import DURABILITIES, NODES, ClusterConfig
 from harness.run import launch
-from harness.screen.cells import BAD, Heading, Line
+from harness.screen import consoles
+from harness.screen.cells import BAD, Heading
 from harness.screen.watching import View, Watched
 
 RICH_ACCOUNT = 10**9  # so that no transfer fails for lack of balance
@@ -103,7 +103,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         clients = []
     if options.floor is None:
         options.floor = len(shapes) == 1 and options.seconds <= SHORT_SECONDS
-    seed = Random().randrange(2**31) if options.seed is None else options.seed
+    seed = launch.drawn(options.seed)
     configs = [_config(options, *shape, seed) for shape in shapes]
 
     quiet = options.format == "json"
@@ -132,11 +132,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     judgements = [j for result in results for pair in result.pairs for j in pair.judgements]
     judgements += [] if failovers is None else failovers.judgements
     judgements += [] if soaked is None else soaked.judgements
-    for judgement in judgements:
-        if judgement.verdict.exit_code:
-            text = f" {judgement.verdict.sign} {judgement.check}: {judgement.reason}"
-            say.print(Line(Text(text, BAD)), soft_wrap=True)
-    return overall(judgements).exit_code
+    return _ended(judgements, say)
 
 
 def _measure_others(options: argparse.Namespace, clients: Sequence[int], console: Console) -> int:
@@ -147,7 +143,7 @@ def _measure_others(options: argparse.Namespace, clients: Sequence[int], console
     given = {"durability": None, "failover": options.failover, "soak": options.soak}
     launch.refuse_beside_replicas({**vars(options), **given})
     (nodes,) = _numbers("--nodes", options.nodes, NODES)[:1]
-    seed = Random().randrange(2**31) if options.seed is None else options.seed
+    seed = launch.drawn(options.seed)
     figures = []
     fixed = description.fixed
     is_fixed = "accounts" in fixed  # each account is a client: then there are as many as those
@@ -164,10 +160,15 @@ def _measure_others(options: argparse.Namespace, clients: Sequence[int], console
     for table in others.tables(description, figures):
         console.print(table)
     judgements = [judgement for one in figures for judgement in one.judgements]
-    for judgement in judgements:
-        if judgement.verdict.exit_code:
-            text = f" {judgement.verdict.sign} {judgement.check}: {judgement.reason}"
-            console.print(Line(Text(text, BAD)), soft_wrap=True)
+    return _ended(judgements, console)
+
+
+def _ended(judgements: Sequence[Judgement], console: Console) -> int:
+    """Say what does not hold, or could not be decided; the exit code."""
+    wrong = [j for j in judgements if j.verdict.exit_code]
+    consoles.print_parts(
+        console, (Text(f" {j.verdict.sign} {j.check}: {j.reason}", BAD) for j in wrong)
+    )
     return overall(judgements).exit_code
 
 

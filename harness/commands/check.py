@@ -16,7 +16,6 @@ from rich.text import Text
 from harness.check.black_box import BUDGET, CHECK, black_box
 from harness.check.judges import judge_run
 from harness.check.verdict import Judgement, Verdict, overall
-from harness.cluster.driver import CommitLog
 from harness.commands import refuse_unknown
 from harness.errors import HarnessError, unwritten
 from harness.files import history_file
@@ -129,11 +128,8 @@ def _judge(file: str, saved: SavedHistory, budget: int) -> _Judged:
     operations, judgements = saved.operations, list[Judgement]()
     known_before = 0
     if saved.log is not None:
-        log = CommitLog(
-            saved.log.slots, saved.log.base, saved.log.known_before, saved.log.contradictions
-        )
-        known_before = log.known_before
-        judgements += judge_run(saved.balances, log, operations, views=None)
+        known_before = saved.log.known_before
+        judgements += judge_run(saved.balances, saved.log, operations, views=None)
     if known_before:
         reason = f"clients of earlier runs filled slots up to {known_before}: not in this file"
         judgements.append(Judgement(CHECK, Verdict.UNKNOWN, reason))

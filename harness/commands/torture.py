@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -120,7 +119,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     fixed = {} if description is None else description.fixed
     outputs.check_file("--history", options.history)
     view = View(console, options.watch)
-    seed = Random().randrange(2**31) if options.seed is None else options.seed
+    seed = launch.drawn(options.seed)
     console.print(f"torture: seed {seed}, {options.kills} faults of {', '.join(modes)}")
     flags = {
         "nodes": options.nodes,
@@ -217,11 +216,12 @@ class Torture:
         self._disks: list[tuple[ReplicaId, Stored | None]] = []  # of the dead, before they return
         self._link_faults = LINK_FAULTS if theirs is None else launch.link_faults(theirs)
         self._links = Links()  # as the faults so far left them
-        self._counts = {mode: 0 for mode in modes if mode in FAILURES}
+        # How often each mode, and each named point, hit somebody.
+        self.counts = {mode: 0 for mode in modes if mode in FAILURES}
         if "links" in modes:
-            self._counts |= dict.fromkeys(self._link_faults, 0)
+            self.counts |= dict.fromkeys(self._link_faults, 0)
         if "points" in modes:
-            self._counts |= dict.fromkeys(nemesis.POINTS, 0)
+            self.counts |= dict.fromkeys(nemesis.POINTS, 0)
         self._missed = 0  # points that were not reached in time
         self._leaders_hit = 0
         self._seconds = 0.0
@@ -320,7 +320,7 @@ class Torture:
         if not self._can_decide([r for r in live if r != victim]):
             self._heal(cluster)
         self._leaders_hit += victim == leader
-        self._counts[mode] += 1
+        self.counts[mode] += 1
         cluster.apply(fault)
 
     def _hit_links(self, cluster: Cluster, fault: LinkFault, live: list[ReplicaId]) -> None:
@@ -336,7 +336,7 @@ class Torture:
             fault = replace(fault, kind="delay")
         self._links.apply(fault)
         cluster.apply(fault)
-        self._counts[fault.kind] += 1
+        self.counts[fault.kind] += 1
 
     def _can_decide(self, live: list[ReplicaId], cut: Iterable[Link] = ()) -> bool:
         """True when one of these can lead, with those links cut as well."""
@@ -387,7 +387,7 @@ class Torture:
         elif point == nemesis.MID_NEW_VIEW and leader is not None:
             cluster.apply(Fail(leader, "crash"))
         if self._until(cluster, lambda: cluster.liveness(victim) is Liveness.CRASHED):
-            self._counts[point] += 1
+            self.counts[point] += 1
             self._leaders_hit += victim == leader
         else:
             self._missed += 1
@@ -475,14 +475,10 @@ class Torture:
         unread = any(stored is None for _, stored in self._disks)
         return (promises(self._disks),) if unread or len(dead) > len(set(dead)) else ()
 
-    def counts(self) -> dict[str, int]:
-        """How often each mode, and each named point, hit somebody."""
-        return dict(self._counts)
-
     def table(self) -> Table:
         """What was done."""
         table = Table("what", "count", title="torture", title_justify="left")
-        for mode, count in self._counts.items():
+        for mode, count in self.counts.items():
             table.add_row(Text(mode), Text(str(count), justify="right"))
         rows = {
             "of these, leaders": self._leaders_hit,

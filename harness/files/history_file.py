@@ -14,16 +14,15 @@ lines and those that begin with # are passed over. See docs/histories.md.
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 from bank import checkpoint as checkpoints
 from bank.accounts import Accounts
-from bank.ballot import Ballot, Slot
-from bank.checkpoint import Checkpoint
-from bank.ledger import FAILED, NOOP, READ, SKIPPED, SUCCESS, TRANSFER, Result
-from bank.sessions import Request
+from bank.ballot import Ballot
+from bank.ledger import FAILED, NOOP, READ, SKIPPED, SUCCESS, TRANSFER
+from harness.cluster.driver import CommitLog
 from harness.cluster.history import Operation
 from harness.errors import HarnessError, unwritten
 from harness.files import text_file
@@ -34,32 +33,13 @@ from harness.files.tree import Problems, Section
 VERSION = 1
 
 
-class CommittedLog(Protocol):
-    """What is saved of `driver.CommitLog`, and what comes back."""
-
-    slots: dict[Slot, tuple[Request, Result]]
-    base: Checkpoint | None
-    known_before: Slot
-    contradictions: list[str]
-
-
-@dataclass(slots=True)
-class SavedLog:
-    """A committed log from a file; the fields are those of `driver.CommitLog`."""
-
-    slots: dict[Slot, tuple[Request, Result]] = field(default_factory=dict)
-    base: Checkpoint | None = None
-    known_before: Slot = 0
-    contradictions: list[str] = field(default_factory=list)
-
-
 @dataclass(slots=True)
 class SavedHistory:
     """A whole file."""
 
     balances: dict[str, int]  # before the first slot
     operations: list[Operation]
-    log: SavedLog | None  # None when the file has none
+    log: CommitLog | None  # None when the file has none
 
 
 # ---- saving ------------------------------------------------------------------------------------
@@ -68,7 +48,7 @@ class SavedHistory:
 def save(
     path: str | Path,
     history: Sequence[Operation],
-    log: CommittedLog | None,
+    log: CommitLog | None,
     balances: Mapping[str, int],
 ) -> None:
     """Write a history, and the committed log when it is known. `balances` are the initial ones.
@@ -92,7 +72,7 @@ def _bytes(text: str) -> bytes:
 
 
 def _lines(
-    history: Sequence[Operation], log: CommittedLog | None, balances: Mapping[str, int]
+    history: Sequence[Operation], log: CommitLog | None, balances: Mapping[str, int]
 ) -> Iterator[dict[str, Any]]:
     base = None if log is None or log.base is None else log.base
     yield {
@@ -252,7 +232,7 @@ class _Reader:
         if head["slots"] is None and (base or head["known_before"] or head["contradictions"]):
             self._refuse("slots", "a number, for the file speaks of a log", "null")
         operations = self._operations(self._announced(head["operations"]))
-        log = None if head["slots"] is None else SavedLog({}, base, head["known_before"], [])
+        log = None if head["slots"] is None else CommitLog({}, base, head["known_before"], [])
         if log is not None:
             self._slots(log, head["slots"])
             for number in range(head["contradictions"]):
@@ -326,7 +306,7 @@ class _Reader:
         if result is not None and result not in known and type(result) not in known:
             self._refuse("result", f"an answer to a {value['kind']}", repr(result))
 
-    def _slots(self, log: SavedLog, count: int) -> None:
+    def _slots(self, log: CommitLog, count: int) -> None:
         for number in range(count):
             value = self._next(_SLOT, f"slot {number + 1} of {count}")
             if value["slot"] in log.slots:

@@ -185,7 +185,6 @@ class HasPid(Protocol):
     @property
     def pid(self) -> int | None:
         """Its id."""
-        ...
 
 
 class Guard:

@@ -38,10 +38,12 @@ def document(
 ) -> dict[str, Any]:
     """The whole run, or as much of it as there is; `spent` in µs, once it is over.
 
-    `ended` is why it did not come to its end, `poked` what was done at the prompt, `forgotten` how
-    many requests of earlier sets their clients gave up.
+    `ended` is why it did not come to its end, which makes it unknown at best; `poked` what was done
+    at the prompt, `forgotten` how many requests of earlier sets their clients gave up.
     """
     scored, most = points.total(points.items(file, reports))
+    if ended and verdict is Verdict.VALID:
+        verdict = Verdict.UNKNOWN
     return {
         "file": file.path,
         "name": file.name or None,

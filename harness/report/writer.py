@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from bank.ballot import replica_name
-from harness.check.verdict import Verdict
 from harness.cluster.driver import Cluster
 from harness.cluster.journal import Entry
 from harness.cluster.wording import line
@@ -135,17 +134,13 @@ class Writer:
         return folder.path
 
     def _write(self, folder: Folder, run: Runner, cluster: Cluster, with_page: bool) -> None:
-        file, config, reports = self._file, self._config, run.reports
-        verdict = run.verdict() if reports else Verdict.UNKNOWN
-        if self._ended and verdict is Verdict.VALID:
-            verdict = Verdict.UNKNOWN
-        ended = self._ended
+        file, config, reports, ended = self._file, self._config, run.reports, self._ended
         document = results.document(
             file,
             config,
             reports,
             run.pending(),
-            verdict,
+            run.verdict(),
             ended=ended,
             poked=run.poked,
             forgotten=run.forgotten(),

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bank.ledger import READ
 from harness.cluster import blame, ctrl_c, guarded
@@ -57,9 +57,12 @@ def settings(
         where = given["failure"].where
         told = f"{where}: our own replicas are not asked to fail, they are made to: expected "
         raise HarnessError(f"{told}{', '.join(config.FAILURES)}, or --replicas with it")
-    if found.seed is None:
-        found = replace(found, seed=secrets.randbelow(SEEDS))
-    return found
+    return replace(found, seed=drawn(found.seed))
+
+
+def drawn(seed: Any) -> Any:
+    """This seed, or a drawn one where none is given."""
+    return secrets.randbelow(SEEDS) if seed is None else seed
 
 
 def resumes(data: Path | None) -> bool:

@@ -20,6 +20,7 @@ from rich.text import Text
 from bank.ballot import replica_name
 from harness.cluster.nemesis import POINTS
 from harness.errors import nearest
+from harness.files import outputs
 from harness.files.config import ClusterConfig
 from harness.files.steps import WORDS as STEP_WORDS
 from harness.files.text_file import shown
@@ -31,6 +32,16 @@ class Refused(Exception):
     """A command of the prompt that cannot be done; the text says why and what was expected."""
 
 
+def save(name: str, path: Path, text: str, overwrite: bool) -> None:
+    """Write a file that was named `name` at the prompt. Refused when that cannot be."""
+    try:
+        outputs.write_whole(path, text, overwrite)
+    except FileExistsError:
+        raise Refused(f"{name} is there already: save! {name} writes over it") from None
+    except OSError as error:
+        raise Refused(f"{name}: cannot be written ({error.strerror or error})") from None
+
+
 class Lines(Protocol):
     """Where commands come from."""
 
@@ -38,7 +49,6 @@ class Lines(Protocol):
 
     def read(self, prompt: str) -> str | None:
         """The next line without its end; None when there are no more."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from harness.cluster.journal import Liveness
 from harness.cluster.nemesis import Fail, Recover
 from harness.cluster.wording import counted
 from harness.errors import EXIT_USAGE, HarnessError
-from harness.files import outputs, writer
+from harness.files import writer
 from harness.files.cases import Action, CaseFile
 from harness.files.config import ClusterConfig
 from harness.files.steps import Names, parse_step
@@ -33,6 +33,7 @@ from harness.screen.lines import (
     cancelling,
     listed_words,
     parse,
+    save,
     word_named,
 )
 from harness.screen.looking import MOST_ROWS, Looks, refuse_too_many, slots_named
@@ -234,12 +235,7 @@ class Prompt:
             text, again = self._saved(path), self._again(path)
         except (ValueError, HarnessError) as error:
             raise Refused(f"{error}, expected a name that ends in .yaml") from None
-        try:
-            outputs.write_whole(path, text, overwrite)
-        except FileExistsError:
-            raise Refused(f"{name} is there already: save! {name} writes over it") from None
-        except OSError as error:
-            raise Refused(f"{name}: cannot be written ({error.strerror or error})") from None
+        save(name, path, text, overwrite)
         sets = counted(len(self._runner.reports), "set")
         told = [f"{sets} and {counted(len(self._runner.poked), 'poke')} in {name}"]
         if any(case.expected for case in self._file.sets):

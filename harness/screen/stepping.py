@@ -16,7 +16,6 @@ from bank.status import Role
 from harness.cluster.journal import Liveness
 from harness.cluster.wording import counted
 from harness.errors import EXIT_INVALID, EXIT_VALID, HarnessError, nearest
-from harness.files import outputs
 from harness.files.config import ClusterConfig
 from harness.files.text_file import shown
 from harness.screen import answers, tables
@@ -40,6 +39,7 @@ from harness.screen.lines import (
     completed,
     listed_words,
     names_of,
+    save,
 )
 from harness.screen.looking import Looks
 from harness.sim.script import ScriptError
@@ -286,13 +286,9 @@ class SteppingPrompt:
             else:
                 kinds = ".txt" if self._test_set is None else ".txt, .yaml or .csv"
                 raise Refused(f"{shown(name)}: expected a name that ends in {kinds}")
-            outputs.write_whole(path, text, overwrite)
         except (ValueError, HarnessError) as error:
             raise Refused(f"{error}, expected a name that ends in .txt") from None
-        except FileExistsError:
-            raise Refused(f"{name} is there already: save! {name} writes over it") from None
-        except OSError as error:
-            raise Refused(f"{name}: cannot be written ({error.strerror or error})") from None
+        save(name, path, text, overwrite)
         told = f"{counted(len(steps), 'event')} in {name}: {again}"
         self._console.print(sentence(told))
 

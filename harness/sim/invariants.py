@@ -2,7 +2,7 @@
 
 Incremental: `Safety` is told what an event changed and compares that with kept maxima, so that it
 can look on at every event. It sees what no replica can: every proposal, every vote that reached a
-disk, every execution. It has a bank of its own, so that the ledger does not judge itself.
+disk, every execution. It has the bank of the judges, so that the ledger does not judge itself.
 
 A statement that does not hold raises `Violation`, with the values in its text.
 """
@@ -13,11 +13,12 @@ from typing import TypeAlias
 from bank.ballot import NO_BALLOT, Ballot, ReplicaId, Slot, replica_name
 from bank.checkpoint import Checkpoint
 from bank.effects import Executed, Persist, Stored
-from bank.ledger import FAILED, READ, SKIPPED, SUCCESS, TRANSFER, Result
+from bank.ledger import READ, SKIPPED, TRANSFER
 from bank.messages import CheckpointHash, Message, StatePiece
 from bank.quorum import quorum_size
 from bank.sessions import Request, Session
 from bank.status import ReplicaStatus
+from harness.check.replay import execute
 from harness.cluster.wording import executed_text
 
 Claim: TypeAlias = tuple[Slot, Slot, Ballot]
@@ -45,24 +46,9 @@ class Oracle:
             return last if timestamp == last[1] else (client, timestamp, SKIPPED, slot)
         if kind not in (TRANSFER, READ):
             return (client, timestamp, SKIPPED, slot)
-        self.sessions[client] = (
-            client,
-            timestamp,
-            self._move(kind, sender, receiver, amount),
-            slot,
-        )
+        result = execute(self.balances, kind, sender, receiver, amount)
+        self.sessions[client] = client, timestamp, result, slot
         return self.sessions[client]
-
-    def _move(self, kind: str, sender: str, receiver: str, amount: int) -> Result:
-        if sender not in self.balances:
-            return FAILED
-        if kind == READ:
-            return self.balances[sender]
-        if amount <= 0 or receiver not in self.balances or self.balances[sender] < amount:
-            return FAILED
-        self.balances[sender] -= amount
-        self.balances[receiver] += amount
-        return SUCCESS
 
 
 class _Known:

@@ -65,11 +65,12 @@ from typing import Any
 from bank.accounts import Balances
 from bank.ballot import ReplicaId, replica_name
 from bank.ledger import TRANSFER
-from bank.messages import ClientRequest
+from bank.messages import ClientRequest, Message
 from bank.replica import Replica
 from bank.sessions import Request
 from bank.settings import MILLISECOND
 from bank.status import Role
+from harness.cluster.nemesis import Link
 from harness.cluster.wording import message_name, requests_text, span
 from harness.sim import script_head
 from harness.sim.disk import Disk
@@ -175,13 +176,14 @@ class ScriptRunner(TraceWriter):
             text = match[1]
         self._reads_on = text.endswith(READ_ON)
         text = text.removesuffix(READ_ON)
-        for pattern, method in COMMANDS:
+        for pattern, kinds, obey in COMMANDS:
             if match := pattern.fullmatch(text):
-                method(self, *match.groups())
+                said = zip(kinds, match.groups(), strict=True)
+                obey(self, *(None if word is None else KINDS[k][1](self, word) for k, word in said))
                 return
         raise ScriptError(f"unknown command: {text}")
 
-    def _who(self, names: str, can_crash: bool = False) -> list[ReplicaId]:
+    def who(self, names: str, can_crash: bool = False) -> list[ReplicaId]:
         """The replicas of "n1", "n1 n2" or "all", all of them running unless `can_crash`."""
         if names == "all":
             return [r for r in self.everyone if can_crash or self.is_running(r)]
@@ -194,9 +196,24 @@ class ScriptRunner(TraceWriter):
                 raise ScriptError(f"{replica_name(replica)} is crashed")
         return found
 
-    def _links(self, sources: str, targets: str) -> list[tuple[ReplicaId, ReplicaId]]:
-        pairs = [(s, t) for s in self._who(sources, True) for t in self._who(targets, True)]
+    def links(self, ends: str) -> list[Link]:
+        """Those of "n1->n2" or "n1->all"."""
+        sources, targets = ends.split("->")
+        pairs = [(s, t) for s in self.who(sources, True) for t in self.who(targets, True)]
         return [(source, to) for source, to in pairs if source != to]
+
+    def link(self, ends: str) -> Link:
+        """That of "n1->n2", whoever is crashed."""
+        source, target = (self.who(name, True)[0] for name in ends.split("->"))
+        return source, target
+
+    def open_link(self, ends: str) -> Link:
+        """The same, to one who hears."""
+        source, target = ends.split("->")
+        (sender,), (reader,) = self.who(source, True), self.who(target)
+        if not self.hears(reader):
+            raise ScriptError(f"{target} does not hear")
+        return sender, reader
 
     @contextmanager
     def _without_heartbeats(self) -> Iterator[None]:
@@ -204,8 +221,8 @@ class ScriptRunner(TraceWriter):
         yield
         self._hides_heartbeats = False
 
-    def do_elect(self, name: str) -> None:
-        (replica,), first = self._who(name), len(self.lines)
+    def do_elect(self, replica: ReplicaId) -> None:
+        first = len(self.lines)
         self.elect(replica)
         self.run(1)  # the first heartbeat
         del self.lines[first:]
@@ -213,14 +230,14 @@ class ScriptRunner(TraceWriter):
         followers = " and ".join([", ".join(behind[:-1]), behind[-1]])
         self._write(replica, f"leads {self[replica].following}; {followers} follow")
 
-    def do_request(self, names: str, texts: str) -> None:
+    def do_request(self, replicas: list[ReplicaId], texts: str) -> None:
         requests: list[Request] = []
         for part in texts.split(" and "):
             new = re.findall(r"(?:(\w+): )?\(([^)]*)\)", part)
             requests += (
                 [self._new(client, text) for client, text in new] if new else self._old(part)
             )
-        self._ask(self._who(names), tuple(requests))
+        self._ask(replicas, tuple(requests))
 
     def _new(self, asking: str, text: str) -> Request:
         """The next request of a client: "A, B, 3", or "C", which is a read."""
@@ -232,11 +249,8 @@ class ScriptRunner(TraceWriter):
         self._last[client] = self._asked[client, timestamp] = made
         return made
 
-    def do_heard(self, name: str) -> None:
-        self._ask(self._who(name), ())
-
-    def do_retry(self, names: str, old: str) -> None:
-        self._ask(self._who(names), tuple(self._old(old)))
+    def do_retry(self, replicas: list[ReplicaId], old: str = "") -> None:
+        self._ask(replicas, tuple(self._old(old)))
 
     def _old(self, texts: str) -> Iterator[Request]:
         """The requests of "A, B 2": the last of client A, the second of B."""
@@ -251,8 +265,8 @@ class ScriptRunner(TraceWriter):
         for replica in filter(self.hears, replicas):
             self.step(replica, ClientRequest(requests))
 
-    def do_deliver(self, sources: str, targets: str) -> None:
-        waiting = [link for link in self._links(sources, targets) if self.queues[link]]
+    def do_deliver(self, links: list[Link]) -> None:
+        waiting = [link for link in links if self.queues[link]]
         heard = [(source, to) for source, to in waiting if self.hears(to)]
         if not waiting:
             raise ScriptError("no message is under way there")
@@ -261,12 +275,14 @@ class ScriptRunner(TraceWriter):
         for link in heard:
             self.deliver(*link)
 
-    def do_deliver_named(self, source: str, target: str, name: str, older: str | None) -> None:
-        link = self._link(source, target)
-        message = self.waiting.named(link, name, int(older or 0))
-        if message is None:
+    def do_deliver_named(self, link: Link, name: str, older: int | None) -> None:
+        self.step(link[1], self._waiting(link, name, older), link[0])
+
+    def _waiting(self, link: Link, name: str, older: int | None) -> Message:
+        """Take the message of this name that waits there."""
+        if (message := self.waiting.named(link, name, older or 0)) is None:
             raise ScriptError(f"no {name} waits there")
-        self.step(link[1], message, link[0])
+        return message
 
     def alike(self, command: str) -> str | None:
         """`command` with the oldest message of its kind that waits there, when its own does not.
@@ -283,21 +299,13 @@ class ScriptRunner(TraceWriter):
                 return f"{match[1]}{message_name(message)}{match[6]}"
         return None
 
-    def do_again(self, source: str, target: str, name: str, newer: str | None) -> None:
-        link = self._link(source, target)
-        message = self.waiting.again(link, name, int(newer or 0))
-        if message is None:
+    def do_again(self, link: Link, name: str, newer: int | None) -> None:
+        if (message := self.waiting.again(link, name, newer or 0)) is None:
             raise ScriptError(f"no {name} was sent there")
         self.step(link[1], message, link[0])
 
-    def _link(self, source: str, target: str) -> tuple[ReplicaId, ReplicaId]:
-        (sender,), (reader,) = self._who(source, True), self._who(target)
-        if not self.hears(reader):
-            raise ScriptError(f"{target} does not hear")
-        return sender, reader
-
-    def do_settle(self, names: str) -> None:
-        wanted, last = self._who(names, True), dict(self._last)
+    def do_settle(self, wanted: list[ReplicaId]) -> None:
+        last = dict(self._last)
         for replica in self.everyone:
             if not self.is_running(replica):
                 self.restart(replica)
@@ -320,68 +328,45 @@ class ScriptRunner(TraceWriter):
         with self._without_heartbeats():
             self.deliver_all()
 
-    def do_drop(self, sources: str, targets: str) -> None:
-        links = [link for link in self._links(sources, targets) if self.queues[link]]
-        if not links:
+    def do_drop(self, links: list[Link]) -> None:
+        full = [link for link in links if self.queues[link]]
+        if not full:
             raise ScriptError("nothing waits there")
-        for source, to in links:
-            for message in self.queues[source, to]:
-                self.lost(source, to, message)
-            self.queues[source, to].clear()
+        for link in full:
+            for message in self.queues[link]:
+                self.lost(*link, message)
+            self.queues[link].clear()
 
-    def do_drop_named(self, source: str, target: str, name: str, older: str | None) -> None:
-        (sender,), (reader,) = self._who(source, True), self._who(target, True)
-        message = self.waiting.named((sender, reader), name, int(older or 0))
-        if message is None:
-            raise ScriptError(f"no {name} waits there")
-        self.lost(sender, reader, message)
+    def do_drop_named(self, link: Link, name: str, older: int | None) -> None:
+        self.lost(*link, self._waiting(link, name, older))
 
-    def do_drop_all(self) -> None:
-        self.do_drop("all", "all")
-
-    def do_cut(self, sources: str, targets: str) -> None:
-        self.cuts.update(self._links(sources, targets))
-
-    def do_mend(self, sources: str, targets: str) -> None:
-        self.cuts.difference_update(self._links(sources, targets))
-
-    def do_expire(self, name: str) -> None:
-        (replica,), written = self._who(name), self.written
+    def do_expire(self, replica: ReplicaId) -> None:
+        written = self.written
         self.expire(replica)
         while self[replica].role is Role.LEADER and self.written == written:
             self.expire(replica)  # it only found that it is still answered
 
-    def do_tick(self, name: str) -> None:
-        self.tick(*self._who(name))
-
-    def do_time(self, milliseconds: str) -> None:
+    def do_time(self, milliseconds: int) -> None:
         with self._without_heartbeats():
-            self.run(int(milliseconds))
+            self.run(milliseconds)
 
-    def do_seek(self, name: str) -> None:
-        for replica in self._who(name):
+    def do_seek(self, replicas: list[ReplicaId]) -> None:
+        for replica in replicas:
             self.processes[replica].seek_leader()
             self._end_turn(replica)
 
-    def do_crash(self, name: str, unnoticed: str | None, lost: str | None) -> None:
-        (replica,) = self._who(name)
-        self.crash(replica, unnoticed is None, int(lost or 0))
+    def do_crash(self, replica: ReplicaId, unnoticed: str | None, lost: int | None) -> None:
+        self.crash(replica, unnoticed is None, lost or 0)
 
-    def do_doom(self, name: str, write: str) -> None:
-        (replica,) = self._who(name)
+    def do_doom(self, replica: ReplicaId, write: str) -> None:
         self.dooms[replica] = BEFORE_WRITE if write == "before" else AFTER_WRITE
 
     def do_doom_after(
-        self, name: str, acts: str, write_first: str | None, lost: str | None
+        self, replica: ReplicaId, acts: int, write_first: str | None, lost: int | None
     ) -> None:
-        (replica,) = self._who(name)
-        words = f"after {acts}"
-        self.dooms[replica] = Doom(words, int(acts), False, bool(write_first), int(lost or 0))
+        self.dooms[replica] = Doom(f"after {acts}", acts, False, bool(write_first), lost or 0)
 
-    def do_restart(self, name: str) -> None:
-        (replica,) = self._who(name, can_crash=True)
-        if self.is_running(replica):
-            raise ScriptError(f"{name} is running")
+    def do_restart(self, replica: ReplicaId) -> None:
         disk = self.processes[replica].disk
         rows, promised = disk.rows, disk.promised
         promise = f"promise {promised}" if promised.number else "no promise"
@@ -390,101 +375,109 @@ class ScriptRunner(TraceWriter):
         self._write(replica, f"restarts with {promise}, {slots}, committed up to {upto}")
         self.restart(replica)
 
-    def do_damage(self, name: str, slot: str, text: str) -> None:
-        disk = self._damaged(name)
-        if int(slot) not in disk.rows:
-            raise ScriptError(f"{name} stores nothing in slot {slot}")
-        ballot, (client, timestamp, *_) = disk.rows[int(slot)]
+    def do_damage(self, replica: ReplicaId, slot: int, text: str) -> None:
+        disk = self._damaged(replica)
+        if slot not in disk.rows:
+            raise ScriptError(f"{replica_name(replica)} stores nothing in slot {slot}")
+        ballot, (client, timestamp, *_) = disk.rows[slot]
         sender, receiver, amount = text.split(", ")
         request = (client, timestamp, TRANSFER, sender, receiver, int(amount))
-        disk.rows[int(slot)] = ballot, request
+        disk.rows[slot] = ballot, request
 
-    def do_damage_state(self, name: str, account: str, balance: str) -> None:
-        disk = self._damaged(name)
+    def do_damage_state(self, replica: ReplicaId, account: str, balance: int) -> None:
+        disk = self._damaged(replica)
         if disk.checkpoint is None:
-            raise ScriptError(f"{name} stores no checkpoint")
+            raise ScriptError(f"{replica_name(replica)} stores no checkpoint")
         state = disk.checkpoint.state
         balances = Balances.of(
-            {**disk.checkpoint.balances, account: int(balance)}, state.accounts.page_accounts
+            {**disk.checkpoint.balances, account: balance}, state.accounts.page_accounts
         )
         disk.checkpoint = replace(disk.checkpoint, state=state._replace(pages=balances.pages))
 
-    def _damaged(self, name: str) -> Disk:
-        """The disk of one that is down, where from now on nothing is sure."""
-        (replica,) = self._who(name, can_crash=True)
-        if self.is_running(replica):
-            raise ScriptError(f"{name} is running")
+    def _damaged(self, replica: ReplicaId) -> Disk:
+        """Its disk; from now on nothing is sure."""
         self.safety = None
         return self.processes[replica].disk
 
-    def do_disconnect(self, names: str) -> None:
-        self.disconnect(*self._who(names))
-
-    def do_reconnect(self, names: str) -> None:
-        self.reconnect(*self._who(names))
-
-    def do_pause(self, name: str) -> None:
-        self.paused.update(self._who(name))
-
-    def do_wake(self, name: str) -> None:
-        self.paused.difference_update(self._who(name))
-
-    def do_slow(self, name: str) -> None:
-        self.slow_disks.update(self._who(name))
-
-    def do_answer(self, name: str) -> None:
-        (replica,) = self._who(name)
+    def do_answer(self, replica: ReplicaId) -> None:
         if self.processes[replica].writing is None:
-            raise ScriptError(f"{name} writes nothing")
+            raise ScriptError(f"{replica_name(replica)} writes nothing")
         self.slow_disks.discard(replica)
         self.disk_answers(replica)
 
-    def do_log(self, name: str) -> None:
-        (replica,) = self._who(name)
-        self.write_log(replica)
+    def down(self, name: str) -> ReplicaId:
+        """One whose process is not there."""
+        (replica,) = self.who(name, can_crash=True)
+        if self.is_running(replica):
+            raise ScriptError(f"{name} is running")
+        return replica
 
 
-def _commands() -> list[tuple[re.Pattern[str], Callable[..., Any]]]:
-    one, some = r"(n\d+)", r"((?:n\d+ )*n\d+|all)"
-    old = r"(\w+(?: \d+)?(?:, \w+(?: \d+)?)*)"
-    link = rf"{one}->{one}".replace(r"(n\d+)", r"(n\d+|all)")
-    asked = r"(?:\w+: )?\(\w+(?:, \w+, \d+)?\)"
-    part = rf"(?:(?: ?{asked})+|{old[1:-1]})"
-    table: dict[str, Callable[..., Any]] = {
-        rf"elect {one}": ScriptRunner.do_elect,
-        rf"request {some} ({part}(?: and {part})*)": ScriptRunner.do_request,
-        rf"heard {one}": ScriptRunner.do_heard,
-        rf"retry {some} {old}": ScriptRunner.do_retry,
-        r"deliver all": ScriptRunner.do_deliver_all,
-        rf"deliver {link}": ScriptRunner.do_deliver,
-        rf"deliver {one}->{one} ([A-Z].*?)(?: \+(\d+))?": ScriptRunner.do_deliver_named,
-        rf"again {one}->{one} ([A-Z].*?)(?: \+(\d+))?": ScriptRunner.do_again,
-        rf"settle {some}": ScriptRunner.do_settle,
-        r"drop all": ScriptRunner.do_drop_all,
-        rf"drop {link}": ScriptRunner.do_drop,
-        rf"drop {one}->{one} ([A-Z].*?)(?: \+(\d+))?": ScriptRunner.do_drop_named,
-        rf"cut {link}": ScriptRunner.do_cut,
-        rf"mend {link}": ScriptRunner.do_mend,
-        rf"expire {one}": ScriptRunner.do_expire,
-        rf"tick {one}": ScriptRunner.do_tick,
-        r"time (\d+)ms": ScriptRunner.do_time,
-        rf"seek {some}": ScriptRunner.do_seek,
-        rf"crash {one}(?: (unnoticed))?(?: losing (\d+))?": ScriptRunner.do_crash,
-        rf"crash {one} (before|after) write": ScriptRunner.do_doom,
-        rf"crash {one} after (\d+)( write first)?(?: losing (\d+))?": ScriptRunner.do_doom_after,
-        rf"restart {one}": ScriptRunner.do_restart,
-        rf"damage {one} (\d+) \((\w+, \w+, \d+)\)": ScriptRunner.do_damage,
-        rf"damage {one} (\w+) (\d+)": ScriptRunner.do_damage_state,
-        rf"disconnect {some}": ScriptRunner.do_disconnect,
-        rf"reconnect {some}": ScriptRunner.do_reconnect,
-        rf"pause {one}": ScriptRunner.do_pause,
-        rf"wake {one}": ScriptRunner.do_wake,
-        rf"slow {one}": ScriptRunner.do_slow,
-        rf"answer {one}": ScriptRunner.do_answer,
-        r"status": ScriptRunner.write_status,
-        rf"log {one}": ScriptRunner.do_log,
-    }
-    return [(re.compile(pattern), method) for pattern, method in table.items()]
+_OLD, _NEW = r"\w+(?: \d+)?(?:, \w+(?: \d+)?)*", r"(?:\w+: )?\(\w+(?:, \w+, \d+)?\)"
+_PART = rf"(?:(?: ?{_NEW})+|{_OLD})"
+# What commands speak of: how it is written, and as what it is read.
+KINDS: dict[str, tuple[str, Callable[[ScriptRunner, str], Any]]] = {
+    "one": (r"n\d+", lambda run, name: run.who(name)[0]),
+    "down": (r"n\d+", ScriptRunner.down),
+    "some": (r"(?:n\d+ )*n\d+|all", ScriptRunner.who),
+    "each": (r"(?:n\d+ )*n\d+|all", lambda run, names: run.who(names, can_crash=True)),
+    "links": (r"(?:n\d+|all)->(?:n\d+|all)", ScriptRunner.links),
+    "link": (r"n\d+->n\d+", ScriptRunner.link),
+    "open": (r"n\d+->n\d+", ScriptRunner.open_link),
+    "number": (r"\d+", lambda _, number: int(number)),
+}
+TEXTS = {
+    "message": r"[A-Z].*?",
+    "requests": rf"{_PART}(?: and {_PART})*",
+    "old": _OLD,
+    "transfer": r"\w+, \w+, \d+",
+    "account": r"\w+",
+    "unnoticed": "unnoticed",
+    "side": "before|after",
+    "first": "write first",
+}
+KINDS |= {kind: (pattern, lambda _, text: text) for kind, pattern in TEXTS.items()}
+
+_TABLE: dict[str, Callable[..., Any]] = {
+    r"elect <one>": ScriptRunner.do_elect,
+    r"request <some> <requests>": ScriptRunner.do_request,
+    r"heard <some>": ScriptRunner.do_retry,
+    r"retry <some> <old>": ScriptRunner.do_retry,
+    r"deliver all": ScriptRunner.do_deliver_all,
+    r"deliver <links>": ScriptRunner.do_deliver,
+    r"deliver <open> <message>(?: \+<number>)?": ScriptRunner.do_deliver_named,
+    r"again <open> <message>(?: \+<number>)?": ScriptRunner.do_again,
+    r"settle <each>": ScriptRunner.do_settle,
+    r"drop all": lambda run: run.do_drop(run.links("all->all")),
+    r"drop <links>": ScriptRunner.do_drop,
+    r"drop <link> <message>(?: \+<number>)?": ScriptRunner.do_drop_named,
+    r"cut <links>": lambda run, links: run.cuts.update(links),
+    r"mend <links>": lambda run, links: run.cuts.difference_update(links),
+    r"expire <one>": ScriptRunner.do_expire,
+    r"tick <one>": ScriptRunner.tick,
+    r"time <number>ms": ScriptRunner.do_time,
+    r"seek <some>": ScriptRunner.do_seek,
+    r"crash <one>(?: <unnoticed>)?(?: losing <number>)?": ScriptRunner.do_crash,
+    r"crash <one> <side> write": ScriptRunner.do_doom,
+    r"crash <one> after <number>(?: <first>)?(?: losing <number>)?": ScriptRunner.do_doom_after,
+    r"restart <down>": ScriptRunner.do_restart,
+    r"damage <down> <number> \(<transfer>\)": ScriptRunner.do_damage,
+    r"damage <down> <account> <number>": ScriptRunner.do_damage_state,
+    r"disconnect <some>": lambda run, replicas: run.disconnect(*replicas),
+    r"reconnect <some>": lambda run, replicas: run.reconnect(*replicas),
+    r"pause <one>": lambda run, replica: run.paused.add(replica),
+    r"wake <one>": lambda run, replica: run.paused.discard(replica),
+    r"slow <one>": lambda run, replica: run.slow_disks.add(replica),
+    r"answer <one>": ScriptRunner.do_answer,
+    r"status": ScriptRunner.write_status,
+    r"log <one>": ScriptRunner.write_log,
+}
 
 
-COMMANDS = _commands()
+def _compiled(text: str) -> tuple[re.Pattern[str], list[str]]:
+    """A command's pattern, and the kinds of what it speaks of."""
+    pattern = re.sub(r"<(\w+)>", lambda kind: f"({KINDS[kind[1]][0]})", text)
+    return re.compile(pattern), re.findall(r"<(\w+)>", text)
+
+
+COMMANDS = [(*_compiled(text), obey) for text, obey in _TABLE.items()]

@@ -45,11 +45,9 @@ class Source(Protocol):
 
     def next(self, world: SteppedWorld, taken: int, is_alone: bool) -> Step | None:
         """The next step after `taken` items; `is_alone`: everything so far came from here."""
-        ...
 
     def place(self, taken: int) -> str:
         """Where this is, in words."""
-        ...
 
 
 class Done(NamedTuple):
@@ -256,14 +254,13 @@ def by_hand(command: str, words: str = "") -> Step:
 
 # ---- what `until` waits for ----------------------------------------------------------------------
 
-_NAMED = re.compile(r"(?:n?(\d+) )?([a-z]+)(?: n?(\d+))?")  # "n2 leads", "leads n2"
-_LEADING = {"leads"}  # as a person types it
+_LEADS = re.compile(r"(?:n?(\d+) )?leads(?: n?(\d+))?")  # "n2 leads", "leads n2", "leads"
 
 
 def condition(text: str) -> tuple[Callable[[Stepper], bool], int | None]:
     """What to wait for, and the replica whose timers are to run out first. Impossible: no idea."""
-    if (match := _NAMED.fullmatch(text)) and match[2] in _LEADING:
-        wanted = int(match[1] or match[3] or 0)
+    if match := _LEADS.fullmatch(text):
+        wanted = int(match[1] or match[2] or 0)
         if wanted:
             return lambda s: _leads(s, wanted), wanted
         return lambda s: s.world.leader() is not None, None
@@ -302,9 +299,7 @@ def _nobody(replica: int, world: SteppedWorld) -> Impossible:
 def _leads(stepper: Stepper, replica: int) -> bool:
     world = stepper.world
     if replica not in world.everyone:
-        raise Impossible(
-            f"there is no {replica_name(replica)}, expected n1..n{len(world.everyone)}"
-        )
+        raise _nobody(replica, world)
     return world.hears(replica) and world[replica].role is Role.LEADER
 
 

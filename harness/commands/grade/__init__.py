@@ -7,7 +7,6 @@ the command that repeats it and the folder with its data and report.
 
 import argparse
 import os
-import secrets
 import signal
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -93,7 +92,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         return submissions.run(options, console)
     rule = scoring(options.score, options.runs)
     wanted = shared.outlets(options)
-    seed = secrets.randbelow(launch.SEEDS) if options.seed is None else options.seed
+    seed = launch.drawn(options.seed)
     asked = given.sort_out(options.files)
     graded, plans, refused = _plans(options, asked.test_sets, seed)
     first = plans[0].seed

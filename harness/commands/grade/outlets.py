@@ -6,7 +6,7 @@ Each is whole at any time: runs that were not made yet count nothing.
 import re
 from collections.abc import Mapping, Sequence
 from math import floor
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.commands.grade import grades
 from harness.commands.grade.grades import (
@@ -74,13 +74,38 @@ def document(
             return as_json(as_prairielearn(graded, scoring, refused))
 
 
-def _output(one: Graded) -> str:
+class _Test(NamedTuple):
+    """A file and way of failing, or a file that is not run, which costs nothing: that is not the
+    fault of who is graded.
+    """
+
+    name: str
+    holds: bool
+    score: float
+    most: float
+    said: str
+    more: Sequence[str]  # lines
+
+    @property
+    def output(self) -> str:
+        """All that is to be said of it."""
+        return "\n".join([self.said, *self.more])
+
+
+def _tests(graded: Sequence[Graded], scoring: Scoring, refused: Refused) -> list[_Test]:
+    """Files that are not run come last."""
+    return [_test(one, scoring) for one in graded] + [
+        _Test(file, False, 0, 0, "the file was not run", told) for file, told in refused.items()
+    ]
+
+
+def _test(one: Graded, scoring: Scoring) -> _Test:
     first, missing = one.first_failure, one.runs - len(one.results)
-    lines = [f"{one.passed} of {one.runs} runs passed"]
-    lines += [f"{missing} not run, which count nothing"] if missing else []
+    more = [f"{missing} not run, which count nothing"] if missing else []
     if first is not None:
-        lines += ["", f"run {first.run}: {first.outcome}", *grades.told(first)]
-    return "\n".join(lines)
+        more += ["", f"run {first.run}: {first.outcome}", *grades.told(first)]
+    said = f"{one.passed} of {one.runs} runs passed"
+    return _Test(one.name, one.passed == one.runs, scoring.points(one), one.most, said, more)
 
 
 def _made(graded: Sequence[Graded], scoring: Scoring) -> str:
@@ -88,24 +113,14 @@ def _made(graded: Sequence[Graded], scoring: Scoring) -> str:
     return f"{made} of {wanted} runs made, score {scoring}"
 
 
-def _refused(problems: Sequence[str]) -> str:
-    return "\n".join(["the file was not run", *problems])
-
-
 def as_gradescope(
     graded: Sequence[Graded], scoring: Scoring, refused: Refused = NONE_REFUSED
 ) -> dict[str, Any]:
-    """One test per file and way of failing. One of a file that is not run, without points, here
-    and in the other documents: it is not the fault of who is graded.
-    """
+    """One test per file and way of failing, and one of a file that is not run."""
     tests = []
-    for number, one in enumerate(graded, 1):
-        test = gradescope.test(str(number), one.name, one.passed == one.runs, _output(one))
-        score = plain(scoring.points(one))
-        tests.append({**test, "score": score, "max_score": plain(one.most)})
-    for number, (file, problems) in enumerate(refused.items(), len(tests) + 1):
-        test = gradescope.test(str(number), file, False, _refused(problems))
-        tests.append({**test, "score": 0, "max_score": 0})
+    for number, one in enumerate(_tests(graded, scoring, refused), 1):
+        test = gradescope.test(str(number), one.name, one.holds, one.output)
+        tests.append({**test, "score": plain(one.score), "max_score": plain(one.most)})
     seconds = sum(sum(one.seconds) for one in graded)
     return gradescope.document(tests, _made(graded, scoring), seconds)
 
@@ -127,22 +142,12 @@ def as_classroom50(
     tests = [
         {
             "test-name": one.name,
-            "passed": one.passed == one.runs,
-            "score": floor(factor * scoring.points(one) + 1e-9),
+            "passed": one.holds,
+            "score": floor(factor * one.score + 1e-9),
             "max-score": floor(factor * one.most + 1e-9),
-            "output": _output(one)[:MOST_OUTPUT],
+            "output": one.output[:MOST_OUTPUT],
         }
-        for one in graded
-    ]
-    tests += [
-        {
-            "test-name": file,
-            "passed": False,
-            "score": 0,
-            "max-score": 0,
-            "output": _refused(problems)[:MOST_OUTPUT],
-        }
-        for file, problems in refused.items()
+        for one in _tests(graded, scoring, refused)
     ]
     fields = {field: environment[word] for field, word in FROM_ENVIRONMENT.items()}
     return {
@@ -162,40 +167,29 @@ def as_prairielearn(
     graded: Sequence[Graded], scoring: Scoring, refused: Refused = NONE_REFUSED
 ) -> dict[str, Any]:
     """Its results.json: `score` from 0 to 1. Where no run could even begin, it is not gradable."""
+    tests = _tests(graded, scoring, refused)
     outcomes = {result.outcome for one in graded for result in one.results}
     if outcomes and outcomes <= {CRASHED, MACHINE, NOT_RUN}:
         firsts = [one.first_failure for one in graded]
         told = ["\n".join(grades.told(first))[:MOST_OUTPUT] for first in firsts if first]
-        told += [_refused(problems)[:MOST_OUTPUT] for problems in refused.values()]
+        told += [test.output[:MOST_OUTPUT] for test in tests[len(graded) :]]
         return {"gradable": False, "format_errors": list(dict.fromkeys(told))}
-    most = sum(one.most for one in graded)
-    scored = sum(scoring.points(one) for one in graded)
-    tests = [
-        {
-            "name": one.name,
-            "points": plain(scoring.points(one)),
-            "max_points": plain(one.most),
-            "message": f"{one.passed} of {one.runs} runs passed",
-            "output": _output(one)[:MOST_OUTPUT],
-        }
-        for one in graded
-    ]
-    tests += [
-        {
-            "name": file,
-            "points": 0,
-            "max_points": 0,
-            "message": "the file was not run",
-            "output": "\n".join(problems)[:MOST_OUTPUT],
-        }
-        for file, problems in refused.items()
-    ]
-    score = scored / most if most else float(all(one.passed == one.runs for one in graded))
+    most, scored = sum(test.most for test in tests), sum(test.score for test in tests)
+    score = scored / most if most else float(all(test.holds for test in tests[: len(graded)]))
     return {
         "gradable": True,
         "score": min(1.0, round(score, 6)),
         "message": _made(graded, scoring),
-        "tests": tests,
+        "tests": [
+            {
+                "name": test.name,
+                "points": plain(test.score),
+                "max_points": plain(test.most),
+                "message": test.said,
+                "output": test.output[:MOST_OUTPUT],
+            }
+            for test in tests
+        ],
     }
 
 

@@ -54,16 +54,13 @@ class Planned(Protocol):
     @property
     def limit_seconds(self) -> float:
         """How long it may take."""
-        ...
 
     @property
     def folder_name(self) -> str:
         """Of the folder that it works in."""
-        ...
 
     def words(self, folder: Path) -> list[str]:
         """What comes after `python` on its command line; it writes into that folder alone."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ alone. All is written after every run, and a later command goes on from there.
 
 import argparse
 import os
-import secrets
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -175,9 +174,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
     _check_jobs(options.jobs, submissions)
     path = options.report or REPORT
     before = resume.earlier(path, options.resume)
-    seed = options.seed
-    if seed is None:
-        seed = secrets.randbelow(launch.SEEDS) if before is None else before["seed"]
+    asked_before = None if before is None else before["seed"]
+    seed = launch.drawn(asked_before if options.seed is None else options.seed)
     sorted_out = given.sort_out(options.files)
     work, refused = _read(options, sorted_out.test_sets, submissions, seed)
     asked = _asked(options, work, seed)
