@@ -37,7 +37,8 @@ class Large:
 class Account(SyncObj):
     def __init__(self, name, own, others):
         super().__init__(own, others, SyncObjConf(
-            journalFile=f"{name}.journal", fullDumpFile=f"{name}.dump", autoTick=False))
+            journalFile=f"{name}.journal", fullDumpFile=f"{name}.dump", autoTick=False,
+            raftMinTimeout=3, raftMaxTimeout=5, connectionTimeout=6))  # for a busy machine
         self.deposits, self.large = [], Large()
 
     @replicated
@@ -85,7 +86,7 @@ class Replica:
         self.process.wait()
 
 def until(condition):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 45
     while not condition():
         assert time.monotonic() < deadline, "waited for too long"
         time.sleep(0.02)
