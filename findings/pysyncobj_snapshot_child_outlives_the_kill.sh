@@ -6,10 +6,10 @@
 # What happens: the dump is written by a forked child, which the kill does not reach. It completes
 #   the dump and puts it in place, with nobody left to cut the journal to match. At the next start
 #   the journal does not begin with the two entries that the dump ends with, so all of it is
-#   cleared, also what came after the snapshot. No restart is quick enough to be spared: the child holds the
-#   replica's port until the dump is in place, and the constructor waits for the port. What was
-#   acknowledged since the snapshot began is forgotten; a warning puts it down to "unsynced journal
-#   entries lost on crash". Below, two of three replicas have applied 1 to 5, each is killed once,
+#   cleared, also what came after the snapshot. No restart is quick enough to be spared: the child
+#   holds the replica's port until the dump is in place, and the constructor waits for the port.
+#   What was acknowledged since the snapshot began is forgotten; a warning puts it down to "unsynced
+#   journal entries lost on crash". Below, two of three replicas have applied 1 to 5, each is killed once,
 #   its files untouched, and the cluster goes on with 1 to 3.
 # Who meets it: whoever has a large state, which takes seconds to write, and kills a replica by its
 #   process id, as harnesses and the OOM killer do; where the child is killed too, as with a whole
@@ -37,7 +37,8 @@ class Large:
 class Account(SyncObj):
     def __init__(self, name, own, others):
         super().__init__(own, others, SyncObjConf(
-            journalFile=f"{name}.journal", fullDumpFile=f"{name}.dump", autoTick=False))
+            journalFile=f"{name}.journal", fullDumpFile=f"{name}.dump", autoTick=False,
+            raftMinTimeout=3, raftMaxTimeout=5, connectionTimeout=6))  # for a busy machine
         self.deposits, self.large = [], Large()
 
     @replicated
@@ -85,7 +86,7 @@ class Replica:
         self.process.wait()
 
 def until(condition):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 45
     while not condition():
         assert time.monotonic() < deadline, "waited for too long"
         time.sleep(0.02)

@@ -89,7 +89,7 @@ for case in cases:
     print(f"  {case.get('name')}:", ", ".join(child.tag for child in case) or "passed")
 ctrf = json.load(open("plain/ctrf.json"))["results"]["summary"]
 print("CTRF:", {key: ctrf[key] for key in ("tests", "passed", "failed", "skipped")})
-for option in "default", "quiet":
+for option in "default", "verbose":
     print(f"pytest-json-report, {option}:", json.load(open(f"plain/{option}.json"))["summary"])
 P
 
@@ -99,12 +99,12 @@ run() {  # $1: folder, then options of pytest
     (cd "$1" && ../venv/bin/python -m pytest -p no:cacheprovider "${@:2}" test_four.py || true)
 }
 {
-    run plain -v --tb=no | grep -oE '^test_four.py::\S+ (PASSED|FAILED)'
+    run plain -v -p pytest_jsonreport.plugin --json-report --json-report-file verbose.json |
+        grep -oE '^test_four.py::\S+ (PASSED|FAILED)'
     echo "the hook:"
     cat plain/hook.txt
     run plain -p ctrf.main -p pytest_jsonreport.plugin --ctrf ctrf.json --junitxml junit.xml \
         --json-report --json-report-file default.json >/dev/null
-    run plain -q -p pytest_jsonreport.plugin --json-report --json-report-file quiet.json >/dev/null
     venv/bin/python totals.py
     echo "pytest-grader: $(run grader -p pytest_grader --score | grep -oE 'Score: [0-9]+/[0-9]+')"
     run byu -p byu_pytest_utils.pytest_plugin >/dev/null
@@ -132,7 +132,7 @@ JUnit: tests="16", 4 listed, 1 of them passed
   test_all_pass: passed
 CTRF: {'tests': 4, 'passed': 1, 'failed': 1, 'skipped': 2}
 pytest-json-report, default: {'passed': 3, 'failed': 1, 'total': 4, 'collected': 4}
-pytest-json-report, quiet: {'subtests passed': 3, 'failed': 1, 'total': 4, 'collected': 4}
+pytest-json-report, verbose: {'subtests passed': 3, 'failed': 1, 'total': 4, 'collected': 4}
 pytest-grader: Score: 120/160
 byu_pytest_utils: 5 tests, 30 of 50
 E
