@@ -24,9 +24,10 @@ from harness.errors import EXIT_INVALID, EXIT_MACHINE, HarnessError
 from harness.files.config import ClusterConfig
 from harness.files.temporary import TemporaryFolder
 from harness.live import protocol, worker
-from harness.live.fleet import Disks, Fleet
+from harness.live.fleet import Fleet
 from harness.live.loads import LoadHandle
 from harness.live.silence import LOOK_US
+from harness.live.spec import Disks
 from harness.live.storage import StorageError, create_all
 from harness.live.usage import Usage, bytes_on_disk, usage_of
 

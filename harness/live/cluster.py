@@ -28,10 +28,11 @@ from harness.cluster.nemesis import Fault, Heal, KillAt, LinkFault, change
 from harness.errors import EXIT_MACHINE, HarnessError
 from harness.files.config import ClusterConfig
 from harness.live import protocol, worker
-from harness.live.fleet import Disks, Fleet
+from harness.live.fleet import Fleet
 from harness.live.folder import DataFolder
 from harness.live.handle import Handle
 from harness.live.resumed import committed_before
+from harness.live.spec import Disks
 from harness.live.storage import (
     DiskError,
     Owner,
@@ -47,9 +48,7 @@ Answer = TypeVar("Answer")
 class LiveCluster(OwnReplicas):
     """See the module."""
 
-    def __init__(
-        self, config: ClusterConfig, data: Path | None = None, traced: bool = True
-    ) -> None:
+    def __init__(self, config: ClusterConfig, data: Path | None = None) -> None:
         """`data` keeps the databases there; HarnessError when that folder does not fit."""
         self.replicas = config.nodes
         self.committed = CommitLog()
@@ -60,7 +59,7 @@ class LiveCluster(OwnReplicas):
         keeps = config.durability != "memory"
         files = {r: self._folder.file(r) if keeps else None for r in replicas}
         disks = Disks(files, self._folder.cluster, self._folder.is_resumed, self._folder.lock)
-        self.fleet = Fleet(config, disks, traced, self)
+        self.fleet = Fleet(config, disks, traced=True, listener=self)
         self._traces = Traces(replicas, config.trace_messages)
         self.clients = Clients(
             config.accounts, config.nodes, config.client_timeout_ms * 1000, self._note_client

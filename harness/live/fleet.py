@@ -9,10 +9,8 @@ import contextlib
 import selectors
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, Protocol
 
 from bank.ballot import ReplicaId, replica_name
@@ -27,10 +25,9 @@ from harness.live import process, protocol, worker
 from harness.live.handle import NEVER_LED, Handle, read_safely
 from harness.live.hanging import Hanging
 from harness.live.loads import LoadHandle
-from harness.live.lock import FolderLock
 from harness.live.protocol import Gauges, Progress
 from harness.live.queues import ControlEnd, Incoming, Outgoing, framed
-from harness.live.spec import WorkerSpec
+from harness.live.spec import Disks, WorkerSpec
 
 STOP_SECONDS = 1.0  # to end in good order, before SIGKILL
 
@@ -46,16 +43,6 @@ class Listener(Protocol):
 
     def on_lost(self, replica: ReplicaId) -> None:
         """The queue to a replica closed: its process died."""
-
-
-@dataclass(frozen=True)
-class Disks:
-    """Where the replicas of a cluster keep their state."""
-
-    files: Mapping[ReplicaId, Path | None]  # None keeps nothing
-    cluster: str  # the identifier of theirs
-    resumed: bool = False  # an earlier run wrote them
-    lock: FolderLock | None = None  # on their folder, for every replica to hold
 
 
 class Fleet:

@@ -1,5 +1,6 @@
-"""What the process of a replica is started with."""
+"""What the processes of a cluster are started with."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -9,6 +10,16 @@ from bank.ballot import ReplicaId
 from bank.settings import Settings
 from harness.cluster import links
 from harness.live.lock import FolderLock
+
+
+@dataclass(frozen=True)
+class Disks:
+    """Where the replicas of a cluster keep their state."""
+
+    files: Mapping[ReplicaId, Path | None]  # None keeps nothing
+    cluster: str  # the identifier of theirs
+    resumed: bool = False  # an earlier run wrote them
+    lock: FolderLock | None = None  # on their folder, for every replica to hold
 
 
 @dataclass(frozen=True)
