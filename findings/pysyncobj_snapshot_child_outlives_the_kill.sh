@@ -9,8 +9,8 @@
 #   cleared, also what came after the snapshot. No restart is quick enough to be spared: the child
 #   holds the replica's port until the dump is in place, and the constructor waits for the port.
 #   What was acknowledged since the snapshot began is forgotten; a warning puts it down to "unsynced
-#   journal entries lost on crash". Below, two of three replicas have applied 1 to 5, each is killed once,
-#   its files untouched, and the cluster goes on with 1 to 3.
+#   journal entries lost on crash". Below, two of three replicas have applied 1 to 5, each is killed
+#   once, its files untouched, and the cluster goes on with 1 to 3.
 # Who meets it: whoever has a large state, which takes seconds to write, and kills a replica by its
 #   process id, as harnesses and the OOM killer do; where the child is killed too, as with a whole
 #   container, all is well. A crash test with a small state hardly ever kills within the snapshot.
@@ -64,14 +64,14 @@ while True:
             break
 P
 cat >kills.py <<'P'
-import socket, subprocess, sys, time
+import os, signal, socket, subprocess, sys, time
 
 class Replica:
     def __init__(self, name, addresses):
         others = [address for other, address in addresses.items() if other != name]
         self.process = subprocess.Popen(
             [sys.executable, "replica.py", name, addresses[name], *others], text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
 
     def ask(self, *command):
         print(*command, file=self.process.stdin, flush=True)
@@ -81,7 +81,9 @@ class Replica:
         ready, leads, *deposits = self.ask("state")
         return ready == "True", leads == "True", " ".join(deposits)
 
-    def kill(self):
+    def kill(self, with_children=False):
+        if with_children:
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
         self.process.wait()
 
@@ -111,12 +113,12 @@ def start(name, addresses):
     started.append(Replica(name, addresses))
     return started[-1]
 
-def kill_each_once():
-    addresses = free_addresses("ABC")
-    replicas = {name: start(name, addresses) for name in "ABC"}
+def kill_each_once(names, with_children):
+    addresses = free_addresses(names)
+    replicas = {name: start(name, addresses) for name in names}
     until(lambda: all_ready(replicas.values()))
     leader = next(name for name, replica in replicas.items() if replica.state()[1])
-    second, third = [name for name in "ABC" if name != leader]
+    second, third = [name for name in names if name != leader]
     replicas[third].kill()
     deposit(replicas[leader], (1, 2, 3))
     until(lambda: replicas[second].state()[2] == "1 2 3")
@@ -124,7 +126,7 @@ def kill_each_once():
     deposit(replicas[leader], (4, 5))
     until(lambda: replicas[second].state()[2] == "1 2 3 4 5")
     print("acknowledged by the leader, and applied by it and the second: 1 2 3 4 5")
-    replicas[second].kill()
+    replicas[second].kill(with_children)
     replicas[leader].kill()
     left = [start(name, addresses) for name in (second, third)]
     open("written", "w").close()
@@ -133,9 +135,15 @@ def kill_each_once():
     deposit(next(replica for replica in left if replica.state()[1]), [6])
     until(lambda: all(replica.state()[2].endswith("6") for replica in left))
     print("and after a deposit of 6:", *{replica.state()[2] for replica in left})
+    for replica in left:
+        replica.kill()
 
 try:
-    kill_each_once()
+    print("the replica is killed:")
+    kill_each_once("ABC", with_children=False)
+    os.remove("written")
+    print("the replica and its child are killed:")
+    kill_each_once("DEF", with_children=True)
 finally:
     open("written", "w").close()
     for replica in started:
@@ -145,8 +153,13 @@ P
 venv/bin/pip list --disable-pip-version-check 2>/dev/null | grep pysyncobj
 venv/bin/python kills.py 2>log.txt | tee seen.txt
 diff seen.txt - <<'E' || { echo "CHANGED: not what the head of this script says"; exit 1; }
+the replica is killed:
 acknowledged by the leader, and applied by it and the second: 1 2 3 4 5
 the second and the third after their restart: 1 2 3
 and after a deposit of 6: 1 2 3 6
+the replica and its child are killed:
+acknowledged by the leader, and applied by it and the second: 1 2 3 4 5
+the second and the third after their restart: 1 2 3 4 5
+and after a deposit of 6: 1 2 3 4 5 6
 E
 echo "as described"
