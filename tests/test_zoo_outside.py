@@ -3,9 +3,25 @@
 Hunts take a minute each: `python -m tests.zoo --stdio`. Tests marked `long` hunt anew.
 """
 
+import itertools
+
 import pytest
 import zoo_outside
-from zoo_outside import ANIMALS, described, hunt, known, page, run_sets, unseen
+from catalogue import Mutant
+from zoo_outside import (
+    ANIMALS,
+    FAILURES,
+    MOMENTS,
+    described,
+    hunt,
+    hunts,
+    known,
+    page,
+    run_sets,
+    run_torture,
+    unseen,
+)
+from zoo_seeds import seen_from_outside
 
 from harness.check.verdict import Verdict
 
@@ -39,6 +55,27 @@ def test_one_that_answers_too_early_is_seen(tmp_path):
     found = run_sets(described(EARLY, SLOW_ELECTIONS), "disconnect", sets)
     wrong = {judgement.check for judgement in found if judgement.verdict is Verdict.INVALID}
     assert "no quorum, no answer" in wrong
+
+
+EMPTY_SLOTS = "a slot that nobody reported stays empty, and slots above it go on"
+SOUND = Mutant("sound: nothing", "", (), ("swarm ",))
+
+
+def test_seeds_show_from_outside_what_is_wrong_and_nothing_else():
+    (animal,) = [one for one in ANIMALS if one.wrong == EMPTY_SLOTS]
+    assert any(seen_from_outside(animal, seed) for seed in (32, 27, *range(27)))
+    assert not any(seen_from_outside(SOUND, seed) for seed in range(3))
+
+
+@pytest.mark.slow
+def test_the_sound_replica_passes_a_short_torture(monkeypatch):
+    monkeypatch.setattr(zoo_outside, "TORTURES", ((["disconnect", "links"], 3),) * 2)
+    assert not [j for j in run_torture(described(""), 1) if j.verdict is Verdict.INVALID]
+
+
+def test_hunts_go_on_by_turns():
+    kinds = [name for name, _ in itertools.islice(hunts(), 9)]
+    assert kinds == [*(f"sets, {one}" for one in FAILURES), *[*MOMENTS, "torture"] * 2]
 
 
 @pytest.mark.long

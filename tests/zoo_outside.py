@@ -1,9 +1,9 @@
-"""Hunt the zoo from outside and write docs/zoo-outside.md: `python -m tests.zoo --stdio [WORD…]`.
+"""Hunt the zoo from outside and write docs/zoo-outside.md: `python -m tests.zoo --stdio`.
 
 Every mutant of the zoo runs as a program behind the line protocol, and is judged by its answers and
 by what it tells, as other people's replicas are. Behind processes nothing repeats event for event:
 what the page knows stays, and only what is new is hunted; words hunt those anew whose names hold
-one of them. One at a time: a hunt is five processes already.
+one of them, `--unseen` all that were not seen. One at a time: a hunt is five processes already.
 """
 
 import itertools
@@ -34,12 +34,14 @@ from harness.run.runner import Runner  # noqa: E402
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "zoo-outside.md"
 SETS, REASONS = HERE / "zoo_outside.yaml", HERE / "zoo_unseen.txt"
+# Sets in which a leader fails just when few have accepted what it answered.
+MOMENTS = {"bad moments": HERE / "zoo_outside_late.yaml", "five": HERE / "zoo_outside_five.yaml"}
 ANIMALS = [one for one in catalogue.read() if one.caught_by("swarm") or one.caught_by("live")]
 FAILURES = ("disconnect", "crash", "pause")
 # What one torture is made of: who fails so, and how many faults. A kill costs a start.
 TORTURES = ((["disconnect", "pause", "links"], 100), (["crash", "links"], 20))
 SECONDS = 60.0  # for one mutant; what takes longer is told as not seen
-SEEDS = 12  # of the swarm, for who is not seen, beside the one of docs/zoo.md
+SEEDS = 1000  # of the swarm, for who is not seen, beside the one of docs/zoo.md
 # Short time-outs and logs: many elections, checkpoints and truncations in a short while.
 OWN = """\
 election_timeout_ms: [100, 200]
@@ -54,15 +56,16 @@ HEAD = """# The zoo from outside
 
 The replicas of [the zoo](zoo.md), each with one thing wrong, as programs behind the line
 protocol, and judged as anybody's are: by the answers of clients, by what replicas tell, and by
-whether they stay up. Each is put through a file of sets in all three ways to fail, then through
-tortures (faults at random under load), for a minute at most. *Tries* are how many of these it
-took, or how many saw nothing. Runs of live processes do not repeat event for event: a further
-hunt may see more, or need more tries.
+whether they stay up. Each is put through a file of sets in all three ways to fail, then by turns
+through two files in which leaders fail at bad moments (`tests/zoo_outside_late.yaml` and
+`tests/zoo_outside_five.yaml`) and through tortures (faults at random under load), for a minute at
+most. *Tries* are how many of these it took, or how many saw nothing. Runs of live processes do not
+repeat event for event: a further hunt may see more, or need more tries.
 
-Whoever was not seen is put through some seeds of the swarm as well, the one among them in which
-the swarm finds it; there too only answers, told states and ends are judged. *Seed* is the first
-that shows it so, – where none did: what is seen there can be seen from outside, if not in the
-tries that these processes had.
+Whoever was not seen is put through seeds of the swarm as well, first the one in which the swarm
+finds it, with a last read of every account; there too only answers, told states and ends are
+judged. *Seed* is the first that shows it so, or after how many none had. What is seen there can be
+seen from outside, if not in the tries that these processes had.
 
 "Ended by itself" is a replica that noticed that it was wrong, by an assertion or by what it found
 in its file, and stopped; its last words are in the report. Behind the line protocol that counts
@@ -70,7 +73,8 @@ as a violation.
 
 A file of your own takes one with `--replicas 'python tests/animal.py "the lowest ballot wins"'`.
 This file is written by `python -m tests.zoo --stdio`, from the root of a checkout: what it knows
-stays, and words hunt those anew whose names hold one. `tests/zoo_unseen.txt` has the reasons.
+stays, words hunt those anew whose names hold one, and `--unseen` all that were not seen (`--seeds`
+in seeds alone, on any machine). `tests/zoo_unseen.txt` has the reasons.
 """
 ELSEWHERE = ("harness.live.worker.", "harness.live.queues.", "harness.live.waiting.")
 
@@ -85,13 +89,14 @@ class Sighting(NamedTuple):
     seed: str = ""  # of the swarm, in which it is seen from outside, if it was not seen otherwise
 
 
-def described(wrong: str, own: str = OWN) -> Description:
+def described(wrong: str, own: str = OWN, settle_ms: int = 500) -> Description:
     """The replica with this taken out, behind stdio, with numbers of its own; "": the sound one."""
     words = [sys.executable, "-B", str(HERE / "animal.py"), wrong]
     start = f"{shlex.join(words)} --config {{data}}/own.yaml"
     lines = {
         "start": start,
         "file": {"path": "{data}/own.yaml", "text": own},
+        "settle_ms": settle_ms,
         "cluster": {"client_timeout_ms": 200, "progress_ms": 8000},
     }
     return description.parse(json.dumps(lines).encode(), "zoo", HERE)
@@ -100,10 +105,12 @@ def described(wrong: str, own: str = OWN) -> Description:
 # ---- hunts ---------------------------------------------------------------------------------------
 
 
-def run_sets(animal: Description, failure: str, path: Path = SETS) -> list[Judgement]:
+def run_sets(
+    animal: Description, failure: str, path: Path = SETS, seed: int = 1
+) -> list[Judgement]:
     """What is found when these sets are run, with this way to fail."""
     draft = testset.read(str(path))
-    flags = {"failure": failure, "seed": 1}
+    flags = {"failure": failure, "seed": seed}
     settings = launch.settings(flags, draft.overrides, description=animal)
     file = draft.cases(settings)
     with launch.cluster(settings, theirs=(animal, file, None)) as cluster:
@@ -119,27 +126,34 @@ def run_torture(animal: Description, seed: int) -> list[Judgement]:
     modes, faults = TORTURES[seed % 2]
     flags = {"seed": seed, "nodes": 5 if seed % 4 < 2 else 3, "initial_balance": 100}
     torture = Torture(launch.settings(flags, {}, description=animal), modes, faults, animal)
-    torture.run(lambda done: None)
+    torture.run(lambda done, doing: None)
     return list(torture.judgements)
 
 
-Hunt = Callable[[Description], list[Judgement]]
+Hunt = Callable[[str], list[Judgement]]
 
 
 def hunts() -> Iterator[tuple[str, Hunt]]:
-    """The sets in all ways to fail first, then tortures without an end."""
+    """The sets in all ways to fail first, then bad moments and tortures by turns without an end."""
     for failure in FAILURES:
-        yield f"sets, {failure}", lambda animal, failure=failure: run_sets(animal, failure)
+        yield f"sets, {failure}", lambda wrong, failure=failure: run_sets(described(wrong), failure)
     for seed in itertools.count(1):
-        yield "torture", lambda animal, seed=seed: run_torture(animal, seed)
+        for name, path in MOMENTS.items():
+            yield name, lambda wrong, seed=seed, path=path: run_moments(wrong, path, seed)
+        yield "torture", lambda wrong, seed=seed: run_torture(described(wrong), seed)
+
+
+def run_moments(wrong: str, path: Path, seed: int = 1) -> list[Judgement]:
+    """What is found when leaders fail as soon as they have answered."""
+    return run_sets(described(wrong, settle_ms=0), "disconnect", path, seed)
 
 
 def hunt(wrong: str, seconds: float = SECONDS) -> Sighting:
     """Until something is found, or for so long."""
-    animal, until = described(wrong), time.monotonic() + seconds
+    until = time.monotonic() + seconds
     for tries, (name, one) in enumerate(hunts(), 1):
         try:
-            found = [j for j in one(animal) if j.verdict is Verdict.INVALID]
+            found = [j for j in one(wrong) if j.verdict is Verdict.INVALID]
         except HarnessError as error:
             return Sighting(tries, name, "starts", error.problems[0])
         if found:
@@ -150,13 +164,13 @@ def hunt(wrong: str, seconds: float = SECONDS) -> Sighting:
 
 
 def seed_of(animal: Mutant) -> str:
-    """The first of some seeds of the swarm that shows it from outside; "–" for none."""
+    """The first of some seeds of the swarm that shows it from outside, or that there was none."""
     if any(not change.place.startswith("bank.") for change in animal.changes):
         return ""  # the simulation has a disk of its own
     for seed in (zoo.seeds_in(zoo.PAGE.read_text("utf-8"))[animal.wrong], *range(SEEDS)):
         if seen_from_outside(animal, seed):
             return str(seed)
-    return "–"
+    return f"– of {SEEDS}"
 
 
 # ---- the page ------------------------------------------------------------------------------------
@@ -202,24 +216,47 @@ def page(sightings: dict[str, Sighting]) -> str:
     return "\n".join([*lines, ""])
 
 
+def is_elsewhere(animal: Mutant) -> bool:
+    """The program behind the line protocol has nothing of its place."""
+    return all(change.place.startswith(ELSEWHERE) for change in animal.changes)
+
+
+def sought(animal: Mutant, sighting: Sighting | None) -> Sighting:
+    """The same mutant, hunted anew; `sighting` of one that is to be looked for in seeds alone."""
+    if is_elsewhere(animal):
+        return Sighting(0, "")
+    found = sighting or hunt(animal.wrong)
+    return found if found.check else found._replace(seed=seed_of(animal))
+
+
 def main(words: Sequence[str]) -> int:
-    """1 when somebody is not seen and nobody knows why; the page has all others then."""
+    """1 when somebody is not seen and nobody knows why; the page has all others then.
+
+    It is written after each hunt, so that a stop loses nothing.
+    """
     before = known(PAGE.read_text("utf-8")) if PAGE.exists() else {}
-    found: dict[str, Sighting] = {}
+    found, reasons = dict(before), unseen()
+    lacking = []
     for animal in ANIMALS:
         wrong = animal.wrong
-        if wrong in before and not any(word in wrong for word in words):
-            found[wrong] = before[wrong]
-        elif all(change.place.startswith(ELSEWHERE) for change in animal.changes):
-            found[wrong] = Sighting(0, "")
+        is_unseen = wrong in before and not before[wrong].check
+        if is_unseen and "--seeds" in words:
+            found[wrong] = sought(animal, before[wrong])
+        elif (
+            wrong not in before
+            or (is_unseen and "--unseen" in words)
+            or any(word in wrong for word in words)
+        ):
+            found[wrong] = sought(animal, None)
         else:
-            found[wrong] = hunt(wrong)
-            if not found[wrong].check:
-                found[wrong] = found[wrong]._replace(seed=seed_of(animal))
-            seen = found[wrong].check or "not seen"
-            sys.stderr.write(f"{wrong}: {seen} after {found[wrong].tries} tries\n")
-    lacking = [w for w, one in found.items() if not one.check and w not in unseen()]
-    for wrong in lacking:
-        sys.stderr.write(f"{wrong}: not seen, and {REASONS.name} does not say why\n")
-    PAGE.write_text(page({w: one for w, one in found.items() if w not in lacking}), "utf-8")
+            continue
+        one = found[wrong]
+        said = one.check or f"not seen, seed {one.seed}"
+        sys.stderr.write(f"{wrong}: {said} after {one.tries} tries\n")
+        if not one.check and wrong not in reasons:
+            sys.stderr.write(f"{wrong}: not seen, and {REASONS.name} does not say why\n")
+            lacking.append(wrong)
+            del found[wrong]
+        ordered = {a.wrong: found[a.wrong] for a in ANIMALS if a.wrong in found}
+        PAGE.write_text(page(ordered), "utf-8")
     return 1 if lacking else 0

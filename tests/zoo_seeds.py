@@ -5,7 +5,6 @@ message. What is wrong and is not seen here in many seeds cannot be seen from ou
 moment that hardly ever comes.
 """
 
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -39,7 +38,7 @@ def seen_from_outside(animal: Mutant, seed: int) -> str | None:
     """What is found in this seed, or None."""
     (words,) = animal.caught_by("swarm")
     options = SwarmOptions(tuple(map(int, words.split(",")))) if words else SwarmOptions()
-    scenario = replace(draw(seed, options), file_rows=0)
+    scenario = draw(seed, options)
     with animal.at_work(), guarded.replicas():
         world = SimCluster(scenario.config, scenario.rules)
         world.checks, world.safety = _Blind(), None
