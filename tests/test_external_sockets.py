@@ -120,6 +120,29 @@ def test_torture_does_to_them_what_their_links_can_do(modes):
     assert torture._modes_of_others(options, [modes], told) == [modes]
 
 
+@pytest.mark.parametrize(("many", "joined"), [("1", "3 net\n"), ("2", "4 users\n3 net\n")])
+def test_a_descriptor_that_happens_to_be_open_is_no_namespace(many, joined):
+    """On newer systems `import ctypes` leaves one open, of its own library."""
+    code = """if True:
+        import os, sys
+        from types import SimpleNamespace
+        from harness.external import gate
+        names = {gate.CLONE_NEWNET: "net", gate.CLONE_NEWUSER: "users"}
+        def setns(descriptor, kind):
+            os.write(1, f"{descriptor} {names[kind]}\\n".encode())
+            return 0
+        gate._libc = lambda: SimpleNamespace(setns=setns)
+        os.dup2(0, 3), os.dup2(0, 4)
+        gate.enter(int(sys.argv[1]), [sys.executable, "-S", "-c", ""])
+    """
+    done = subprocess.run([sys.executable, "-c", code, many], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == (joined, "")
+    code = code.replace("return 0", "return -1")
+    done = subprocess.run([sys.executable, "-c", code, many], capture_output=True, text=True)
+    assert done.returncode == 127 and len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("its namespace cannot be joined (setns: ")
+
+
 @namespaces
 def test_two_clusters_with_the_same_ports_do_not_meet():
     with socket.socket() as taken:

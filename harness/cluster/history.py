@@ -21,10 +21,6 @@ class Operation:
     result: Result | None = None  # SUCCESS, FAILED, or the balance that a read saw
     slot: Slot | None = None  # of the first execution
     ballot: Ballot | None = None  # that the answer named
-    # Of other people's replicas: who answered, and whose votes may have come to it by then, by what
-    # passed; None: not known.
-    answered_by: ReplicaId | None = None
-    voters: frozenset[ReplicaId] | None = None
     order: int = 0  # among all operations of all clients, as they were submitted
     # Why it was certainly not done and never will be: an error that other people's replicas may
     # answer; None otherwise.
@@ -38,6 +34,10 @@ class Operation:
 
     # When its client gave it up; it may be done all the same, and nobody is told.
     dropped_at: int | None = None
+    # Of other people's replicas: who answered, and whose votes may have come to it by then, by what
+    # passed; None: not known.
+    answered_by: ReplicaId | None = None
+    voters: frozenset[ReplicaId] | None = None
 
     @property
     def is_answered(self) -> bool:

@@ -5,7 +5,7 @@ Run as `python -I -S gate.py`, standard library alone, in one of two ways:
 `gate.py keep [[PORT, …], …]` makes as many namespaces as there are lists, listens on these ports in
 each, and hands all of it to the harness on the socket that is its standard input; then, for each
 byte that it reads, it hands out a few fresh sockets of the namespace with that number.
-`gate.py enter WORD…` joins the namespaces at descriptor 3 and above and becomes that command.
+`gate.py enter N WORD…` joins the N namespaces at descriptor 3 and above and becomes that command.
 
 No privilege is needed where the kernel lets a user have user namespaces. root needs none of those,
 and is root inside as well, so that programs that change their user find everything as it was.
@@ -30,7 +30,7 @@ FIRST_FD = 3
 
 def main() -> None:
     if sys.argv[1] == "enter":
-        enter(sys.argv[2:])
+        enter(int(sys.argv[2]), sys.argv[3:])
     keep(socket.socket(fileno=0), json.loads(sys.argv[2]))
 
 
@@ -61,26 +61,31 @@ def keep(harness: socket.socket, ports: list[list[int]]) -> None:
             sock.close()
 
 
-def enter(words: list[str]) -> None:
-    """Become this command inside."""
-    network, users = FIRST_FD, FIRST_FD + 1
+def enter(many: int, words: list[str]) -> None:
+    """Become this command inside: in a network, and as its users where there are two namespaces.
+
+    What is open says nothing: newer libraries of ctypes keep a descriptor of their own.
+    """
+    network, *own_users = range(FIRST_FD, FIRST_FD + many)
     try:
-        os.fstat(users)
-    except OSError:
-        pass
-    else:
-        _check(_libc().setns(users, CLONE_NEWUSER), "setns")
-        os.close(users)
-    _check(_libc().setns(network, CLONE_NEWNET), "setns")
-    os.close(network)
+        for users in own_users:
+            _check(_libc().setns(users, CLONE_NEWUSER), "setns")
+            os.close(users)
+        _check(_libc().setns(network, CLONE_NEWNET), "setns")
+        os.close(network)
+    except OSError as error:
+        _leave(f"its namespace cannot be joined ({error.filename}: {error.strerror})")
     try:
         os.execvp(words[0], words)
     except OSError as error:
-        kind = (
-            "is no executable" if error.errno in (errno.EACCES, errno.ENOEXEC) else "is not there"
-        )
-        os.write(2, f"{words[0]} {kind}\n".encode())
-        os._exit(127)
+        is_there = error.errno in (errno.EACCES, errno.ENOEXEC)
+        _leave(f"{words[0]} {'is no executable' if is_there else 'is not there'}")
+
+
+def _leave(told: str) -> None:
+    """End the process, as a shell does for a command that is not there."""
+    os.write(2, f"{told}\n".encode())
+    os._exit(127)
 
 
 def _own_users() -> "int | None":

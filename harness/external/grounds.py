@@ -330,7 +330,8 @@ class Namespaces:
 
     def led_into(self, replica: ReplicaId, words: Sequence[str]) -> list[str]:
         """By way of the gate."""
-        return [sys.executable, "-I", "-S", gate.__file__, "enter", *words]
+        many = str(len(self._entries[replica]))
+        return [sys.executable, "-I", "-S", gate.__file__, "enter", many, *words]
 
     def descriptors(self, replica: ReplicaId) -> list[int]:
         """Its namespaces."""
