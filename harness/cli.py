@@ -12,6 +12,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from importlib import resources
 from json import dumps
 from pathlib import Path
@@ -257,18 +258,20 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
 
         try:
             timing.enter(Phase.START)
-            cluster.start()
-            timing.enter(Phase.DISPLAY)
-            if options.format == "json":
-                with watched or progress.running():
-                    while runner.remaining:
-                        runner.run_next()
-            elif watched:
-                prompt.run_watched(watched)
-            elif steps:
-                prompt.step_through(lines.opened(console, settings))
-            else:
-                prompt.run_rest()
+            # A simulated replica that prints does so here: the document stands alone.
+            with redirect_stdout(sys.stderr if options.format == "json" else sys.stdout):
+                cluster.start()
+                timing.enter(Phase.DISPLAY)
+                if options.format == "json":
+                    with watched or progress.running():
+                        while runner.remaining:
+                            runner.run_next()
+                elif watched:
+                    prompt.run_watched(watched)
+                elif steps:
+                    prompt.step_through(lines.opened(console, settings))
+                else:
+                    prompt.run_rest()
         except BaseException as error:
             if options.format == "json" and not isinstance(error, streams.Unread):
                 print_document(why_ended(error))

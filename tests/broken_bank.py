@@ -4,7 +4,7 @@ Each process runs `main` of this file instead of the worker's, bound to what is 
 where. Nothing is copied or imported anew, so a start costs what it always does.
 """
 
-from functools import partial
+from functools import partial, partialmethod
 
 from bank import replica
 from harness.live import storage, worker
@@ -52,3 +52,33 @@ def breaks(monkeypatch, fault, replicas=(1, 2, 3), method="step"):
     """From now on these replicas start broken."""
     broken = partial(main, fault=fault, method=method, replicas=tuple(replicas))
     monkeypatch.setattr(worker, "main", broken)
+
+
+def main_answering(spec, *, changes):
+    """The process's target: these methods give something else than the replica's own."""
+    for method, statement in changes:
+        source = f"def broken(self, effects):\n    {statement}\n    return effects\n"
+        found = {}
+        exec(compile(source, replica.__file__, "exec"), found)
+        real = getattr(replica.Replica, method)
+        setattr(replica.Replica, method, partialmethod(_answering, real, found["broken"]))
+    worker_main(spec)
+
+
+def _answering(self, real, broken, *arguments):
+    return broken(self, real(self, *arguments))
+
+
+def answers(monkeypatch, *changes):
+    """From now on replicas, here and in processes, change what a method gave: `effects`.
+
+    `changes` are methods and statements, in turn.
+    """
+    pairs = tuple(zip(changes[::2], changes[1::2], strict=True))
+    monkeypatch.setattr(worker, "main", partial(main_answering, changes=pairs))
+    for method, _ in pairs:
+        monkeypatch.setattr(replica.Replica, method, getattr(replica.Replica, method))
+    main = partial(main_answering, changes=pairs)
+    with monkeypatch.context() as within:
+        within.setitem(globals(), "worker_main", lambda spec: None)
+        main(None)

@@ -106,6 +106,14 @@ def test_believed_leader_is_that_of_the_highest_ballot_in_a_reply(ballots, belie
     assert clients.by_name["A"].believed == believed
 
 
+def test_a_leader_that_is_no_replica_is_nobody():
+    clients = started(pays("A"), pays("A"))
+    poll(clients, 0)
+    assert leader(clients, Ballot(2, 99)) == [ClientSend(EVERYONE, request("A", 1))]
+    answer(clients, "A", 1, Ballot(3, 98))
+    assert poll(clients, 20) == [ClientSend(EVERYONE, request("A", 2))]
+
+
 def leader(clients, ballot, now=10):
     """A LEADER comes."""
     return clients.follow(Elected(ballot), now)

@@ -6,6 +6,7 @@ from multiprocessing import Pipe
 
 import pytest
 
+from bank.accounts import Balances
 from bank.ballot import Ballot
 from bank.messages import ClientRequest, Elected, Heartbeat, Prepare, Promise
 from bank.settings import Settings
@@ -49,7 +50,7 @@ def held():
         incarnation=0,
         resumed=False,
         settings=Settings(),
-        balances={"A": 10},
+        balances=Balances.of({"A": 10}),
         seed=0,
         file=None,
         cluster="",

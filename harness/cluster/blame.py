@@ -15,11 +15,17 @@ MOST_CHARACTERS = 300
 _RUN_BY_IMPORTS = "<module>"  # the name of a module's own code in a traceback
 
 
+class WrongForm(Exception):
+    """`bank` answered something else than its types say; the text names the method and the part."""
+
+
 def told(error: BaseException) -> str:
     """ "bank/log.py:83: ZeroDivisionError: division by zero": the innermost line of `bank`.
 
     Without one, it is the innermost line of all.
     """
+    if isinstance(error, WrongForm):
+        return str(error)
     return ": ".join(filter(None, (place(error), _reason(error))))
 
 
@@ -52,7 +58,9 @@ def place(error: BaseException) -> str:
 
 
 def is_of_bank(error: BaseException) -> bool:
-    """Whether it was raised by `bank`, or by what `bank` called."""
+    """Whether it was raised by `bank`, by what `bank` called, or because of what it answered."""
+    if isinstance(error, WrongForm):
+        return True
     return any(_is_in_bank(frame.f_code.co_filename) for frame, _ in _frames(error))
 
 

@@ -63,11 +63,17 @@ class Client:
         """A later leader was elected: ask it at once for what others were asked for."""
         if ballot <= self.ballot:
             return []
-        self.ballot, self.believed = ballot, ballot.replica
+        self._believe(ballot)
         if not self.queue or self.due is None:
             return []
         self.due = now + self._timeout
-        return [ClientSend((ballot.replica,), self.queue[0].request)]
+        to = self._everyone if self.believed is None else (self.believed,)
+        return [ClientSend(to, self.queue[0].request)]
+
+    def _believe(self, ballot: Ballot) -> None:
+        """Whose it is leads; nobody, when that is no replica: one that lies may say so."""
+        self.ballot = ballot
+        self.believed = ballot.replica if ballot.replica in self._everyone else None
 
     def stop(self) -> None:
         """Stop the timer: between sets nothing is retried."""
@@ -75,10 +81,8 @@ class Client:
 
     def answer(self, ballot: Ballot, answer: tuple[str, int, str | int, int], now: int) -> bool:
         """Take one answer; True when it was to the outstanding request."""
-        if ballot > self.ballot:
-            self.ballot = ballot
         if ballot >= self.ballot and ballot != NO_BALLOT:
-            self.believed = ballot.replica
+            self._believe(ballot)
         if not self.queue or self.queue[0].invoked_at is None:
             return False
         operation = self.queue[0]

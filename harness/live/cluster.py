@@ -21,6 +21,7 @@ from bank.status import ReplicaStatus, Role, SlotMark, SlotStatus
 from harness.cluster import blame, wire
 from harness.cluster.client import Client, Clients, ClientSend
 from harness.cluster.driver import CommitLog, OwnReplicas, ReplicaView
+from harness.cluster.form import checked
 from harness.cluster.history import Operation
 from harness.cluster.journal import Liveness, Traces, from_plain
 from harness.cluster.nemesis import Fault, Heal, KillAt, LinkFault, change
@@ -90,6 +91,9 @@ class LiveCluster(OwnReplicas):
         """A REPLY or a LEADER arrived: hand it to the clients."""
         message = wire.from_plain(plain)
         if isinstance(message, Elected):
+            if message.ballot.replica != replica:
+                said = f"{replica_name(replica)} says that it leads {message.ballot}"
+                self.committed.contradictions.append(said)
             sends = self.clients.follow(message, self.now())
             if sends:
                 self._send(sends)
@@ -252,7 +256,7 @@ class LiveCluster(OwnReplicas):
             status = protocol.status_from_plain(plain, self._balances.accounts)
         else:
             stored = self._stored(handle)
-            status = self._left_behind(handle, stored, Replica.status) or _bare(
+            status = self._left_behind(handle, stored, lambda r: r.status()) or _bare(
                 handle.replica, stored, self._balances
             )
             if handle.halted:
@@ -303,7 +307,7 @@ class LiveCluster(OwnReplicas):
             return None
         try:
             return question(
-                Replica(
+                checked(Replica)(
                     handle.replica,
                     self.replicas,
                     self._config.settings(),

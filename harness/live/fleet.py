@@ -144,9 +144,7 @@ class Fleet:
         handle = self.handles[replica]
         handle.incarnation += 1
         peers: dict[ReplicaId, Any] = {}
-        ours: list[
-            Connection
-        ] = []  # ends that go to the new process; our copies are closed at once
+        ours: list[Connection] = []  # ends that go to the new process; our copies are closed
         theirs: list[tuple[Handle, Any, Any]] = []
         for peer, other in self.handles.items():
             if peer == replica or other.process is None:
@@ -211,10 +209,10 @@ class Fleet:
 
     def _watch(self, handle: Handle) -> None:
         assert handle.control and handle.incoming and handle.process
-        register = self._selector.register
-        register(handle.control, selectors.EVENT_READ, lambda: self._read_control(handle))
-        register(handle.incoming, selectors.EVENT_READ, lambda: self._read_replies(handle))
-        register(handle.process.sentinel, selectors.EVENT_READ, lambda: self._on_death(handle))
+        register, when = self._selector.register, selectors.EVENT_READ
+        register(handle.control, when, lambda: self._read_control(handle))
+        register(handle.incoming, when, lambda: self._read_replies(handle))
+        register(handle.process.sentinel, when, lambda: self._on_death(handle))
 
     def _await_ready(self, handles: Iterable[Handle]) -> None:
         """Wait until each is ready or refused; a refused one is left out, the others go on."""
@@ -231,7 +229,7 @@ class Fleet:
     # ---- the dead ------------------------------------------------------------------------------
 
     def _bury(self, handle: Handle) -> None:
-        """A process is dead: read what it left, then give its queues back."""
+        """A process is dead, and what it started dies: read what it left, give its queues back."""
         if handle.process is None:
             return
         try:
@@ -249,6 +247,7 @@ class Fleet:
 
     def _give_back(self, handle: Handle) -> None:
         assert handle.process and handle.control and handle.incoming and handle.outgoing
+        process.kill_group(handle.process)
         for end in (handle.control, handle.incoming, handle.outgoing):
             if end.fileno() in self._selector.get_map():
                 self._selector.unregister(end.fileno())

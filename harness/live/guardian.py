@@ -38,8 +38,9 @@ def main(connection: Connection, sockets: str, folder: str | None) -> None:
             else:
                 os._exit(0)  # the harness cleans up by itself
     for pid in pids:
-        with contextlib.suppress(OSError):
-            os.kill(pid, signal.SIGKILL)
+        for kill in (os.kill, os.killpg):  # a replica's group has all that it started
+            with contextlib.suppress(OSError):
+                kill(pid, signal.SIGKILL)
     for _ in range(REMOVALS):
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)

@@ -117,6 +117,16 @@ def kill(process: ForkServerProcess) -> None:
         raise HarnessError(f"process {process.pid} survives SIGKILL", exit_code=EXIT_MACHINE)
 
 
+def kill_group(process: ForkServerProcess) -> None:
+    """SIGKILL to whatever a dead replica started, unless that left the group of its own.
+
+    The number of a group is nobody else's as long as anybody is in it.
+    """
+    assert process.pid is not None
+    with contextlib.suppress(OSError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
 def is_killed_from_outside(code: int | None) -> bool:
     """Whether an exit code is that of a process which somebody else ended."""
     return code is not None and -code in FROM_OUTSIDE

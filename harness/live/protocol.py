@@ -39,6 +39,7 @@ from typing import Any, NamedTuple
 from bank.accounts import Accounts, Balances
 from bank.ballot import Ballot
 from bank.status import ReplicaStatus, Role, SlotMark, SlotStatus
+from harness.cluster.blame import WrongForm
 
 PEER, SEEK, ARM, LINKS = "peer", "seek", "arm", "links"
 READING, WRITING, DAMAGED = "reading", "writing", "damaged"
@@ -71,12 +72,18 @@ class Gauges(NamedTuple):
     dropped: int  # frames that did not even find room to wait, in the queues it has now
 
 
-def status_to_plain(status: ReplicaStatus) -> tuple[Any, ...]:
-    """A status as plain data."""
+def status_to_plain(status: ReplicaStatus, accounts: Accounts) -> tuple[Any, ...]:
+    """A status as plain data; raises WrongForm for balances of other accounts than these."""
+    held = status.balances
+    if not isinstance(held, Balances) and held.keys() == set(accounts):
+        held = {name: held[name] for name in accounts}  # a table of somebody's own, in any order
+    held = Balances.of(held, accounts.page_accounts)
+    if held.accounts != accounts:
+        raise WrongForm("status() gave balances that are not those of all accounts")
     values = {name: getattr(status, name) for name in status.__slots__}
     values["role"] = status.role.value
     values["promised"], values["following"] = tuple(status.promised), tuple(status.following)
-    values["balances"] = Balances.of(status.balances).pages
+    values["balances"] = held.pages
     return tuple(values.values())
 
 

@@ -28,8 +28,9 @@ from bank.sessions import Session
 from bank.status import Role
 from harness.cluster import journal, kill_points, links, nemesis, wire
 from harness.cluster.choices import Seeded
+from harness.cluster.form import checked
 from harness.cluster.journal import Journal, Liveness, LivenessChanged, QueueReplaced, Way
-from harness.live import gauges, protocol
+from harness.live import apart, gauges, protocol
 from harness.live.last_words import last_words, leave_turn
 from harness.live.protocol import Progress
 from harness.live.queues import CLOSED, ControlEnd, Incoming, MalformedFrame, Outgoing, framed
@@ -42,6 +43,7 @@ def main(spec: WorkerSpec) -> None:
     """The process's target."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the harness's to handle
     signal.signal(protocol.WAKE, leave_turn)
+    apart.keep()
     control = ControlEnd(spec.control)
     try:
         worker = Worker(spec, control)
@@ -70,7 +72,8 @@ class Worker:
             owner = Owner(replica_name(spec.replica), spec.cluster)
             self._storage = Storage(spec.file, spec.durability, owner, spec.balances.accounts)
         restarted = spec.resumed or spec.incarnation > 0
-        self._replica = Replica(
+        kind = checked(Replica) if spec.traced else Replica
+        self._replica = kind(
             spec.replica,
             spec.replicas,
             spec.settings,
@@ -445,7 +448,8 @@ class Worker:
                 self._answer((protocol.ANSWER, rest[0], None))
             case protocol.STATUS:
                 self._replica.save_watermark()  # the file tells what people were shown
-                plain = protocol.status_to_plain(self._replica.status())
+                status = self._replica.status()
+                plain = protocol.status_to_plain(status, self._spec.balances.accounts)
                 self._answer((protocol.ANSWER, rest[0], plain))
             case protocol.SLOTS:
                 slots = protocol.slots_to_plain(self._replica.slots(rest[1]))

@@ -241,9 +241,11 @@ def _told() -> Iterator[None]:
 
 def _simulated(settings: ClusterConfig) -> Cluster:
     with ctrl_c.afterwards(or_again=True):
+        from bank.replica import Replica
+        from harness.cluster.form import checked
         from harness.sim.world import SimCluster
 
-    return SimCluster(settings)
+    return SimCluster(settings, replica_class=checked(Replica))
 
 
 def _external(
