@@ -1,20 +1,25 @@
-"""What a `bank` does beside answering: it starts programs, and it prints."""
+"""What replicas do beside answering: they start programs, print, and leave things when they die."""
 
 import json
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from broken_bank import answers
 from processes import wait_for
 
+from bank.accounts import Balances
 from harness import cli
 from harness.files.config import ClusterConfig
 from harness.files.testset import load
-from harness.live import process
+from harness.live import process, storage
 from harness.live.cluster import LiveCluster
 from harness.run.runner import Runner
 
+ROOT = Path(__file__).parents[1]
+BALANCES = Balances.of({"A": 10})
 ONE = '1,"(A, B, 2)","[n1, n2, n3]"\n'
 STARTS = """
     if not hasattr(self, 'child'):
@@ -42,9 +47,7 @@ def test_what_a_replica_started_ends_with_it(tmp_path, monkeypatch):
 
 def test_what_a_replica_prints_is_not_on_standard_output():
     code = "import os; from harness.live import apart; apart.keep(); os.write(1, b'here')"
-    told = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, cwd=Path(__file__).parents[1]
-    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT)
     assert (told.stdout, told.stderr) == (b"", b"here")
 
 
@@ -56,3 +59,48 @@ def test_one_document_stands_alone_though_a_simulated_replica_prints(tmp_path, m
     told = capsys.readouterr()
     assert json.loads(told.out)["verdict"] == "valid"
     assert "flushed" in told.err
+
+
+HALF_STARTED = """
+import os, pickle, sys
+from multiprocessing import spawn
+from harness.live import preload
+for data in (b"", pickle.dumps({"name": "n1"})[:-3]):
+    reading, writing = os.pipe()
+    os.write(writing, data), os.close(writing)
+    try: spawn._main(reading, reading)
+    except BaseException: sys.excepthook(*sys.exc_info())
+try: 1 / 0
+except BaseException: sys.excepthook(*sys.exc_info())
+"""
+
+
+def test_a_harness_that_dies_while_it_starts_a_process_is_no_news():
+    told = subprocess.run(
+        [sys.executable, "-c", HALF_STARTED], capture_output=True, text=True, cwd=ROOT
+    )
+    assert (told.returncode, told.stdout) == (0, "")
+    assert told.stderr.count("Traceback") == 1 and "ZeroDivisionError" in told.stderr
+
+
+def test_what_a_killed_process_was_copying_is_in_the_folder_of_its_run(tmp_path):
+    path, owner = tmp_path / "n1.db", storage.Owner("n1", "cluster")
+    storage.Storage.create(path, BALANCES, owner)
+    reading, writing = process.pipe()
+    begun = process.start(copies_for_ever, path, owner, BALANCES.accounts, writing)
+    writing.close()
+    copy = Path(reading.recv())
+    process.kill(begun)
+    assert copy.exists() and copy.is_relative_to(process.own_folder())
+    shutil.rmtree(copy.parent)
+
+
+def copies_for_ever(path, owner, accounts, told):
+    """A process's target: it looks at a file before it starts, and never gets any further."""
+
+    def verified(_, copy, *__):
+        told.send(str(copy))
+        time.sleep(600)
+
+    storage._verified = verified
+    storage.read_verified(path, owner, accounts)

@@ -235,6 +235,7 @@ class Fleet:
 
     def _give_back(self, handle: Handle) -> None:
         assert handle.process and handle.control and handle.incoming and handle.outgoing
+        process.kill_group(handle.process)
         for end in (handle.control, handle.incoming, handle.outgoing):
             if end.fileno() in self._selector.get_map():
                 self._selector.unregister(end.fileno())

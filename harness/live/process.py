@@ -51,7 +51,7 @@ def _ensure_forkserver() -> None:
     Unlike what is ignored, what is blocked is kept: this process hears it when all is started.
     """
     with _own_path():
-        _sockets()
+        own_folder()
         resource_tracker.ensure_running()  # it lets Ctrl-C through at its end, so it comes before
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
@@ -60,10 +60,11 @@ def _ensure_forkserver() -> None:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def _sockets() -> str:
-    """The folder that holds the sockets of multiprocessing, where their paths are not too long.
+def own_folder() -> str:
+    """The folder of this run and all its processes, which goes with it however that ends.
 
-    Before Python 3.14 it is in TMPDIR however long that is, and a socket's path has an end.
+    It is that of multiprocessing's sockets. Before Python 3.14 it is in TMPDIR however long that
+    is, and a socket's path has an end.
     """
     wanted = tempfile.gettempdir()
     if len(os.fsencode(wanted)) <= LONGEST_TEMPORARY:
@@ -193,7 +194,7 @@ class Guard:
     def __init__(self, folder: str | None) -> None:
         """`folder` is removed should the harness die, and so is where its sockets are."""
         reading, self._writing = CONTEXT.Pipe(duplex=False)
-        self._process = start(guardian.main, reading, _sockets(), folder)
+        self._process = start(guardian.main, reading, own_folder(), folder)
         reading.close()
         # An interpreter that ends waits for its processes, and the guardian for that end.
         self._at_exit = util.Finalize(None, self._end, (guardian.ENDING,), exitpriority=1)

@@ -31,6 +31,7 @@ from bank.sessions import Session
 from harness.live import log_table, page_table, seal
 from harness.live.durable import sync_path
 from harness.live.page_table import PageTable
+from harness.live.process import own_folder
 from harness.live.seal import PAGE_BYTES, Seal, SealError
 
 SCHEMA_VERSION = 6
@@ -361,7 +362,7 @@ def _copied(path: Path) -> Iterator[Path]:
     """A copy of a database and its write-ahead log, for a while."""
     if not path.exists():
         raise SealError(f"{path}: the file is gone, and with it what was promised")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=own_folder()) as folder:  # SIGKILL may come meanwhile
         copy = Path(folder, "copy.db")
         for suffix in ("", "-wal"):
             source = path.with_name(path.name + suffix)
