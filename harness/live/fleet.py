@@ -219,7 +219,6 @@ class Fleet:
         """A process is dead, and what it started dies: read what it left, give its queues back."""
         if handle.process is None:
             return
-        process.kill_group(handle.process)
         try:
             self._hear_last_words(handle)
         finally:
