@@ -141,6 +141,19 @@ def test_what_is_done_is_told_in_the_words_that_were_typed(monkeypatch):
     assert shown_by != "n1"
 
 
+@pytest.mark.parametrize(
+    ("width", "prompt"),
+    [
+        (80, " event 1, set 1 [Enter] next, help > quit"),
+        (50, " event 1, set 1, help > quit"),
+        (34, " event 1 > quit"),
+    ],
+)
+def test_the_prompt_leaves_room_to_type(monkeypatch, width, prompt):
+    text, _ = stepped(monkeypatch, "", "quit", width=width)
+    assert prompt in text
+
+
 def test_until_stops_where_it_is_at_ctrl_c():
     draft = testset.read(TOUR)
     config = launch.settings({"seed": "7"}, draft.overrides)

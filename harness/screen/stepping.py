@@ -48,6 +48,7 @@ from harness.sim.stepper import Done, Impossible, Step, Stepper, by_hand
 
 MOST_LINES = 12  # of what happened, shown unasked
 MOST_EVENTS = 12  # of what can happen
+ROOM = 24  # characters for what is typed: "until slot 7 executed n1" among them
 LAST_SLOTS = 12  # whose marks are shown
 MANY = 10_000
 WHOLE = ((0, 0),)  # there are no sets here that times would count from
@@ -144,10 +145,13 @@ class SteppingPrompt:
         return EXIT_INVALID if stepper.violation else EXIT_VALID
 
     def prompt_text(self) -> str:
-        """What stands before the cursor."""
+        """What stands before the cursor, and leaves room to type behind it."""
         stepper = self._stepper
-        place = stepper.source.place(stepper.taken)
-        return f" event {len(stepper.done)}, {place} [Enter] next, help > "
+        event = f" event {len(stepper.done)}"
+        at = f"{event}, {stepper.source.place(stepper.taken)}"
+        texts = [f"{at} [Enter] next, help > ", f"{at}, help > ", f"{event} > "]
+        fits = (text for text in texts if len(text) + ROOM <= self._console.width)
+        return next(fits, texts[-1])
 
     # ---- commands ------------------------------------------------------------------------------
 
