@@ -362,6 +362,11 @@ def test_the_sums_of_many_accounts_arrive(capsys):
         ("--accounts 1", "--accounts: 1: expected 2 or more"),
         ("--clients ,", "--clients: ',': expected numbers"),
         ("--clients 0", "--clients: '0': expected numbers"),
+        (
+            "--clients 99999999999999999999",
+            "--clients: 99999999999999999999: expected 100000 or less",
+        ),
+        ("--accounts 1_000_001", "--accounts: 1000001: expected 1000000 or less"),
         ("--seconds 0", "--seconds: 0.0: expected more than 0"),
         ("--seconds nan", "--seconds: nan: expected more than 0"),
         ("--warmup -1", "--warmup: -1.0: expected 0 or more"),

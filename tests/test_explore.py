@@ -192,3 +192,18 @@ def test_command_names_every_bad_flag():
         "--drops",
         "--seconds",
     ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (
+            ("--drops", str(10**20)),
+            "--drops, --elections: more than a thousand million",
+        ),
+        (("--drops", "49", "--crashes", "49"), "--drops, --crashes, --elections: 5000 ways"),
+    ],
+)
+def test_more_than_can_be_spent_is_refused(flags, told):
+    with pytest.raises(HarnessError, match=told):
+        command(*flags)

@@ -11,7 +11,7 @@ from bank.messages import Accept, Elected, Reply
 from bank.replica import Replica
 from bank.status import SlotMark, SlotStatus
 from harness.check.verdict import Verdict
-from harness.cluster import form
+from harness.cluster import form, wire
 from harness.errors import EXIT_INVALID, HarnessError
 from harness.files.config import ClusterConfig
 from harness.files.testset import load
@@ -138,6 +138,17 @@ def test_processes_are_named_by_it_and_all_of_them_end(tmp_path, monkeypatch):
     troubles = [view.trouble for view in report.views]
     assert all(any(t.startswith(WRONG[what][2]) for what in broken) for t in troubles), troubles
     assert "flush() gave replies[0]" in progress.reason
+
+
+def test_who_says_that_another_one_leads_is_told():
+    cluster = LiveCluster(ClusterConfig(nodes=3))  # its processes are not needed for that
+    try:
+        cluster.on_reply(2, wire.to_plain(Elected(Ballot(7, 2))))
+        assert cluster.committed.contradictions == []
+        cluster.on_reply(1, wire.to_plain(Elected(Ballot(8, 2))))
+        assert cluster.committed.contradictions == ["n1 says that it leads (8, n2)"]
+    finally:
+        cluster.stop()
 
 
 def test_balances_in_another_order_are_those_of_their_accounts(replica_status):

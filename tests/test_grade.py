@@ -376,6 +376,11 @@ def test_other_programs_read_as_much_as_there_is(tmp_path):
         (["one.csv", "--failure", "crash,crush"], '"crush", expected some of disconnect, crash, p'),
         (["one.csv", "--failure", "al"], "(did you mean all?)"),
         (["one.csv", "--runs", "0"], "--runs: found 0, expected a number from 1 on"),
+        (
+            ["one.csv", "--runs", f"{10**20}"],
+            "--runs: found 1e+20, expected a number up to",
+        ),
+        (["one.csv", "--timeout", "inf"], "--timeout: found inf, expected a number up to 1000000"),
         (["one.csv", "--runs", "x"], "--runs"),
         (["one.csv", "--jobs", "0"], "--jobs: found 0"),
         (["one.csv", "--timeout", "nan"], "--timeout: found nan"),

@@ -220,9 +220,10 @@ def test_a_trace_has_a_column_for_each_replica_and_the_legend_once():
         (("--seeds", "many"), "expected A:B"),
         (("--nodes", "4"), "expected some of 3, 5, 7, 9"),
         (("--faults", "los"), "did you mean loss"),
-        (("--jobs", "0"), "expected a number from 1 on"),
+        (("--jobs", "0"), "expected a number from 1 to 1000"),
+        (("--jobs", str(10**20)), "expected a number from 1 to 1000"),
     ],
-    ids=["empty range", "no number", "even number", "mistyped", "no jobs"],
+    ids=["empty range", "no number", "even number", "mistyped", "no jobs", "all jobs"],
 )
 def test_bad_options_are_refused(words, said):
     with pytest.raises(HarnessError, match=said):

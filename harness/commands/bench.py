@@ -27,7 +27,7 @@ from harness.bench.tables import bench_tables
 from harness.check.verdict import Judgement, overall
 from harness.cluster.wording import counted
 from harness.errors import EXIT_VALID, HarnessError
-from harness.files.config import DURABILITIES, NODES, ClusterConfig
+from harness.files.config import DURABILITIES, MOST_ACCOUNTS, NODES, ClusterConfig
 from harness.run import launch
 from harness.screen import consoles
 from harness.screen.cells import BAD, Heading
@@ -35,6 +35,7 @@ from harness.screen.watching import View, Watched
 
 RICH_ACCOUNT = 10**9  # so that no transfer fails for lack of balance
 CLIENTS = "1,10,100,1000"
+MOST_CLIENTS = 100_000
 SHORT_SECONDS = 10.0  # a measurement up to that has a floor beside it, if nothing is said of it
 TICKS = 10  # of the progress bar, a second
 EXAMPLES = (
@@ -94,7 +95,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     shapes = list(
         product(
             _numbers("--nodes", options.nodes, NODES),
-            _numbers("--accounts", options.accounts, least=2),
+            _numbers("--accounts", options.accounts, least=2, most=MOST_ACCOUNTS),
         )
     )
     _check_numbers(options)
@@ -175,7 +176,9 @@ def _ended(judgements: Sequence[Judgement], console: Console) -> int:
 # ---- what was asked for ------------------------------------------------------------------------
 
 
-def _numbers(option: str, text: str, known: Sequence[int] = (), least: int = 1) -> list[int]:
+def _numbers(
+    option: str, text: str, known: Sequence[int] = (), least: int = 1, most: int = MOST_CLIENTS
+) -> list[int]:
     """Those in a list such as 1,10,100, in its order; HarnessError when it is none."""
     words = [word.strip().replace("_", "") for word in text.split(",")]
     if not all(word.isdecimal() and int(word) > 0 for word in words):
@@ -185,6 +188,8 @@ def _numbers(option: str, text: str, known: Sequence[int] = (), least: int = 1) 
         raise HarnessError(f"{option}: {wrong[0]}: expected of {', '.join(map(str, known))}")
     if min(found) < least:
         raise HarnessError(f"{option}: {min(found)}: expected {least} or more")
+    if max(found) > most:
+        raise HarnessError(f"{option}: {max(found)}: expected {most} or less")
     return found
 
 

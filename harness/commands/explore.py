@@ -8,6 +8,7 @@ is a proof for them. A walk that ran out of time proves nothing and says so.
 
 import argparse
 from dataclasses import fields
+from math import prod
 
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
@@ -23,6 +24,7 @@ from harness.sim.explore.schedule import script
 
 MOST_NODES = 7
 MOST_REQUESTS = 9  # clients A, B, …; their transfers go to Z
+MOST_WAYS = 2_000  # to spend deaths, losses and so on: each is held against each
 EXAMPLES = (
     ("--nodes 3 --requests 1", "every schedule of one request on three replicas"),
     ("--requests 1 --crashes 1 --elected", "with a process that dies anywhere"),
@@ -107,12 +109,18 @@ def _bounds(options: argparse.Namespace) -> Bounds:
             problems.append(f"--{flag}: {value}: expected a number from {least} {upto}")
     if options.seconds is not None and options.seconds <= 0:
         problems.append(f"--seconds: {options.seconds}: expected a number above 0")
+    names = [field.name for field in fields(Budget)]
+    ways = prod(getattr(options, name) + 1 for name in names)
+    if not problems and ways > MOST_WAYS:
+        flags = ", ".join(f"--{name}" for name in names if getattr(options, name) > 0)
+        found = ways if ways < 10**9 else "more than a thousand million"
+        problems.append(f"{flags}: {found} ways to spend them, expected at most {MOST_WAYS}")
     if problems:
         raise HarnessError(*problems)
     return Bounds(
         options.nodes,
         options.requests,
-        Budget(**{field.name: getattr(options, field.name) for field in fields(Budget)}),
+        Budget(**{name: getattr(options, name) for name in names}),
         options.elected,
         options.reorder,
         options.checkpoint_interval,

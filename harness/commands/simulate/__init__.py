@@ -37,6 +37,7 @@ from harness.sim.columns import LEGEND, Columns, Happening
 from harness.sim.scenario import KINDS, SwarmOptions, draw
 from harness.sim.swarm import Tally, run_seed, run_seeds
 
+MOST_JOBS = 1_000
 CHUNK = 10  # seeds that a worker takes at a time
 QUIET_SECONDS = 300.0  # without a result, after which nobody is there any more
 LATE_SECONDS = 20.0  # that chunks may still take once --seconds are over
@@ -78,8 +79,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
     """Run a campaign; 1 when any seed failed."""
     seeds = _seeds(options.seeds)
     allowed = SwarmOptions(_nodes(options.nodes), _faults(options.faults))
-    if options.jobs < 1:
-        raise HarnessError(f"--jobs: {options.jobs}: expected a number from 1 on")
+    if not 1 <= options.jobs <= MOST_JOBS:
+        raise HarnessError(f"--jobs: {options.jobs}: expected a number from 1 to {MOST_JOBS}")
     if options.seconds is not None and not options.seconds > 0:
         raise HarnessError(f"--seconds: {options.seconds:g}: expected a number above 0")
     executors.check(options.executor)
