@@ -1,4 +1,4 @@
-"""Walk every schedule within bounds on the real replica: no violation, or the shortest one.
+"""Walk every schedule within bounds on the real replica: no violation, or a short one.
 
 Breadth first over all states of a small cluster: messages delayed and lost, processes that die
 anywhere in a turn and start again, timers that run out at any time. What is bounded is how often
