@@ -1,13 +1,16 @@
 """A process of benchmark clients, with its queues held by the test."""
 
 from multiprocessing import Pipe
+from types import SimpleNamespace
 
 import pytest
 
 from bank.ballot import Ballot
 from bank.messages import ClientRequest, Elected, Reply
-from harness.bench.load import Load, LoadSpec
+from harness.bench.load import WRONG, Load, LoadSpec
+from harness.bench.measuring import LoadedFleet
 from harness.cluster import wire
+from harness.errors import EXIT_INVALID, HarnessError
 from harness.live.queues import ControlEnd, Incoming, Outgoing, framed
 
 FIRST, SECOND = Ballot(1, 1), Ballot(2, 2)
@@ -90,3 +93,21 @@ def test_time_outs_begin_anew_with_a_leader(held):
     load._timers_due = 0
     says(load, answers, 2, Elected(SECOND))
     assert load._timers_due > 0
+
+
+def test_what_is_no_answer_is_told_with_its_replica_and_ends_the_load(held):
+    load, _, answers, harness = held
+    says(load, answers, 2, Reply(SECOND, (("c1", 1, "success"),)))
+    word, replica, reason = harness.read()[-1]
+    assert (word, replica) == (WRONG, 2) and "ValueError" in reason
+    assert not load._running
+
+
+def test_a_benchmark_with_what_is_no_answer_is_invalid_at_once():
+    fleet = LoadedFleet.__new__(LoadedFleet)
+    fleet.fleet = SimpleNamespace(loads=[SimpleNamespace(heard=[(WRONG, 2, "ValueError: short")])])
+    with pytest.raises(
+        HarnessError, match="n2 says to clients what is no answer: ValueError: short"
+    ) as raised:
+        fleet._await(lambda: False, "for figures")
+    assert raised.value.exit_code == EXIT_INVALID

@@ -29,7 +29,7 @@ from harness.live.waiting import Waiter
 
 # Control words, to the load process and from it.
 PEER, GO, FINISH, STOP = "peer", "go", "finish", "stop"
-READY, LED, FIGURES, DONE = "ready", "led", "figures", "done"
+READY, LED, FIGURES, DONE, WRONG = "ready", "led", "figures", "done", "wrong"
 
 DRAWS = 65_536  # transfers drawn in advance, then used over and over
 TIMERS_US = 20_000  # how often time-outs are looked for
@@ -184,7 +184,12 @@ class Load:
     def _read(self, replica: ReplicaId, reader: Incoming) -> None:
         if self._readers.get(replica) is not reader:
             return  # lost or replaced by an earlier event
-        self._take(reader.read())
+        try:
+            self._take(reader.read())
+        except Exception as error:  # `bank` may be anybody's, and nothing was held against it here
+            self._control.send((WRONG, replica, f"{type(error).__name__}: {error}"))
+            self._running = False
+            return
         if reader.closed:
             self._lose(replica)
 

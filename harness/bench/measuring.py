@@ -356,6 +356,7 @@ class LoadedFleet:
     def _await(self, condition: Callable[[], bool], what: str) -> None:
         deadline = worker.now() + int(ANSWER_SECONDS * 1e6)
         while not condition():
+            self._refuse_wrong()
             if worker.now() > deadline:
                 raise self._in_vain(f"waited {ANSWER_SECONDS:.0f} s {what}")
             stopped = [h for h in self.fleet.handles.values() if h.liveness is Liveness.STOPPED]
@@ -364,6 +365,12 @@ class LoadedFleet:
             self.fleet.pump(min(deadline, look := worker.now() + LOOK_US))
             if worker.now() >= look:
                 self.fleet.look_after()
+
+    def _refuse_wrong(self) -> None:
+        for word, *rest in (value for handle in self.fleet.loads for value in handle.heard):
+            if word == load.WRONG:
+                what = f"n{rest[0]} says to clients what is no answer: {rest[1]}"
+                raise HarnessError(what, exit_code=EXIT_INVALID)
 
     def _in_vain(self, told: str) -> HarnessError:
         """The fault of the replicas that are gone, or else of the machine."""
