@@ -44,7 +44,7 @@ LEAST_SECONDS = 20.0  # of processor time, however quick the sound replica is
 DRIVERS = ("harness.sim",)
 ELSEWHERE = ("harness", "test_", "catalogue", "zoo", "subprocess")
 OTHER_STAGES = ("harness.sim.swarm", "harness.sim.explore")
-CLUSTERS = ("harness.live.cluster",)
+CLUSTERS = ("harness.live.cluster", "fields")
 GOLDEN = ("golden", "scripts")
 TAKEN_OUT = (
     "tests/test_live_checks.py::test_broken_process_fails"  # changes texts of the sound code
@@ -341,7 +341,7 @@ def tests_of_process(are_live: bool) -> list[Path]:
     """They import parts of `harness.live`: whole clusters, or anything but these."""
     return _test_files(
         lambda names: (
-            any(name.startswith("harness.live") for name in names)
+            any(name.startswith(("harness.live", *CLUSTERS)) for name in names)
             and any(name.startswith(CLUSTERS) for name in names) == are_live
         )
     )

@@ -196,7 +196,7 @@ EARLY = '"(C, A, 5)", "cut n1<->n2,n3", "(A, B, 1)", heal'
 @pytest.mark.parametrize(("kind", "seen"), [("early", True), ("good", False)])
 def test_a_cut_off_leader_that_answers_is_seen_while_the_others_are_a_majority(kind, seen):
     """Clients reach everybody all the time, and n2 and n3 one another."""
-    report, _ = run_yaml(tiny(kind), EARLY)
+    report, _ = run_yaml(tiny(kind), EARLY, progress_ms=1000)
     (found,) = [j for j in report.judgements if j.check == "no quorum, no answer"]
     assert found.verdict is (Verdict.INVALID if seen else Verdict.VALID)
     assert not seen or found.reason.endswith("by n1, when only n1 of 3 can have voted for it")

@@ -254,13 +254,14 @@ def by_hand(command: str, words: str = "") -> Step:
 
 # ---- what `until` waits for ----------------------------------------------------------------------
 
-_LEADS = re.compile(r"(?:n?(\d+) )?leads(?: n?(\d+))?")  # "n2 leads", "leads n2", "leads"
+_NAMED = re.compile(r"(?:n?(\d+) )?([a-z]+)(?: n?(\d+))?")  # "n2 leads", "leads n2"
+_LEADING = {"leads"}  # as a person types it
 
 
 def condition(text: str) -> tuple[Callable[[Stepper], bool], int | None]:
     """What to wait for, and the replica whose timers are to run out first. Impossible: no idea."""
-    if match := _LEADS.fullmatch(text):
-        wanted = int(match[1] or match[2] or 0)
+    if (match := _NAMED.fullmatch(text)) and match[2] in _LEADING:
+        wanted = int(match[1] or match[3] or 0)
         if wanted:
             return lambda s: _leads(s, wanted), wanted
         return lambda s: s.world.leader() is not None, None
