@@ -9,6 +9,7 @@ import ctypes
 import os
 import platform
 import struct
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -300,7 +301,9 @@ def _commits_without_syncs(folder: Path, durability: str) -> bool:
     """Whether a commit succeeds in a process whose syncs all fail."""
     file = folder / f"{durability}.db"
     Storage.create(file, BALANCES, OWNER)
-    pid = os.fork()
+    with warnings.catch_warnings():  # of a second thread, which is the test runner's
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
     if pid == 0:
         code = 2
         try:

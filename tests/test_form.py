@@ -1,6 +1,7 @@
 """What a `bank` answers that is not of the form that its types say: named where it comes out."""
 
 from dataclasses import replace as changed
+from random import Random
 
 import pytest
 from broken_bank import answers
@@ -9,9 +10,11 @@ from bank.ballot import Ballot
 from bank.effects import Effects, Executed, Pages, Persist, Run, Send
 from bank.messages import Accept, Elected, Reply
 from bank.replica import Replica
-from bank.status import SlotMark, SlotStatus
+from bank.settings import Settings
+from bank.status import Role, SlotMark, SlotStatus
 from harness.check.verdict import Verdict
 from harness.cluster import form, wire
+from harness.cluster.blame import WrongForm
 from harness.errors import EXIT_INVALID, HarnessError
 from harness.files.config import ClusterConfig
 from harness.files.testset import load
@@ -64,10 +67,29 @@ def test_all_that_a_turn_may_hold_has_the_right_form():
             ".early[0].message.requests[0] = {}, expected tuple",
         ),
         (Effects(executed=[Executed("x", [], [])]), ".executed[0].first_slot = 'x', expected int"),
+        (Effects(executed=[(1, [], [])]), ".executed[0] = (1, [], []), expected Executed"),
+        (Effects(early=[((2,), "x")]), ".early[0] = ((2,), 'x'), expected Send"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(effects, said):
     assert form.check(Effects)(effects) == said
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("role", "king", "a replica's role = 'king', expected Role"),
+        ("following", None, "a replica's following = None, expected Ballot"),
+        ("leads_answered", lambda self: 0.5, "a replica's leads_answered() = 0.5, expected bool"),
+    ],
+)
+def test_what_the_harness_asks_of_every_turn_has_its_form(monkeypatch, name, value, said):
+    replica = Replica(1, 3, Settings(), Random(1), {"A": 1, "B": 1})
+    assert form.standing(replica) == (Role.FOLLOWER, Ballot(0, 0), False, 0)
+    monkeypatch.setattr(Replica, name, value)
+    with pytest.raises(WrongForm) as raised:
+        form.standing(replica)
+    assert str(raised.value) == said
 
 
 def test_a_value_that_cannot_be_printed_is_named_by_its_type():

@@ -38,8 +38,11 @@ def long_run(tmp_path, *flags):
     return [*RUN, str(case), "--config", str(config), "--no-step", *flags]
 
 
-@pytest.mark.parametrize("failure", ["disconnect", "crash", "pause"])
-def test_nothing_outlives_a_killed_harness(tmp_path, marked, failure):  # noqa: F811
+@pytest.mark.parametrize(
+    ("failure", "kill"),
+    [("disconnect", os.kill), ("crash", os.kill), ("pause", os.kill), ("pause", os.killpg)],
+)
+def test_nothing_outlives_a_killed_harness(tmp_path, marked, failure, kill):  # noqa: F811
     environment, alive = marked
     temporary = tmp_path / "tmp"
     temporary.mkdir()
@@ -47,10 +50,32 @@ def test_nothing_outlives_a_killed_harness(tmp_path, marked, failure):  # noqa: 
     process = piped(long_run(tmp_path, "--failure", failure), environment)
     assert wait_for(lambda: len(alive()) > 6), "replicas and guardian are up"
     time.sleep(Random(failure).uniform(0, 1.2))  # any instant will do, also in mid-failure
-    process.kill()
+    kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=PATIENCE)
     assert wait_for(lambda: not alive()), alive()
     assert wait_for(lambda: not list(temporary.iterdir())), [*temporary.rglob("*")]
+
+
+def test_ctrl_z_stops_replicas_too_and_they_go_on_together(tmp_path, marked):  # noqa: F811
+    environment, alive = marked
+    command, silent = long_run(tmp_path, "--failure", "pause"), subprocess.DEVNULL
+    # In a group of its own, as a shell does it, with a parent outside: else nothing stops it.
+    begun = subprocess.Popen(
+        command, env=environment, stdin=silent, stdout=silent, stderr=silent, process_group=0
+    )
+
+    def stopped():
+        return sum(process.kernel_state(pid) in "Tt" for pid in alive())
+
+    # Set 2 has three paused replicas, and waits for a majority.
+    assert wait_for(lambda: stopped() == 3)
+    os.kill(begun.pid, signal.SIGTSTP)
+    assert wait_for(lambda: stopped() == 6), "the harness and all five replicas"
+    os.kill(begun.pid, signal.SIGCONT)
+    assert wait_for(lambda: stopped() == 3), "those that are paused stay so"
+    begun.send_signal(signal.SIGINT)
+    assert begun.wait(PATIENCE) == 130
+    assert wait_for(lambda: not alive())
 
 
 KILLED = """

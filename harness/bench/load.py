@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
@@ -155,7 +155,7 @@ class Load:
     def _lose(self, replica: ReplicaId) -> None:
         """A replica's process died: who waits for it asks everyone at once."""
         reader, writer = self._readers.pop(replica), self._writers.pop(replica)
-        self._take(reader.drain())
+        self._take_from(replica, reader.drain)
         self._waiter.forget(reader.fileno())
         self._waiter.forget(writer.fileno())
         reader.close()
@@ -184,14 +184,17 @@ class Load:
     def _read(self, replica: ReplicaId, reader: Incoming) -> None:
         if self._readers.get(replica) is not reader:
             return  # lost or replaced by an earlier event
-        try:
-            self._take(reader.read())
-        except Exception as error:  # `bank` may be anybody's, and nothing was held against it here
-            self._control.send((WRONG, replica, f"{type(error).__name__}: {error}"))
-            self._running = False
-            return
+        self._take_from(replica, reader.read)
         if reader.closed:
             self._lose(replica)
+
+    def _take_from(self, replica: ReplicaId, read: Callable[[], list[Any]]) -> None:
+        """`bank` may be anybody's, and nothing was held against its types before."""
+        try:
+            self._take(read())
+        except Exception as error:
+            self._control.send((WRONG, replica, f"{type(error).__name__}: {error}".rstrip(": ")))
+            self._running = False
 
     def _resume(self, writer: Outgoing) -> None:
         if writer.fileno() == CLOSED:

@@ -16,7 +16,7 @@ _RUN_BY_IMPORTS = "<module>"  # the name of a module's own code in a traceback
 
 
 class WrongForm(Exception):
-    """`bank` answered something else than its types say; the text names the method and the part."""
+    """`bank` answered something other than its types say; the text names method and part."""
 
 
 def told(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Has what `bank` answers the form that its types say? People write a `bank` of their own.
+"""Has what `bank` answers the form that its types promise? People write a `bank` of their own.
 
 Its answers cross to other processes, to clients, tables and judges. One of a wrong form would be
 found there, far from who gave it, and look like a mistake of ours or of the replica that read it.
@@ -6,7 +6,8 @@ So it is held against the types where it comes out, and names the method and the
 
     flush() gave replies[0].answers[2][3] = None, expected int
 
-Checks are made once of each type. Tuples and lists are one thing here, as they are on the wire.
+Checks are made once of each type. Tuples and lists are one thing here, as they are on the wire,
+and so are those with names that lie in messages.
 What a value says is for the judges.
 """
 
@@ -18,10 +19,11 @@ from types import NoneType, UnionType
 from typing import Any, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 from bank.accounts import Balances
-from bank.ballot import Slot
+from bank.ballot import Ballot, Slot
 from bank.effects import Effects
+from bank.messages import AcceptedEntry
 from bank.replica import Replica
-from bank.status import ReplicaStatus, SlotStatus
+from bank.status import ReplicaStatus, Role, SlotStatus
 from harness.cluster.blame import WrongForm
 
 # Where a value is wrong, below itself, and how: ".answers[0] = 5, expected tuple"; "" when it is
@@ -31,6 +33,7 @@ Check: TypeAlias = Callable[[Any], str]
 _PLAIN = (int, str, bool, bytes, NoneType)
 _LISTS = (tuple, list)
 _LIST_TYPES = frozenset(_LISTS)
+_WIRED = (Ballot, AcceptedEntry)
 MOST_CHARACTERS = 60  # of a value that is shown
 
 
@@ -43,9 +46,11 @@ def checked(kind: type[Replica]) -> type[Replica]:
 
         def flush(self) -> Effects:
             effects: Effects = _held("flush", Effects, super().flush())
+            everybody = {self.replica, *self.peers}
             for send in (*effects.early, *effects.durable):
-                if not set(send.to) <= set(self.peers):
-                    raise WrongForm(f"flush() sends to {send.to!r}, expected some of {self.peers}")
+                if not everybody.issuperset(send.to):
+                    expected = f"expected some of 1 to {len(everybody)}"
+                    raise WrongForm(f"flush() sends to {send.to!r}, {expected}")
             return effects
 
         def deadline(self) -> int | None:
@@ -63,6 +68,18 @@ def checked(kind: type[Replica]) -> type[Replica]:
 
     Checked.__name__ = kind.__name__
     return Checked
+
+
+def standing(replica: Replica) -> tuple[Role, Ballot, bool, Slot]:
+    """Role, ballot that it leads or follows, whether a quorum answers it, and how far it executed;
+    WrongForm when one is something else.
+    """
+    found = replica.role, replica.following, replica.leads_answered(), replica.log.executed_upto
+    names = ("role", "following", "leads_answered()", "log.executed_upto")
+    for name, kind, value in zip(names, (Role, Ballot, bool, Slot), found, strict=True):
+        if wrong := check(kind)(value):
+            raise WrongForm(f"a replica's {name}{wrong}")
+    return found
 
 
 def _held(method: str, kind: Any, value: Any) -> Any:
@@ -87,7 +104,8 @@ def check(kind: Any) -> Check:
     if origin is Mapping:
         return _of_mapping(parts, _name(kind))
     if issubclass(kind, tuple):
-        return _of_fixed(tuple(get_type_hints(kind).values()), _name(kind), kind._fields)
+        parts = tuple(get_type_hints(kind).values())
+        return _of_fixed(parts, _name(kind), kind._fields, _LISTS if kind in _WIRED else (kind,))
     return _of_fields(kind) if is_dataclass(kind) else _of_class(kind)
 
 
@@ -133,14 +151,19 @@ def _of_any(kind: Any, parts: Sequence[Any]) -> Check:
     return found
 
 
-def _of_fixed(parts: Sequence[Any], name: str, fields: Sequence[str] = ()) -> Check:
+def _of_fixed(
+    parts: Sequence[Any],
+    name: str,
+    fields: Sequence[str] = (),
+    kinds: Any = _LISTS,
+) -> Check:
     """Of a tuple with so many parts; most are flat, and are looked at in one go."""
     flat = frozenset(product(*map(_plain, parts)))
     checks = [check(part) for part in parts]
     places = [f".{field}" for field in fields] or [f"[{at}]" for at in range(len(parts))]
 
     def found(value: Any) -> str:
-        if not isinstance(value, _LISTS) or len(value) != len(checks):
+        if not isinstance(value, kinds) or len(value) != len(checks):
             return _told(value, name)
         if flat and tuple(map(type, value)) in flat:
             return ""

@@ -5,6 +5,7 @@
 
 import contextlib
 import os
+import sys
 
 
 def keep() -> None:
@@ -15,3 +16,4 @@ def keep() -> None:
         os.setpgid(0, 0)
     with contextlib.suppress(OSError):  # who has no standard error prints nowhere
         os.dup2(2, 1)
+    sys.stdout = sys.stderr  # written line by line: this process ends without a flush

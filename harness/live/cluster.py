@@ -92,7 +92,8 @@ class LiveCluster(OwnReplicas):
         if isinstance(message, Elected):
             if message.ballot.replica != replica:
                 said = f"{replica_name(replica)} says that it leads {message.ballot}"
-                self.committed.contradictions.append(said)
+                if said not in self.committed.contradictions:  # it says so at every heartbeat
+                    self.committed.contradictions.append(said)
             sends = self.clients.follow(message, self.now())
             if sends:
                 self._send(sends)

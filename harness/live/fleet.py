@@ -11,7 +11,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.connection import Connection
-from typing import Any, Protocol
+from typing import Any
 
 from bank.ballot import ReplicaId, replica_name
 from bank.status import Role
@@ -22,7 +22,8 @@ from harness.cluster.nemesis import Heal, LinkFault
 from harness.errors import EXIT_MACHINE, HarnessError
 from harness.files.config import ClusterConfig
 from harness.live import process, protocol, worker
-from harness.live.handle import NEVER_LED, Handle, read_safely
+from harness.live.ctrl_z import CtrlZ
+from harness.live.handle import NEVER_LED, Handle, Listener, read_safely
 from harness.live.hanging import Hanging
 from harness.live.loads import LoadHandle
 from harness.live.protocol import Gauges, Progress
@@ -30,19 +31,6 @@ from harness.live.queues import ControlEnd, Incoming, Outgoing, framed
 from harness.live.spec import Disks, WorkerSpec
 
 STOP_SECONDS = 1.0  # to end in good order, before SIGKILL
-
-
-class Listener(Protocol):
-    """Who is told what happens to the fleet."""
-
-    def on_reply(self, replica: ReplicaId, plain: Any) -> None:
-        """A REPLY or a LEADER arrived from this replica, in wire form."""
-
-    def on_turn(self, replica: ReplicaId, executed: list[Any], lines: list[Any]) -> None:
-        """A replica executed slots or handled messages; or it failed or returned, as a line."""
-
-    def on_lost(self, replica: ReplicaId) -> None:
-        """The queue to a replica closed: its process died."""
 
 
 class Fleet:
@@ -67,6 +55,7 @@ class Fleet:
         self._listener = listener
         self._selector = selectors.DefaultSelector()
         self._guard: process.Guard | None = None
+        self._ctrl_z = CtrlZ(self.handles.values())
         self._ticket = 0
         self._failed = ""  # why a replica cannot write its file
         self._hanging = Hanging(self.handles, self.pump, self._on_death)
@@ -75,6 +64,7 @@ class Fleet:
         """Start every replica and wait until all have recovered from their files."""
         with ctrl_c.afterwards():
             self._guard = process.Guard(temporary_folder)
+            self._ctrl_z.listen()
         for replica in self.handles:
             self._start_replica(replica)
         self._await_ready(self.handles.values())
@@ -82,6 +72,7 @@ class Fleet:
     def stop(self) -> None:
         """End every process, also when one leaves something that cannot be read. Idempotent."""
         with contextlib.ExitStack() as ends:  # the last comes first, and none is left out
+            ends.callback(self._ctrl_z.leave)
             ends.callback(self._selector.close)
             ends.callback(self._dismiss_guard)
             for load in reversed(self.loads):
@@ -96,13 +87,16 @@ class Fleet:
     def _end(self, handle: Handle, deadline: float) -> None:
         if handle.process is None:
             return
-        if handle.liveness is not Liveness.PAUSED:
-            handle.process.join(max(0.0, deadline - time.monotonic()))
-        process.kill(handle.process)
-        self._bury(handle)
+        try:
+            if handle.liveness is not Liveness.PAUSED:
+                handle.process.join(max(0.0, deadline - time.monotonic()))
+        finally:
+            process.kill(handle.process)
+            self._bury(handle)
 
     def _dismiss_guard(self) -> None:
-        if self._guard is not None:
+        """Unless there is somebody left for it to kill."""
+        if self._guard is not None and not any(h.process for h in self.handles.values()):
             self._guard.dismiss()
             self._guard = None
 
@@ -235,11 +229,12 @@ class Fleet:
     def _give_back(self, handle: Handle) -> None:
         assert handle.process and handle.control and handle.incoming and handle.outgoing
         process.kill_group(handle.process)
+        watched = self._selector.get_map() or ()  # of a stop that is repeated: none
         for end in (handle.control, handle.incoming, handle.outgoing):
-            if end.fileno() in self._selector.get_map():
+            if end.fileno() in watched:
                 self._selector.unregister(end.fileno())
             end.close()
-        if handle.process.sentinel in self._selector.get_map():
+        if handle.process.sentinel in watched:
             self._selector.unregister(handle.process.sentinel)
         if self._guard is not None:
             self._guard.remove(handle.process)

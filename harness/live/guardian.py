@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 
 ADD, REMOVE, DONE, ENDING = "add", "remove", "done", "ending"
 REMOVALS = 600  # tries, within half a minute: who is dying may get no processor for a while
+REMOVALS_AWAITED = 40  # by an interpreter that ends
 
 
 def main(connection: Connection, sockets: str, folder: str | None) -> None:
@@ -22,10 +23,12 @@ def main(connection: Connection, sockets: str, folder: str | None) -> None:
 
     An interpreter that ends in order removes its `sockets` by itself.
     """
+    with contextlib.suppress(OSError):
+        os.setpgid(0, 0)  # what ends the harness's whole group leaves somebody to clean up
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     pids: set[int] = set()
-    folders = [sockets] if folder is None else [sockets, folder]
+    folders, removals = [sockets] if folder is None else [sockets, folder], REMOVALS
     with contextlib.suppress(EOFError, OSError):
         while True:
             word, pid = connection.recv()
@@ -35,13 +38,14 @@ def main(connection: Connection, sockets: str, folder: str | None) -> None:
                 pids.discard(pid)
             elif word == ENDING:
                 folders.remove(sockets)
+                removals = REMOVALS_AWAITED
             else:
                 os._exit(0)  # the harness cleans up by itself
     for pid in pids:
         for kill in (os.kill, os.killpg):  # a replica's group has all that it started
             with contextlib.suppress(OSError):
                 kill(pid, signal.SIGKILL)
-    for _ in range(REMOVALS):
+    for _ in range(removals):
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
         if not any(map(os.path.exists, folders)):

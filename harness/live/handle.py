@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
-from typing import Any
+from typing import Any, Protocol
 
 from bank.ballot import ReplicaId
 from bank.status import Role
@@ -48,3 +48,16 @@ def read_safely(read: Callable[[], list[Any]]) -> list[Any]:
         return read()
     except MalformedFrame as error:
         raise HarnessError(f"a queue is damaged: {error}", exit_code=EXIT_MACHINE) from error
+
+
+class Listener(Protocol):
+    """Who is told what happens to the fleet."""
+
+    def on_reply(self, replica: ReplicaId, plain: Any) -> None:
+        """A REPLY or a LEADER arrived from this replica, in wire form."""
+
+    def on_turn(self, replica: ReplicaId, executed: list[Any], lines: list[Any]) -> None:
+        """A replica executed slots or handled messages; or it failed or returned, as a line."""
+
+    def on_lost(self, replica: ReplicaId) -> None:
+        """The queue to a replica closed: its process died."""

@@ -17,13 +17,15 @@ with contextlib.suppress(BaseException):
 
 
 def _told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """An error of the forkserver, or of a child that does not run yet what it is for.
+    """An error of the forkserver, or of a child that has not begun its work.
 
     When the harness dies while it starts a process, the child has read half of what that is to be,
     and ends. That is no news.
     """
     places = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(trace)]
-    if not (isinstance(error, EOFError | OSError | UnpicklingError) and spawn.__file__ in places):
+    if not (
+        isinstance(error, EOFError | ConnectionError | UnpicklingError) and spawn.__file__ in places
+    ):
         sys.__excepthook__(kind, error, trace)
 
 

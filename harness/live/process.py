@@ -119,13 +119,17 @@ def kill(process: ForkServerProcess) -> None:
 
 
 def kill_group(process: ForkServerProcess) -> None:
-    """SIGKILL to whatever a dead replica started, unless that left the group of its own.
+    """SIGKILL to whatever a dead replica started, unless that left its group.
 
-    The number of a group is nobody else's as long as anybody is in it.
+    The number is nobody else's as long as anybody is in the group. Where a process has it, the
+    group is empty and the number was given away.
     """
     assert process.pid is not None
     with contextlib.suppress(OSError):
-        os.killpg(process.pid, signal.SIGKILL)
+        try:
+            os.kill(process.pid, 0)
+        except ProcessLookupError:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def is_killed_from_outside(code: int | None) -> bool:

@@ -28,7 +28,7 @@ from bank.sessions import Session
 from bank.status import Role
 from harness.cluster import journal, kill_points, links, nemesis, wire
 from harness.cluster.choices import Seeded
-from harness.cluster.form import checked
+from harness.cluster.form import checked, standing
 from harness.cluster.journal import Journal, Liveness, LivenessChanged, QueueReplaced, Way
 from harness.live import apart, gauges, protocol
 from harness.live.last_words import last_words, leave_turn
@@ -186,12 +186,8 @@ class Worker:
         if same and self._journal is None and not self._has_returned:
             return  # untraced, only a change of leadership is news
         self._led = (replica.role, replica.following)
-        progress = Progress(
-            replica.role.value,
-            (*replica.following,),
-            replica.leads_answered(),
-            replica.log.executed_upto,
-        )
+        role, ballot, is_answered, executed_upto = standing(replica)
+        progress = Progress(role.value, (*ballot,), is_answered, executed_upto)
         entries: list[tuple[Any, ...]] = []
         executed: list[tuple[int, list[tuple[Any, Any]]]] = []
         if self._journal is not None:
