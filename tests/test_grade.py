@@ -383,6 +383,7 @@ def test_other_programs_read_as_much_as_there_is(tmp_path):
         (["one.csv", "--timeout", "inf"], "--timeout: found inf, expected a number up to 1000000"),
         (["one.csv", "--runs", "x"], "--runs"),
         (["one.csv", "--jobs", "0"], "--jobs: found 0"),
+        (["one.csv", "--jobs", "1001"], "--jobs: found 1001, expected a number up to 1000"),
         (["one.csv", "--timeout", "nan"], "--timeout: found nan"),
         (["one.csv", "--seed", "x"], "--seed: "),
         (["one.csv", "--format", "jsn"], "(did you mean json?)"),

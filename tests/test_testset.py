@@ -423,6 +423,11 @@ def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert refusal("belwo/own.csv").endswith(" (did you mean below/own.csv?)")
     for mistyped in ("below/onw.csv", "below/own.cvs", "below/own"):
         assert refusal(mistyped).endswith(" (did you mean below/own.csv?)")
+    (tmp_path / "below" / "leader_failure.csv").touch()
+    (tmp_path / "below" / "other.yaml").touch()
+    assert refusal("below/leader_failure.yaml").endswith(
+        " (did you mean below/leader_failure.csv?)"
+    )
     assert refusal("below/xyz.csv") == "below/xyz.csv: no such file, expected a test set"
     assert refusal("none/x.csv") == "none/x.csv: no such file, expected a test set"
     Path("folder").mkdir()

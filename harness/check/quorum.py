@@ -1,8 +1,8 @@
 """Was a transfer answered although no majority could have been gathered? Certain, or not said.
 
-Nothing is assumed of a protocol but that a majority has to have heard of a transfer before anybody
-is told what it did, and that whoever tells it heard that of them. Votes add up over time, through
-third replicas and, where they may carry something, through clients.
+Nothing is assumed of a protocol but that a majority has to have heard of a transfer before a client
+gets its result, and that whoever answers has heard from that majority. Votes add up over time,
+through third replicas and, where they may carry something, through clients.
 
 Two witnesses know who can have voted. What passed, where all of it passes the harness: then that
 alone decides. And the faults, which say who could have reached whom whatever was sent: then no path

@@ -28,6 +28,7 @@ from harness.check.verdict import Judgement, overall
 from harness.cluster.wording import counted
 from harness.errors import EXIT_VALID, HarnessError
 from harness.files.config import DURABILITIES, MOST_ACCOUNTS, NODES, ClusterConfig
+from harness.files.text_file import shown
 from harness.run import launch
 from harness.screen import consoles
 from harness.screen.cells import BAD, Heading
@@ -181,8 +182,8 @@ def _numbers(
 ) -> list[int]:
     """Those in a list such as 1,10,100, in its order; HarnessError when it is none."""
     words = [word.strip().replace("_", "") for word in text.split(",")]
-    if not all(word.isdecimal() and int(word) > 0 for word in words):
-        raise HarnessError(f"{option}: {text!r}: expected numbers such as {option} 1,10,100")
+    if not all(word.isdecimal() and len(word) < 1000 and int(word) > 0 for word in words):
+        raise HarnessError(f"{option}: {shown(text)!r}: expected numbers such as {option} 1,10,100")
     found = [int(word) for word in words]
     if known and (wrong := [number for number in found if number not in known]):
         raise HarnessError(f"{option}: {wrong[0]}: expected of {', '.join(map(str, known))}")

@@ -64,7 +64,7 @@ def keep(harness: socket.socket, ports: list[list[int]]) -> None:
 def enter(many: int, words: list[str]) -> None:
     """Become this command inside: in a network, and as its users where there are two namespaces.
 
-    What is open says nothing: newer libraries of ctypes keep a descriptor of their own.
+    Open descriptors prove nothing: newer versions of libffi keep one of their own.
     """
     network, *own_users = range(FIRST_FD, FIRST_FD + many)
     try:

@@ -111,7 +111,8 @@ def _likely(path: Path) -> Path | None:
             return None if meant is None else folder.parent / meant / name
         beside = sorted(file.name for file in folder.iterdir() if file.is_file())
         of_its_kind = [other for other in beside if Path(other).suffix == path.suffix]
-        if (meant := closest(name, of_its_kind or beside)) is not None:
+        meant = closest(name, of_its_kind) or closest(name, beside)
+        if meant is not None:
             return folder / meant
         found = _in_folders(folder, name)
         return found[0] if len(found) == 1 else None

@@ -5,9 +5,10 @@ Live and simulated clusters are imported only when they are wanted, and always s
 
 import secrets
 import signal
+import sys
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -243,7 +244,8 @@ def _told() -> Iterator[None]:
 
 
 def _simulated(settings: ClusterConfig) -> Cluster:
-    with ctrl_c.afterwards(or_again=True):
+    # What `bank` prints as it is loaded is no part of a table or a document.
+    with ctrl_c.afterwards(or_again=True), redirect_stdout(sys.stderr):
         from bank.replica import Replica
         from harness.cluster.form import checked
         from harness.sim.world import SimCluster

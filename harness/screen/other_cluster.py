@@ -4,6 +4,7 @@ It is never assumed: a cluster of another size is another exercise.
 """
 
 import argparse
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,7 +57,8 @@ def _offer(file: str, refused: OtherCluster) -> Path | None:
     """
     path = Path(file).with_suffix(SUFFIX)
     if path.exists():
-        raise HarnessError(*refused.problems, f"{path} stands beside it: --config {path}")
+        option = f"--config {shlex.quote(str(path))}"
+        raise HarnessError(*refused.problems, f"{path} stands beside it: {option}")
     if not _may_ask():
         return None
     errors = consoles.opened("auto", sys.stderr)

@@ -27,18 +27,18 @@ from harness.screen import consoles
 from harness.screen.cells import Parts
 
 SHARED = ("nodes", "durability", "unanswered")  # flags of every run
-MOST = 1_000_000  # runs, jobs, seconds
+MOST = {"runs": 1_000_000, "jobs": 1_000, "timeout": 1_000_000}  # of the last, seconds
 SPARE_SECONDS = 30.0  # of a run's limit: the start of its processes on a machine that is busy
 
 
 def check(options: argparse.Namespace) -> None:
     """HarnessError for a flag that is wrong by itself."""
-    for name in ("runs", "jobs", "timeout"):
+    for name, most in MOST.items():
         value = getattr(options, name)
         if value is not None and not value >= (0 if name == "timeout" else 1):
             raise HarnessError(f"--{name}: found {value:g}, expected a number from 1 on")
-        if value is not None and value > MOST:
-            raise HarnessError(f"--{name}: found {value:g}, expected a number up to {MOST}")
+        if value is not None and value > most:
+            raise HarnessError(f"--{name}: found {value:g}, expected a number up to {most}")
     if options.package is not None:
         refuse_unknown("--package", options.package, ["gradescope"])
     if options.archive is not None and options.package is None:

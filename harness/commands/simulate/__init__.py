@@ -30,6 +30,7 @@ from harness.errors import (
 )
 from harness.files import outputs
 from harness.files.config import NODES
+from harness.files.text_file import shown
 from harness.screen import step_through
 from harness.screen.cells import Line
 from harness.sim import coverage
@@ -41,6 +42,7 @@ MOST_JOBS = 1_000
 CHUNK = 10  # seeds that a worker takes at a time
 QUIET_SECONDS = 300.0  # without a result, after which nobody is there any more
 LATE_SECONDS = 20.0  # that chunks may still take once --seconds are over
+MOST_SEEDS = 10**12
 MOST_VIOLATIONS = 10  # shown in full; more are counted
 TRACE_FORMATS = ("text", "perfetto")
 EXAMPLES = (
@@ -155,8 +157,9 @@ def _seeds(text: str) -> range:
         seeds = range(int(first), int(last) if colon else int(first) + 1)
     except ValueError:
         seeds = range(0)
-    if not seeds or seeds.start < 0:
-        raise HarnessError(f"--seeds: {text!r}: expected A:B with 0 ≤ A < B, or one number")
+    if not 0 <= seeds.start < seeds.stop <= MOST_SEEDS:
+        expected = f"A:B with 0 ≤ A < B ≤ {MOST_SEEDS}, or one number"
+        raise HarnessError(f"--seeds: {shown(text)!r}: expected {expected}")
     return seeds
 
 

@@ -20,7 +20,7 @@ from harness.sim.explore.reductions import ALL, Reduced, Reductions
 from harness.sim.explore.sites import MOST_NUMBERS
 from harness.sim.invariants import Violation
 
-LOOKS_EVERY = 1 << 6  # states between two looks at the clock; the first take 10 ms each
+LOOKS_EVERY = 1 << 6  # states between two looks at the clock; the first take milliseconds each
 PART = MOST_NUMBERS.bit_length() - 1  # bits that each number of a state takes in its key
 
 
