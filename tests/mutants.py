@@ -13,7 +13,8 @@ found by a new test. Nothing here knows a file or a line of the product: the mod
 syntax tree. A mutant is a copy of the checkout with one module changed.
 
 A stage is a process of its own with a limit on its processor time, ten times what it takes with
-the sound replica, and on memory: who gets beyond is found, for it hangs or floods. Tests that
+the sound replica, on memory, and on how long it may wait: who gets beyond is found, for it hangs or
+floods. Tests that
 compare texts with golden files are not asked, nor are words: notes and messages of errors.
 """
 
@@ -24,6 +25,7 @@ import importlib.util
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,7 +33,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
 from random import Random
@@ -41,6 +43,7 @@ TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 MEMORY = 3 << 30  # bytes of address space
 LEAST_SECONDS = 20.0  # of processor time, however quick the sound replica is
+LONGEST_SECONDS, WAITS = 600.0, 10  # of waiting: so many, and so many for each of processor time
 DRIVERS = ("harness.sim",)
 ELSEWHERE = ("harness", "test_", "catalogue", "zoo", "subprocess")
 OTHER_STAGES = ("harness.sim.swarm", "harness.sim.explore")
@@ -430,23 +433,37 @@ def _limited(seconds: float) -> None:
 def _child(root: Path, words: Sequence[str], seconds: float) -> tuple[str | None, float]:
     """What a stage found, and the processor time that it and others at work took meanwhile."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    done = subprocess.run(
-        [sys.executable, "-B", "-m", "tests.mutants", *words],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"PYTHONHASHSEED": "0"},
-        preexec_fn=partial(_limited, seconds),
-    )
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        child = subprocess.Popen(
+            [sys.executable, "-B", "-m", "tests.mutants", *words],
+            cwd=root,
+            stdout=output,
+            stderr=errors,
+            env=os.environ | {"PYTHONHASHSEED": "0"},
+            preexec_fn=partial(_limited, seconds),
+            start_new_session=True,
+        )
+        try:
+            code = child.wait(LONGEST_SECONDS + WAITS * seconds)
+        except subprocess.TimeoutExpired:
+            code = None
+        finally:
+            with suppress(ProcessLookupError):  # also what it started, and left
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+        output.seek(0)
+        errors.seek(0)
+        said, last = output.read().strip(), (errors.read().strip().split("\n") or [""])[-1]
     spent = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
-    if done.returncode == 0:
+    if code == 0:
         return None, spent
-    if done.returncode == 1 and done.stdout.strip():
-        return " ".join(done.stdout.strip().split("\n")[-1].split()), spent
-    if done.returncode < 0:
-        return f"ended by signal {-done.returncode} after {seconds:.0f} s of processor time", spent
-    return f"exit {done.returncode}: {(done.stderr.strip().split(chr(10)) or [''])[-1]}", spent
+    if code is None:
+        return "waits without end", spent
+    if code == 1 and said:
+        return " ".join(said.split("\n")[-1].split()), spent
+    if code < 0:
+        return f"ended by signal {-code} after {seconds:.0f} s of processor time", spent
+    return f"exit {code}: {last}", spent
 
 
 class Hunter:

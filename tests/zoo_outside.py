@@ -64,8 +64,9 @@ repeat event for event: a further hunt may see more, or need more tries.
 
 Whoever was not seen is put through seeds of the swarm as well, first the one in which the swarm
 finds it, with a last read of every account; there too only answers, told states and ends are
-judged. *Seed* is the first that shows it so, or after how many none had. What is seen there can be
-seen from outside, if not in the tries that these processes had.
+judged. *Seed* is the first that shows it so, or after how many none had; it is empty for what is
+wrong with a process or its file, which the simulation does not have. What is seen there can be seen
+from outside, if not in the tries that these processes had.
 
 "Ended by itself" is a replica that noticed that it was wrong, by an assertion or by what it found
 in its file, and stopped; its last words are in the report. Behind the line protocol that counts
