@@ -104,6 +104,7 @@ class Learner:
         idle = not self.is_fetching()
         self._fetch.target = max(self._fetch.target, target)
         if idle and self.is_fetching():
+            self.timers.asking_since = self.timers.now
             self._ask(source)
 
     def is_fetching(self) -> bool:
@@ -111,7 +112,11 @@ class Learner:
         return self._fetch.target > self.log.committed_upto
 
     def ask_again(self) -> None:
-        """Whoever was asked may be gone: after a while ask the next one, from the start."""
+        """Whoever was asked may be gone: after a while ask the next one, from the start.
+
+        A replica may hear of what it lacks by one link and never get it by another: the more often
+        all were asked in vain, the longer it waits, though no longer than for a leader.
+        """
         fetch = self._fetch
         if self._is_installing():
             return  # it has what it asked for, and asks for more when that is on its disk
@@ -121,12 +126,16 @@ class Learner:
             self._ask(later[0] if later else self.peers[0])
 
     def _ask(self, source: ReplicaId) -> None:
+        timers, usual = self.timers, 2 * self.settings.heartbeat
+        in_vain = (timers.now - timers.asking_since) // len(self.peers)
+        longest = max(usual, self.settings.election_timeout[1])
+        timers.fetch = timers.now + min(max(usual, in_vain), longest)
         self._fetch.source = source
-        self.timers.fetch = self.timers.now + 2 * self.settings.heartbeat
         self.outbox.early(source, self._fetch.question(self.log.committed_upto))
 
     def ask_all(self) -> None:
         """Whoever has something committed answers."""
+        self.timers.asking_since = self.timers.now
         self._fetch.forget_pieces()
         self.outbox.early_all(self._fetch.question(self.log.committed_upto))
 
@@ -183,6 +192,7 @@ class Learner:
         """After a STATE from `source`: ask it for more while it has more."""
         if not self.is_fetching() or self._fetch.source == source:
             self._fetch.target = max(self._fetch.target, committed_upto)
+            self.timers.asking_since = self.timers.now
             if self.is_fetching() and not self._is_installing():
                 self._ask(source)
 

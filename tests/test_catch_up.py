@@ -232,6 +232,46 @@ def test_state_with_slots_missing_below_it_is_ignored():
     assert c.marks(3, 5) == "XXXXX"
 
 
+PACES = {3: (80, 80, 80, 120, 180, 270, 300), 5: (80, 80, 80, 80, 80, 100, 125, 156)}
+
+
+@pytest.mark.parametrize("replicas", PACES)
+def test_what_all_were_asked_for_in_vain_is_asked_for_ever_less_often(replicas):
+    c, asked, paces = Conductor(replicas), [], []
+    c.elect(1)
+    c.disconnect(3)
+    c.request(1, transfer("A", "B", 1))
+    c.deliver_all()
+    c.reconnect(3)
+    for _ in PACES[replicas] * 3:  # n3 hears the leader, whom nothing of n3 reaches
+        c.drop()
+        c.sent.clear()
+        c.step(3, Heartbeat(FIRST, 1, 1, 1), source=1)
+        before = c.now
+        c.now = c[3].timers.fetch
+        c.tick(3)
+        paces.append((c.now - before) // 1000)
+        asked += [to for source, to, said in c.sent if source == 3 and isinstance(said, CatchUp)]
+    first = len(PACES[replicas])
+    assert (tuple(paces[:first]), set(paces[first + 4 :])) == (PACES[replicas], {300})
+    others = [r for r in range(1, replicas + 1) if r != 3]
+    assert all(set(asked[at : at + replicas - 1]) == set(others) for at in range(len(asked) - 4))
+
+
+def test_what_was_asked_for_in_vain_comes_within_a_time_out_when_the_links_are_back():
+    c = long_gone()
+    for _ in range(30):
+        c.step(3, Heartbeat(FIRST, 1, 10, 10), source=1)
+        c.skip(40)
+        c.tick(3)
+        c.drop()
+    c.sent.clear()
+    c.away.clear()
+    c.step(3, Heartbeat(FIRST, 1, 10, 10), source=1)
+    c.run(300)
+    assert c.marks(3, 10) == "EEEEEEEEEE"
+
+
 def behind(slots, settings=WITHOUT_CHECKPOINTS):
     """n1 led n2 through so many slots while n3 was away, and died; n3 is back and stands."""
     c = Conductor(3, settings)

@@ -45,6 +45,12 @@ def test_two_hundred_seeds():
     assert unreached <= rarely
 
 
+@pytest.mark.slow(1)
+@pytest.mark.parametrize("seed", [410975, 412377])
+def test_replica_that_asks_in_vain_for_good_keeps_within_an_idle_clusters_budget(seed):
+    assert not run_seeds([seed], SwarmOptions()).violations
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_kind_of_fault_alone(kind):
     options = SwarmOptions(faults=(kind,))

@@ -180,6 +180,7 @@ def still(replica: Replica) -> None:
     times.now = times.last_turn = times.not_before = 0
     times.question, times.quiet_until = 0, min(times.quiet_until, 1)  # whether it saw a PREPARE
     times.inquiry = times.fetch = times.heartbeat = FAR
+    times.asking_since = 0
     times.checkpoint, times.lease = -FAR, 0
     times.election = None if times.election is None else FAR
     times.commit = None if times.commit is None else FAR
