@@ -10,10 +10,13 @@ A default run that fails has a fault that the commit before did not have. To loo
 """
 
 import os
+import shutil
 import signal
 import sqlite3
 import sys
+import tempfile
 from contextlib import suppress
+from multiprocessing.util import Finalize
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -52,6 +55,19 @@ def pytest_collection_modifyitems(items):
         return 0 if mark is None else (*mark.args, 1)[0]
 
     items.sort(key=seconds, reverse=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def keeps_its_rubbish(tmp_path_factory):
+    """What runs leave on purpose, for people to look at, goes with the tests that made them."""
+    tmp_path_factory.getbasetemp()  # is kept, as pytest does
+    folder = tempfile.mkdtemp(prefix="tests-")
+    # Later than multiprocessing takes away its own folder in there, at -100.
+    Finalize(None, shutil.rmtree, (folder, True), exitpriority=-200)
+    with pytest.MonkeyPatch.context() as changes:
+        changes.setenv("TMPDIR", folder)
+        changes.setattr(tempfile, "tempdir", None)
+        yield
 
 
 @pytest.fixture(autouse=True)
