@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from conductor import Conductor, take, transfer
+from conductor import Conductor, follower, take, transfer
 
 from bank import checkpoint as checkpoints
 from bank.accounts import Balances
@@ -181,6 +181,18 @@ def test_running_hash_goes_on_from_an_installed_checkpoint():
     assert c.status(3).running_hash == c.status(1).running_hash
 
 
+def test_who_gives_a_piece_is_asked_for_the_next_whoever_was_asked():
+    c = long_gone()
+    c.reconnect(3)
+    c.deliver(3, 2)
+    piece = c.said(2, StatePiece)[0]
+    c.step(3, Heartbeat(FIRST, 1, 10, 10), source=1)
+    c.drop()
+    c.sent.clear()
+    c.step(3, piece, source=2)
+    assert [(to, question.piece) for _, to, question in c.sent] == [(2, 1)]
+
+
 def test_giver_that_dies_in_the_middle_leaves_nothing_half_installed():
     c = long_gone()
     c.disconnect(2)
@@ -256,6 +268,29 @@ def test_what_all_were_asked_for_in_vain_is_asked_for_ever_less_often(replicas):
     assert (tuple(paces[:first]), set(paces[first + 4 :])) == (PACES[replicas], {300})
     others = [r for r in range(1, replicas + 1) if r != 3]
     assert all(set(asked[at : at + replicas - 1]) == set(others) for at in range(len(asked) - 4))
+
+
+def test_what_arrives_starts_the_pace_of_questions_anew():
+    c = follower(3, replicas=3)
+
+    def paces(target):
+        for _ in range(6):
+            c.step(3, Heartbeat(FIRST, 1, target, target), source=1)
+            c.tick(3)
+            yield (c[3].timers.fetch - c.now) // 1000
+            c.skip(40)
+
+    anew, in_vain = [80, 40, 80, 40, 80, 40], [120, 80, 40, 180, 140, 100]
+    for slot, target in ((1, 2), (2, 2), (3, 9)):
+        assert [*paces(target), *paces(target)] == anew + in_vain
+        request = transfer("A", "B", 1, slot)
+        c.step(3, State(slot, (FIRST,), (request,), 2), source=c[3].learner._fetch.source)
+        if slot == 2:
+            list(paces(2))  # there is nothing to ask for
+    assert [*paces(9), *paces(9)] == anew + in_vain
+    c[3].reconnected(c.now)
+    c.skip(60)
+    assert list(paces(9))[:4] == anew[:4]
 
 
 def test_what_was_asked_for_in_vain_comes_within_a_time_out_when_the_links_are_back():

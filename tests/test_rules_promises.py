@@ -368,6 +368,7 @@ def test_new_view_is_voted_afresh_for_truncated_slots():
     assert held[0].request == requests[8]
     assert effects.durable == [Send((3,), Accepted(THIRD, 1, 10, 0))]
     assert not effects.executed and c.status(2).balances["B"] == 20
+    assert [(run.first_slot, len(run.requests)) for run in effects.persist.runs] == [(9, 2)]
 
 
 def test_slot_is_accepted_although_slots_below_are_missing():

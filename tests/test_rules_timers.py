@@ -5,6 +5,7 @@ Each test fails when its rule is taken out: see `catalogue`.
 
 from random import Random
 
+import pytest
 from conductor import Conductor, follower, transfer
 
 from bank.ballot import Ballot
@@ -392,6 +393,18 @@ def test_leader_that_wakes_from_a_pause_counts_as_unanswered_but_gets_a_time_out
     c.paused.clear()
     c.run(5)
     assert c.leaders() == [1] and c.status(1).answered
+
+
+@pytest.mark.parametrize("milliseconds", [LONGEST + 40, LONGEST + 41])
+def test_leader_without_a_turn_for_longer_than_it_ever_waits_was_paused(milliseconds):
+    c = Conductor(3)
+    c.elect(1)
+    c.run(50)
+    c.now = c[1].timers.last_turn
+    c.skip(milliseconds)
+    c.tick(1)
+    was_paused = milliseconds > LONGEST + 40  # else the others fell silent
+    assert (c[1].role is Role.LEADER) is was_paused
 
 
 def test_leader_that_reconnects_counts_as_unanswered():

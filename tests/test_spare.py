@@ -3,6 +3,9 @@
 Each test fails when what it tests is taken out: see `catalogue`.
 """
 
+from dataclasses import replace
+
+import pytest
 from conductor import Conductor, transfer
 
 from bank.ballot import Ballot
@@ -175,6 +178,18 @@ def test_who_becomes_slow_is_found_out_at_the_next_trial():
         c.deliver_all()
     with_slow_one(c, 2, range(50, 56))
     assert 2 not in lead.prompt
+
+
+@pytest.mark.parametrize("trial_heartbeats", [4, 5])
+def test_the_next_trial_is_after_so_many_heartbeats(trial_heartbeats):
+    c = led(replace(Settings(), sizes=Sizes(trial_heartbeats=trial_heartbeats)))
+    lead = c[1].standing
+    lead.heartbeats = 0
+    for beats in range(1, trial_heartbeats + 1):
+        lead.busy_slots = 7
+        c[1].timers.heartbeat = c.now
+        c.tick(1)
+        assert (lead.busy_slots == 0) == (beats == trial_heartbeats)
 
 
 def test_a_leader_truncates_nothing_that_spare_backups_were_not_told():
