@@ -21,7 +21,7 @@ from bank.messages import (
     State,
 )
 from bank.sessions import NOOP_REQUEST
-from bank.settings import Settings
+from bank.settings import Settings, Sizes
 
 X, Y, Z = transfer("A", "J", 3), transfer("B", "J", 4), transfer("C", "J", 5)
 FIRST, SECOND, THIRD = Ballot(1, 1), Ballot(2, 2), Ballot(3, 3)
@@ -279,6 +279,20 @@ def test_lost_accept_of_the_newest_slot_is_sent_again():
     c.request(1, X)
     c.run(60)
     assert c.loses.lost and [c.marks(r, 1) for r in (1, 2)] == ["E", "E"]
+
+
+def test_no_more_is_sent_again_at_a_time_than_a_piece():
+    c = Conductor(3, Settings(sizes=Sizes(piece_slots=3)))
+    c.elect(1)
+    c.disconnect(3)
+    c.loses = lambda _, to, message: isinstance(message, Accept) and to == 2
+    c.request(1, *(transfer(client, "J", 1) for client in "ABCDEFG"))
+    c.deliver_all()
+    c.loses = lambda *_: False
+    c.sent.clear()
+    c.run(60)
+    again = [(a.first_slot, len(a.requests)) for a in c.said(1, Accept, to=2)]
+    assert again[0] == (1, 3) and all(count <= 3 for _, count in again)
 
 
 def test_lost_accept_below_the_leaders_watermark_is_asked_for():

@@ -407,6 +407,17 @@ def test_leader_without_a_turn_for_longer_than_it_ever_waits_was_paused(millisec
     assert (c[1].role is Role.LEADER) is was_paused
 
 
+@pytest.mark.parametrize("late", [SHORTEST, SHORTEST + 1])
+def test_backup_that_is_a_shortest_time_out_late_was_paused_if_it_is_later_still(late):
+    c = follower(2, 3)
+    c[2].timers.election = c[2].timers.last_turn + LONGEST * 1000
+    c.now = c[2].timers.election
+    c.skip(late)
+    c.tick(2)
+    was_paused = late > SHORTEST
+    assert (c[2].role is Role.CANDIDATE) is not was_paused
+
+
 def test_leader_that_reconnects_counts_as_unanswered():
     c = Conductor(3)
     c.elect(1)
