@@ -6,6 +6,7 @@ standard error then.
 """
 
 import argparse
+import os
 import shlex
 import signal
 import sys
@@ -172,7 +173,7 @@ def _sample(name: str) -> str:
 def _refuse_mistyped_command(file: str) -> None:
     """ "simulat" is rather a command than a test set, when there is no such file."""
     hint = nearest(file, [TOUR, *commands.names()]) if "." not in file else ""
-    if hint and not Path(file).exists():
+    if hint and not os.path.exists(file):
         raise HarnessError(f"{file}: neither a file nor a command{hint}")
 
 

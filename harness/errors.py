@@ -1,6 +1,9 @@
 """Errors that are the user's or the machine's, never a replica's. `cli` alone catches them."""
 
+import errno
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 EXIT_VALID = 0  # every check and expectation holds
 EXIT_INVALID = 1  # one does not
@@ -10,6 +13,9 @@ EXIT_MACHINE = 4  # the machine failed: disk full, a process cannot start
 EXIT_BUG = 70  # a mistake of this program: BSD's EX_SOFTWARE
 EXIT_INTERRUPTED = 130  # Ctrl-C
 EXIT_UNREAD = 141  # standard output was closed: what a shell reports for SIGPIPE
+
+
+DISK_FAILS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # whatever place was asked for
 
 
 class HarnessError(Exception):
@@ -24,6 +30,20 @@ class HarnessError(Exception):
         """The same after a verdict was printed: a check that does not hold counts for more."""
         code = EXIT_INVALID if verdict_code == EXIT_INVALID else self.exit_code
         return HarnessError(*self.problems, exit_code=code)
+
+
+def no_place(option: str, path: Path, error: Exception, expected: str) -> HarnessError:
+    """A place that was asked for cannot be had; of a disk that fails it is the machine's fault.
+
+    `option` is "--data: ", or nothing where the path alone says what is meant.
+    """
+    number = error.errno if isinstance(error, OSError) else None
+    reason = (error.strerror if isinstance(error, OSError) else "") or str(error)
+    above = (path, *path.parents)
+    if link := next((p for p in above if os.path.islink(p) and not os.path.exists(p)), None):
+        reason = f"{link if link != path else 'it'} is a link to nothing"
+    told = f"{option}{path}: cannot be written ({reason}), expected {expected}"
+    return HarnessError(told, exit_code=EXIT_MACHINE if number in DISK_FAILS else EXIT_USAGE)
 
 
 def unwritten(path: object, error: OSError, what: str = "cannot be written") -> HarnessError:

@@ -261,7 +261,7 @@ def test_outlets_are_written_with_every_run(scripted, capsys, monkeypatch):  # n
     [
         (["--outlet", "prairie=x"], "(did you mean prairielearn?)"),
         (["--outlet", "junit"], 'found "junit", expected junit=FILE'),
-        (["--outlet", "junit=none/x"], "--outlet junit: none/x cannot be written"),
+        (["--outlet", "junit=none/x"], "--outlet junit: none/x: cannot be written (No such"),
         (["--outlet", "classroom50=x"], "--outlet classroom50: CLASSROOM is not set"),
         (["--score", "passes:21"], "expected at most as many passes as runs, which are 20"),
         (["--package", "gradscope"], "(did you mean gradescope?)"),

@@ -44,6 +44,7 @@ from bank.sessions import NOOP_REQUEST
 from bank.status import Role, SlotMark, SlotStatus
 from harness.check.verdict import Verdict
 from harness.cluster.journal import KEPT_IN_VIEW, Way
+from harness.run import points
 from harness.run.report import StepReport
 from harness.screen import answers, tables, verdicts, watch
 from harness.screen.cells import Column, Grid, Line, Parts, cell, duration, percentile
@@ -335,10 +336,10 @@ def test_each_expectation_that_does_not_hold_stands_where_the_file_says_it():
 
 
 def test_points_of_a_set_need_all_of_it():
-    assert graded().score == (2.5, 10)
+    assert points.of_set(graded()) == (2.5, 10)
     whole = replace(graded(), judgements=judgements())
-    assert whole.score == (5, 10)
-    assert set_six().score is None
+    assert points.of_set(whole) == (5, 10)
+    assert points.of_set(set_six()) is None
     assert verdicts.points(1, 1) == "1 of 1 point"
     assert verdicts.points(0.1 + 0.2, 1_000_000) == "0.3 of 1000000 points"
 

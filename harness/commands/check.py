@@ -18,7 +18,7 @@ from harness.check.judges import judge_run
 from harness.check.verdict import Judgement, Verdict, overall
 from harness.commands import refuse_unknown
 from harness.errors import HarnessError, unwritten
-from harness.files import history_file
+from harness.files import history_file, outputs
 from harness.files.history_file import SavedHistory
 from harness.files.text_file import shown
 from harness.report import contradiction
@@ -81,6 +81,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     """Judge every file; the exit code of the worst verdict. A damaged file is refused first."""
     budget = _budget(options.budget)
     refuse_unknown("--format", options.format)
+    outputs.check_file("--picture", options.picture)
     saved = [(file, history_file.load(file)) for file in options.files]
     judged = [_judge(file, content, budget) for file, content in saved]
     verdict = overall(j for one in judged for j in one.judgements)

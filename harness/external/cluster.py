@@ -33,6 +33,7 @@ from harness.external.router import HARNESS, Node
 from harness.external.services import ABSENT, LIN_KV, LinKvService, absent
 from harness.external.speaking import dialect
 from harness.external.ways import medium
+from harness.files import outputs
 from harness.files.config import ClusterConfig
 from harness.files.temporary import TemporaryFolder
 from harness.live.waiting import Waiter
@@ -57,11 +58,12 @@ class ExternalCluster:
         with_reads: bool = False,
     ) -> None:
         """`data` keeps the replicas' folders, `logs` what they write to standard error."""
-        if data is not None and data.is_dir() and any(data.iterdir()):
+        if data is not None and outputs.holds_anything("--data", data):
             raise HarnessError(
                 f"--data: {data}: is not empty: what other people's replicas did in an earlier run "
                 "is not known any more, expected an empty folder"
             )
+        outputs.check_folder("--data", data)
         self.replicas = config.nodes
         self.committed = CommitLog()
         self.description = description

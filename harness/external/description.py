@@ -158,11 +158,13 @@ def _plain(value: object) -> str:
 def read(given: str) -> Description:
     """Of `--replicas`: a YAML file, or a command. HarnessError with everything that is wrong."""
     is_yaml = given.lower().endswith((".yaml", ".yml"))
-    if is_yaml and (" " not in given.strip() or Path(given).exists()):  # else a command's last word
+    is_command = " " in given.strip() and not os.path.exists(given)  # and that its last word
+    if is_yaml and not is_command:
         data = text_file.read(given, "a description of replicas")
         return parse(data, given, Path(given).resolve().parent)
-    if (path := Path(given)).is_dir() or (path.is_file() and not os.access(path, os.X_OK)):
-        found = "a folder" if path.is_dir() else "a file, but no program and no YAML (.yaml, .yml)"
+    is_folder = os.path.isdir(given)
+    if is_folder or (os.path.isfile(given) and not os.access(given, os.X_OK)):
+        found = "a folder" if is_folder else "a file, but no program and no YAML (.yaml, .yml)"
         raise HarnessError(
             f"--replicas: {given}: is {found}, expected a YAML file that describes replicas, or "
             "the command that starts one, such as python3 node.py"

@@ -6,7 +6,7 @@ A run of an hour must not end in "is a folder". What stands there is left as it 
 import os
 from pathlib import Path
 
-from harness.errors import HarnessError
+from harness.errors import no_place
 
 
 def check_file(option: str, path: Path | None) -> None:
@@ -14,13 +14,13 @@ def check_file(option: str, path: Path | None) -> None:
     if path is None:
         return
     try:
-        is_new = not path.exists()
+        is_new = not os.path.exists(path)
         with open(path, "ab"):
             pass
         if is_new:
-            path.unlink()
+            os.unlink(os.path.realpath(path))  # a link to nothing stays one
     except (OSError, ValueError) as error:
-        raise _refused(option, path, error, "a file that can be written") from None
+        raise no_place(f"{option}: ", path, error, "a file that can be written") from None
 
 
 def check_folder(option: str, path: Path | None) -> None:
@@ -33,7 +33,16 @@ def check_folder(option: str, path: Path | None) -> None:
         probe.write_bytes(b"")
         probe.unlink()
     except (OSError, ValueError) as error:
-        raise _refused(option, path, error, "a folder that can be written into") from None
+        expected = "a folder that can be written into"
+        raise no_place(f"{option}: ", path, error, expected) from None
+
+
+def holds_anything(option: str, path: Path) -> bool:
+    """Whether there is anything in this folder, if it is there at all."""
+    try:
+        return os.path.isdir(path) and next(path.iterdir(), None) is not None
+    except OSError as error:
+        raise no_place(f"{option}: ", path, error, "a folder that can be read") from None
 
 
 def write_whole(path: Path, text: str, overwrite: bool) -> None:
@@ -51,8 +60,3 @@ def write_whole(path: Path, text: str, overwrite: bool) -> None:
     except BaseException:
         new.unlink(missing_ok=True)
         raise
-
-
-def _refused(option: str, path: Path, error: Exception, expected: str) -> HarnessError:
-    reason = (error.strerror if isinstance(error, OSError) else "") or str(error)
-    return HarnessError(f"{option}: {path}: cannot be written ({reason}), expected {expected}")

@@ -9,7 +9,6 @@ forget what it asked for.
 """
 
 import contextlib
-import errno
 import json
 import os
 import secrets
@@ -18,7 +17,7 @@ from typing import Any
 
 from bank.ballot import ReplicaId, replica_name
 from bank.sessions import Request
-from harness.errors import EXIT_MACHINE, EXIT_USAGE, HarnessError
+from harness.errors import EXIT_MACHINE, HarnessError, no_place
 from harness.files.config import ClusterConfig
 from harness.files.temporary import OWNER, TemporaryFolder
 from harness.live import lock
@@ -27,7 +26,6 @@ from harness.live.lock import FolderLock
 from harness.live.storage import StorageError, create_all
 
 VERSION = 3  # of cluster.json and of the databases beside it
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # of the disk, whatever folder was asked for
 FILE = "cluster.json"
 
 
@@ -48,7 +46,7 @@ class DataFolder:
             "checkpoint_interval": config.checkpoint_interval,
         }
         self.clients: dict[str, dict[str, Any]] = {}
-        if path is not None and path.exists() and not path.is_dir():
+        if path is not None and os.path.exists(path) and not os.path.isdir(path):
             raise HarnessError(f"{path}: is a file, expected a folder for the data")
         try:
             self.path = self._made() if path is None else path
@@ -165,9 +163,10 @@ class DataFolder:
 
 
 def _failed(path: Path | None, error: OSError) -> HarnessError:
-    what = f"{path or 'temporary folder'}: {error.strerror or error}"
-    is_ours = path is None or error.errno in FULL
-    return HarnessError(what, exit_code=EXIT_MACHINE if is_ours else EXIT_USAGE)
+    if path is None:
+        told = f"temporary folder: {error.strerror or error}"
+        return HarnessError(told, exit_code=EXIT_MACHINE)
+    return no_place("", path, error, "a folder for the data")
 
 
 def _short(value: object) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, no_place
 from harness.files.text_file import shown
 
 RESULTS, JUNIT, GRADESCOPE = "results.json", "junit.xml", "gradescope.json"
@@ -31,7 +31,7 @@ class Folder:
         self.path = path
         expected = f"expected a folder for {purpose}"
         try:
-            if path.exists() and not path.is_dir():
+            if os.path.exists(path) and not os.path.isdir(path):
                 raise HarnessError(f"{path}: is a file, {expected}")
             path.mkdir(parents=True, exist_ok=True)
             if strangers := _strangers(path, names):
@@ -42,8 +42,7 @@ class Folder:
             probe.write_bytes(b"")
             probe.unlink()
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise HarnessError(f"{path}: {reason}, {expected}") from None
+            raise no_place("", path, error, f"a folder for {purpose}") from None
 
     def write(self, name: str, data: bytes) -> None:
         """Replace a file. OSError when that cannot be."""

@@ -189,7 +189,7 @@ def _overview(
         ("Time", "num"), ("No commit for", "num"), ("Points", "num"), ("Checks", "wide"),
     ]  # fmt: skip
     rows = [_overview_row(report) for report in reports]
-    if not any(report.score for report in reports):
+    if not any(map(points.of_set, reports)):
         columns.pop(-2)
         rows = [[*row[:-2], row[-1]] for row in rows]
     return join(
@@ -201,7 +201,7 @@ def _overview(
 
 
 def _overview_row(report: SetReport) -> list[object]:
-    outcomes = report.outcomes
+    outcomes, score = report.outcomes, points.of_set(report)
     pending = outcomes["pending"]
     holding = (Verdict.VALID, Verdict.NOT_ASKED)
     missed = [j for j in report.judgements if j.verdict not in holding]
@@ -217,7 +217,7 @@ def _overview_row(report: SetReport) -> list[object]:
         element("span", str(pending), class_="look" if pending else None),
         duration(round(report.seconds * 1e6)),
         leaderless(report),
-        "" if report.score is None else points_text(*report.score),
+        "" if score is None else points_text(*score),
         join(*signs) if signs else _badge(Verdict.VALID, "all"),
     ]
 

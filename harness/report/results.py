@@ -79,6 +79,7 @@ def document(
 
 def _set(report: SetReport, config: ClusterConfig, poked: Sequence[StepReport]) -> dict[str, Any]:
     shown, accounts = report.steps_shown(MOST_STEPS), _accounts(report, config)
+    score = points.of_set(report)
     return {
         "set": report.number,
         "live": [replica_name(replica) for replica in report.live],
@@ -99,8 +100,8 @@ def _set(report: SetReport, config: ClusterConfig, poked: Sequence[StepReport]) 
         "timing": seconds(report.spent),
         "leaderless_ms": report.leaderless_us / 1000,
         "points": report.points,
-        "scored": None if report.score is None else points.plain(report.score[0]),
-        "scored_of": None if report.score is None else points.plain(report.score[1]),
+        "scored": None if score is None else score[0],
+        "scored_of": None if score is None else score[1],
         "expectations": [_met(met) for met in report.expectations],
         "remarks": list(report.remarks),
     }

@@ -3,6 +3,7 @@
 Live and simulated clusters are imported only when they are wanted, and always stopped again.
 """
 
+import os
 import secrets
 import signal
 import sys
@@ -71,7 +72,7 @@ def resumes(data: Path | None) -> bool:
     with ctrl_c.afterwards(or_again=True):
         from harness.live.folder import FILE
 
-    return data is not None and (data / FILE).exists()
+    return data is not None and os.path.exists(data / FILE)
 
 
 def required(given: str | None) -> tuple[str, ...]:
@@ -106,7 +107,7 @@ def replicas(
     found = replace(description.read(given), require=words)
     if built is None:
         return found
-    if not built.is_dir():
+    if not os.path.isdir(built):
         raise HarnessError(f"--built: {built}: no such folder, expected that of built replicas")
     return replace(found, folder=built.resolve(), build=())
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import fsum
 
 from harness.check.verdict import Verdict
-from harness.files.cases import CaseFile
+from harness.files.cases import CaseFile, Expected
 from harness.run.report import SetReport
 
 
@@ -42,17 +42,38 @@ def items(file: CaseFile, reports: Sequence[SetReport]) -> list[Item]:
     found = []
     for position, case in enumerate(file.sets, 1):
         report = reports[position - 1] if position <= len(reports) else None
-        name = f"set {case.number}"
-        holds = None if report is None else report.verdict is Verdict.VALID
-        most = case.points if with_points else 1
-        found.append(Item(position, name, f"{file.path}:{case.line}", holds, most))
-        wanted = [(name, e) for e in case.expected]
-        wanted += [("the end", e) for e in file.at_end if position == len(file.sets)]
+        at_end = file.at_end if position == len(file.sets) else ()
+        name, most = f"set {case.number}", case.points if with_points else 1
+        found.append(_whole(report, position, name, f"{file.path}:{case.line}", most))
+        wanted = [*((name, e) for e in case.expected), *(("the end", e) for e in at_end)]
         for index, (name, e) in enumerate(wanted):
-            if e.points is not None:
-                met = None if report is None else report.expectations[index].holds
-                found.append(Item(position, f"{name}: {e.key}", e.where, met, e.points))
+            met = None if report is None else report.expectations[index].holds
+            found += _expected(e, met, position, name)
     return found
+
+
+def _whole(
+    report: SetReport | None, position: int, name: str, where: str, most: float | None
+) -> Item:
+    holds = None if report is None else report.verdict is Verdict.VALID
+    return Item(position, name, where, holds, most)
+
+
+def _expected(expected: Expected, met: bool | None, position: int, name: str) -> list[Item]:
+    """One that gives no points is no item."""
+    if expected.points is None:
+        return []
+    return [Item(position, f"{name}: {expected.key}", expected.where, met, expected.points)]
+
+
+def of_set(report: SetReport) -> tuple[float, float] | None:
+    """What it scored and what it could; None when the file gives no points for it."""
+    position, name = report.position, f"set {report.number}"
+    found = [_whole(report, position, name, report.where, report.points)]
+    for met in report.expectations:
+        found += _expected(met.expected, met.holds, position, name)
+    given = [item for item in found if item.most is not None]
+    return total(given) if given else None
 
 
 def of_file(file: CaseFile, reports: Sequence[SetReport]) -> tuple[float, float] | None:

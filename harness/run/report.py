@@ -1,14 +1,13 @@
 """What became of sets and their steps, as values: a Runner makes them, whoever shows them asks.
 
-A SetReport knows its verdict, what speaks against it and what it scored. Screen, page, JUnit,
-Gradescope, JSON and pytest put that into their words and decide nothing.
+A SetReport knows its verdict and what speaks against it; what it scored is in `points`. Screen,
+page, JUnit, Gradescope, JSON and pytest put that into their words and decide nothing.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from math import fsum
 from typing import NamedTuple
 
 from bank.ballot import Ballot, ReplicaId, Slot
@@ -112,16 +111,6 @@ class SetReport:
         left = most - len(rest)
         done = (at for at, step in enumerate(self.steps) if step.outcome == "success")
         return sorted([*rest, *islice(done, left)])
-
-    @property
-    def score(self) -> tuple[float, float] | None:
-        """What it scored and what it could; None when the file gives no points for it."""
-        given = [(met.holds, met.expected.points) for met in self.expectations]
-        given.append((self.verdict is Verdict.VALID, self.points))
-        counted = [(holds, points) for holds, points in given if points is not None]
-        if not counted:
-            return None
-        return fsum(points for holds, points in counted if holds), fsum(p for _, p in counted)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from bank.ledger import describe
 from harness.check.verdict import Judgement, Verdict
 from harness.cluster.history import Operation
 from harness.cluster.wording import counted
+from harness.run.points import of_set
 from harness.run.report import Performance, Problem, SetReport
 from harness.screen.cells import (
     ATTENTION,
@@ -42,7 +43,8 @@ def check_lines(report: SetReport) -> RenderableType:
         + Text(_check_name(judgement.check) + _remark(judgement))
         for judgement in report.judgements
     ]
-    signs += [] if report.score is None else [Text(points(*report.score), style=STRONG)]
+    score = of_set(report)
+    signs += [] if score is None else [Text(points(*score), style=STRONG)]
     against = [
         Hanging(Text(f"{p.verdict.sign} {_problem(p)}", style=_STYLES[p.verdict]))
         for p in report.problems

@@ -23,7 +23,7 @@ from harness.commands.grade.grades import Graded, Refused
 from harness.commands.grade.runs import Plan, Runs
 from harness.commands.grade.scoring import RULES, Scoring, scoring
 from harness.errors import EXIT_VALID, HarnessError, unwritten
-from harness.files import given
+from harness.files import given, outputs
 from harness.files.cases import CaseFile
 from harness.files.config import DURABILITIES, FAILURES, NODES, UNANSWERED, ClusterConfig
 from harness.report.documents import GRADESCOPE, JUNIT, RESULTS, Folder, replace
@@ -38,6 +38,7 @@ EXAMPLES = (
     ("testsets/*.csv --runs 5 --submission class/*/", "other people's replicas, a row for each"),
     ("testsets/*.csv --score passes:3 --package gradescope -o autograder.zip", "to be uploaded"),
 )
+ARCHIVE = Path("autograder.zip")  # of --package without -o
 MOST_PROBLEMS = 10  # told of a file that was not run
 
 
@@ -99,6 +100,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if options.package is not None:
         if refused:  # somebody else would meet them, later
             raise HarnessError(*(problem for told in refused.values() for problem in told))
+        outputs.check_file("-o", options.archive or ARCHIVE)
         return _package(options, asked.test_sets, console)
     keep = _Keep(options.keep)
     report = None
@@ -146,7 +148,7 @@ def _package(options: argparse.Namespace, given: Sequence[str], console: Console
         flags += [] if value is None else [f"--{name}", str(value)]
     flags += [f"--{name}" for name in ("sim", "no-key") if getattr(options, name.replace("-", "_"))]
     flags += ["--jobs", str(options.jobs)] if options.jobs > 1 else []
-    archive = options.archive or Path("autograder.zip")
+    archive = options.archive or ARCHIVE
     files = [Path(name) for name in given]
     config = None if options.config is None else Path(options.config)
     package.write(archive, files, config, flags)

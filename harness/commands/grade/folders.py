@@ -58,9 +58,9 @@ def find(given: Sequence[str], replicas_file: str | None) -> list[Submission]:
     folders: dict[Path, Path] = {}  # as it was given, by where it is
     for word in given:
         path = Path(word)
-        if path.is_dir():
+        if os.path.isdir(path):
             folders.setdefault(path.resolve(), path)
-        elif path.exists():
+        elif os.path.exists(path):
             expected = f"expected a folder with a {FILE} (as in class/*/, which names no files)"
             problems.append(f"--submission: {word}: is a file, {expected}")
         else:

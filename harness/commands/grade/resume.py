@@ -99,7 +99,7 @@ class Store:
             )
         if any((path / one.name).resolve() == one.folder.resolve() for one in submissions):
             raise HarnessError(f"{path}: holds the submissions, expected another folder for grades")
-        if path.is_dir():
+        if os.path.isdir(path):
             names += [found.parent.name for found in path.glob(f"*/{KNOWN}")]
         self.folder = Folder(path, names, "grades")
         self.path = path

@@ -19,7 +19,7 @@ from harness.commands.grade.grades import Graded
 from harness.commands.grade.runs import Plan
 from harness.errors import EXIT_INTERRUPTED, HarnessError, nearest, unwritten
 from harness.external.description import Description
-from harness.files import answer_key, testset
+from harness.files import answer_key, outputs, testset
 from harness.files.cases import CaseFile, Command, Wait
 from harness.files.config import ASKED, DROP, FAILURES, ClusterConfig
 from harness.run import launch, points
@@ -54,9 +54,7 @@ def outlets(options: argparse.Namespace) -> dict[Path, str]:
         documents.check(name, os.environ)
         if not equals or not path:
             raise HarnessError(f'--outlet: found "{word}", expected {name}=FILE')
-        if Path(path).is_dir() or not Path(path).resolve().parent.is_dir():
-            expected = "expected a file in a folder that is there"
-            raise HarnessError(f"--outlet {name}: {path} cannot be written, {expected}")
+        outputs.check_file(f"--outlet {name}", Path(path))
         found[Path(path)] = name
     return found
 

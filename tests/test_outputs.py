@@ -1,0 +1,108 @@
+"""Every option that names a place to write to: one that cannot be had is refused, in one line,
+before anything starts; exit code 2, since nothing is wrong with the machine.
+"""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from harness import cli
+from harness.errors import EXIT_MACHINE, EXIT_USAGE, HarnessError
+from harness.files import outputs
+
+ROOT = Path(__file__).parents[1]
+SET = str(ROOT / "testsets" / "startup.csv")
+THEIRS = ["--replicas", str(ROOT / "docs" / "examples" / "bank.yaml")]
+FOLDERS = {
+    "data": [SET, "--no-step", "--data"],
+    "data of other replicas": [SET, "--no-step", *THEIRS, "--data"],
+    "report": [SET, "--no-step", "--report"],
+    "shrink": ["simulate", "--seeds", "1", "--shrink"],
+    "grade report": ["grade", SET, "--sim", "--report"],
+    "grade keep": ["grade", SET, "--sim", "--keep"],
+    "grades": ["grade", SET, "--submission", str(ROOT / "docs" / "examples"),
+               "--replicas-file", THEIRS[1], "--report"],
+}  # fmt: skip
+FILES = {
+    "history": ["torture", "--kills", "1", "--nodes", "3", "--history"],
+    "outlet": ["grade", SET, "--sim", "--outlet"],
+    "package": ["grade", SET, "--package", "gradescope", "-o"],
+    "key": [SET, "--write-expected", "--key"],
+    "picture": ["check", "saved.jsonl", "--picture"],
+}
+PLACES = {
+    "too long": ("a" * 800, "File name too long"),
+    "below a file": ("file/x", "Not a directory"),
+    "below a link to nothing": ("dangling/x", "dangling is a link to nothing"),
+    "below /proc": ("/proc/none/x", "No such file or directory"),
+}
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch):
+    """Run a command line beside a file and a link to nothing; no process may be started."""
+    (tmp_path / "file").write_text("")
+    (tmp_path / "dangling").symlink_to("none/there")
+    monkeypatch.chdir(tmp_path)
+    for cluster in ("live.cluster.LiveCluster", "external.cluster.ExternalCluster"):
+        monkeypatch.setattr(f"harness.{cluster}.start", None)
+    return lambda words, path: cli.main(
+        [*words, f"junit={path}"] if words[-1] == "--outlet" else [*words, path]
+    )
+
+
+def refused(capsys: pytest.CaptureFixture[str], start, words, place, reason) -> None:
+    assert start(words, place) == EXIT_USAGE
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1, said
+    assert f"{place}: cannot be written ({reason}), expected a f" in said
+    assert Path("dangling").is_symlink() and sorted(os.listdir()) == ["dangling", "file"]
+
+
+@pytest.mark.parametrize(("place", "reason"), PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize("words", [*FOLDERS.values(), *FILES.values()], ids=[*FOLDERS, *FILES])
+def test_a_place_that_cannot_be_had_is_refused(capsys, start, words, place, reason):
+    refused(capsys, start, words, place, reason)
+
+
+@pytest.mark.parametrize("words", FOLDERS.values(), ids=FOLDERS)
+def test_a_link_to_nothing_is_no_folder(capsys, start, words):
+    refused(capsys, start, words, "dangling", "it is a link to nothing")
+
+
+@pytest.mark.parametrize("words", FILES.values(), ids=FILES)
+def test_a_folder_is_no_file(capsys, start, words):
+    assert start(words, ".") == EXIT_USAGE
+    assert ".: cannot be written (Is a directory), expected a file" in capsys.readouterr().err
+
+
+def test_trying_a_link_to_a_file_that_is_not_there_leaves_it_as_it_was(tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to("there")
+    outputs.check_file("--history", link)
+    assert os.listdir(tmp_path) == ["link"] and link.is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(errno.ENOSPC, EXIT_MACHINE), (errno.EACCES, EXIT_USAGE)]
+)
+def test_a_disk_that_is_full_is_no_mistake_of_whoever_asked(tmp_path, monkeypatch, number, code):
+    def fails(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "write_bytes", fails)
+    with pytest.raises(HarnessError, match=os.strerror(number)) as found:
+        outputs.check_folder("--data", tmp_path)
+    assert found.value.exit_code == code
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[SET, *THEIRS, "--built"], ["grade", SET, "--submission"], [SET, "--key"], [SET, "--config"]],
+    ids=["built", "submission", "key", "config"],
+)
+def test_what_is_read_from_a_name_that_is_too_long_is_not_there(capsys, start, words):
+    assert start(words, "a" * 800) == EXIT_USAGE
+    assert "machine" not in capsys.readouterr().err
