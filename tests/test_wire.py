@@ -77,6 +77,7 @@ def test_message_comes_back_equal_and_of_the_same_types(message):
     decoded = wire.decode(wire.encode(message))
     assert type(decoded) is type(message) and decoded == message
     assert all(type(ballot) is Ballot for ballot in ballots_in(decoded))
+    assert wire.decode_own(wire.encode(message)) == decoded
     if isinstance(decoded, Promise):
         assert all(type(entry) is AcceptedEntry for entry in decoded.accept_log)
 
@@ -140,6 +141,8 @@ class Trap:
 def test_no_class_is_resolved(value, protocol):
     with pytest.raises(wire.WireError):
         wire.loads(pickle.dumps(value, protocol))
+    with pytest.raises(wire.WireError):
+        wire.decode_own(wire.dumps(value))
 
 
 @pytest.mark.parametrize(

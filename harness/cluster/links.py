@@ -155,13 +155,15 @@ class Transit:
         if state.stall and pick(100) < state.stall:
             due += state.stall_least + pick(state.stall_most - state.stall_least + 1)
         latest = self._latest.get(link, 0)
-        if self._floor and due < (last := self._floor.get(link, 0)):
-            due = last
+        if self._floor and due < (floor := self._floor.get(link, 0)):
+            due = floor
         if state.reorder and pick(100) < state.reorder:
             due += state.held_least + pick(state.held_most - state.held_least + 1)
             last = self._last.get(link, 0)
-            self.overtook += due < max(latest, last)
-            self._last[link] = max(due, last)
+            if due > last:
+                self._last[link] = due
+            if due < latest or due < last:
+                self.overtook += 1
             return due
         self._latest[link] = due = due if due > latest else latest
         return due

@@ -103,8 +103,12 @@ class AskedWorld(WiredWorld):
             for replica in to:
                 by_replica.setdefault(replica, []).append(request)
         arrived: set[ReplicaId] = set()  # only asked, never iterated
+        encoded, data = list[Request](), wire.encode(ClientRequest(()))
         for replica in sorted(by_replica):
-            if self._put(replica, by_replica[replica]):
+            if by_replica[replica] != encoded:  # what all are asked is encoded once
+                encoded = by_replica[replica]
+                data = wire.encode(ClientRequest(tuple(encoded)))
+            if self._put(replica, data):
                 arrived.add(replica)
         if self._sink is not None:
             for to, request in sends:
@@ -112,10 +116,9 @@ class AskedWorld(WiredWorld):
                 whom = peers_text(self._peers(to)) + unreached_text(lost, to)
                 self.say(CLIENTS, joined(f"→{whom}", request_text(request)))
 
-    def _put(self, replica: ReplicaId, requests: Sequence[Request]) -> int:
+    def _put(self, replica: ReplicaId, data: bytes) -> int:
         """One message to one replica; returns how many copies of it arrive."""
         process = self.processes[replica]
-        data = wire.encode(ClientRequest(tuple(requests)))
         return self.post(CLIENTS, process, data) if process.alive else 0
 
     def heard(self, source: ReplicaId, item: bytes | PeerDown) -> None:
@@ -123,7 +126,7 @@ class AskedWorld(WiredWorld):
         if isinstance(item, PeerDown):
             self._ask(self.clients.lost(source, self.time))
             return
-        reply = wire.decode(item)
+        reply = wire.decode_own(item)
         if isinstance(reply, Elected):
             self._hear_of_leader(source, reply)
             return
@@ -140,7 +143,7 @@ class AskedWorld(WiredWorld):
         if sends:
             self._ask(sends)
         else:  # so that it need not say it again
-            arrives = self._put(source, ())
+            arrives = self._put(source, wire.encode(ClientRequest(())))
             whom = peers_text((source,)) + ("" if arrives else " ✗")
             self.say(CLIENTS, joined(f"→{whom}", "heard of the leader"))
 

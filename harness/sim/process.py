@@ -172,8 +172,9 @@ class Process:
 
     def read(self, source: ReplicaId, message: Message) -> None:
         """Step one message."""
-        self.world.read(self, source, message)
-        self.replica.step(source, message, self.clock())
+        world = self.world
+        world.read(self, source, message)
+        self.replica.step(source, message, self.clock() if self.drift_ppm else world.time)
 
     def tick(self) -> None:
         """Look at the clock."""
@@ -206,7 +207,8 @@ class Process:
                 return
             fate = world.fate(self, effects, is_first and count == 0)
             if fate is None:
-                self._say(effects)
+                if effects.early or effects.replies or effects.elected is not None:
+                    self._say(effects)
                 if effects.persist is not None:
                     self._write(effects.persist)
             elif isinstance(fate, Slow):
@@ -217,7 +219,9 @@ class Process:
             else:
                 self._die(effects, fate)
                 return
-            self._end_flush(effects)
+            for send in effects.durable:
+                world.send(self, send)
+            replica.stored()
             # Only votes of its own lead to more, and only these two have any.
             if effects.persist is None or replica.role is Role.FOLLOWER:
                 return
@@ -230,7 +234,9 @@ class Process:
         assert effects is not None
         if effects.persist is not None:
             self._write(effects.persist)
-        self._end_flush(effects)
+        for send in effects.durable:
+            self.world.send(self, send)
+        self.replica.stored()
 
     def _say(self, effects: Effects) -> None:
         for send in effects.early:
@@ -248,11 +254,6 @@ class Process:
         if self.is_synced:
             self.disk.sync()
         self.world.stored(self, persist)
-
-    def _end_flush(self, effects: Effects) -> None:
-        for send in effects.durable:
-            self.world.send(self, send)
-        self.replica.stored()
 
     # ---- death ---------------------------------------------------------------------------------
 

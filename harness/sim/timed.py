@@ -80,14 +80,19 @@ class TimedWorld(World):
 
     def run_until(self, condition: Callable[[], bool], timeout: int) -> bool:
         """Let the cluster work until `condition()` holds, at most `timeout` microseconds."""
-        deadline, heap, next_event = self.time + timeout, self._heap, self.next_event
+        deadline, heap = self.time + timeout, self._heap
         self.is_running = True
         try:
             while not condition():
                 if not heap or heap[0][0] > deadline:
                     self.time = deadline
                     return condition()
-                next_event()
+                # As `next_event`, which would be called a million times.
+                self.time, _, handler, arguments = heapq.heappop(heap)
+                self.events += 1
+                handler(*arguments)
+                if not self.events % COMPARED_EVERY:
+                    self.compare()
         finally:
             self.is_running = False
         return True
@@ -148,8 +153,6 @@ class TimedProcess(Process):
 
     def _when(self, due: int) -> int:
         """The first moment of the world at which this clock shows at least `due`."""
-        if not self.drift_ppm:
-            return due
         when = due * 1_000_000 // (1_000_000 + self.drift_ppm)
         while when + when * self.drift_ppm // 1_000_000 < due:
             when += 1
@@ -204,17 +207,19 @@ class TimedProcess(Process):
         self._wake_at = None
         if not self.alive or self.paused or self.writing is not None:
             return
-        due = self._due()
-        if self._inbox or (due is not None and due <= now):
+        if self._inbox:
             self._turn()
-        elif due is not None:
-            self._rouse(due)
+        elif (due := self._due()) is not None:
+            if due <= now:
+                self._turn()
+            else:
+                self._rouse(due)
 
     def _due(self) -> int | None:
         if self.disconnected:
             return None
         due = self.replica.deadline()
-        return None if due is None else self._when(due)
+        return self._when(due) if self.drift_ppm and due is not None else due
 
     # ---- turns ---------------------------------------------------------------------------------
 
@@ -230,30 +235,36 @@ class TimedProcess(Process):
         if self.disconnected:
             return  # nothing is ticked, flushed or sent
         due = self.replica.deadline()
-        if due is not None and due <= self.clock():
+        if due is not None and due <= (self.clock() if self.drift_ppm else self.world.time):
             self.tick()
         self.end_turn()
         self._go_on()
 
     def _stay_calm(self) -> None:
         """A deadline that a tick does not move would let a real process spin."""
-        writing = self.replica.learner.writing
-        work = self.replica.log.truncated_upto, 0 if writing is None else len(writing.left)
-        if self._inbox or self._last_turn != self.world.time or work != self._work:
+        now, replica = self.world.time, self.replica
+        writing = replica.learner.writing
+        work = replica.log.truncated_upto, 0 if writing is None else len(writing.left)
+        if self._inbox or self._last_turn != now or work != self._work:
             self._idle_turns = 0
         self._work = work
         self._idle_turns += 1
-        self._last_turn = self.world.time
+        self._last_turn = now
         if self._idle_turns > MOST_IDLE_TURNS:
-            raise Violation(f"n{self.id} wants to be ticked without end: {self.replica.deadline()}")
+            raise Violation(f"n{self.id} wants to be ticked without end: {replica.deadline()}")
 
     def _read_inbox(self) -> list[tuple[ReplicaId, Message | Control]]:
         """What is to be obeyed and stepped; what comes while it is cut off is thrown away."""
         read: list[tuple[ReplicaId, Message | Control]] = []
-        is_away = self.disconnected
-        while self._inbox:
-            source, item = self._inbox.popleft()
-            if isinstance(item, Control):
+        inbox, is_away = self._inbox, self.disconnected
+        while inbox:
+            source, item = inbox.popleft()
+            if type(item) is bytes and not is_away:
+                message = wire.decode_own(item)
+                if isinstance(message, (State, StatePiece)):
+                    self._catches_up = True
+                read.append((source, message))
+            elif isinstance(item, Control):
                 if item is Control.DISCONNECT:
                     read.clear()
                     is_away = True
@@ -263,9 +274,8 @@ class TimedProcess(Process):
             elif is_away:
                 self.timed.count("message lost: disconnected")
             else:
-                message = item if isinstance(item, PeerDown) else wire.decode(item)
-                self._catches_up |= isinstance(message, State | StatePiece)
-                read.append((source, message))
+                assert isinstance(item, PeerDown)
+                read.append((source, item))
         return read
 
     def _obey(self, control: Control) -> None:
@@ -279,8 +289,16 @@ class TimedProcess(Process):
 
     def _go_on(self) -> None:
         """Sleep until the next deadline."""
-        if self.alive and self.writing is None and (due := self._due()) is not None:
-            self._rouse(max(due, self.world.time))
+        if not self.alive or self.writing is not None or self.disconnected:
+            return
+        due = self.replica.deadline()
+        if due is None:
+            return
+        if self.drift_ppm:
+            due = self._when(due)
+        when, wakes = max(due, self.world.time), self._wake_at
+        if wakes is None or when < wakes:
+            self._rouse(when)
 
     def draw_fate(self, effects: Effects, is_first: bool) -> Fate:
         """Whether it dies in this turn, or its write takes time: seldom, and but once a turn."""

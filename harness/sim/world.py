@@ -45,7 +45,7 @@ from harness.files.config import ClusterConfig
 from harness.sim.asked import AskedWorld
 from harness.sim.columns import EVERYBODY, Sink
 from harness.sim.disk import Disk
-from harness.sim.judging import decided
+from harness.sim.judging import TELLING, decided
 from harness.sim.process import Process
 from harness.sim.timed import Control, TimedProcess
 from harness.sim.wires import USUAL_RULES, WorldRules
@@ -148,7 +148,8 @@ class SimCluster(AskedWorld, OwnReplicas):
 
     def read(self, process: Process, source: ReplicaId, message: Message) -> None:
         """See World."""
-        self.checks.told(process.id, source, message)
+        if isinstance(message, TELLING):
+            self.checks.told(process.id, source, message)
         if self._journals or self._sink is not None:
             self.write_down(process.id, Way.READ, (source,), message)
 
