@@ -225,7 +225,7 @@ def _run_file(options: argparse.Namespace, arguments: Sequence[str]) -> int:
             after.error = None
             try:
                 if steps or options.report is not None:
-                    writer.update(runner, cluster)
+                    writer.update(runner, cluster, pauses=steps)
             except HarnessError as error:
                 after.error = error
 

@@ -32,7 +32,7 @@ from harness.files.cases import (
     Step,
 )
 from harness.files.config import ClusterConfig
-from harness.report import gradescope, junit
+from harness.report import gradescope, junit, writer
 from harness.report.documents import NAMES, Folder
 from harness.report.writer import NOT_OVER, Writer
 from harness.run import points
@@ -304,6 +304,42 @@ def test_every_file_is_whole_before_the_first_set_and_after_each(tmp_path):
         assert {line["set"] for line in run.lines()} == set(range(1, done + 1))
         if done < 2:
             run.runner.run_next()
+
+
+def leave_no_time(monkeypatch):
+    """To write in."""
+    monkeypatch.setattr(writer, "FREE_SECONDS", -1)
+    monkeypatch.setattr(writer, "SHARE", 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "why"), [(None, None), (KeyboardInterrupt(), "interrupted")], ids=["quit", "ctrl-c"]
+)
+def test_a_run_that_ends_tells_of_the_sets_that_nothing_was_written_after(
+    tmp_path, monkeypatch, error, why
+):
+    run = Run(tmp_path, file(), sets=0)
+    leave_no_time(monkeypatch)
+    run.runner.run_next()
+    left = run.json("results.json")
+    assert (left["sets"], left["verdict"], left["ended"]) == ([], "unknown", NOT_OVER)
+    run.writer.__exit__(None, error, None)
+    told = run.json("results.json")
+    assert (len(told["sets"]), told["ended"]) == (1, why)
+    assert len(run.json("gradescope.json")["tests"]) == 2
+
+
+def test_who_pauses_finds_all_of_it_written_and_so_does_who_waits_for_the_end(
+    tmp_path, monkeypatch
+):
+    leave_no_time(monkeypatch)
+    run = Run(tmp_path, file(), sets=1)
+    assert not (tmp_path / "results.json").exists()
+    run.writer.update(run.runner, run.cluster, pauses=True)
+    assert len(run.json("results.json")["sets"]) == 1
+    run.runner.run_next()
+    assert len(run.json("results.json")["sets"]) == 2 and run.json("results.json")["ended"] is None
+    assert sorted(p.name for p in run.path.iterdir()) == sorted(NAMES)
 
 
 def test_the_trace_has_every_message_that_the_cluster_kept_and_what_it_dropped(tmp_path):

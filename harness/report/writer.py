@@ -1,11 +1,13 @@
 """Writes what is known of a run into a folder: when asked, or again after every set.
 
-Each file is replaced in one step and is whole at any time: a run that is killed leaves what it had
-after its last set. Files are not forced to the disk; this is about killed programs, not about
+Each file is replaced in one step and is whole at any time: a run that is killed leaves what was
+written last. Files are not forced to the disk; this is about killed programs, not about
 power. Nothing but the files of a report is ever written over.
 
-The page for people is drawn anew each time as well, unless that would take too much of the run's
-time; after the last set it always is.
+All of it is written anew, which takes longer with each set: once that has taken some seconds, it is
+left out after as many sets as keep it a part of the run's time. At a prompt, and when the run ends
+in whatever way but a kill, everything is written. The page for people takes most, and has a part of
+its own.
 """
 
 import json
@@ -51,6 +53,8 @@ FORMATS = ("jsonl", "perfetto")  # of the trace; the first is always written
 NOT_OVER = "the run was not over when this was written"  # for whoever reads what a kill left
 MOST_LINES = 200_000  # of traces in the page; those of the first sets go first
 PAGE_SHARE = 0.1  # of the run's time, to draw pages in
+SHARE = 0.2  # of the run's time, to write in, pages included,
+FREE_SECONDS = 2.0  # beyond these: a class' test sets never come so far
 
 
 def why_ended(error: BaseException) -> str:
@@ -87,7 +91,7 @@ class Writer:
         self._command, self._again = command, again
         self._traces: list[Trace] = []  # of each set, and below the same as lines of JSON
         self._lines: list[bytes] = []
-        self._began, self._drawing = time.monotonic(), 0.0  # seconds
+        self._began, self._writing, self._drawing = time.monotonic(), 0.0, 0.0  # seconds
         self._last: tuple[Runner, Cluster] | None = None  # that was written
         self._ended = ""  # why the run did not come to its end
 
@@ -108,9 +112,10 @@ class Writer:
             is_told = isinstance(error, HarnessError)
             self._write(self._folder, *self._last, with_page=is_told)
 
-    def update(self, run: Runner, cluster: Cluster) -> None:
+    def update(self, run: Runner, cluster: Cluster, pauses: bool = False) -> None:
         """Call it before the first set, and whenever something happened.
 
+        Who `pauses` after it may look at what was written: nothing is left out for its time.
         HarnessError with EXIT_MACHINE when the disk does not take it.
         """
         self._take_traces(run.reports, cluster)
@@ -119,7 +124,10 @@ class Writer:
             is_over = len(run.reports) == len(self._file.sets)
             self._ended = "" if is_over else NOT_OVER
             spent = time.monotonic() - self._began
-            self._write(self._folder, run, cluster, is_over or self._drawing <= PAGE_SHARE * spent)
+            if is_over or pauses or self._writing <= FREE_SECONDS + SHARE * spent:
+                with_page = is_over or self._drawing <= PAGE_SHARE * spent
+                self._write(self._folder, run, cluster, with_page)
+                self._writing += time.monotonic() - self._began - spent
 
     def write_now(self, path: Path | None, run: Runner, cluster: Cluster) -> Path:
         """All that is known now, the page included; returns its folder.
