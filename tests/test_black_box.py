@@ -16,6 +16,7 @@ from harness.check.black_box import black_box
 from harness.check.bounds import overdrawn
 from harness.check.guided import Guided
 from harness.check.operations import arithmetic, events_of
+from harness.check.unanswered import Unanswered
 from harness.check.verdict import Verdict
 from harness.check.witness import flaw
 from harness.cluster.history import Operation
@@ -400,8 +401,46 @@ def test_a_fault_is_found_where_few_requests_are_unanswered_yet():
     balances, history = histories.draw(1, 12_000, 10, fault="stale read", at=0.04)
     assert sum(not operation.is_answered for operation in history) > 100
     assert overdrawn_in(balances, history) is None
-    judgement = black_box(balances, history, budget=20_000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "CHOOSING", 0)
+        judgement = black_box(balances, history, budget=20_000)
     assert judgement.verdict is Verdict.INVALID and judgement.evidence is not None
+
+
+def unexplained_in(balances, history):
+    """The answer by which no choice of unanswered requests will do, None without one."""
+    ops = [op for op in (arithmetic(o, balances) for o in history) if op is not None]
+    events = events_of(ops)
+    return Unanswered(balances, events, 1_000_000).run(len(events))
+
+
+def test_a_fault_is_found_where_no_choice_of_unanswered_requests_explains_it():
+    """Bounds do not find it, and an exact search does not come through within this budget."""
+    balances, history = histories.draw(2, 6_000, 10, fault="lost", at=0.6)
+    assert overdrawn_in(balances, history) is None
+    assert black_box(balances, history, budget=100_000).verdict is Verdict.INVALID
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["stale read", "lost", "wrong answer"])
+def test_a_fault_early_in_a_long_history_is_found(fault):
+    balances, history = histories.draw(1, 100_000, 10, fault=fault, at=0.05)
+    assert black_box(balances, history).verdict is Verdict.INVALID
+
+
+def test_what_no_choice_of_unanswered_requests_explains_has_no_order():
+    """Of the histories without an order most are found so, and of those with one none."""
+    found = without = 0
+    for seed in range(300):
+        shape = {"open_share": 0.3, "balance": 5, "most": 4, "own": seed % 3 == 0, "reads": 0.5}
+        fault = (None, *histories.FAULTS)[seed % 6]
+        balances, history = histories.draw(seed, 8, 3, fault=fault, at=0.4, late=0.5, **shape)
+        is_explained = has_order(balances, history)
+        without += not is_explained
+        if unexplained_in(balances, history) is not None:
+            assert not is_explained, seed
+            found += 1
+    assert found > 0.9 * without > 40
 
 
 def test_what_bounds_prove_has_no_order():

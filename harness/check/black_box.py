@@ -2,7 +2,8 @@
 
 Is there one order that explains every answer? `search` decides it exactly. Where requests were
 never answered, and so may have been done at any time or not at all, `guided` looks for an order
-first; a `witness` proves what it finds. Of some histories `bounds` prove that there is none.
+first; a `witness` proves what it finds. Of some histories `bounds` and `unanswered` prove that
+there is none.
 What no order explains is made small by `evidence`.
 """
 
@@ -13,12 +14,14 @@ from harness.check.evidence import evidence, illustrated
 from harness.check.guided import Guided
 from harness.check.operations import Event, Op, arithmetic, events_of, impossible, text
 from harness.check.search import BudgetSpent, Search
+from harness.check.unanswered import Unanswered
 from harness.check.verdict import Judgement, Verdict
 from harness.check.witness import flaw
 from harness.cluster.history import Operation
 
 CHECK = "linearizable (clients only)"
 BUDGET = 1_000_000  # configurations looked at before the answer is "unknown"
+CHOOSING = 100_000  # requests without an answer tried, to prove that no choice of them will do
 SHOWING = 20_000  # of these: to show in a few operations what is proved already
 GUESSING = 200_000, 8  # of these: to guess an order with, and so many more for each operation
 
@@ -43,12 +46,14 @@ def black_box(
         return Judgement(CHECK, Verdict.UNKNOWN, "nothing was answered")
     events = events_of(ops)
     unanswered = sum(op.answered_at is None for op in ops)
-    proved = overdrawn(balances, ops) if unanswered else None
+    proved = _proved(balances, ops, events, budget) if unanswered else None
     if proved is not None:
-        events = events[: events.index((proved.read.answered_at or 0, True, proved.read)) + 1]
+        last, reason = proved
+        events = events[: events.index((last.answered_at or 0, True, last)) + 1]
         failed_at, spent = _searched(balances, events, len(events), min(budget, SHOWING))
+        assert spent or failed_at is not None, f"an order was found although {reason}"
         if spent:
-            return Judgement(CHECK, Verdict.INVALID, proved.reason)
+            return Judgement(CHECK, Verdict.INVALID, reason)
     else:
         reached = _guessed(balances, history, ops, events, budget) if unanswered else 0
         if reached == len(events):
@@ -72,6 +77,25 @@ def black_box(
     found = evidence(balances, events, failed_at)
     shown = illustrated(balances, events, failed_at, found)
     return Judgement(CHECK, Verdict.INVALID, str(found), shown)
+
+
+def _proved(
+    balances: Mapping[str, int], ops: Sequence[Op], events: Sequence[Event], budget: int
+) -> tuple[Op, str] | None:
+    """By which answer there is no order, and why: found without a search for one."""
+    if (found := overdrawn(balances, ops)) is not None:
+        return found.read, found.reason
+    try:
+        look = Unanswered(balances, events, CHOOSING * budget // BUDGET).run(len(events))
+    except BudgetSpent:
+        return None
+    if look is None:
+        return None
+    reason = (
+        f"no order explains {text(look.op.source)}: whichever requests without an answer were "
+        "done, this answer or one before it has another balance"
+    )
+    return look.op, reason
 
 
 def _searched(
