@@ -16,6 +16,7 @@ from harness.check.black_box import black_box
 from harness.check.bounds import overdrawn
 from harness.check.guided import Guided
 from harness.check.operations import arithmetic, events_of
+from harness.check.search import Search
 from harness.check.unanswered import Unanswered
 from harness.check.verdict import Verdict
 from harness.check.witness import flaw
@@ -441,6 +442,21 @@ def test_what_no_choice_of_unanswered_requests_explains_has_no_order():
             assert not is_explained, seed
             found += 1
     assert found > 0.9 * without > 40
+
+
+def test_what_no_choice_explains_has_no_order_where_choices_depend_on_each_other():
+    """Too long for all permutations: held against the exact search."""
+    found = 0
+    for seed in range(400):
+        shape = {"open_share": 0.4, "balance": 5, "most": 3, "own": seed % 3 == 0, "reads": 0.6}
+        fault = (None, *histories.FAULTS)[seed % 4]
+        balances, history = histories.draw(seed, 40, 5, fault=fault, at=0.5, late=0.5, **shape)
+        if unexplained_in(balances, history) is not None:
+            ops = [op for op in (arithmetic(o, balances) for o in history) if op is not None]
+            events = events_of(ops)
+            assert Search(balances, 100_000).run(events) is not None, seed
+            found += 1
+    assert found > 40
 
 
 def test_what_bounds_prove_has_no_order():
