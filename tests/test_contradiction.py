@@ -134,8 +134,8 @@ def test_the_example_of_the_document_gives_what_it_says(tmp_path, capsys, monkey
     assert cli.main(["check", "mine.jsonl", "--picture", "why.html"]) == 0
     assert not Path("why.html").exists()
     Path("mine.jsonl").write_text(EXAMPLE)
-    assert cli.main(["check", "mine.jsonl", "--picture", "none/why.html"]) == 4
-    assert "none/why.html: cannot be written" in capsys.readouterr().err
+    assert cli.main(["check", "mine.jsonl", "--picture", "none/why.html"]) == 2
+    assert "--picture: none/why.html: cannot be written" in capsys.readouterr().err
 
 
 def load(tmp_path, *lines):

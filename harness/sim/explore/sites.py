@@ -17,7 +17,7 @@ from harness.sim.explore.turns import Step, Turns, write
 Envelopes: TypeAlias = tuple[int, ...]  # the oldest first
 Links: TypeAlias = tuple[int, ...]  # from n1, n2, …
 
-MOST_NUMBERS = 1 << 22  # of sites; the checks remember far less
+MOST_NUMBERS = 1 << 26  # of sites, of which memory holds fewer; the checks remember far less
 EMPTY = 0  # the number of a link with nothing on it
 
 
