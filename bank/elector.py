@@ -104,6 +104,7 @@ class Elector:
                 lead.start_afresh()
             case Settled(kept):
                 self.standing = Idle(kept)
+        self._timers.asking_since = self._timers.now
         if self._timers.election is not None:
             self._timers.restart_election()
 

@@ -114,8 +114,9 @@ class Learner:
     def ask_again(self) -> None:
         """Whoever was asked may be gone: after a while ask the next one, from the start.
 
-        A replica may hear of what it lacks by one link and never get it by another: the more often
-        all were asked in vain, the longer it waits, though no longer than for a leader.
+        A replica may hear of what it lacks by one link and never get it by another: when all were
+        asked in vain twice it waits ever longer, though a round of all takes no longer than an
+        election time-out.
         """
         fetch = self._fetch
         if self._is_installing():
@@ -127,15 +128,14 @@ class Learner:
 
     def _ask(self, source: ReplicaId) -> None:
         timers, usual = self.timers, 2 * self.settings.heartbeat
-        in_vain = (timers.now - timers.asking_since) // len(self.peers)
-        longest = max(usual, self.settings.election_timeout[1])
-        timers.fetch = timers.now + min(max(usual, in_vain), longest)
+        in_vain = (timers.now - timers.asking_since) // (2 * len(self.peers))
+        longest = self.settings.election_timeout[1] // len(self.peers)
+        timers.fetch = timers.now + max(usual, min(in_vain, longest))
         self._fetch.source = source
         self.outbox.early(source, self._fetch.question(self.log.committed_upto))
 
     def ask_all(self) -> None:
         """Whoever has something committed answers."""
-        self.timers.asking_since = self.timers.now
         self._fetch.forget_pieces()
         self.outbox.early_all(self._fetch.question(self.log.committed_upto))
 
@@ -190,9 +190,9 @@ class Learner:
 
     def go_on_fetching(self, source: ReplicaId, committed_upto: Slot) -> None:
         """After a STATE from `source`: ask it for more while it has more."""
+        self.timers.asking_since = self.timers.now
         if not self.is_fetching() or self._fetch.source == source:
             self._fetch.target = max(self._fetch.target, committed_upto)
-            self.timers.asking_since = self.timers.now
             if self.is_fetching() and not self._is_installing():
                 self._ask(source)
 

@@ -22,8 +22,8 @@ class Timers:
     inquiry: int  # when it asks around, having heard nothing of anybody
     checkpoint: int  # when the next one may be taken
     election: int | None = None  # None before the first word of anyone
-    fetch: int = 0  # when somebody else is asked for what is missing,
-    asking_since: int = 0  # which nothing came of from this moment on
+    fetch: int = 0  # when somebody else is asked for what is missing
+    asking_since: int = 0  # since when nothing came of all that was asked for
     question: int = 0  # when peers are asked again about the checkpoint in question
     not_before: int = 0  # no own PREPARE earlier than this,
     quiet_until: int = 0  # nor soon after another's

@@ -412,7 +412,7 @@ def unexplained_in(balances, history):
     """The answer by which no choice of unanswered requests will do, None without one."""
     ops = [op for op in (arithmetic(o, balances) for o in history) if op is not None]
     events = events_of(ops)
-    return Unanswered(balances, events, 1_000_000).run(len(events))
+    return Unanswered(balances, events, 1_000_000).run()
 
 
 def test_a_fault_is_found_where_no_choice_of_unanswered_requests_explains_it():

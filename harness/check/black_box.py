@@ -86,7 +86,7 @@ def _proved(
     if (found := overdrawn(balances, ops)) is not None:
         return found.read, found.reason
     try:
-        look = Unanswered(balances, events, CHOOSING * budget // BUDGET).run(len(events))
+        look = Unanswered(balances, events, CHOOSING * budget // BUDGET).run()
     except BudgetSpent:
         return None
     if look is None:

@@ -4,8 +4,8 @@ What an account holds by an answer, less what every other answer tells, is what 
 answer have brought and taken there by then. So each answer is a `Look` at that sum: a read says
 what it is, a success and a failure bound it. Everything else is left out: what overlaps a look may
 have come before it or not, in any order, and a request without an answer needs no money. So where
-no choice of requests suits all looks, no order explains all answers; and a choice that suits them
-is a good guess, which `guided` goes by.
+no choice of requests suits all looks, no order explains all answers. A choice that suits them
+proves nothing.
 
 Requests are chosen no earlier than a look needs them. That loses nothing: what is chosen later
 leaves the looks before it as they are, and can be chosen by the next look at either account. When
@@ -24,6 +24,7 @@ from harness.check.search import BudgetSpent
 MOST_SUMS = 512  # of what overlaps a read; with more, only how far they reach is known
 COMPARED = 24  # requests of an account, the latest, of which pairs are compared at once
 COMPARING = 16  # of the budget, for each that is compared
+AT_ONCE = 16  # sums that are compared for one of the budget
 
 
 @dataclass(slots=True, eq=False)
@@ -53,48 +54,44 @@ class _Choice:
 
 
 class Unanswered:
-    """The search for them. `done` has by which event each was, as far as `furthest`."""
+    """The search for them."""
 
     def __init__(self, balances: Mapping[str, int], events: Sequence[Event], budget: int) -> None:
-        self.done: dict[Op, int] = {}
-        self.furthest = 0  # the last event that was looked at
         self._budget = budget
         self._looks: dict[str, list[Look]] = {account: [] for account in balances}
         self._sent: dict[str, list[tuple[int, Op]]] = {account: [] for account in balances}
         _Looking(balances, self._looks, self._sent).run(events)
         self._ends = {a: [look.event for look in looks] for a, looks in self._looks.items()}
-        self._now: dict[Op, int] = {}
+        self._done: set[Op] = set()
         self._moved = dict.fromkeys(balances, 0)
         self._latest: dict[str, list[tuple[int, int]]] = {account: [] for account in balances}
         self._choices: list[_Choice] = []
         self._unexplained: dict[str, Look | None] = {}  # the first of each account
 
-    def run(self, until: int) -> Look | None:
-        """The look by which there is no choice, None when there is one for all `until` events.
+    def run(self) -> Look | None:
+        """The look by which there is no choice, None when there is one for all.
 
         Raises `BudgetSpent`.
         """
+        furthest: Look | None = None
         self._unexplained = {account: self._first(account, 0) for account in self._looks}
         while True:
             left = [look for look in self._unexplained.values() if look is not None]
             look = min(left, key=lambda look: look.event, default=None)
-            if look is None or look.event > self.furthest:
-                self.done, self.furthest = dict(self._now), until if look is None else look.event
             if look is None:
                 return None
+            if furthest is None or look.event > furthest.event:
+                furthest = look
             choice = _Choice(look, self._explanations(look), self._touching(look.op.account))
             while not self._chosen(choice):
                 if not choice.conflicts:
-                    return self._look_at(self.furthest)
+                    return furthest
                 place = max(choice.conflicts)
                 while len(self._choices) > place:
                     earlier = self._choices.pop()
                     self._undo(earlier)
                 earlier.conflicts |= choice.conflicts - {place}
                 choice = earlier
-
-    def _look_at(self, event: int) -> Look:
-        return next(o for looks in self._looks.values() for o in looks if o.event == event)
 
     def _touching(self, account: str) -> set[int]:
         return {
@@ -114,7 +111,7 @@ class Unanswered:
     def _do(self, choice: _Choice) -> None:
         by = choice.look.event
         for op in choice.done:
-            self._now[op] = by
+            self._done.add(op)
             for account, change in ((op.account, -op.moves), (op.other, op.moves)):
                 self._moved[account] += change
                 self._latest[account].append((by, change))
@@ -125,7 +122,7 @@ class Unanswered:
 
     def _undo(self, choice: _Choice) -> None:
         for op in choice.done:
-            del self._now[op]
+            self._done.remove(op)
             for account, change in ((op.account, -op.moves), (op.other, op.moves)):
                 self._moved[account] -= change
                 self._latest[account].pop()
@@ -150,6 +147,8 @@ class Unanswered:
             if by < look.sent:
                 break
             sums |= {sum_ - change for sum_ in sums}
+            if len(sums) > MOST_SUMS:
+                self._spend(len(sums))  # twice as many with each further one
         return sums
 
     def _explanations(self, look: Look) -> Iterator[tuple[Op, ...]]:
@@ -162,12 +161,12 @@ class Unanswered:
         left = [
             (op, op.moves if op.other == account else -op.moves)
             for event, op in reversed(self._sent[account])
-            if event < look.event and op not in self._now
+            if event < look.event and op not in self._done
         ]
 
         def explain(parts: Sequence[tuple[Op, int]], how_many: int) -> Iterator[tuple[Op, ...]]:
             for some in combinations(parts, how_many):
-                self._spend(1)
+                self._spend(1 + len(there) // AT_ONCE)
                 by = sum(change for _, change in some)
                 if any(look.allows(sum_ + by) for sum_ in there):
                     yield tuple(op for op, _ in some)
