@@ -60,9 +60,9 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session", autouse=True)
 def keeps_its_rubbish(tmp_path_factory):
     """What runs leave on purpose, for people to look at, goes with the tests that made them."""
-    tmp_path_factory.getbasetemp()  # is kept, as pytest does
+    tmp_path_factory.getbasetemp()  # made before TMPDIR is another: pytest keeps it as ever
     folder = tempfile.mkdtemp(prefix="tests-")
-    # Later than multiprocessing takes away its own folder in there, at -100.
+    # Runs after multiprocessing has removed its own folder in there, at -100.
     Finalize(None, shutil.rmtree, (folder, True), exitpriority=-200)
     with pytest.MonkeyPatch.context() as changes:
         changes.setenv("TMPDIR", folder)

@@ -68,6 +68,17 @@ def test_a_place_that_cannot_be_had_is_refused(capsys, start, words, place, reas
     refused(capsys, start, words, place, reason)
 
 
+@pytest.mark.parametrize("words", [FILES[name] for name in ("outlet", "package", "key", "picture")])
+def test_a_name_that_is_too_long_while_the_file_is_not_whole_is_refused(capsys, start, words):
+    suffix = ".yaml" if words is FILES["key"] else ""
+    refused(capsys, start, words, "a" * (251 - len(suffix)) + suffix, "File name too long")
+
+
+def test_a_pipe_is_not_tried(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    outputs.check_file("--history", tmp_path / "pipe")  # would wait for whoever reads there
+
+
 @pytest.mark.parametrize("words", FOLDERS.values(), ids=FOLDERS)
 def test_a_link_to_nothing_is_no_folder(capsys, start, words):
     refused(capsys, start, words, "dangling", "it is a link to nothing")

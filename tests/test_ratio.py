@@ -29,7 +29,7 @@ CLIENTS = (1, 100)
 PAIRS = 5
 ROUNDS = 2  # of all that is measured, at the most
 LEAST = 0.3  # of the documented ratio
-QUIET = 0.85  # of a second of each processor is for whoever asks for it
+QUIET = 0.85  # the least part of a processor that is free on a quiet machine
 LEAST_OF_TEN = 0.3  # of the rate with ten accounts: 0.6 and more where it is quiet, 0.09 once
 MOST_MB = 130  # a replica of a million accounts: 100 were seen, 260 once
 MOST = 2.5  # times as long in one set as in ten; what grows with the square takes 10
@@ -41,18 +41,24 @@ def documented() -> dict[int, float]:
     return {int(clients.replace(",", "")): float(ratio) for clients, ratio in rows}
 
 
-# What it got of a second.
+# Prints which part of a second this process had its processor.
 SPIN = """import time
 began = time.monotonic()
 while time.monotonic() < began + 1: pass
 print(time.process_time() / (time.monotonic() - began))"""
 
 
+def processors():
+    """How many this process may use."""
+    has_affinity = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+
+
 def is_missed(why):
     """More is to be measured; skips the test where others use the processors."""
     spins = [
         subprocess.Popen([sys.executable, "-c", SPIN], stdout=subprocess.PIPE, text=True)
-        for _ in range(os.cpu_count() or 1)
+        for _ in range(processors())
     ]
     got = [float(spin.communicate()[0]) for spin in spins]
     if min(got) < QUIET:

@@ -310,6 +310,7 @@ def leave_no_time(monkeypatch):
     """To write in."""
     monkeypatch.setattr(writer, "FREE_SECONDS", -1)
     monkeypatch.setattr(writer, "SHARE", 0)
+    monkeypatch.setattr(writer, "PAGE_SHARE", -1)
 
 
 @pytest.mark.parametrize(
@@ -337,9 +338,18 @@ def test_who_pauses_finds_all_of_it_written_and_so_does_who_waits_for_the_end(
     assert not (tmp_path / "results.json").exists()
     run.writer.update(run.runner, run.cluster, pauses=True)
     assert len(run.json("results.json")["sets"]) == 1
+    assert (run.path / "report.html").exists()
     run.runner.run_next()
     assert len(run.json("results.json")["sets"]) == 2 and run.json("results.json")["ended"] is None
     assert sorted(p.name for p in run.path.iterdir()) == sorted(NAMES)
+
+
+def test_the_first_set_that_does_not_hold_is_written_at_once(tmp_path, monkeypatch):
+    run = Run(tmp_path, file(), sets=0)
+    leave_no_time(monkeypatch)
+    monkeypatch.setattr(run.runner, "verdict", lambda: Verdict.INVALID)
+    run.runner.run_next()
+    assert len(run.json("results.json")["sets"]) == 1
 
 
 def test_the_trace_has_every_message_that_the_cluster_kept_and_what_it_dropped(tmp_path):

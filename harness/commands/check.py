@@ -81,7 +81,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     """Judge every file; the exit code of the worst verdict. A damaged file is refused first."""
     budget = _budget(options.budget)
     refuse_unknown("--format", options.format)
-    outputs.check_file("--picture", options.picture)
+    outputs.check_replaced("--picture", options.picture)
     saved = [(file, history_file.load(file)) for file in options.files]
     judged = [_judge(file, content, budget) for file, content in saved]
     verdict = overall(j for one in judged for j in one.judgements)

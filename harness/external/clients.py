@@ -114,7 +114,7 @@ class Clients:
         self.refusals: list[Refusal] = []
         self._refusals_told = 0
         self.last_error: dict[int, str] = {}  # by operation, in words
-        self.on_unsupported: Callable[[str], None] = lambda asked: None
+        self.on_unsupported: Callable[[ReplicaId, str], None] = lambda replica, asked: None
         self._replicas, self._timeout = replicas, timeout
         self._dialect, self._retry, self._remarks, self._votes = dialect, retry, noted, votes
         self._calls: dict[int, _Call] = {}
@@ -385,7 +385,7 @@ class Clients:
         client, code = call.client, error_code(answer)
         self._note_error(call, replica, answer)
         if code == NOT_SUPPORTED:
-            self.on_unsupported(call.body["type"])
+            self.on_unsupported(replica, call.body["type"])
         if not is_current:
             return
         if self._dialect.refuses and code in REFUSALS and client.open_calls == 0:

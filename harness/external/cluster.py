@@ -59,8 +59,10 @@ class ExternalCluster:
     ) -> None:
         """`data` keeps the replicas' folders, `logs` what they write to standard error."""
         if data is not None and outputs.holds_anything("--data", data):
-            what = "what other people's replicas did in an earlier run is not known any more"
-            raise HarnessError(f"--data: {data}: is not empty: {what}, expected an empty folder")
+            raise HarnessError(
+                f"--data: {data}: is not empty: what other people's replicas did in an earlier run "
+                "is not known any more, expected an empty folder"
+            )
         outputs.check_folder("--data", data)
         self.replicas = config.nodes
         self.committed = CommitLog()
@@ -69,7 +71,7 @@ class ExternalCluster:
         self._temporary = TemporaryFolder()
         self.logs = logs or self._temporary.path
         self._saved_logs: dict[str, bytes] = {}  # of a stopped cluster, while nobody kept them
-        self._with_reads, self._needs_reads = with_reads, with_reads or READ in description.require
+        self._with_reads = with_reads
         self._waiter = Waiter(stays_awake=False)
         self._dialect = dialect(description.speaks, config.balances())
         self.router = medium(
@@ -89,8 +91,7 @@ class ExternalCluster:
             self.router.remarks,
             self.router.votes,
         )
-        self._unsupported: set[str] = set()  # what clients asked, and somebody says not to know
-        self.clients.on_unsupported = self._unsupported.add
+        self.clients.on_unsupported = self._on_unsupported
         self.router.clients.update((*self.clients.labels, ALL_CLIENTS))
         self.router.services = {LIN_KV: LinKvService(), **dict.fromkeys(ABSENT, absent)}
         self.asking = Asking(
@@ -111,6 +112,7 @@ class ExternalCluster:
         self._terms = 0  # how often another one led
         self._news = False  # something happened that a condition may ask for
         self._driven_us = 0  # for how long sets ran
+        self._unsupported: dict[str, ReplicaId] = {}  # what was asked, who knows it not
         self._caretaker: Caretaker | None = None
         self._is_stopped = False
 
@@ -124,7 +126,10 @@ class ExternalCluster:
         """Build and start every replica and wait until all answered `init`."""
         self.fleet.start()
         self._caretaker = Caretaker(self._waiter, self._idle)
-        if self._needs_reads and not self.answers_reads() and self._with_reads:
+        answers_reads = True
+        if self._with_reads or "read" in self.description.require:
+            answers_reads = self.answers_reads()
+        if self._with_reads and not answers_reads:
             if self.router.can(READ) is False:
                 told = f"{self.description.source}: the shim knows no reads, "
                 raise HarnessError(f"{told}expected a file without reads", exit_code=EXIT_USAGE)
@@ -233,6 +238,9 @@ class ExternalCluster:
         else:
             self.asking.heard(handle, body)
 
+    def _on_unsupported(self, replica: ReplicaId, asked: str) -> None:
+        self._unsupported.setdefault(asked, replica)
+
     # ---- clients -------------------------------------------------------------------------------
 
     def submit(self, operation: Operation) -> None:
@@ -282,28 +290,18 @@ class ExternalCluster:
         return all(handle.knowledge.tells.get(READ, True) for handle in handles)
 
     def may_read_all(self) -> bool:
-        """A majority is there to answer reads, and nobody says that it knows none.
-
-        Nobody is asked for the first time: an old read is answered by few, and waited for in vain.
-        """
+        """A majority is there to answer reads, and nobody says that it knows none."""
         live = [r for r in self.fleet.handles if self.faults.is_live(r)]
-        is_able = self.faults.links.has_whole_quorum(live, self.replicas)
-        if self._needs_reads:
-            return is_able and self.answers_reads()
-        return is_able and self.router.can(READ) is not False and READ not in self._unsupported
+        return self.faults.links.has_whole_quorum(live, self.replicas) and self.answers_reads()
 
     def do_now(self, operations: Sequence[Operation]) -> None:
-        """Have clients that wait for nothing do these reads; what is not answered soon is given up,
-        and all of them once somebody says that it knows none.
-        """
+        """Have clients that wait for nothing do these; what is not answered soon is given up."""
         with self._driving():
             for operation in operations:
                 self.clients.submit(operation)
             self.clients.start_idle()
-            self.run_until(
-                lambda: READ in self._unsupported or all(o.is_answered for o in operations),
-                self._config.patience_ms * 1000,
-            )
+            patience = self._config.patience_ms * 1000
+            self.run_until(lambda: all(o.is_answered for o in operations), patience)
             self.clients.stop()
             for operation in operations:
                 if not operation.is_answered:

@@ -162,7 +162,7 @@ def write(path: Path, file: CaseFile, config: ClusterConfig) -> int:
     HarnessError when what stands there was not written like this, or was changed since. The file
     is the old one or the new one at any time.
     """
-    outputs.check_file("--write-expected", path)
+    outputs.check_replaced("--write-expected", path)
     new = path.with_name(f".{path.name}.new")
     try:
         if path.exists() and not _is_sealed(text_file.decode(path.read_bytes(), str(path))):

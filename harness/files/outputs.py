@@ -9,10 +9,30 @@ from pathlib import Path
 from harness.errors import no_place
 
 
+def unfinished(name: str) -> str:
+    """The name that a file has until it is whole."""
+    return f".{name}.new"
+
+
+def check_replaced(option: str, path: Path | None) -> None:
+    """The same as `check_file` for a file that gets its name when it is whole."""
+    check_file(option, path)
+    if path is not None:
+        real = Path(os.path.realpath(path))
+        try:
+            new = real.with_name(unfinished(real.name))
+            new.write_bytes(b"")
+            new.unlink()
+        except OSError as error:
+            raise no_place(f"{option}: ", path, error, "a file that can be written") from None
+
+
 def check_file(option: str, path: Path | None) -> None:
     """HarnessError when no file can be written there; None is an option that was not given."""
     if path is None:
         return
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        return  # to open a pipe and close it would end it for whoever reads there
     try:
         is_new = not os.path.exists(path)
         with open(path, "ab"):
@@ -53,7 +73,7 @@ def write_whole(path: Path, text: str, overwrite: bool) -> None:
     if path.exists() and not overwrite:
         raise FileExistsError(path)
     real = Path(os.path.realpath(path))  # a link stays one
-    new = real.with_name(f".{real.name}.new")
+    new = real.with_name(unfinished(real.name))
     try:
         new.write_text(text, "utf-8")
         os.replace(new, real)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, no_place
+from harness.files.outputs import unfinished
 from harness.files.text_file import shown
 
 RESULTS, JUNIT, GRADESCOPE = "results.json", "junit.xml", "gradescope.json"
@@ -63,11 +64,6 @@ def replace(path: Path, data: bytes) -> None:
 def as_json(document: Mapping[str, Any]) -> bytes:
     """A document as it stands in its file."""
     return (json.dumps(document, indent=1) + "\n").encode()
-
-
-def unfinished(name: str) -> str:
-    """The name that a file has until it is whole."""
-    return f".{name}.new"
 
 
 def _strangers(path: Path, names: Sequence[str]) -> list[str]:

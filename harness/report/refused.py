@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from harness.files.outputs import unfinished
 from harness.report.documents import (
     GRADESCOPE,
     HISTORY,
@@ -25,7 +26,6 @@ from harness.report.documents import (
     as_json,
     is_report,
     replace,
-    unfinished,
 )
 
 REFUSED = "refused"

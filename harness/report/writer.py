@@ -5,9 +5,10 @@ written last. Files are not forced to the disk; this is about killed programs, n
 power. Nothing but the files of a report is ever written over.
 
 All of it is written anew, which takes longer with each set: once that has taken some seconds, it is
-left out after as many sets as keep it a part of the run's time. At a prompt, and when the run ends
-in whatever way but a kill, everything is written. The page for people takes most, and has a part of
-its own.
+left out after as many sets as keep it a part of the run's time, unless the last is the
+first that does not hold. At a prompt, and when the run ends in whatever way but a kill, everything
+is written; after Ctrl-C all but the page for people, which takes most, and has a part of the time
+of its own.
 """
 
 import json
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bank.ballot import replica_name
+from harness.check.verdict import Verdict
 from harness.cluster.driver import Cluster
 from harness.cluster.journal import Entry
 from harness.cluster.wording import line
@@ -28,6 +30,7 @@ from harness.files import history_file
 from harness.files import writer as test_set
 from harness.files.cases import CaseFile
 from harness.files.config import ClusterConfig
+from harness.files.outputs import unfinished
 from harness.report import gradescope, html, junit, perfetto, results
 from harness.report.documents import (
     GRADESCOPE,
@@ -41,7 +44,6 @@ from harness.report.documents import (
     SOMETIMES,
     TRACE,
     Folder,
-    unfinished,
 )
 from harness.run import pokes, story
 from harness.run.flows import Trace
@@ -93,6 +95,7 @@ class Writer:
         self._lines: list[bytes] = []
         self._began, self._writing, self._drawing = time.monotonic(), 0.0, 0.0  # seconds
         self._last: tuple[Runner, Cluster] | None = None  # that was written
+        self._verdict = Verdict.UNKNOWN  # when a set was over last
         self._ended = ""  # why the run did not come to its end
 
     def __enter__(self) -> "Writer":
@@ -124,8 +127,11 @@ class Writer:
             is_over = len(run.reports) == len(self._file.sets)
             self._ended = "" if is_over else NOT_OVER
             spent = time.monotonic() - self._began
-            if is_over or pauses or self._writing <= FREE_SECONDS + SHARE * spent:
-                with_page = is_over or self._drawing <= PAGE_SHARE * spent
+            verdict, looks = run.verdict(), is_over or pauses
+            is_bad_news = verdict not in (Verdict.VALID, self._verdict)
+            self._verdict = verdict
+            if looks or is_bad_news or self._writing <= FREE_SECONDS + SHARE * spent:
+                with_page = looks or self._drawing <= PAGE_SHARE * spent
                 self._write(self._folder, run, cluster, with_page)
                 self._writing += time.monotonic() - self._began - spent
 

@@ -100,7 +100,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if options.package is not None:
         if refused:  # somebody else would meet them, later
             raise HarnessError(*(problem for told in refused.values() for problem in told))
-        outputs.check_file("-o", options.archive or ARCHIVE)
+        outputs.check_replaced("-o", options.archive or ARCHIVE)
         return _package(options, asked.test_sets, console)
     keep = _Keep(options.keep)
     report = None

@@ -35,10 +35,11 @@ from harness.commands.grade.grades import (
 )
 from harness.errors import EXIT_INVALID, EXIT_MACHINE, EXIT_UNKNOWN, EXIT_VALID
 from harness.external.last_words import MOST_OF_A_LOG, end_of
+from harness.files.outputs import unfinished
 from harness.files.steps import Names, parse_step
 from harness.files.temporary import TemporaryFolder
 from harness.live.process import Guard
-from harness.report.documents import RESULTS, unfinished
+from harness.report.documents import RESULTS
 
 POLL_SECONDS = 0.02
 END_SECONDS = 3.0  # to end in good order, before SIGKILL

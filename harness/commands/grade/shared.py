@@ -54,7 +54,7 @@ def outlets(options: argparse.Namespace) -> dict[Path, str]:
         documents.check(name, os.environ)
         if not equals or not path:
             raise HarnessError(f'--outlet: found "{word}", expected {name}=FILE')
-        outputs.check_file(f"--outlet {name}", Path(path))
+        outputs.check_replaced(f"--outlet {name}", Path(path))
         found[Path(path)] = name
     return found
 
