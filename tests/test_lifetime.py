@@ -11,15 +11,18 @@ import tempfile
 import time
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 from processes import PATIENCE, marked, piped, wait_for  # noqa: F401
 
+from harness.cluster.journal import Liveness
 from harness.errors import HarnessError
 from harness.files.config import ClusterConfig
 from harness.files.temporary import OWNER, TemporaryFolder, sweep
 from harness.live import process, protocol
 from harness.live.cluster import LiveCluster
+from harness.live.ctrl_z import CtrlZ
 
 ROOT = Path(__file__).parents[1]
 RUN = [sys.executable, str(ROOT / "run.py")]
@@ -76,6 +79,39 @@ def test_ctrl_z_stops_replicas_too_and_they_go_on_together(tmp_path, marked):  #
     begun.send_signal(signal.SIGINT)
     assert begun.wait(PATIENCE) == 130
     assert wait_for(lambda: not alive())
+
+
+def test_ctrl_z_has_nobody_go_on_who_is_paused_or_about_to_be(monkeypatch):
+    said = []
+    handles = [
+        SimpleNamespace(process=SimpleNamespace(pid=p), liveness=Liveness.LIVE) for p in "ab"
+    ]
+    handles[0].liveness = Liveness.PAUSED  # its own SIGSTOP may still be to come
+    handles.append(SimpleNamespace(process=None, liveness=Liveness.CRASHED))
+    monkeypatch.setattr(os, "killpg", lambda group, number: said.append((group, number)))
+    monkeypatch.setattr(os, "kill", lambda *_: said.append("waits"))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    CtrlZ(handles)._stop(signal.SIGTSTP, None)
+    stop, go_on = signal.SIGSTOP, signal.SIGCONT
+    assert said == [("a", stop), ("b", stop), "waits", ("b", go_on)]
+
+
+def test_who_is_paused_counts_as_such_before_it_is_and_who_goes_on_as_live(monkeypatch):
+    """Ctrl-Z may come at any instant."""
+    seen = []
+    cluster = LiveCluster(ClusterConfig(nodes=3))
+    try:
+        cluster.start()
+        handle = cluster.fleet.handles[3]
+        for name in ("pause", "resume"):
+            real = getattr(process, name)
+            seeing = lambda p, real=real: (seen.append(handle.liveness), real(p))  # noqa: E731
+            monkeypatch.setattr(process, name, seeing)
+        cluster.fleet.change([3], [], "pause")
+        cluster.fleet.change([], [3], "pause")
+    finally:
+        cluster.stop()
+    assert seen == [Liveness.PAUSED, Liveness.LIVE]
 
 
 KILLED = """

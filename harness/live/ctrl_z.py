@@ -38,16 +38,16 @@ class CtrlZ:
             self._listens = False
 
     def _stop(self, number: int, _: FrameType | None) -> None:
-        running = (h.process for h in self._handles if h.liveness is not Liveness.PAUSED)
-        groups = [p.pid for p in running if p is not None and p.pid is not None]
-        _each(groups, signal.SIGSTOP)
+        handles = [h for h in self._handles if h.process is not None]
+        _each(handles, signal.SIGSTOP)
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)  # and there it stays, until somebody has it go on
         signal.signal(number, self._stop)
-        _each(groups, signal.SIGCONT)
+        _each([h for h in handles if h.liveness is not Liveness.PAUSED], signal.SIGCONT)
 
 
-def _each(groups: Collection[int], number: int) -> None:
-    for group in groups:
-        with contextlib.suppress(OSError):
-            os.killpg(group, number)
+def _each(handles: Collection[Handle], number: int) -> None:
+    for handle in handles:
+        if handle.process is not None and (group := handle.process.pid) is not None:
+            with contextlib.suppress(OSError):
+                os.killpg(group, number)

@@ -409,8 +409,8 @@ class Fleet:
                 self._note_liveness(handle)
                 self._listener.on_lost(handle.replica)
             case "pause":
+                handle.liveness = Liveness.PAUSED  # first: Ctrl-Z may come in between
                 process.pause(handle.process)
-                handle.liveness = Liveness.PAUSED
                 self._note_liveness(handle)
             case _:
                 handle.confirmed = False
@@ -419,14 +419,15 @@ class Fleet:
 
     def _recover(self, handle: Handle) -> bool:
         """Bring a failed replica back; one that stopped itself stays away."""
-        began = worker.now()
-        match handle.liveness:
+        began, left = worker.now(), handle.liveness
+        match left:
             case Liveness.CRASHED:
                 self._start_replica(handle.replica)
             case Liveness.PAUSED:
                 assert handle.process is not None and handle.control is not None
                 handle.confirmed = False
                 handle.control.send((protocol.RESUMED, self._links.to_plain()))
+                handle.liveness = Liveness.LIVE  # first: Ctrl-Z may come in between
                 process.resume(handle.process)
             case Liveness.DISCONNECTED:
                 assert handle.control is not None
@@ -434,7 +435,7 @@ class Fleet:
                 handle.control.send((protocol.RECONNECT,))
             case _:
                 return False
-        left, handle.liveness, handle.was_leader = handle.liveness, Liveness.LIVE, False
+        handle.liveness, handle.was_leader = Liveness.LIVE, False
         if left is not Liveness.DISCONNECTED:
             self._note_liveness(handle, began)
         return True
