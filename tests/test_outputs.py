@@ -74,6 +74,27 @@ def test_a_name_that_is_too_long_while_the_file_is_not_whole_is_refused(capsys, 
     refused(capsys, start, words, "a" * (251 - len(suffix)) + suffix, "File name too long")
 
 
+def test_a_folder_that_cannot_be_read_is_told_so(tmp_path, monkeypatch):
+    def fails(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "iterdir", fails)
+    with pytest.raises(HarnessError, match=r"cannot be read \(Permission denied\), expected a f"):
+        outputs.holds_anything("--data", tmp_path)
+
+
+@pytest.mark.parametrize("was_there", [False, True])
+def test_a_build_that_fails_leaves_no_folder_that_was_not_there(tmp_path, capsys, was_there):
+    (tmp_path / "r.yaml").write_text("start: a\nbuild: 'false'\n")
+    data = tmp_path / "above" / "data"
+    if was_there:
+        data.mkdir(parents=True)
+    words = [SET, "--no-step", "--replicas", str(tmp_path / "r.yaml"), "--data", str(data)]
+    assert cli.main(words) == EXIT_USAGE
+    assert "build: false: does not build" in capsys.readouterr().err
+    assert data.is_dir() == was_there and data.parent.is_dir() == was_there
+
+
 def test_a_pipe_is_not_tried(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     outputs.check_file("--history", tmp_path / "pipe")  # would wait for whoever reads there
