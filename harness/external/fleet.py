@@ -86,6 +86,7 @@ class Fleet:
         on_change: Callable[[Handle], None],
     ) -> None:
         """`folder` has a folder of its own for each replica; `on_change` is told of liveness."""
+        folder = folder.absolute()  # they may work elsewhere
         self._description, self._config = description, config
         self._waiter, self._router = waiter, router
         self._folder, self._keeps_folder = folder, keeps_folder
