@@ -32,7 +32,9 @@ class HarnessError(Exception):
         return HarnessError(*self.problems, exit_code=code)
 
 
-def no_place(option: str, path: Path, error: Exception, expected: str) -> HarnessError:
+def no_place(
+    option: str, path: Path, error: Exception, expected: str, what: str = "cannot be written"
+) -> HarnessError:
     """A place that was asked for cannot be had; of a disk that fails it is the machine's fault.
 
     `option` is "--data: ", or nothing where the path alone says what is meant.
@@ -42,7 +44,7 @@ def no_place(option: str, path: Path, error: Exception, expected: str) -> Harnes
     above = (path, *path.parents)
     if link := next((p for p in above if os.path.islink(p) and not os.path.exists(p)), None):
         reason = f"{link if link != path else 'it'} is a link to nothing"
-    told = f"{option}{path}: cannot be written ({reason}), expected {expected}"
+    told = f"{option}{path}: {what} ({reason}), expected {expected}"
     return HarnessError(told, exit_code=EXIT_MACHINE if number in DISK_FAILS else EXIT_USAGE)
 
 

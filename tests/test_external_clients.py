@@ -197,6 +197,26 @@ def test_an_error_that_says_nothing_leaves_the_attempt_open():
     assert operation.refused is None
 
 
+@pytest.mark.parametrize(("slot", "kept"), [(3, 3), (0, None), (-3, None), (10**400, None)])
+def test_a_slot_is_a_number_that_a_log_may_have(slot, kept):
+    found, operation = clients(), transfer()
+    found.submit(operation)
+    sent(found, 0)
+    answer(found, 1, 1, 10, slot=slot, leader="n02")
+    assert (operation.slot, found.answered_upto) == (kept, kept or 0)
+    assert found.last_named is None, "nobody is called n02"
+
+
+@pytest.mark.parametrize("value", [10**400, -(2**63), True, 3.0, "3", None])
+def test_a_balance_is_a_number_that_an_account_may_have(value):
+    found, operation = clients(), read("A")
+    found.submit(operation)
+    sent(found, 0)
+    found.take(1, "c1", {"type": "read_ok", "value": value, "in_reply_to": 1}, 5)
+    assert operation.result is None
+    assert found._remarks.texts()[0].endswith("expected read_ok with a whole number as value")
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -276,6 +296,7 @@ def test_a_register_that_forks_or_invents_is_found():
     ]
     asked = {"type": "read", "key": 1}
     bank.dialect.understand(one, asked, {"type": "read_ok", "value": 77})
+    bank.dialect.understand(one, asked, {"type": "read_ok", "value": True})
     assert bank.dialect.problems()[1:] == ["a read gives 77, which nobody wrote"]
 
 

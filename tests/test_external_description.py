@@ -89,6 +89,22 @@ def test_everything_that_can_be_said():
         ),
         ("start: a\ncluster: {nods: 3}", None),
         (
+            "start: '\"\" x'\nbuild: make {name} {{number}} {data}\nfixed: {balance: ten}",
+            [
+                'r.yaml:1: start: found """ x", expected a command such as python3 node.py',
+                "r.yaml:2: build: {name} is another for each replica, and this is run once, "
+                "expected none",
+                "r.yaml:2: build: {data} is another for each replica, and this is run once, "
+                "expected none",
+                'r.yaml:3: fixed: balance: found "ten", expected a whole number from 0 to '
+                "9223372036854775807",
+            ],
+        ),
+        (
+            'start: "a \\0"',
+            ['r.yaml:1: start: found "a \\u0000", expected a command such as python3 node.py'],
+        ),
+        (
             "sets: []",
             ["r.yaml:1: sets: this is a test set, expected a description of replicas"],
         ),
@@ -218,6 +234,10 @@ def test_what_replicas_with_sockets_say():
                 "r.yaml:5: cut: with links: none no link can be cut, expected links: template or "
                 "namespaces",
             ],
+        ),
+        (
+            "start: a\nlinks: none\nshim: b\nports: {n1: 7, n2: 8}\nclients: {port: 8, dial: shim}",
+            ["r.yaml:5: clients: 8 is the port of n2, expected one of its own"],
         ),
         (
             "start: a {clients}\nlinks: template\nshim: b\nready: {port: open, seconds: 2}\n"

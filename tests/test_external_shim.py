@@ -98,7 +98,28 @@ def test_a_shim_that_is_not_there_is_told():
     )
     with pytest.raises(HarnessError) as caught:
         run(described, ONE, "pause")
-    assert caught.value.problems == ("t.yaml: shim: is not there",)
+    assert caught.value.problems == ("t.yaml: shim: ./nobody is not there",)
+
+
+def test_what_is_nested_too_deeply_for_who_asked_is_trouble_of_the_shim(tmp_path):
+    """Read just so. How deep that is, Pythons differ."""
+
+    def fail(why):
+        raise HarnessError(why)
+
+    def shown(answer):
+        raise RecursionError
+
+    one = shim.Shim(None, tmp_path / "shim.log", fail)
+    one._asked[1] = shown
+    with pytest.raises(HarnessError, match=r'writes what is nested too deeply: \{"id": 1, "error"'):
+        one._take(b'{"id": 1, "error": [[]]}')
+
+
+def test_an_answer_is_to_what_its_number_asks_and_to_nothing_else():
+    runner, _ = run(shimmed("answers-as-true"), [("(A, J, 3); (B, J, 1)", ALL)])
+    assert runner.verdict() is Verdict.VALID
+    assert outcomes(runner.reports[0]) == ["success"] * 2
 
 
 def test_an_answer_to_nobody_is_told_once():

@@ -16,6 +16,7 @@ from harness.cluster import wording
 from harness.cluster.journal import Liveness, Relayed, Way
 from harness.errors import EXIT_USAGE, HarnessError
 from harness.external import description, fleet, lines, told
+from harness.external.router import Router
 from harness.files import testset
 from harness.run import launch
 from harness.run.runner import Runner
@@ -54,6 +55,23 @@ def test_two_objects_on_a_line_are_read():
 def test_objects_without_their_newline_are_read():
     found = remarks("no-newline", rows=[("(A, J, 3); (B, J, 3)", ALL), ("(C, J, 1)", ALL)])
     assert any("n1 prints an object without its newline" in text for text in found)
+
+
+@pytest.mark.parametrize("end", ["\\r", " \\t"])
+def test_what_ends_in_a_blank_is_read_without_its_newline(end):
+    found = remarks("no-newline", f"'{end}'")
+    assert any("n1 prints an object without its newline" in text for text in found)
+
+
+def test_one_that_does_not_start_is_shown_with_what_it_wrote_instead(monkeypatch):
+    monkeypatch.setattr(Router, "start_seconds", 0.5)
+    with pytest.raises(HarnessError) as caught:
+        run(tiny("several-lines"), ONE)
+    several, no_message = caught.value.problems[1:]
+    assert several == (
+        "    n1 prints a message over several lines, the first is {: write each on one line"
+    )
+    assert no_message.startswith('    n1 prints what is no message: "src": "n1",: is this meant')
 
 
 def test_a_wrong_sender_and_an_unknown_reader_are_dropped():
@@ -202,6 +220,9 @@ def test_a_file_is_written_in_their_folders_alone(tmp_path, where):
 def test_a_working_folder_that_is_not_there_is_told(tmp_path):
     described = description.parse(b"start: sh x\nfolder: nowhere", "their.yaml", tmp_path)
     with pytest.raises(HarnessError, match=r"their.yaml: folder: .*nowhere is not there"):
+        run(described, ONE)
+    (tmp_path / "nowhere").write_text("")
+    with pytest.raises(HarnessError, match=r"their.yaml: folder: .*nowhere is no folder"):
         run(described, ONE)
 
 

@@ -276,5 +276,11 @@ def test_a_curve_follows_the_slots_and_ends_at_the_replicas_balances():
     assert second == ("B", ((0, 10), (1, 15), (2, 13), (5, 17)))
 
 
+def test_who_tells_its_balances_may_leave_an_account_out():
+    views = (view(1, {"A": 7, "B": 13}, upto=2),), (view(1, {"B": 17}, upto=5),)
+    first, second = charts.curves([replace(set_six(), views=told, steps=()) for told in views])
+    assert (first.points[-1], second.points[-1]) == ((0, 7), (5, 17))
+
+
 def test_no_sets_have_no_curves():
     assert list(charts.curves([])) == []

@@ -10,7 +10,10 @@ import pytest
 
 from harness import cli
 from harness.errors import EXIT_MACHINE, EXIT_USAGE, HarnessError
+from harness.external import description
+from harness.external.cluster import ExternalCluster
 from harness.files import outputs
+from harness.run import launch
 
 ROOT = Path(__file__).parents[1]
 SET = str(ROOT / "testsets" / "startup.csv")
@@ -72,6 +75,39 @@ def test_a_place_that_cannot_be_had_is_refused(capsys, start, words, place, reas
 def test_a_name_that_is_too_long_while_the_file_is_not_whole_is_refused(capsys, start, words):
     suffix = ".yaml" if words is FILES["key"] else ""
     refused(capsys, start, words, "a" * (251 - len(suffix)) + suffix, "File name too long")
+
+
+def test_a_folder_that_cannot_be_read_is_told_so(tmp_path, monkeypatch):
+    def fails(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "iterdir", fails)
+    with pytest.raises(HarnessError, match=r"cannot be read \(Permission denied\), expected a f"):
+        outputs.holds_anything("--data", tmp_path)
+
+
+@pytest.mark.parametrize("was_there", [False, True])
+def test_a_build_that_fails_leaves_no_folder_that_was_not_there(tmp_path, capsys, was_there):
+    (tmp_path / "r.yaml").write_text("start: a\nbuild: 'false'\n")
+    data = tmp_path / "above" / "data"
+    if was_there:
+        data.mkdir(parents=True)
+    words = [SET, "--no-step", "--replicas", str(tmp_path / "r.yaml"), "--data", str(data)]
+    assert cli.main(words) == EXIT_USAGE
+    assert "build: false: does not build" in capsys.readouterr().err
+    assert data.is_dir() == was_there and data.parent.is_dir() == was_there
+
+
+def test_replicas_that_work_elsewhere_get_their_folder_by_its_whole_name(tmp_path, monkeypatch):
+    (tmp_path / "theirs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    described = description.parse(b"start: a", "r.yaml", tmp_path / "theirs")
+    settings = launch.settings({"nodes": 3}, {}, description=described)
+    cluster = ExternalCluster(described, settings, Path("kept"))
+    assert [handle.data for handle in cluster.fleet.handles.values()] == [
+        tmp_path / "kept" / name for name in ("n1", "n2", "n3")
+    ]
+    cluster.stop()
 
 
 def test_a_pipe_is_not_tried(tmp_path):

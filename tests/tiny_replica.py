@@ -127,11 +127,18 @@ class TwoOnALine(Replica):
 
 
 class NoNewline(Replica):
-    """All of its answers end without a newline."""
+    """All of its answers end without a newline, or with ARGUMENT in its place."""
 
     def say(self, dest, **body):
         message = {"src": self.name, "dest": dest, "body": body}
-        os.write(1, json.dumps(message).encode())
+        end = ARGUMENT.encode().decode("unicode_escape")
+        os.write(1, f"{json.dumps(message)}{end}".encode())
+
+
+class SeveralLines(Replica):
+    def say(self, dest, **body):
+        message = {"src": self.name, "dest": dest, "body": body}
+        os.write(1, f"{json.dumps(message, indent=1)}\n".encode())
 
 
 class WrongName(Replica):
@@ -378,6 +385,7 @@ KINDS = {
     "garbage": Talker,
     "two-on-a-line": TwoOnALine,
     "no-newline": NoNewline,
+    "several-lines": SeveralLines,
     "wrong-name": WrongName,
     "passes-on": PassesOn,
     "twice": Twice,

@@ -119,6 +119,18 @@ class AnswersNobody(Shim):
         super().transfer(number, asked)
 
 
+class AnswersAsTrue(Shim):
+    """Python takes true for 1; and whatever else an answer has, its `id` says what it answers."""
+
+    def transfer(self, number, asked):
+        self.say(id=True, error="is 1", definite=True)
+        self.names_of_others = {"in_reply_to": 1, "msg_id": 1, "type": "error", "code": 12}
+        super().transfer(number, asked)
+
+    def say(self, **answer):
+        super().say(**{**answer, **getattr(self, "names_of_others", {})})
+
+
 class Refuses(Shim):
     """The first replica asked never does anything, the second leaves it open, the third acts."""
 
@@ -141,6 +153,7 @@ KINDS = {
     "no-can": NoCan,
     "no-reads": NoReads,
     "answers-nobody": AnswersNobody,
+    "answers-as-true": AnswersAsTrue,
     "refuses": Refuses,
 }
 

@@ -285,7 +285,8 @@ def _balances(of_set: SetForecast) -> Parts:
 
 
 def _summary(linted: Sequence[_Linted], found: given.Given) -> Iterator[Text]:
-    problems = sum(len(one.problems) for one in linted)
+    told = [problem for one in linted for problem in one.problems]
+    problems = sum(not problem.startswith(" ") for problem in told)  # what explains one is none
     bad = sum(1 for one in linted if one.problems)
     warnings = sum(len(one.all_warnings) for one in linted)
     where = f" in {counted(bad, 'file')}" if bad and len(linted) > 1 else ""

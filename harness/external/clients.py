@@ -28,6 +28,7 @@ from harness.external.speaking.dialect import (
     Done,
     Wrong,
     error_code,
+    is_number,
 )
 from harness.external.votes import Votes
 from harness.files.text_file import shown
@@ -343,7 +344,7 @@ class Clients:
         if call.body["type"] != READ:  # what a register's read decides is a read itself
             operation.voters = self._votes.voters(client.label, replica)
         slot = answer.get("slot")
-        operation.slot = slot if isinstance(slot, int) and not isinstance(slot, bool) else None
+        operation.slot = slot if is_number(slot) and slot > 0 else None
         self.answered_upto = max(self.answered_upto, operation.slot or 0)
         operation.ballot = read_ballot(answer.get("ballot"), self._replicas)
         self.last_answer_at = now
@@ -422,10 +423,9 @@ def is_number_as_text(number: object) -> bool:
 
 def read_replica(told: object, replicas: int) -> ReplicaId | None:
     """The replica of "n2"; None for anything that is no replica's name."""
-    if not isinstance(told, str) or not told.startswith("n") or not told[1:].isdecimal():
+    if not isinstance(told, str) or not told.startswith("n"):
         return None
-    number = int(told[1:]) if len(told) < 4 else 0
-    return number if 1 <= number <= replicas else None
+    return next((r for r in range(1, replicas + 1) if replica_name(r) == told), None)
 
 
 def read_ballot(told: object, replicas: int) -> Ballot | None:

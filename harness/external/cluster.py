@@ -63,7 +63,7 @@ class ExternalCluster:
                 f"--data: {data}: is not empty: what other people's replicas did in an earlier run "
                 "is not known any more, expected an empty folder"
             )
-        outputs.check_folder("--data", data)
+        self._created = outputs.check_folder("--data", data)
         self.replicas = config.nodes
         self.committed = CommitLog()
         self.description = description
@@ -152,6 +152,7 @@ class ExternalCluster:
             self.fleet.stop()
         finally:
             self._temporary.close()
+            outputs.forget(self._created)
 
     def keep_logs(self) -> Path:
         """The folder with what they wrote to standard error; of long logs, the end."""

@@ -248,6 +248,7 @@ def _check_links(section: Section, at: Place) -> None:
     if links == "namespaces" and "ports" not in section:
         why = "links: namespaces needs those in their source, such as ports: {n1: 5001, n2: 5002}"
         at.problems.add(line, "no ports", why)
+    _check_clients(section, at)
     if links == "template" and "ports" in section:
         at._replace(line=section.lines["ports"], name="ports").wrong(
             "with links: template each replica is told its port, expected links: namespaces for "
@@ -257,6 +258,18 @@ def _check_links(section: Section, at: Place) -> None:
         at._replace(line=section.lines["cut"], name="cut").wrong(
             "with links: none no link can be cut, expected links: template or namespaces"
         )
+
+
+def _check_clients(section: Section, at: Place) -> None:
+    """The port on which the shim takes answers is nobody's own."""
+    clients, ports = section.get("clients"), section.get("ports")
+    if not isinstance(clients, Section) or not isinstance(ports, Section):
+        return
+    for name, port in ports.items():
+        if port == clients.get("port"):
+            at._replace(line=section.lines["clients"], name="clients").wrong(
+                f"{port} is the port of {name}, expected one of its own"
+            )
 
 
 def _links(at: Place) -> str:
@@ -270,12 +283,29 @@ def _command(example: str, of_a_shim: bool = False) -> Shape:
 
     def read(value: Any, at: Place) -> tuple[str, ...]:
         text.read(value, at)
-        try:
-            return tuple(shlex.split(value))
-        except ValueError as error:
-            raise at.not_that(value, f"words as a shell reads them: {error}".lower()) from None
+        return _words(value, at, example)
 
     return Shape(read, _TEXT)
+
+
+def _words(value: str, at: Place, example: str) -> tuple[str, ...]:
+    """Of a command, which no shell reads."""
+    try:
+        words = tuple(shlex.split(value))
+    except ValueError as error:
+        raise at.not_that(value, f"words as a shell reads them: {error}".lower()) from None
+    if not words[0] or "\0" in value:
+        raise at.not_that(value, f"a command such as {example}")
+    return words
+
+
+def _build(value: Any, at: Place) -> tuple[str, ...]:
+    """A command that is run once, for all replicas."""
+    if not isinstance(value, str) or not value.strip():
+        raise at.not_that(value, "a command such as make")
+    for name in Placeholders.of_one(value):
+        at.wrong(f"{name} is another for each replica, and this is run once, expected none")
+    return _words(value, at, "make")
 
 
 def _file(value: Any, at: Place) -> WrittenFile:
@@ -292,11 +322,13 @@ def _fixed(value: Any, at: Place) -> Overrides:
     if not isinstance(value, Section):
         raise at.not_that(value, "some of accounts, balance and nodes")
     _FIXED.read(value, at)  # unknown keys
-    section = Section()
+    found: dict[str, Override] = {}
     for key, name in FIXED.items():
         if key in value:
-            section.put(name, value[key], value.lines[key])
-    return config.read_section(section, at.problems, at.line)
+            place = at._replace(line=value.lines[key], name=f"fixed: {key}")
+            for read in read_or_tell(config.shape_of(name), value[key], place):
+                found[name] = Override(f"{at.problems.name}:{place.line}: {key}", read)
+    return found
 
 
 def _port_of(name: str, value: Any, at: Place) -> dict[str, int]:
@@ -380,7 +412,7 @@ _LINKS = choice(*LINKS)
 _START = _command("python3 node.py")
 _KEYS = {
     "name": Key(_said("what people call them"), "What people call them."),
-    "build": Key(_command("make"), "Run once before anything starts, in this file's folder."),
+    "build": Key(Shape(_build, _TEXT), "Run once before anything starts, in this file's folder."),
     "start": Key(_START, "What starts one replica. No shell reads it."),
     "links": Key(_LINKS, "How replicas reach each other."),
     "speaks": Key(choice(*SPEAKS), "What they are asked in."),

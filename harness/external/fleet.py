@@ -86,6 +86,7 @@ class Fleet:
         on_change: Callable[[Handle], None],
     ) -> None:
         """`folder` has a folder of its own for each replica; `on_change` is told of liveness."""
+        folder = folder.absolute()  # they may work elsewhere
         self._description, self._config = description, config
         self._waiter, self._router = waiter, router
         self._folder, self._keeps_folder = folder, keeps_folder
@@ -117,7 +118,8 @@ class Fleet:
         for handle in self.handles.values():
             if handle.liveness is not Liveness.LIVE:
                 where = f"{self._description.source}: {handle.name} does not start"
-                problems += [f"{where}: {handle.trouble}", *indented(handle.last_words)]
+                remarks = self._router.remarks.of(handle.name)
+                problems += [f"{where}: {handle.trouble}", *indented(remarks + handle.last_words)]
                 break  # the others will not differ
         if problems:
             raise HarnessError(*problems, exit_code=EXIT_USAGE)
@@ -187,7 +189,8 @@ class Fleet:
         if not Path(works_in).is_absolute():
             works_in = str(description.folder / works_in)
         if handle.starts == 0 and not Path(works_in).is_dir():
-            told = f"{description.source}: folder: {works_in} is not there, expected a folder"
+            found = "is no folder" if os.path.lexists(works_in) else "is not there"
+            told = f"{description.source}: folder: {works_in} {found}, expected a folder"
             raise HarnessError(told, exit_code=EXIT_USAGE)
         order = Order(
             self._router.led_into(node, [values.fill(word) for word in description.start]),

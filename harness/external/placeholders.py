@@ -66,6 +66,13 @@ class Placeholders:
         return {int(where[1:]) for escaped, name, where in found if not escaped and where}
 
     @staticmethod
+    def of_one(text: str) -> Iterator[str]:
+        """Those in a text that are another for each replica, `{name}` and so on."""
+        for escaped, name, argument in _FOUND.findall(text):
+            if not escaped and name in (*EVERYWHERE, *WITH_SOCKETS):
+                yield f"{{{joined(name, argument)}}}"
+
+    @staticmethod
     def problems(text: str, links: str) -> Iterator[str]:
         """What is wrong with the placeholders of a text, where replicas are linked like this."""
         for escaped, name, argument in _FOUND.findall(text):

@@ -35,6 +35,10 @@ class Remarks:
             for (name, kind), counted in self.found.items()
         ]
 
+    def of(self, name: str) -> list[str]:
+        """Those about this replica."""
+        return [text for text in self.texts() if text.startswith(f"{name} ")]
+
     def news(self) -> list[str]:
         """Those that were not told yet."""
         texts = self.texts()
@@ -43,6 +47,7 @@ class Remarks:
 
 
 NO_MESSAGE = "prints what is no message: {}: is this meant for standard error?"
+SEVERAL_LINES = "prints a message over several lines, the first is {}: write each on one line"
 TWO_ON_A_LINE = "prints two objects on one line: {}: write each with its newline in one call"
 NO_NEWLINE = "prints an object without its newline: {}: end every message with a newline"
 TOO_LARGE = "sends a message above 1 MiB: dropped: {}"
@@ -59,6 +64,11 @@ REPLY_AS_TEXT = "answers with an in_reply_to that is text: dropped: {}: expected
 NO_ENTRY = "tells entries of its log in a form that nobody reads: {}: taken as not told"
 NO_VIEW = "tells views in a form that nobody reads: {}: taken as not told"
 TOO_MANY_CONNECTIONS = "keeps above 500 connections open: further ones are reset"
+
+
+def of_no_message(rest: str) -> str:
+    """Of a line, this is no message."""
+    return SEVERAL_LINES if rest == "{" else NO_MESSAGE
 
 
 def misformed(word: str, expected: str) -> str:

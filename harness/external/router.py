@@ -230,7 +230,7 @@ class Router:
         end = data.rfind(b"\n") + 1
         if end != len(data):
             node.partial = data[end:]
-            if len(node.partial) > LARGEST or node.partial.endswith(b"}"):
+            if len(node.partial) > LARGEST or node.partial.rstrip().endswith(b"}"):
                 self._look_at_partial(node)
             if not end:
                 return True
@@ -312,7 +312,7 @@ class Router:
             return
         messages, rest = find(line)
         if rest:
-            self.remarks.add(node.name, remarks.NO_MESSAGE, line)
+            self.remarks.add(node.name, remarks.of_no_message(rest), line)
         if len(messages) > 1:
             self.remarks.add(node.name, remarks.TWO_ON_A_LINE, line)
         for message, text in messages:

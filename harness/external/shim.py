@@ -37,6 +37,7 @@ class Shim:
         self.can: frozenset[str] = frozenset()
         self.is_greeted = False
         self._waiter = waiter
+        self._command = ""
         self._warded: Warded | None = None
         self._reading = self._writing = -1
         self._partial = b""
@@ -47,8 +48,10 @@ class Shim:
         self._silent_at: int | None = None  # when the end of its output is trouble, µs
         self.unknown = deque[str](maxlen=1)  # a line that answers nothing
 
-    def start(self, launch: Callable[[list[int]], Warded]) -> None:
-        """`launch` starts it with these as standard input, output and error."""
+    def start(self, command: str, launch: Callable[[list[int]], Warded]) -> None:
+        """`launch` starts it with these as standard input, output and error; `command` is the
+        first word of what it starts, for who reads that it cannot."""
+        self._command = command
         self._reading, their_output = os.pipe()
         their_input, self._writing = os.pipe()
         log = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
@@ -159,11 +162,18 @@ class Shim:
                 "is this meant for standard error?"
             )
         number = answer.pop("id", None)
-        asked = self._asked.pop(number, None) if isinstance(number, int) else None
+        asked = self._asked.pop(number, None) if type(number) is int else None
         if asked is None:
             self.unknown.append(self._shown(line))
         else:
+            self._hand_over(asked, answer, line)
+
+    def _hand_over(self, asked: Callable[[Body], None], answer: Body, line: bytes) -> None:
+        """An answer may be read just so, and be too deep for somebody further in."""
+        try:
             asked(answer)
+        except RecursionError:
+            self._fail(f"writes what is nested too deeply: {self._shown(line)}")
 
     @staticmethod
     def _shown(line: bytes) -> str:
@@ -186,7 +196,7 @@ class Shim:
                     pass
                 self._fail(f"ends ({end(os.waitstatus_to_exitcode(status))})")
             case {"word": "refused", "why": str(why)}:
-                self._fail(why)
+                self._fail(f"{shown(self._command, 60)} {why}")
             case {"word": "over", "why": str(why)}:
                 self._fail(f"takes more than its limits: {why}")
 

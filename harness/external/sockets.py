@@ -124,7 +124,7 @@ class Sockets:
         addresses = self._ground.addresses(CLIENTS)
         values = of_a_shim(len(self.nodes), addresses)
         words = [fill(word, values, addresses) for word in self._description.shim]
-        self._shim.start(lambda streams: run(words, streams, as_variables(values)))
+        self._shim.start(words[0], lambda streams: run(words, streams, as_variables(values)))
         self._relays.begin(CLIENTS)
 
     def greet(self, pump: Pump, now: Callable[[], int]) -> frozenset[str]:
@@ -324,7 +324,7 @@ class Sockets:
 def _as_told(asked: str, answer: Body, number: int) -> Body:
     """An answer of the shim as a replica behind stdio would have given it."""
     if "error" not in answer:
-        return {"in_reply_to": number, **answer, "type": f"{asked}_ok"}
+        return {**answer, "type": f"{asked}_ok", "in_reply_to": number}
     code = DEFINITE if answer.get("definite") is True else INDEFINITE
     told = {"type": "error", "code": code, "text": str(answer["error"]), "in_reply_to": number}
     return told | ({"leader": answer["leader"]} if "leader" in answer else {})

@@ -59,7 +59,8 @@ def trial(description: Description, settings: ClusterConfig) -> Trial:
         found.is_the_machines = error.exit_code == EXIT_MACHINE
     finally:
         cluster.stop()
-    found.told += cluster.remarks()
+    if found.starts:  # else the problem has them
+        found.told += cluster.remarks()
     return found
 
 

@@ -136,6 +136,11 @@ def read_section(section: object, problems: Problems, line: int = 1) -> Override
     return {key: Override(where[key], read[key]) for key in where if key in read}
 
 
+def shape_of(key: str) -> Shape:
+    """What this key may be, wherever it is said."""
+    return _KEYS[key].shape
+
+
 def from_flags(flags: Mapping[str, object]) -> Overrides:
     """What the command line says, by key: --heartbeat-ms is `heartbeat_ms`. None: not given.
 

@@ -3,6 +3,7 @@
 A run of an hour must not end in "is a folder". What stands there is left as it is until then.
 """
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -43,18 +44,32 @@ def check_file(option: str, path: Path | None) -> None:
         raise no_place(f"{option}: ", path, error, "a file that can be written") from None
 
 
-def check_folder(option: str, path: Path | None) -> None:
-    """Create the folder if need be; HarnessError when no file can be written into it."""
+def check_folder(option: str, path: Path | None) -> list[Path]:
+    """Create the folder if need be; HarnessError when no file can be written into it.
+
+    Returns those that it created, the innermost first, for `forget`.
+    """
     if path is None:
-        return
+        return []
+    created = []
     try:
+        created = [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]
         path.mkdir(parents=True, exist_ok=True)
         probe = path / ".paxbank-probe"
         probe.write_bytes(b"")
         probe.unlink()
+        return created
     except (OSError, ValueError) as error:
+        forget(created)
         expected = "a folder that can be written into"
         raise no_place(f"{option}: ", path, error, expected) from None
+
+
+def forget(created: list[Path]) -> None:
+    """Remove of these what is still empty: nothing came of the run."""
+    with contextlib.suppress(OSError):
+        for folder in created:
+            folder.rmdir()
 
 
 def holds_anything(option: str, path: Path) -> bool:
@@ -62,7 +77,8 @@ def holds_anything(option: str, path: Path) -> bool:
     try:
         return os.path.isdir(path) and next(path.iterdir(), None) is not None
     except OSError as error:
-        raise no_place(f"{option}: ", path, error, "a folder that can be read") from None
+        expected = "a folder that can be read"
+        raise no_place(f"{option}: ", path, error, expected, "cannot be read") from None
 
 
 def write_whole(path: Path, text: str, overwrite: bool) -> None:

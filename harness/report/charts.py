@@ -143,7 +143,7 @@ def _curve(account: str, moved: Mapping[int, int], ends: Sequence[ReplicaStatus]
             balance += moved[slots[at]]
             points.append((slots[at], balance))
             at += 1
-        if balance != end.balances[account]:
+        if balance != end.balances.get(account, balance):  # who tells it may leave one out
             balance = end.balances[account]
             points.append((end.executed_upto, balance))
     return Curve(account, tuple(points))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from bank.ledger import FAILED, READ, SUCCESS
 from harness.cluster.history import Operation
-from harness.external.speaking.dialect import Body, Done, Meaning, Wrong
+from harness.external.speaking.dialect import Body, Done, Meaning, Wrong, is_number
 
 
 class Bank:
@@ -33,12 +33,11 @@ class Bank:
                 asked["type"] != READ
             ):
                 return Done(SUCCESS if result == "success" else FAILED)
-            case {"type": "read_ok", "value": int(value)} if asked[
-                "type"
-            ] == READ and not isinstance(value, bool):
+            case {"type": "read_ok", "value": value} if asked["type"] == READ and is_number(value):
                 return Done(value)
-        wanted = "read_ok with value" if asked["type"] == READ else "transfer_ok with result"
-        return Wrong(f"expected {wanted}")
+        if asked["type"] == READ:
+            return Wrong("expected read_ok with a whole number as value")
+        return Wrong('expected transfer_ok with "success" or "failed" as result')
 
     def problems(self) -> list[str]:
         """None: answers of a bank speak for themselves."""

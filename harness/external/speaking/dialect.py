@@ -6,7 +6,7 @@ how often is `harness.external.clients`'s.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeGuard
 
 from bank.ledger import Result
 from harness.cluster.history import Operation
@@ -19,6 +19,14 @@ DEFINITE = frozenset({1, 10, 11, 12, 14, 20, 21, 22, 30})
 NOT_SUPPORTED, MALFORMED = 10, 12
 KEY_DOES_NOT_EXIST, KEY_ALREADY_EXISTS, PRECONDITION_FAILED = 20, 21, 22
 REFUSALS = frozenset({MALFORMED, KEY_DOES_NOT_EXIST, KEY_ALREADY_EXISTS, PRECONDITION_FAILED})
+
+
+MOST = 2**63  # no number of a bank is as large
+
+
+def is_number(value: object) -> TypeGuard[int]:
+    """A whole number that a bank may tell; true and false are none."""
+    return type(value) is int and abs(value) < MOST
 
 
 def error_code(answer: Mapping[str, Any]) -> int | None:

@@ -23,6 +23,7 @@ from harness.external.speaking.dialect import (
     Key,
     Meaning,
     Wrong,
+    is_number,
 )
 
 
@@ -64,7 +65,7 @@ class LinKv:
             case "write", {"type": "write_ok"}:
                 self._key = asked["key"] if self._key is None else self._key
                 return Ask({"type": "read", "key": self._key})
-            case "read", {"type": "read_ok", "value": int(value)}:
+            case "read", {"type": "read_ok", "value": value} if is_number(value):
                 return self._after_read(operation, value)
             case "cas", {"type": "cas_ok"}:
                 return self._after_cas(self._states[asked["to"]])
