@@ -46,6 +46,20 @@ def pytest_cmdline_main(config):
         option.numprocesses, option.dist = min(os.cpu_count() or 1, 2) + 1, "worksteal"
 
 
+MARKS = ("slow", "quiet", "long")
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Files that do not name the one mark which is asked for: no test in them has it.
+
+    To import them all takes each process seconds.
+    """
+    mark = config.option.markexpr
+    if mark in MARKS and collection_path.suffix == ".py":
+        return True if f"mark.{mark}" not in collection_path.read_text("utf-8") else None
+    return None
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
     """The slowest come first: at the end nobody waits for one that has just begun."""

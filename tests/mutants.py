@@ -306,6 +306,7 @@ def _explored() -> str | None:
     return None
 
 
+@cache
 def _imported(text: str) -> list[str]:
     names: list[str] = []
     for node in ast.walk(ast.parse(text)):

@@ -4,7 +4,11 @@ import os
 from types import SimpleNamespace
 
 import pytest
-from conftest import pytest_cmdline_main, pytest_collection_modifyitems
+from conftest import (
+    pytest_cmdline_main,
+    pytest_collection_modifyitems,
+    pytest_ignore_collect,
+)
 
 SOURCES = SimpleNamespace(TESTPATHS="all", ARGS="named")
 
@@ -58,3 +62,24 @@ def test_the_slowest_come_first_and_nothing_else_moves():
     items += [item("e", slow=slow), item("f")]
     pytest_collection_modifyitems(items)
     assert "".join(item.name for item in items) == "dbeacf"
+
+
+@pytest.mark.parametrize(
+    ("markexpr", "text", "is_left_out"),
+    [
+        ("slow", "pytest.mark.quiet", True),
+        ("slow", "@pytest.mark.slow(50)", None),
+        ("quiet", "pytestmark = mark.quiet", None),
+        ("slow or quiet", "", None),
+        ("not slow", "", None),
+        ("", "", None),
+    ],
+)
+def test_files_without_the_mark_that_is_asked_for_are_not_read(
+    tmp_path, markexpr, text, is_left_out
+):
+    path = tmp_path / "test_one.py"
+    path.write_text(text)
+    config = SimpleNamespace(option=SimpleNamespace(markexpr=markexpr))
+    assert pytest_ignore_collect(path, config) is is_left_out
+    assert pytest_ignore_collect(tmp_path, config) is None

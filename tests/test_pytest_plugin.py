@@ -236,26 +236,31 @@ def test_what_is_ours(project):
     assert "bare.csv::set-1" in run(project, "--collect-only", "-q", "bare.csv")[1]
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "told"),
-    [
-        ("tabs.tsv", TWO.replace(",Live", "\tLive").replace("r,T", "r\tT"), "tabs.tsv"),
-        ("notes.txt", TWO, "notes.txt::set-1"),
-        ("near.csv", "Set,Step,Who\n1,(A),n1\n", "near.csv:1: "),
-        ("near.yaml", "set:\n  - steps: [(A)]\n", "near.yaml:1: set: unknown key"),
-        ("Sets.yml", "Sets:\n  - live: [n1]\n", "Sets.yml:1: Sets: "),
-        ("two.expected.yaml", KEY, "is an answer key, expected its test set"),
-    ],
-)
-def test_what_is_named_is_taken_or_told(project, name, text, told):
-    """By its name; in a folder it is somebody else's."""
+NAMED = {
+    "notes.txt": (TWO, "notes.txt::set-1"),
+    "near.csv": ("Set,Step,Who\n1,(A),n1\n", "near.csv:1: "),
+    "near.yaml": ("set:\n  - steps: [(A)]\n", "near.yaml:1: set: unknown key"),
+    "Sets.yml": ("Sets:\n  - live: [n1]\n", "Sets.yml:1: Sets: "),
+    "two.expected.yaml": (KEY, "is an answer key, expected its test set"),
+    "tabs.tsv": (TWO.replace(",Live", "\tLive").replace("r,T", "r\tT"), "tabs.tsv"),
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_what_is_named_is_taken_or_told(project, name):
+    text, told = NAMED[name]
     (project / name).write_text(text, "utf-8")
     _, out = run(project, "--collect-only", "-q", "--paxbank-sim", name)
     assert told in out and "no tests collected" not in out.replace(
         "no tests collected, 1 error", ""
     )
-    if name != "tabs.tsv":
-        assert run(project, "--collect-only", "-q")[0] == 5
+
+
+def test_in_a_folder_they_are_somebody_elses(project):
+    for name, (text, _) in NAMED.items():
+        if name != "tabs.tsv":  # which is ours
+            (project / name).write_text(text, "utf-8")
+    assert run(project, "--collect-only", "-q")[0] == 5
 
 
 INTERRUPTS = """
