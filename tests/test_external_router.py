@@ -11,6 +11,7 @@ from harness.cluster.links import Links
 from harness.cluster.nemesis import Heal, LinkFault
 from harness.external import diagram
 from harness.external.router import MOST_WAITING, Router
+from harness.external.services import LinKvService
 from harness.live.waiting import Waiter
 
 
@@ -149,6 +150,21 @@ def test_before_its_init_ok_messages_are_kept():
         ends.router.ready(ends.router.nodes[2])
         ends.say(1, "n2", n=3)
         assert ends.read(2) == [1, 2, 3]
+
+
+def test_what_it_asks_a_service_before_its_init_ok_is_answered_at_once():
+    """Some do not answer `init` before they have what they asked for."""
+    with routed() as ends:
+        ends.router.services = {"lin-kv": LinKvService()}
+        ends.router.nodes[2].is_ready = False
+        ends.router.nodes[2].update()
+        ends.say(1, "n2", n=1)
+        ends.say(2, "lin-kv", type="read", key=1, msg_id=7)
+        answer = os.read(ends.into[2], 1 << 16)
+        assert json.loads(answer)["body"]["in_reply_to"] == 7
+        ends.router.ready(ends.router.nodes[2])
+        ends.router.flush()
+        assert ends.read(2) == [1]
 
 
 def test_one_that_does_not_read_loses_what_is_too_much_and_keeps_its_order():

@@ -184,7 +184,7 @@ class Router:
     def ready(self, node: Node) -> None:
         """It answered `init`: what came before goes to it now."""
         node.is_ready = True
-        held, node.held, node.queued = node.held, [], 0
+        held, node.held, node.queued = node.held, [], sum(map(len, node.queue))
         for line in held:
             self._deliver(node, line)
         node.update()
@@ -400,10 +400,8 @@ class Router:
                 return
             self._record(at, CLIENTS, node.number, line, Way.READ)
             self.votes.asked(source, node.number)
-        elif not node.is_ready and body["type"] == "init":
-            self._write_now(node, line)
-            return
-        self._deliver(node, line)
+        # One that starts gets what it asked a service for before it can say that it is ready.
+        self._deliver(node, line, source in self.services or body["type"] == "init")
 
     def _record(
         self,
@@ -423,7 +421,7 @@ class Router:
 
     # ---- writing ---------------------------------------------------------------------------------
 
-    def _deliver(self, node: Node, line: str) -> None:
+    def _deliver(self, node: Node, line: str, is_for_its_start: bool = False) -> None:
         """To its reader, as soon as that reads."""
         if node.writing < 0:
             return
@@ -432,23 +430,19 @@ class Router:
                 self._dirty.append(node)
             node.lines.append(line)
             return
-        waiting = node.held if not node.is_ready else node.queue
+        waiting = node.queue if node.is_ready or is_for_its_start else node.held
         if len(waiting) >= MOST_WAITING or node.queued + len(line) > MOST_WAITING_BYTES:
             node.drops += 1
             self.remarks.add(node.name, remarks.READS_TOO_SLOWLY)
-        elif not node.is_ready:
+        elif waiting is node.held:
             node.held.append(line)
             node.queued += len(line)
         else:
             data = f"{line}\n".encode("utf-8", "surrogatepass")
             node.queued += len(data)
             node.queue.append(data)
-
-    def _write_now(self, node: Node, line: str) -> None:
-        """Before all that waits for it."""
-        node.queue.appendleft(f"{line}\n".encode("utf-8", "surrogatepass"))
-        node.queued += len(node.queue[0])
-        self._write_queue(node)
+            if not node.is_ready:
+                self._write_queue(node)
 
     def flush(self) -> None:
         """Write what this round has for each replica."""
