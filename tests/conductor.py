@@ -1,6 +1,6 @@
 """Replicas driven by hand in tests: `HandWorld`, with what only tests ask it. No checks look on."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from types import UnionType
 from typing import Any
@@ -10,7 +10,7 @@ from bank.ballot import Ballot, ReplicaId, Slot
 from bank.checkpoint import Checkpoint, Snapshot, sealed
 from bank.effects import Effects, Pages
 from bank.messages import ClientRequest, NewView
-from bank.replica import CLIENT, Replica
+from bank.replica import CLIENT
 from bank.sessions import Machine, Request, Session
 from bank.settings import Settings
 from bank.status import Role
@@ -58,13 +58,12 @@ class Conductor(HandWorld):
         replicas: int = 5,
         settings: Settings | None = None,
         balances: Mapping[str, int] = TEN_EACH,
-        replica_class: Callable[..., Replica] = Replica,
     ) -> None:
-        """Replicas 1..replicas, fresh; `replica_class` may be a broken one."""
+        """Replicas 1..replicas, fresh."""
         self.effects: dict[ReplicaId, list[Effects]] = {r + 1: [] for r in range(replicas)}
         self._turn: list[Effects] = []
         settings = settings or Settings()
-        super().__init__(replicas, settings, balances, replica_class, is_checked=False)
+        super().__init__(replicas, settings, balances, is_checked=False)
 
     @property
     def now(self):

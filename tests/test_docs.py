@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import rooms
 from reference import PAGE, page
 
 from harness.check.verdict import Verdict
@@ -302,3 +303,10 @@ def test_the_reference_leaves_nothing_empty():
 
 def test_the_reference_says_what_the_code_does():
     assert PAGE.read_text("utf-8") == page(), "run python -m tests.reference"
+
+
+def test_the_map_has_every_file_and_who_names_what():
+    assert rooms.PAGE.read_text("utf-8") == rooms.page(), "run python -m tests.rooms"
+    assert [words for words in rooms.LIKE.values() if not rooms.naming(words)] == []
+    several = [w for ws in rooms.LIKE.values() for w in ws if not rooms.naming([w])]
+    assert several == [], "nobody names these any more: name another of that kind"

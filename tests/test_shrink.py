@@ -11,7 +11,6 @@ import pytest
 from rich.console import Console
 from zoo import ANIMALS
 
-from bank.replica import Replica
 from harness.cli import main
 from harness.commands import find
 from harness.commands.simulate import shrunk
@@ -64,7 +63,7 @@ def test_a_failure_is_made_small_and_shown_by_its_files(mutant, events, tmp_path
     console = Console(width=200, record=True, file=io.StringIO())
     with mutant.at_work():
         before = failing()
-        shrunk.write([(before.seed, before.violation)], SwarmOptions(), tmp_path, console, Replica)
+        shrunk.write([(before.seed, before.violation)], SwarmOptions(), tmp_path, console)
         told = console.export_text()
         script = tmp_path / f"seed-{before.seed}.txt"
         assert ending(script).startswith("✗ "), told
@@ -79,10 +78,10 @@ def test_ctrl_c_keeps_what_is_smallest_by_then(tmp_path, monkeypatch):
     """A first one; it ends with the exit code of Ctrl-C all the same."""
     looked = []
 
-    def stops(seed, options, violation, replica_class, watch):
+    def stops(seed, options, violation, watch):
         show = watch.show
         watch.show = lambda left: (looked.append(left), show(left), press(len(looked)))
-        return shrink(seed, options, violation, replica_class, watch)
+        return shrink(seed, options, violation, watch)
 
     def press(times):
         if times == 4:
@@ -104,9 +103,9 @@ def test_ctrl_c_keeps_what_is_smallest_by_then(tmp_path, monkeypatch):
 
 
 def test_a_terminal_shows_what_is_left_by_now(tmp_path, monkeypatch):
-    def looks(seed, options, violation, replica_class, watch):
+    def looks(seed, options, violation, watch):
         watch.show("3 replicas, 2 clients")
-        return shrink(seed, options, violation, replica_class)
+        return shrink(seed, options, violation)
 
     class Terminal(io.StringIO):
         def isatty(self):
@@ -128,7 +127,7 @@ def test_what_no_script_can_tell_is_told_event_by_event(tmp_path, monkeypatch):
     with FORGETS_PROMISES.at_work():
         before = failing()
         found = [(before.seed, before.violation)]
-        shrunk.write(found, SwarmOptions(), tmp_path, Console(file=io.StringIO()), Replica)
+        shrunk.write(found, SwarmOptions(), tmp_path, Console(file=io.StringIO()))
     trace = (tmp_path / f"seed-{before.seed}.trace.txt").read_text()
     assert trace.startswith(LEGEND[0])
     assert trace.splitlines()[-1].startswith("✗ n1 spoke of (1, n1)")
@@ -168,18 +167,18 @@ def test_a_script_demands_answers_and_equal_replicas(wrong, end):
 def test_the_smaller_plan_fails_in_the_same_way():
     with FORGETS_PROMISES.at_work():
         before = failing()
-        small = shrink(before.seed, SwarmOptions(), before.violation, Replica)
+        small = shrink(before.seed, SwarmOptions(), before.violation)
     assert kind_of(small.outcome.violation) == kind_of(before.violation)
     scenario = small.plan.scenario()
     assert (scenario.config.nodes, scenario.kinds, scenario.operations) == (3, (), 1)
     assert small.story.commands == ("elect n1",)
-    assert run_plan(small.plan, Replica, SimCluster)[0].violation is None
+    assert run_plan(small.plan, SimCluster)[0].violation is None
 
 
 def difference(seed):
     """Where the script of a seed's run ends otherwise than that; None: nowhere."""
-    outcome, world = run_plan(Plan(seed, SwarmOptions()), Replica, Recorded)
-    runner = started(world.head(), Replica)
+    outcome, world = run_plan(Plan(seed, SwarmOptions()), Recorded)
+    runner = started(world.head())
     commands, violation = world.commands(), None
     for number, command in enumerate(commands, 1):
         try:

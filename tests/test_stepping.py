@@ -413,14 +413,14 @@ def test_no_line_is_wider_than_the_screen(monkeypatch, width):
 
 
 def test_a_replica_that_raises_is_a_violation_and_no_traceback(monkeypatch):
-    class Raises(Replica):
-        def step(self, *arguments):
-            raise AssertionError("the log is empty")
+    def raises(self, *arguments):
+        raise AssertionError("the log is empty")
 
+    monkeypatch.setattr(Replica, "step", raises)
     draft = testset.read(TOUR)
     config = launch.settings({"seed": "1"}, draft.overrides)
     sets = Sets(draft.cases(config), "crash")
-    going = Stepper("nodes 3", sets, 300, 1000, Raises)
+    going = Stepper("nodes 3", sets, 300, 1000)
     console = Console(file=io.StringIO(), width=80)
     prompt = SteppingPrompt(console, going, config, "")
     prompt.obey("")
@@ -429,16 +429,18 @@ def test_a_replica_that_raises_is_a_violation_and_no_traceback(monkeypatch):
     assert going.violation is None
 
 
-def test_a_replica_that_cannot_start_again_is_a_violation_too():
-    class Starts(Replica):
-        def __init__(self, *arguments):
-            if arguments[5] is not None:
-                raise KeyError("rows")
-            super().__init__(*arguments)
+def test_a_replica_that_cannot_start_again_is_a_violation_too(monkeypatch):
+    begins = Replica.__init__
 
+    def starts(self, *arguments):
+        if arguments[5] is not None:
+            raise KeyError("rows")
+        begins(self, *arguments)
+
+    monkeypatch.setattr(Replica, "__init__", starts)
     draft = testset.read(TOUR)
     config = launch.settings({"seed": "1"}, draft.overrides)
-    going = Stepper("nodes 3", Sets(draft.cases(config), "crash"), 300, 1000, Starts)
+    going = Stepper("nodes 3", Sets(draft.cases(config), "crash"), 300, 1000)
     going.do(by_hand("crash n1"))
     going.do(by_hand("restart n1"))
     assert going.violation.startswith("KeyError: 'rows'; ")

@@ -150,12 +150,12 @@ def test_waste_is_a_violation_with_its_numbers_and_the_same_each_time(wrong, wor
     assert (one.violation, one.events) == (two.violation, two.events)
 
 
-def test_an_error_inside_a_replica_is_a_violation_that_says_where():
-    class Stumbles(Replica):
-        def stored(self):
-            raise KeyError("lost")
+def test_an_error_inside_a_replica_is_a_violation_that_says_where(monkeypatch):
+    def stumbles(self):
+        raise KeyError("lost")
 
-    outcome = run_seed(0, SwarmOptions(), Stumbles)
+    monkeypatch.setattr(Replica, "stored", stumbles)
+    outcome = run_seed(0, SwarmOptions())
     assert outcome.violation is not None
     assert "KeyError" in outcome.violation
     assert "test_swarm.py" in outcome.violation

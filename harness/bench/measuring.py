@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from bank.accounts import Balances, pages_of
@@ -91,13 +90,11 @@ class _Told:
 class LoadedFleet:
     """Start, go, measure, fail, finish, judge. One use."""
 
-    def __init__(
-        self, config: ClusterConfig, clients: int, skew: float = 0.0, folder: Path | None = None
-    ) -> None:
+    def __init__(self, config: ClusterConfig, clients: int, skew: float = 0.0) -> None:
         self._config, self._balances = config, config.balances()
         self._clients = clients
         self._skew = skew
-        self._temporary = TemporaryFolder("bench-", folder)
+        self._temporary = TemporaryFolder("bench-")
         self._folder = self._temporary.path
         self._sums: dict[str, int] = {}
         self._timestamps: dict[str, int] = {}

@@ -25,10 +25,10 @@ class ClientSend(NamedTuple):
 class Client:
     """One client: its operations in order, the first of them outstanding."""
 
-    def __init__(self, name: ClientId, replicas: int, timeout: int, timestamp: int = 0) -> None:
-        """`timeout` in microseconds; `timestamp` is the last one ever used."""
+    def __init__(self, name: ClientId, replicas: int, timeout: int) -> None:
+        """`timeout` in microseconds."""
         self.name = name
-        self.timestamp = timestamp  # of the last request sent; never decreases
+        self.timestamp = 0  # of the last request sent, ever; never decreases
         self.believed: ReplicaId | None = 1
         self.ballot = NO_BALLOT  # the highest seen in a REPLY or LEADER; never decreases
         self.queue: deque[Operation] = deque()  # [0] is outstanding once it has a timestamp

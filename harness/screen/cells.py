@@ -40,6 +40,9 @@ class Column:
     folds: bool = False  # may go on in further lines; at most one column of a grid
 
 
+INDENT = 1  # of a grid
+
+
 class Grid:
     """Rows under bold headings, without lines; see the module for how it gets narrower."""
 
@@ -47,13 +50,11 @@ class Grid:
         self,
         columns: Sequence[Column],
         rows: Iterable[Sequence[Text]],
-        indent: int = 1,
         gaps: Sequence[int] = (3, 2),
     ) -> None:
         """`gaps` are tried from the left; every row is as long as `columns`."""
         self.columns = tuple(columns)
         self.rows = [tuple(row) for row in rows]
-        self.indent = indent
         self.gaps = tuple(gaps)
         self._folding = next((at for at, c in enumerate(self.columns) if c.folds), None)
         for row in self.rows:
@@ -112,7 +113,7 @@ class Grid:
         return shown
 
     def _total(self, shown: Sequence[int], gap: int, widths: Sequence[int]) -> int:
-        return self.indent + sum(widths[at] for at in shown) + gap * (len(shown) - 1)
+        return INDENT + sum(widths[at] for at in shown) + gap * (len(shown) - 1)
 
     def _spilled(
         self,
@@ -127,7 +128,7 @@ class Grid:
         folding = self._folding
         assert folding is not None
         before = [at for at in shown if at < folding]
-        start = self.indent + sum(widths[at] + gap for at in before)
+        start = INDENT + sum(widths[at] + gap for at in before)
         blank = tuple(Text() for _ in row)
         first = next(
             iter(self._lines(console, (*row[:folding], *blank[folding:]), shown, gap, widths))
@@ -153,7 +154,7 @@ class Grid:
             if self.columns[at].folds and row[at].cell_len > widths[at]
         }
         for number in range(max(map(len, folded.values()), default=1)):
-            line = Text(" " * self.indent)
+            line = Text(" " * INDENT)
             for at in shown:
                 lines = folded.get(at, [row[at]])
                 cell = lines[number] if number < len(lines) else Text()

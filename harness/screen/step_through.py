@@ -6,7 +6,6 @@ from dataclasses import replace
 from rich.console import Console
 from rich.text import Text
 
-from bank.replica import Replica
 from harness.cluster import guarded
 from harness.cluster.wording import counted
 from harness.errors import HarnessError
@@ -63,7 +62,7 @@ def seed(console: Console, seed: int, options: SwarmOptions, repeat: str) -> int
     with guarded.replicas():
         plan = Plan(seed, options)
         scenario = plan.scenario()
-        outcome, world = run_plan(plan, Replica, Recorded)
+        outcome, world = run_plan(plan, Recorded)
         told = outcome.violation and f"fails after {outcome.events:,} events: {outcome.violation}"
         parts = [f"seed {seed}", counted(scenario.config.nodes, "replica"),
                  f"faults {', '.join(scenario.kinds) or 'none'}"]  # fmt: skip

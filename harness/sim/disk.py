@@ -108,17 +108,15 @@ class FileDisk(Disk):
     What the class that real processes use says of it must be what the simulated disk says.
     """
 
-    def __init__(
-        self, path: Path, owner: Owner, balances: Balances, storage_class: type[Storage]
-    ) -> None:
-        """`path` was created for `owner` with these balances; the class may be a broken one."""
+    def __init__(self, path: Path, owner: Owner, balances: Balances) -> None:
+        """`path` was created for `owner` with these balances."""
         super().__init__(balances.pages)
-        self._path, self._owner, self._class = path, owner, storage_class
+        self._path, self._owner = path, owner
         self._accounts = balances.accounts
         self._storage = self._opened()
 
     def _opened(self) -> Storage:
-        return self._class(self._path, "process", self._owner, self._accounts)
+        return Storage(self._path, "process", self._owner, self._accounts)
 
     def stored(self) -> Stored:
         """What a replica that starts now finds in its file."""

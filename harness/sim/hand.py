@@ -133,12 +133,11 @@ class HandWorld(World):
         nodes: int,
         settings: Settings,
         balances: Mapping[str, int] = TEN_EACH,
-        replica_class: Callable[..., Replica] = Replica,
         seed: object = None,
         is_checked: bool = True,
     ) -> None:
         """All are fresh and running."""
-        super().__init__(nodes, settings, balances, replica_class, seed, is_checked)
+        super().__init__(nodes, settings, balances, Replica, seed, is_checked)
         self.waiting = self.waiting_class()
         self.queues, self.sent = self.waiting.queues, self.waiting.sent
         self.replies: list[Reply] = []

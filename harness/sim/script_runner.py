@@ -66,7 +66,6 @@ from bank.accounts import Balances
 from bank.ballot import ReplicaId, replica_name
 from bank.ledger import TRANSFER
 from bank.messages import ClientRequest, Message
-from bank.replica import Replica
 from bank.sessions import Request
 from bank.settings import MILLISECOND
 from bank.status import Role
@@ -85,14 +84,12 @@ NOTHING = "ok"  # of a block in which nothing was written down
 SETTLED_ROUNDS = 14  # of 300 ms, the time after which clients ask again
 
 
-def play(path: Path, replica_class: Callable[..., Replica] = Replica) -> Iterator[Block]:
+def play(path: Path) -> Iterator[Block]:
     """The blocks of a script file with what really happened, one by one."""
-    return play_text(path.read_text(encoding="utf-8"), path.name, replica_class)
+    return play_text(path.read_text(encoding="utf-8"), path.name)
 
 
-def play_text(
-    text: str, name: str, replica_class: Callable[..., Replica] = Replica
-) -> Iterator[Block]:
+def play_text(text: str, name: str) -> Iterator[Block]:
     """The same of a script called `name`; a violation is its last line."""
     runner: ScriptRunner | None = None
     for block in parse(text, name):
@@ -100,7 +97,7 @@ def play_text(
         for number, command in block.commands():
             where = f"{name}:{number}"
             if command.startswith("nodes "):
-                runner = started(command, replica_class, where)
+                runner = started(command, where)
                 continue
             if runner is None:
                 raise ScriptError(f"{where}: `nodes N` comes first, not: {command}")
@@ -122,14 +119,12 @@ def play_text(
         raise ScriptError(f"{name}: never crashed: {never}")
 
 
-def started(
-    head: str, replica_class: Callable[..., Replica] = Replica, where: str = ""
-) -> "ScriptRunner":
+def started(head: str, where: str = "") -> "ScriptRunner":
     """The runner that a line "nodes 3 …" asks for."""
     words = head.split()
     given = dict(zip(words[::2], words[1::2], strict=False))
     try:
-        return ScriptRunner(given, replica_class)
+        return ScriptRunner(given)
     except (TypeError, ValueError, KeyError):
         raise ScriptError(f"{where}: unknown command: {head}") from None
 
@@ -142,7 +137,7 @@ class ScriptRunner(TraceWriter):
 
     told = ""  # the last one
 
-    def __init__(self, given: Mapping[str, str], replica_class: Callable[..., Replica]) -> None:
+    def __init__(self, given: Mapping[str, str]) -> None:
         """`given`: what the first line says, see `script_head`."""
         self._drift = [int(ppm) for ppm in given["drift"].split(",")] if "drift" in given else []
         self._is_synced = given.get("synced", "1") != "0"
@@ -152,8 +147,7 @@ class ScriptRunner(TraceWriter):
             int(given["nodes"]),
             script_head.settings(given),
             script_head.balances(given),
-            replica_class,
-            given.get("seed"),
+            seed=given.get("seed"),
         )
 
     def process(self, replica: ReplicaId) -> Process:

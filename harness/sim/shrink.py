@@ -14,7 +14,6 @@ from itertools import chain
 from typing import TypeVar
 
 from bank.ballot import replica_name
-from bank.replica import Replica
 from bank.settings import MILLISECOND, Sizes
 from harness.files.config import NODES
 from harness.sim.invariants import Violation
@@ -36,7 +35,6 @@ SHORTEST = 20 * MILLISECOND  # of the faulty phase
 
 Item = TypeVar("Item")
 World = TypeVar("World", bound=SimCluster)
-ReplicaClass = Callable[..., Replica]
 
 
 def kind_of(violation: str) -> str:
@@ -92,10 +90,10 @@ class Plan:
         )
 
 
-def run_plan(plan: Plan, replica_class: ReplicaClass, kind: type[World]) -> tuple[Outcome, World]:
+def run_plan(plan: Plan, kind: type[World]) -> tuple[Outcome, World]:
     """Run a plan to its verdict, in a world of this kind: one that records it, or not."""
     scenario = plan.scenario()
-    world = kind(scenario.config, scenario.rules, replica_class)
+    world = kind(scenario.config, scenario.rules)
     return run_scenario(scenario, world), world
 
 
@@ -130,8 +128,8 @@ def _smaller_plans(plan: Plan, scenario: Scenario) -> Iterator[Plan]:
 class _Plans:
     """The search for the smallest plan that fails in the same way."""
 
-    def __init__(self, kind: str, replica_class: ReplicaClass, watch: Watch) -> None:
-        self._kind, self._class, self._watch = kind, replica_class, watch
+    def __init__(self, kind: str, watch: Watch) -> None:
+        self._kind, self._watch = kind, watch
         self._left = ""  # by now, in words
         self._events = 0
 
@@ -142,7 +140,7 @@ class _Plans:
             share = min(99, 100 * self._events // MOST_EVENTS)
             self._watch.show(f"{self._left}, {share} % of the effort for that")
             rolled = replace(plan, roll=roll)
-            outcome, _ = run_plan(rolled, self._class, SimCluster)
+            outcome, _ = run_plan(rolled, SimCluster)
             self._events += outcome.events
             if outcome.violation is not None and kind_of(outcome.violation) == self._kind:
                 return rolled, outcome
@@ -150,7 +148,7 @@ class _Plans:
 
     def smallest(self, plan: Plan) -> Plan:
         """Take away one thing after the other until none can go."""
-        found: tuple[Plan, Outcome] | None = (plan, run_plan(plan, self._class, SimCluster)[0])
+        found: tuple[Plan, Outcome] | None = (plan, run_plan(plan, SimCluster)[0])
         while found is not None:
             plan, outcome = found
             scenario = plan.scenario()
@@ -214,11 +212,9 @@ class Story:
     violation: str  # "" when there is none
 
 
-def _perform(
-    head: str, commands: Iterable[str], replica_class: ReplicaClass
-) -> tuple[list[str], str | None]:
+def _perform(head: str, commands: Iterable[str]) -> tuple[list[str], str | None]:
     """Commands up to a violation, and it; what cannot be done is left out, as if not said."""
-    runner = started(head, replica_class)
+    runner = started(head)
     runner.is_silent = True
     done: list[str] = []
     for wanted in commands:
@@ -245,13 +241,11 @@ def _obey(runner: ScriptRunner, wanted: str) -> str | None:
     return None
 
 
-def _confirmed(
-    head: str, commands: Sequence[str], replica_class: ReplicaClass
-) -> tuple[list[str], str | None]:
+def _confirmed(head: str, commands: Sequence[str]) -> tuple[list[str], str | None]:
     """`_perform`, done once more when it left out something that was perhaps half done."""
-    done, violation = _perform(head, commands, replica_class)
+    done, violation = _perform(head, commands)
     if violation is not None and len(done) < len(commands):
-        again, violation = _perform(head, done, replica_class)
+        again, violation = _perform(head, done)
         return done, violation if again == done else None
     return done, violation
 
@@ -259,8 +253,8 @@ def _confirmed(
 class _Stories:
     """The search for the shortest story that ends with a violation of one kind."""
 
-    def __init__(self, kind: str, replica_class: ReplicaClass, watch: Watch) -> None:
-        self._kind, self._class, self._watch = kind, replica_class, watch
+    def __init__(self, kind: str, watch: Watch) -> None:
+        self._kind, self._watch = kind, watch
         self._commands = 0
 
     def ends(self, head: str, commands: Sequence[str]) -> Sequence[str] | None:
@@ -269,7 +263,7 @@ class _Stories:
             return None
         share = min(99, 100 * self._commands // MOST_COMMANDS)
         self._watch.show(f"a story of {len(commands)} commands, {share} % of the effort for that")
-        done, violation = _confirmed(head, commands, self._class)
+        done, violation = _confirmed(head, commands)
         self._commands += len(commands) + SETTLED * sum("settle" in command for command in commands)
         return done if violation is not None and kind_of(violation) == self._kind else None
 
@@ -293,18 +287,16 @@ def _without_clock(command: str) -> str:
     return re.sub(r" @[\d.]+ms$", "", command).replace("tick ", "expire ")
 
 
-def _shortest(
-    scenario: Scenario, world: Recorded, kind: str, replica_class: ReplicaClass, watch: Watch
-) -> Story | None:
+def _shortest(scenario: Scenario, world: Recorded, kind: str, watch: Watch) -> Story | None:
     """The shortest story, of the same kind if there is one, and the plainest way to tell it."""
     head = world.head()
-    told = [_confirmed(head, commands, replica_class) for commands in _tellings(scenario, world)]
+    told = [_confirmed(head, commands) for commands in _tellings(scenario, world)]
     found = [(commands, violation) for commands, violation in told if violation is not None]
     if not found:
         return None
     found.sort(key=lambda one: kind_of(one[1]) != kind)
     commands, violation = found[0]
-    search = _Stories(kind_of(violation), replica_class, watch)
+    search = _Stories(kind_of(violation), watch)
     best = search.shortest(head, commands)
     nodes, interval = scenario.config.nodes, scenario.config.checkpoint_interval
     for plain in (f"nodes {nodes}", f"nodes {nodes} checkpoint {interval}"):
@@ -318,7 +310,7 @@ def _shortest(
         elected = search.ends(head, [f"elect {replica_name(replica)}", *best])
         if elected is not None and len(again := search.shortest(head, elected)) < len(best):
             best = again
-    _, end = _perform(head, best, replica_class)
+    _, end = _perform(head, best)
     assert end is not None
     return Story(head, tuple(best), end)
 
@@ -336,24 +328,18 @@ class Shrunk:
     story: Story | None  # None: the runner does not get there
 
 
-def shrink(
-    seed: int,
-    options: SwarmOptions,
-    violation: str,
-    replica_class: ReplicaClass = Replica,
-    watch: Watch | None = None,
-) -> Shrunk:
+def shrink(seed: int, options: SwarmOptions, violation: str, watch: Watch | None = None) -> Shrunk:
     """Make this seed's failure small, as small as it is when `watch` ends that."""
     kind, watch = kind_of(violation), watch or Watch()
-    plan = _Plans(kind, replica_class, watch).smallest(Plan(seed, options))
-    outcome, world = run_plan(plan, replica_class, Recorded)
-    story = _shortest(plan.scenario(), world, kind, replica_class, watch)
+    plan = _Plans(kind, watch).smallest(Plan(seed, options))
+    outcome, world = run_plan(plan, Recorded)
+    story = _shortest(plan.scenario(), world, kind, watch)
     return Shrunk(plan, outcome, len(world.commands()), story)
 
 
-def script_text(story: Story, told_by: str, replica_class: ReplicaClass = Replica) -> str:
+def script_text(story: Story, told_by: str) -> str:
     """The story as a script: each command with what it led to, the violation at the end."""
-    runner = started(story.head, replica_class)
+    runner = started(story.head)
     blocks: list[str] = []
     said = filter(None, (" ".join(story.violation.split()), told_by))
     commands = [*(f"# {text}" for text in said), story.head]

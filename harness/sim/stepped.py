@@ -4,14 +4,14 @@ Beside what a script's world does it keeps a journal of every replica, knows who
 since when, and says what can happen next. Who chooses, and goes back, is `stepper`'s business.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple
 
 from bank.ballot import NO_BALLOT, Ballot, ReplicaId, Slot, replica_name
 from bank.effects import Effects, Send
 from bank.messages import Message, PeerDown
-from bank.replica import CLIENT, Replica
+from bank.replica import CLIENT
 from bank.sessions import Request
 from bank.settings import MILLISECOND
 from bank.status import Role, SlotStatus
@@ -84,7 +84,6 @@ class SteppedWorld(ScriptRunner):
     def __init__(
         self,
         given: Mapping[str, str],
-        replica_class: Callable[..., Replica],
         client_timeout: int,
     ) -> None:
         """`given`: what the first line of a script says; `client_timeout` in microseconds."""
@@ -102,7 +101,7 @@ class SteppedWorld(ScriptRunner):
         self._is_unheard = False  # nobody answered that LEADER yet
         self._moved_at = 0  # when a client asked for something new, or got an answer
         self._led: set[ReplicaId] = set()  # when they failed
-        super().__init__(given, replica_class)
+        super().__init__(given)
         self.replicas = len(self.everyone)
 
     # ---- what is written down ------------------------------------------------------------------

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 from bank.ballot import replica_name
-from bank.replica import Replica
 from bank.settings import MILLISECOND
 from bank.status import Role
 from harness.sim.invariants import Violation
@@ -66,7 +65,6 @@ class Stepper:
         source: Source,
         client_timeout_ms: int,
         patience_ms: int,
-        replica_class: Callable[..., Replica] = Replica,
     ) -> None:
         """`head` is the first line of a script: the cluster.
 
@@ -75,7 +73,6 @@ class Stepper:
         self.head, self.source = head, source
         self._timeout = client_timeout_ms * MILLISECOND
         self._patience = patience_ms * MILLISECOND
-        self._class = replica_class
         self.done: list[Step] = []
         self.branches: dict[str, list[Step]] = {}
         self._ahead: list[Step] = []  # taken back, for as long as nothing else was done
@@ -84,7 +81,7 @@ class Stepper:
     def _start(self) -> None:
         words = self.head.split()
         given = dict(zip(words[::2], words[1::2], strict=True))
-        self.world = SteppedWorld(given, self._class, self._timeout)
+        self.world = SteppedWorld(given, self._timeout)
         self.violation: str | None = None
         self.taken = 0
 
@@ -239,7 +236,7 @@ class Stepper:
     def script(self, told_by: str) -> str:
         """The text of a script with what everything led to."""
         story = Story(self.head, self.commands(), self.violation or "")
-        return script_text(story, told_by, self._class)
+        return script_text(story, told_by)
 
 
 def taken(event: Event) -> Step:

@@ -21,13 +21,12 @@ from random import Random
 from bank.ballot import ReplicaId, replica_name
 from bank.ledger import READ, TRANSFER
 from bank.messages import CheckpointHash, Elected
-from bank.replica import Replica
 from harness.check.judges import judge_run
 from harness.check.verdict import Verdict
 from harness.cluster import guarded
 from harness.cluster.history import Operation
 from harness.cluster.links import LEADS_WITHIN_US
-from harness.live.storage import Owner, Storage, create_all
+from harness.live.storage import Owner, create_all
 from harness.sim.columns import EVERYBODY, Happening, Sink
 from harness.sim.disk import FileDisk
 from harness.sim.faults import Injector, Strike
@@ -63,28 +62,24 @@ class Outcome:
 def run_seed(
     seed: int,
     options: SwarmOptions,
-    replica_class: Callable[..., Replica] = Replica,
     sink: Sink | None = None,
-    storage_class: type[Storage] = Storage,
 ) -> Outcome:
     """Run one seed to its verdict; never raises for what a replica or its storage did."""
     scenario = draw(seed, options)
-    world = SimCluster(scenario.config, scenario.rules, replica_class, sink)
-    outcome = run_scenario(scenario, world, storage_class)
+    world = SimCluster(scenario.config, scenario.rules, sink=sink)
+    outcome = run_scenario(scenario, world)
     if outcome.violation is not None and sink is not None:
         sink(Happening(outcome.at, EVERYBODY, f"✗ {outcome.violation}"))
     return outcome
 
 
-def run_scenario(
-    scenario: Scenario, world: SimCluster, storage_class: type[Storage] = Storage
-) -> Outcome:
+def run_scenario(scenario: Scenario, world: SimCluster) -> Outcome:
     """The same for a scenario that was drawn already, in a world made for it."""
     seed = scenario.config.seed
     assert seed is not None
     outcome = Outcome(seed, scenario.config.nodes, scenario.kinds, coverage=world.coverage)
     try:
-        with _files(scenario, world, storage_class):
+        with _files(scenario, world):
             _run(world, scenario, outcome)
     except AssertionError as error:
         outcome.violation = str(error) or where(error)
@@ -98,7 +93,7 @@ def run_scenario(
 
 
 @contextmanager
-def _files(scenario: Scenario, world: SimCluster, storage_class: type[Storage]) -> Iterator[None]:
+def _files(scenario: Scenario, world: SimCluster) -> Iterator[None]:
     """Real files under the replicas of a scenario that drew them."""
     if not scenario.on_files:
         yield
@@ -107,9 +102,7 @@ def _files(scenario: Scenario, world: SimCluster, storage_class: type[Storage]) 
         paths = {replica: Path(folder, f"n{replica}.db") for replica in world.processes}
         create_all(paths, world.balances, CLUSTER, "process")
         disks = {
-            replica: FileDisk(
-                path, Owner(replica_name(replica), CLUSTER), world.balances, storage_class
-            )
+            replica: FileDisk(path, Owner(replica_name(replica), CLUSTER), world.balances)
             for replica, path in paths.items()
         }
         for disk in disks.values():

@@ -4,14 +4,14 @@ What it looks like is said in `script_runner`. `harness.sim.invariants` looks on
 raises its Violation.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from bank.ballot import ReplicaId, replica_name
 from bank.effects import Effects, Executed, Persist, Send
 from bank.ledger import SKIPPED
 from bank.messages import Accepted, Heartbeat, Message
-from bank.replica import CLIENT, Replica
+from bank.replica import CLIENT
 from bank.settings import Settings
 from bank.status import SlotMark
 from harness.cluster.kill_points import Cut
@@ -39,7 +39,6 @@ class TraceWriter(HandWorld):
         nodes: int,
         settings: Settings,
         balances: Mapping[str, int] = TEN_EACH,
-        replica_class: Callable[..., Replica] = Replica,
         seed: object = None,
     ) -> None:
         """With `seed`, replicas draw what those of a simulated world with this seed draw."""
@@ -48,7 +47,7 @@ class TraceWriter(HandWorld):
         self.cuts: set[tuple[ReplicaId, ReplicaId]] = set()
         self._notable = False  # this turn is more than a heartbeat
         self._hides_heartbeats = False
-        super().__init__(nodes, settings, balances, replica_class, seed)
+        super().__init__(nodes, settings, balances, seed)
         self.loses = lambda source, to, _: (source, to) in self.cuts
 
     # ---- what is written down --------------------------------------------------------------------

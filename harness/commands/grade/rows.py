@@ -103,9 +103,7 @@ def _page(folder: str) -> str:
     return str(page) if page.is_file() else folder
 
 
-def as_csv(
-    submissions: Sequence[Submission], rule: Scoring, refused: Refused = grades.NONE_REFUSED
-) -> bytes:
+def as_csv(submissions: Sequence[Submission], rule: Scoring, refused: Refused) -> bytes:
     """A row for each submission and file; of a file that is not run, without points."""
     stream = io.StringIO()
     rows = csv.writer(stream, lineterminator="\n")

@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from bank.replica import Replica
 from harness.check.verdict import Verdict
 from harness.cluster.nemesis import Fail, Fault, Heal, LinkFault, Recover
 from harness.errors import EXIT_MACHINE, HarnessError
@@ -23,7 +22,6 @@ from harness.screen.progress import may_redraw
 from harness.sim.columns import LEGEND, Columns, Happening
 from harness.sim.scenario import KINDS, MILLISECOND, Scenario, SwarmOptions
 from harness.sim.shrink import (
-    ReplicaClass,
     Shrunk,
     Watch,
     described,
@@ -57,7 +55,6 @@ def write(
     options: SwarmOptions,
     folder: Path,
     console: Console,
-    replica_class: ReplicaClass = Replica,
 ) -> None:
     """The first failure of each kind, made small and written into `folder`."""
     first: dict[str, tuple[int, str]] = {}
@@ -69,10 +66,10 @@ def write(
             console.print(f"making seed {seed} small …")
             with cancelling(True) as is_stopped:
                 with _watched(console, is_stopped) as watch:
-                    small = shrink(seed, options, violation, replica_class, watch)
+                    small = shrink(seed, options, violation, watch)
                 if is_stopped():
                     console.print("stopped: it is as small as it was by then")
-                for line in _write(small, command(seed, options), folder, replica_class):
+                for line in _write(small, command(seed, options), folder):
                     console.print(Line(Text(line)), soft_wrap=True)
             if is_stopped():
                 raise KeyboardInterrupt
@@ -98,20 +95,18 @@ def _watched(console: Console, is_stopped: Callable[[], bool]) -> Iterator[Watch
         yield Shown()
 
 
-def _write(small: Shrunk, repeat: str, folder: Path, replica_class: ReplicaClass) -> Iterator[str]:
+def _write(small: Shrunk, repeat: str, folder: Path) -> Iterator[str]:
     seed = small.plan.seed
     scenario = small.plan.scenario()
     left = described(scenario, small.outcome)
     yield f"what is left of seed {seed}: {left}; {small.recorded} events"
     if small.story is None:
         trace = folder / f"seed-{seed}.trace.txt"
-        trace.write_text("\n".join([*LEGEND, *_trace(small, replica_class), ""]), "utf-8")
+        trace.write_text("\n".join([*LEGEND, *_trace(small), ""]), "utf-8")
         yield f"  {trace}: every event; no script that could be found ends the same"
     else:
         script = folder / f"seed-{seed}.txt"
-        script.write_text(
-            script_text(small.story, f"Made small from: {repeat}", replica_class), "utf-8"
-        )
+        script.write_text(script_text(small.story, f"Made small from: {repeat}"), "utf-8")
         yield f"  {script}: {len(small.story.commands)} commands to: {small.story.violation}"
     case = as_case(small)
     if isinstance(case, str):
@@ -120,7 +115,7 @@ def _write(small: Shrunk, repeat: str, folder: Path, replica_class: ReplicaClass
     file = folder / f"seed-{seed}.yaml"
     config = _plain(scenario, _modes(small))
     file.write_text(yaml_text([case], config, f"seed {seed}"), "utf-8")
-    shows = next((s for s in SEEDS if _fails(case, config, s, replica_class)), None)
+    shows = next((s for s in SEEDS if _fails(case, config, s)), None)
     yield (
         f"  {file}: the same load and faults; {len(SEEDS)} runs of it hold"
         if shows is None
@@ -128,7 +123,7 @@ def _write(small: Shrunk, repeat: str, folder: Path, replica_class: ReplicaClass
     )
 
 
-def _trace(small: Shrunk, replica_class: ReplicaClass) -> list[str]:
+def _trace(small: Shrunk) -> list[str]:
     """What is left of the run, in columns."""
     scenario, lines = small.plan.scenario(), list[str]()
     columns = Columns(scenario.config.nodes, None)
@@ -136,9 +131,7 @@ def _trace(small: Shrunk, replica_class: ReplicaClass) -> list[str]:
     def tell(event: Happening) -> None:
         lines.extend(columns.lines(event))
 
-    outcome = run_scenario(
-        scenario, SimCluster(scenario.config, scenario.rules, replica_class, tell)
-    )
+    outcome = run_scenario(scenario, SimCluster(scenario.config, scenario.rules, sink=tell))
     return [*lines, f"✗ {outcome.violation}"]
 
 
@@ -215,10 +208,10 @@ def _plain(scenario: Scenario, modes: set[str | None]) -> ClusterConfig:
     )
 
 
-def _fails(case: CaseSet, plain: ClusterConfig, seed: int, replica_class: ReplicaClass) -> bool:
+def _fails(case: CaseSet, plain: ClusterConfig, seed: int) -> bool:
     """Whether a simulated run of the set, as `--sim` makes it, comes to anything wrong."""
     config = replace(plain, seed=seed)
-    cluster = SimCluster(config, replica_class=replica_class)
+    cluster = SimCluster(config)
     try:
         cluster.start()
         runner = Runner(cluster, config, CaseFile("", (case,)))
