@@ -136,7 +136,8 @@ def file_parser() -> Parser:
     add("file", nargs="+", metavar="FILE", help="a test set, CSV or YAML: sets of steps, and who "
         "is live; several only with --write-expected")  # fmt: skip
     add("--no-step", action="store_true", help="run all sets without stopping between them")
-    add("--failure", metavar="|".join(FAILURES), help="how a replica fails; disconnect is default")
+    add("--failure", metavar="|".join(FAILURES), help="how a replica fails; disconnect "
+        "is default. With --replicas also asked: it is asked to fail")  # fmt: skip
     add("--durability", metavar="|".join(DURABILITIES), help="what a replica's disk survives: the "
         "death of its process (default), also loss of power, nothing")  # fmt: skip
     add("--config", metavar="FILE", help="a YAML file with the numbers of the cluster")

@@ -159,6 +159,11 @@ def test_what_is_fixed_in_their_source_is_held_against_the_file():
     assert caught.value.problems == ("r.yaml:2: nodes: fixed at 3, the run needs 5 (--nodes)",)
 
 
+def test_one_that_does_not_recover_is_told_so():
+    with pytest.raises(HarnessError, match=r"r.yaml: recovers: false, so that a killed replica st"):
+        launch.settings({"failure": "crash"}, {}, description=parsed("start: a\nrecovers: false"))
+
+
 def test_one_that_keeps_nothing_is_not_killed():
     found = parsed("start: a\nkeeps: nothing")
     with pytest.raises(HarnessError, match="a killed replica stays away, expected --failure"):

@@ -117,6 +117,14 @@ def test_the_head_tells_of_the_run():
         assert text in told.text
 
 
+def test_what_nobody_tells_is_not_made_up():
+    untold = frozenset({"balances", "following", "promised", "executed_upto", "committed_upto"})
+    views = tuple(replace(view, untold=untold) for view in set_six().views)
+    text = Reader(page(replace(set_six(), views=views, ballot=None))).text
+    assert "None" not in text and "never changed" not in text
+    assert text.count("no replica tells its balances") == 2, "over the slots, and of the set"
+
+
 def test_a_run_without_any_set_has_a_page():
     told = Reader(page())
     assert "No set yet." in told.text and "Set 1" not in told.text

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from processes import marked, wait_for  # noqa: F401
 
-from harness.files.config import FAILURES
+from harness.files.config import ASKED, FAILURES
 from harness.pytest_plugin import FAILURES as OFFERED
 
 ROOT = Path(__file__).parents[1]
@@ -172,7 +172,7 @@ def test_options(project):
     assert code == 4 and "--paxbank-failure" in out and "disconnect" in out
     code, out = run(project, "--paxbank-seed", "-5")
     assert code == 2 and "--seed: found -5, expected" in out
-    assert OFFERED == FAILURES
+    assert (*FAILURES, ASKED) == OFFERED
 
 
 FOREIGN = """

@@ -200,6 +200,7 @@ def test_data_is_never_markup():
         (reported("1", "LF", "done", node=2), "crash", "n2 crashed"),
         (reported("1", "F(n2)", "done", node=2), "pause", "n2 paused"),
         (reported("1", "F(n2)", "done", node=2), "disconnect", "n2 disconnected"),
+        (reported("1", "F(n2)", "done", node=2), "asked", "n2 asked to fail"),
         (reported("1", "R(n2)", "done", node=2), "disconnect", "n2 returned"),
         (reported("1", "cut n1->*", "done"), "crash", "nothing arrives"),
         (reported("1", "heal n1->n2", "done"), "crash", "whole again"),

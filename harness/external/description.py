@@ -126,8 +126,9 @@ class Description:
                 told = _plain(found)
                 problems.append(f"{where}: fixed at {_plain(value)}, the run needs {told}{asked}")
         if settings.failure == "crash" and not self.recovers:
+            why = "keeps nothing" if self.keeps == "nothing" else "recovers: false"
             problems.append(
-                f"{self.source}: keeps nothing, so that a killed replica stays away, "
+                f"{self.source}: {why}, so that a killed replica stays away, "
                 "expected --failure disconnect or pause, or recovers: true"
             )
         if self.links == "none" and settings.failure == "disconnect":

@@ -8,6 +8,7 @@ always all of it.
 import contextlib
 import os
 import secrets
+import shlex
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -165,7 +166,7 @@ class Fleet:
                 if found := next((v for w, v in words.items() if w in ("refused", "over")), None):
                     why = str(found["why"])
                     break
-        command = shown(" ".join(description.build), 80)
+        command = shown(shlex.join(description.build), 80)
         told_last = indented(tail(log))
         raise HarnessError(f"{description.source}: build: {command}: does not build: {why}",
                            *told_last, exit_code=EXIT_USAGE)  # fmt: skip

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from harness.files.config import ClusterConfig
     from harness.run.runner import Runner
 
-FAILURES = ("disconnect", "crash", "pause")
+FAILURES = ("disconnect", "crash", "pause", "asked")
 LOOKED_AT = 64 * 1024  # bytes of a file, to tell whether it is ours
 
 _HEADER = re.compile(rb"(?:\xef\xbb\xbf)?\s*setnumber[,;\t]transactions?[,;\t]livenodes")

@@ -126,7 +126,8 @@ def curves(reports: Sequence[SetReport]) -> Iterator[Curve]:
                 case Command("transfer", sender, receiver, amount) if sender != receiver:
                     moved[sender][step.slot] = -amount
                     moved[receiver][step.slot] = amount
-    ends = [max((v.status for v in r.views), key=lambda s: s.executed_upto) for r in reports]
+    told = ([v.status for v in r.views if "balances" not in v.untold] for r in reports)
+    ends = [max(found, key=lambda s: s.executed_upto) for found in told if found]
     for account in ends[0].balances if ends else ():
         yield _curve(account, moved.get(account, {}), ends)
 
@@ -159,6 +160,8 @@ def balances(reports: Sequence[SetReport], found: Sequence[Curve]) -> Safe:
     remarks = []
     if (more := len(changed) - MOST_PANELS) > 0:
         remarks.append(f"{more:,} more accounts changed")
+    if reports and not found:
+        remarks.append("no replica tells its balances")
     if quiet := len(found) - len(changed):
         remarks.append(f"{quiet:,} of {len(found):,} accounts never changed")
     remark = element("p", "; ".join(remarks), class_="quiet") if remarks else None

@@ -208,7 +208,7 @@ def _overview_row(report: SetReport) -> list[object]:
     signs = [_badge(j.verdict, j.check.replace("_", "-")) for j in missed]
     leader: object = element("span", "no leader", class_="look")
     if report.leader is not None:
-        leader = f"{replica_name(report.leader)} {report.ballot}"
+        leader = " ".join(map(str, filter(None, (replica_name(report.leader), report.ballot))))
     return [
         element("a", str(report.number), href=f"#set-{report.number}"),
         " ".join(map(replica_name, report.live)),

@@ -20,6 +20,7 @@ from harness.cluster.journal import Liveness
 from harness.cluster.nemesis import FailLeader, Heal, KillAt, LinkFault, Recover
 from harness.cluster.wording import counted
 from harness.files.cases import Wait
+from harness.files.config import ASKED
 from harness.run.report import Progress, SetReport, StepReport
 from harness.screen.cells import (
     ATTENTION,
@@ -45,9 +46,10 @@ MOST_STEPS = 40  # that are no successes: with more, the failed and the pending 
 MOST_ACCOUNTS = 40  # after a set; PrintDB shows all that changed
 
 _FAILED_AS = {
-    "disconnect": Liveness.DISCONNECTED,
-    "crash": Liveness.CRASHED,
-    "pause": Liveness.PAUSED,
+    "disconnect": Liveness.DISCONNECTED.value,
+    "crash": Liveness.CRASHED.value,
+    "pause": Liveness.PAUSED.value,
+    ASKED: "asked to fail",
 }
 _OUTCOMES = {
     "success": ("✓ success", GOOD),
@@ -238,7 +240,7 @@ def _done(step: StepReport, failure: str) -> Text:
             return Text(f"{_node(step)}returned")
         case KillAt() | FailLeader(str()):
             return Text(f"{_node(step)}died", style=ATTENTION)
-    return Text(_node(step) + _FAILED_AS[failure].value, style=ATTENTION)
+    return Text(_node(step) + _FAILED_AS[failure], style=ATTENTION)
 
 
 def _node(step: StepReport) -> str:
