@@ -85,4 +85,5 @@ def digest_of(accounts: Accounts, hashes: Iterable[bytes], sessions: Iterable[Se
 
 def encode_session(session: Session) -> str:
     """One line of the canonical text."""
-    return "{} {} {} {}\n".format(*session)
+    client, timestamp, result, slot = session
+    return f"{client} {timestamp} {result} {slot}\n"

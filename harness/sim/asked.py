@@ -96,6 +96,8 @@ class AskedWorld(WiredWorld):
 
     def _ask(self, sends: Sequence[ClientSend]) -> None:
         """Put requests on the queues, those for one replica as one message."""
+        if not sends:
+            return
         by_replica: dict[ReplicaId, list[Request]] = {}
         for to, request in sends:
             if len(to) > 1:
@@ -103,7 +105,7 @@ class AskedWorld(WiredWorld):
             for replica in to:
                 by_replica.setdefault(replica, []).append(request)
         arrived: set[ReplicaId] = set()  # only asked, never iterated
-        encoded, data = list[Request](), wire.encode(ClientRequest(()))
+        encoded, data = list[Request](), b""
         for replica in sorted(by_replica):
             if by_replica[replica] != encoded:  # what all are asked is encoded once
                 encoded = by_replica[replica]

@@ -310,10 +310,10 @@ class Safety:
         """A majority, the replica included, has the same history up to `slot`."""
         known, needed = self._known[replica], self._quorum - 1
         sure = sum(1 for upto in known.told.values() if upto >= slot)
-        _hold(
-            sure >= needed or slot <= known.taught,
-            f"{replica_name(replica)} {what} {slot}, confirmed by {sure} of {needed}",
-        )
+        if sure < needed and slot > known.taught:
+            raise Violation(
+                f"{replica_name(replica)} {what} {slot}, confirmed by {sure} of {needed}"
+            )
 
     def watermarks(
         self, replica: ReplicaId, truncated: Slot, executed: Slot, committed: Slot
@@ -387,10 +387,8 @@ class Safety:
                 raise Violation(f"{replica_name(status.replica)} stopped itself: {status.halted}")
             _hold(status.differs is None, f"{replica_name(status.replica)}: {status.differs}")
             balances = status.balances
-            _hold(
-                sum(balances.values()) == self.oracle.total and min(balances.values()) >= 0,
-                f"{replica_name(status.replica)} holds {balances}",
-            )
+            if sum(balances.values()) != self.oracle.total or min(balances.values()) < 0:
+                raise Violation(f"{replica_name(status.replica)} holds {balances}")
             slot = status.executed_upto
             _hold(
                 slot <= len(self.slots),
@@ -406,12 +404,12 @@ class Safety:
     def _is_state(self, status: ReplicaStatus) -> None:
         """It executed everything that was ever executed: so its state is the oracle's."""
         oracle, sessions = self.oracle, {session[0]: session for session in status.sessions}
-        _hold(
-            status.balances == oracle.balances and sessions == oracle.sessions,
-            f"{replica_name(status.replica)} after slot {status.executed_upto} holds "
-            f"{status.balances} and {status.sessions}, not {oracle.balances} and "
-            f"{tuple(oracle.sessions.values())}",
-        )
+        if status.balances != oracle.balances or sessions != oracle.sessions:
+            raise Violation(
+                f"{replica_name(status.replica)} after slot {status.executed_upto} holds "
+                f"{status.balances} and {status.sessions}, not {oracle.balances} and "
+                f"{tuple(oracle.sessions.values())}"
+            )
 
     @staticmethod
     def _same(

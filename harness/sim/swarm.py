@@ -129,7 +129,7 @@ def _run(world: SimCluster, scenario: Scenario, outcome: Outcome) -> None:
     for when, operation in operations:
         world.at(when, world.submit, operation)
     world.set_clients_running(True)
-    world.run_until(lambda: False, scenario.fault_phase)
+    world.run_for(scenario.fault_phase)
     injector.heal()
     if not scenario.is_able:
         _demand_rest(world)
@@ -139,7 +139,7 @@ def _run(world: SimCluster, scenario: Scenario, outcome: Outcome) -> None:
     waiting = [operation for operation in world.pending() if operation.invoked_at is not None]
     if "topology" in scenario.kinds:
         # Who led before may not have noticed yet that a quorum is cut off.
-        world.run_until(lambda: False, 2 * scenario.config.election_timeout_ms[1] * MILLISECOND)
+        world.run_for(2 * scenario.config.election_timeout_ms[1] * MILLISECOND)
         _demand(world, lambda: world.leader() is not None, "nobody leads", LEADS_WITHIN_US)
     bound = _recovery_bound(scenario)
     _demand(world, _all_answered(waiting), "what waited is not answered", bound)
@@ -221,10 +221,10 @@ def _demand_peace(world: SimCluster, scenario: Scenario) -> None:
     # One that was just cut off for good may still believe that it leads, or stand once more and be
     # heard by those it does not hear: that has to be over after some time-outs.
     lapse = max(LAPSE * timeout, LEADS_WITHIN_US) if scenario.lasting else 3 * timeout
-    world.run_until(lambda: False, lapse)
+    world.run_for(lapse)
     before, number = world.coverage["Leads"], _highest_number(world)
     sent = world.messages.copy()
-    world.run_until(lambda: False, IDLE * timeout)
+    world.run_for(IDLE * timeout)
     if before != world.coverage["Leads"]:
         raise AssertionError("a leader is replaced though all is well")
     if number != _highest_number(world):
@@ -234,9 +234,9 @@ def _demand_peace(world: SimCluster, scenario: Scenario) -> None:
 
 def _demand_rest(world: SimCluster) -> None:
     """Nobody hears a quorum: after a while nobody leads, and no new number is taken."""
-    world.run_until(lambda: False, 2 * LEADS_WITHIN_US)
+    world.run_for(2 * LEADS_WITHIN_US)
     number = _highest_number(world)
-    world.run_until(lambda: False, LEADS_WITHIN_US)
+    world.run_for(LEADS_WITHIN_US)
     if world.leader() is not None:
         raise AssertionError("somebody leads, and nobody hears a quorum")
     if number != _highest_number(world):

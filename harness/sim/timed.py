@@ -97,6 +97,21 @@ class TimedWorld(World):
             self.is_running = False
         return True
 
+    def run_for(self, microseconds: int) -> None:
+        """Let the cluster work for so long: as `run_until`, and nothing is asked after an event."""
+        deadline, heap = self.time + microseconds, self._heap
+        self.is_running = True
+        try:
+            while heap and heap[0][0] <= deadline:
+                self.time, _, handler, arguments = heapq.heappop(heap)
+                self.events += 1
+                handler(*arguments)
+                if not self.events % COMPARED_EVERY:
+                    self.compare()
+        finally:
+            self.is_running = False
+        self.time = deadline
+
     def compare(self) -> None:
         """Hold all running replicas' states against each other and against any time before."""
         if self.safety is not None:
@@ -227,11 +242,16 @@ class TimedProcess(Process):
         """Read everything that arrived, let time pass, and do what that asks for."""
         self._stay_calm()
         self._catches_up = False
-        for source, item in self._read_inbox() if self._inbox else ():
-            if isinstance(item, Control):
-                self._obey(item)
-            else:
-                self.read(source, item)
+        inbox = self._inbox
+        if len(inbox) == 1 and type(data := inbox[0][1]) is bytes and not self.disconnected:
+            source, _ = inbox.popleft()  # the usual case: one message, and nothing in its way
+            self.read(source, self._decoded(data))
+        elif inbox:
+            for source, item in self._read_inbox():
+                if isinstance(item, Control):
+                    self._obey(item)
+                else:
+                    self.read(source, item)
         if self.disconnected:
             return  # nothing is ticked, flushed or sent
         due = self.replica.deadline()
@@ -260,10 +280,7 @@ class TimedProcess(Process):
         while inbox:
             source, item = inbox.popleft()
             if type(item) is bytes and not is_away:
-                message = wire.decode_own(item)
-                if isinstance(message, (State, StatePiece)):
-                    self._catches_up = True
-                read.append((source, message))
+                read.append((source, self._decoded(item)))
             elif isinstance(item, Control):
                 if item is Control.DISCONNECT:
                     read.clear()
@@ -277,6 +294,13 @@ class TimedProcess(Process):
                 assert isinstance(item, PeerDown)
                 read.append((source, item))
         return read
+
+    def _decoded(self, data: bytes) -> Message:
+        """A message that this turn reads."""
+        message = wire.decode_own(data)
+        if isinstance(message, (State, StatePiece)):
+            self._catches_up = True
+        return message
 
     def _obey(self, control: Control) -> None:
         if control is Control.DISCONNECT:
@@ -296,9 +320,8 @@ class TimedProcess(Process):
             return
         if self.drift_ppm:
             due = self._when(due)
-        when, wakes = max(due, self.world.time), self._wake_at
-        if wakes is None or when < wakes:
-            self._rouse(when)
+        now = self.world.time
+        self._rouse(due if due > now else now)
 
     def draw_fate(self, effects: Effects, is_first: bool) -> Fate:
         """Whether it dies in this turn, or its write takes time: seldom, and but once a turn."""
@@ -307,10 +330,10 @@ class TimedProcess(Process):
         ):
             self.died_at = self._armed
             return kill_points.cut_at(self._armed, effects, self.timed.alive())
-        rules, choices = self.rules, self.timed.choices
-        if not is_first:
+        rules = self.rules
+        if not is_first or not (rules.crash_per_turn or rules.slow_write):
             return None
-        stores = effects.persist is not None
+        choices, stores = self.timed.choices, effects.persist is not None
         if (
             rules.crash_per_turn
             and (stores or effects.early or effects.durable)

@@ -124,10 +124,10 @@ class SimCluster(AskedWorld, OwnReplicas):
         """A message leaves: judge what it says, then let the network decide."""
         message, source = send.message, process.id
         match message:
+            case Accepted():  # the most frequent first
+                self.checks.claimed(source, message.ballot, message.first_slot, message.last_slot)
             case Prepare() | Promise():
                 self.checks.spoke(source, message.ballot)
-            case Accepted():
-                self.checks.claimed(source, message.ballot, message.first_slot, message.last_slot)
             case State():
                 self.coverage["log entries sent to who lacks them"] += 1
             case StatePiece() if message.piece > 0:
