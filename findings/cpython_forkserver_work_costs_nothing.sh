@@ -64,7 +64,7 @@ for method in fork spawn forkserver; do
     TIMEFORMAT="%U %S"
     spent=$({ time venv/bin/python program.py $method >/dev/null; } 2>&1)
     venv/bin/python -c 'import sys; from program import shown
-print("  time:", shown(sum(map(float, sys.argv[1:]))))' $spent
+print("  time:", shown(sum(map(float, sys.argv[1].split()))))' "$spent"
 done | tee seen.txt
 diff seen.txt - <<'E' || { echo "CHANGED: not what the head of this script says"; exit 1; }
 fork:

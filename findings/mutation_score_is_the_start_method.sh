@@ -23,7 +23,7 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 cd "$tmp"
 "$python" -m venv venv
-venv/bin/pip install -q --disable-pip-version-check pytest==9.2.0 pytest-leela==0.9.0 \
+venv/bin/pip install -q --no-compile --disable-pip-version-check pytest==9.2.0 pytest-leela==0.9.0 \
     pytestmut==0.1.0 2>pip.log || { cat pip.log; exit 1; }
 
 for method in fork forkserver; do
@@ -53,14 +53,15 @@ done
 PATH="$PWD/venv/bin:$PATH"
 venv/bin/pip list --disable-pip-version-check 2>/dev/null | grep -E '^(pytest|pytest-leela|pytestmut) '
 for method in fork forkserver; do
-    cd $method
-    python -m pytest -q --leela tests >leela.txt || true
-    pytestmut run --min-score 80 --workers 1 --quiet >pytestmut.txt 2>&1 || true
-    echo "$method: $(grep -o '[0-9]* passed' leela.txt)"
-    echo "  leela:     $(grep -o 'Overall: [0-9]*/[0-9]* killed' leela.txt)"
-    echo "  pytestmut: $(grep -oE '\([0-9]+ detected of [0-9]+ scored.*\)' pytestmut.txt)"
-    echo "             $(grep -oE '^(PASSED|FAILED): .*' pytestmut.txt)"
-    cd ..
+    (cd $method && python -m pytest -q --leela tests >leela.txt) || true &
+    (cd $method && pytestmut run --min-score 80 --workers 1 --quiet >pytestmut.txt 2>&1) || true &
+done
+wait
+for method in fork forkserver; do
+    echo "$method: $(grep -o '[0-9]* passed' $method/leela.txt)"
+    echo "  leela:     $(grep -o 'Overall: [0-9]*/[0-9]* killed' $method/leela.txt)"
+    echo "  pytestmut: $(grep -oE '\([0-9]+ detected of [0-9]+ scored.*\)' $method/pytestmut.txt)"
+    echo "             $(grep -oE '^(PASSED|FAILED): .*' $method/pytestmut.txt)"
 done | tee seen.txt
 diff seen.txt - <<'E' || { echo "CHANGED: not what the head of this script says"; exit 1; }
 fork: 1 passed
