@@ -16,7 +16,6 @@ from harness.cluster import wording
 from harness.cluster.journal import Liveness, Relayed, Way
 from harness.errors import EXIT_USAGE, HarnessError
 from harness.external import description, fleet, lines, told
-from harness.external.router import Router
 from harness.files import testset
 from harness.run import launch
 from harness.run.runner import Runner
@@ -63,8 +62,7 @@ def test_what_ends_in_a_blank_is_read_without_its_newline(end):
     assert any("n1 prints an object without its newline" in text for text in found)
 
 
-def test_one_that_does_not_start_is_shown_with_what_it_wrote_instead(monkeypatch):
-    monkeypatch.setattr(Router, "start_seconds", 0.5)
+def test_one_that_does_not_start_is_shown_with_what_it_wrote_instead():
     with pytest.raises(HarnessError) as caught:
         run(tiny("several-lines"), ONE)
     several, no_message = caught.value.problems[1:]

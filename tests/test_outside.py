@@ -337,7 +337,7 @@ APART = {
     "other balances": ([Told(1, STATE, 1), Told(2, OTHER, 1)], "n2 tells 6 for A after slot 1, n1"),
     "other requests": (
         [Told(1, log=[ToldEntry(1, "C", PAY)]), Told(2, log=[NOOP])],
-        "slot 1 holds",
+        "slot 1 holds no-op at n2, A's request 1, (A, B, 3), at n1",
     ),
     "other results": (
         [Told(1, log=[ToldEntry(2, "E", PAY, r)], log_from=2) for r in (SUCCESS, FAILED)],

@@ -453,12 +453,23 @@ def test_outlets_of_one_submission(scripted, capsys):
     assert not found["gradable"] and "does not build" in found["format_errors"][0]
 
 
-def test_the_summary_of_a_step_has_a_row_for_each(scripted, capsys, monkeypatch):
+def test_a_step_has_a_summary_with_a_row_for_each_and_a_line_for_what_failed(
+    scripted, capsys, monkeypatch
+):
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
-    hand_in("anna")
-    hand_in("wrong")
-    graded("class/anna", "class/wrong", words=["--seed", "7"])
+    for name in ("anna", "wrong", "unbuilt"):
+        hand_in(name)
+    graded("class/anna", "class/wrong", "class/unbuilt", words=["--seed", "7"])
+    found = [line for line in capsys.readouterr().out.splitlines() if line.startswith("::")]
+    assert found[0].startswith(
+        "::error file=one.csv,line=1,title=wrong%3A failure disconnect%3A 1 of 2 runs passed::"
+    )
+    assert found[-1].startswith(
+        "::error file=class/unbuilt/replicas.yaml,line=1,title=unbuilt%3A was not run::build: "
+    )
+    of_one = [line for line in found if "unbuilt" in line]
+    assert len(of_one) == 1, "what it wrote as it was built is no error of its own"
     lines = Path("summary.md").read_text().splitlines()
     assert lines[2:5] == [
         "| submission | one.csv | first failure |",

@@ -136,9 +136,12 @@ class NoNewline(Replica):
 
 
 class SeveralLines(Replica):
+    """Writes one message, over several lines, and ends."""
+
     def say(self, dest, **body):
         message = {"src": self.name, "dest": dest, "body": body}
         os.write(1, f"{json.dumps(message, indent=1)}\n".encode())
+        os._exit(4)
 
 
 class WrongName(Replica):

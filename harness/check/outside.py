@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import chain
 
 from bank.ballot import replica_name
-from bank.ledger import READ, SKIPPED, SUCCESS, TRANSFER, Result
-from bank.sessions import NOOP_REQUEST
+from bank.ledger import READ, SKIPPED, SUCCESS, TRANSFER, Result, describe
+from bank.sessions import NOOP_REQUEST, Request
 from harness.check.black_box import BUDGET, CHECK, black_box
 from harness.check.operations import text
 from harness.check.quorum import Reach, no_quorum_no_answer
@@ -245,7 +245,7 @@ def agreement_from_outside(
 
 def _differences(told: Sequence[Told]) -> Iterator[str]:
     stands: dict[int | None, Told] = {}
-    slots: dict[int, tuple[object, object, str]] = {}
+    slots: dict[int, tuple[Request, object, str]] = {}
     for replica in told:
         name = replica_name(replica.replica)
         if replica.balances is not None:
@@ -261,9 +261,16 @@ def _differences(told: Sequence[Told]) -> Iterator[str]:
                 continue
             request, result, who = slots.setdefault(entry.slot, (entry.request, entry.result, name))
             if request != entry.request:
-                yield f"slot {entry.slot} holds {entry.request} at {name}, {request} at {who}"
+                this, first = _said(entry.request), _said(request)
+                yield f"slot {entry.slot} holds {this} at {name}, {first} at {who}"
             if None not in (result, entry.result) and result != entry.result:
                 yield f"slot {entry.slot} gave {entry.result!r} at {name}, {result!r} at {who}"
+
+
+def _said(request: Request) -> str:
+    client, timestamp, kind, sender, receiver, amount = request
+    told = describe(kind, sender, receiver, amount)
+    return told if request == NOOP_REQUEST else f"{client}'s request {timestamp}, {told},"
 
 
 def _misreplays(balances: Mapping[str, int], told: Sequence[Told]) -> Iterator[str]:

@@ -225,14 +225,18 @@ def _quoted(lines: Sequence[str]) -> list[str]:
     return ["", "```", *(line.replace("```", "'''") for line in lines), "```"]
 
 
-def annotations(graded: Sequence[Graded], refused: Refused = NONE_REFUSED) -> list[str]:
-    """`::error` lines, which GitHub shows beside the lines of files."""
+def annotations(
+    graded: Sequence[Graded], refused: Refused = NONE_REFUSED, names: Sequence[str] = ()
+) -> list[str]:
+    """`::error` lines, which GitHub shows beside the lines of files; `names` begin their titles."""
     found: dict[str, None] = {}
-    for one in graded:
+    for one, name in zip(graded, names or [""] * len(graded), strict=True):
         first = one.first_failure
         for reason in () if first is None else first.reasons:
-            title = f"failure {one.failure}: {one.passed} of {one.runs} runs passed"
-            found.setdefault(_annotation(title, one.file, one.set_lines, reason))
+            said = f"failure {one.failure}: {one.passed} of {one.runs} runs passed"
+            title = name + (said if first is not None and first.command else "was not run")
+            if not reason.startswith(" "):  # what it wrote explains a reason, and is none
+                found.setdefault(_annotation(title, one.file, one.set_lines, reason))
     for file, problems in refused.items():
         for problem in problems:
             found.setdefault(_annotation("the file was not run", file, {}, problem))

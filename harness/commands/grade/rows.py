@@ -196,6 +196,18 @@ def summary(submissions: Sequence[Submission], rule: Scoring, refused: Refused) 
     return "\n".join([*lines, *outlets.not_run(refused)]) + "\n"
 
 
+def annotations(submissions: Sequence[Submission], refused: Refused) -> list[str]:
+    """`::error` lines: of a run at its set, of what could not be run at the description."""
+    graded, names = [], []
+    for submission in submissions:
+        for one in submission.graded:
+            first = one.first_failure
+            was_run = first is None or bool(first.command)
+            graded.append(one if was_run else replace(one, file=submission.source))
+            names.append(f"{submission.name}: " if len(submissions) > 1 else "")
+    return outlets.annotations(graded, refused, names)
+
+
 def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(outlets.cell(text) for text in cells) + " |"
 

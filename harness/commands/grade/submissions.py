@@ -225,6 +225,8 @@ def _grade(whole: _Class, console: Console, note: str) -> int:
     else:
         consoles.print_parts(console, _screen(whole, console.width))
     if os.environ.get("GITHUB_ACTIONS"):
+        for line in rows.annotations(submissions, whole.refused):
+            speaking.out(line, highlight=False)
         failed = shared.summarize(rows.summary(submissions, whole.rule, whole.refused)) or failed
     code = rows.exit_code(submissions, whole.refused)
     return shared.ended(speaking, code, failed, interrupted)
