@@ -1,10 +1,10 @@
 """The core stays pure: what `bank` may import and say, checked over the syntax tree."""
 
 import ast
-from functools import cache
 from pathlib import Path
 
 import pytest
+from rooms import files
 
 ROOT = Path(__file__).parent.parent
 BANK = sorted((ROOT / "bank").rglob("*.py"))
@@ -29,9 +29,8 @@ def name(path):
     return str(path.relative_to(ROOT))
 
 
-@cache
 def tree(path):
-    return ast.parse(path.read_text(encoding="utf-8"), name(path))
+    return files()[name(path)]
 
 
 def imports(path):
