@@ -190,16 +190,16 @@ def nothing_durable_leaves_when_the_write_fails(folder: Path) -> None:
 @contextmanager
 def _clock(sleeps: list[int]) -> Iterator[list[int]]:
     """A clock that goes on while the worker waits, and at no other time: by `sleeps`, in turn."""
-    time, wait = [1_000_000], waiting.Waiter.wait
+    time, sleep = [1_000_000], waiting.Waiter.sleep
 
     def wakes(self: waiting.Waiter, timeout_us: int | None) -> None:
         time[0] += sleeps.pop(0)
-        wait(self, 0)
+        sleep(self, 0)
 
     with (
         patched(workers, "now", lambda: time[0]),
         patched(waiting.Waiter, "serve", lambda _: False),  # all comes while it waits
-        patched(waiting.Waiter, "wait", wakes),
+        patched(waiting.Waiter, "sleep", wakes),
     ):
         yield time
 

@@ -44,7 +44,7 @@ delete from run where number < ifnull(
 """
 
 
-def append(db: sqlite3.Connection, run: Run) -> None:
+def append(db: sqlite3.Connection | sqlite3.Cursor, run: Run) -> None:
     """Store a run, over what is stored of its slots; raises sqlite3.Error, TypeError."""
     first_slot, (number, replica), requests = run
     clients, timestamps, kinds, senders, receivers, amounts = zip(*requests, strict=True)

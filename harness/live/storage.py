@@ -111,6 +111,7 @@ class Storage:
                     sync_path(file)
             self._db = sqlite3.connect(path, isolation_level=None)
             self._reading: sqlite3.Cursor | None = None  # see `_hold`
+            self._writing = self._db.cursor()  # making one for each turn takes 0.3 µs
             try:
                 self._begin(content)
             except Exception:
@@ -282,7 +283,7 @@ class Storage:
             db.execute("update watermark set committed_upto=?", (persist.committed_upto,))
 
     def _write_run(self, run: Run) -> None:
-        log_table.append(self._db, run)
+        log_table.append(self._writing, run)
 
     def _write_checkpoint(self, checkpoint: Checkpoint, sessions: Sequence[Session]) -> None:
         """Make it the stored one, in this transaction: from now on its pages count."""

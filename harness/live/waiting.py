@@ -77,7 +77,15 @@ class Waiter:
 
     def wait(self, timeout_us: int | None) -> None:
         """Sleep until something can be done or the time is over, then do all that can be."""
-        self._call(self._poll.poll(0) or self._await(timeout_us))
+        if not self.serve():
+            self.sleep(timeout_us)
+
+    def sleep(self, timeout_us: int | None) -> None:
+        """The same for who just saw that nothing can be done.
+
+        With no time left it looks once more: a process that was stopped meanwhile may have much.
+        """
+        self._call(self._await(timeout_us))
 
     def _call(self, ready: list[tuple[int, int]]) -> None:
         calls: list[Callable[[], object]] = []
@@ -92,9 +100,10 @@ class Waiter:
 
     def _await(self, timeout_us: int | None) -> list[tuple[int, int]]:
         """Nothing can be done yet: awake for a while if the last wait was brief, then asleep."""
+        poll = self._poll.poll
         if timeout_us == 0:
-            return []
-        poll, began = self._poll.poll, time.monotonic_ns()
+            return poll(0)
+        began = time.monotonic_ns()
         ready: list[tuple[int, int]] = []
         if self._is_brisk:
             awake = AWAKE_NS if timeout_us is None else min(AWAKE_NS, timeout_us * 1000)

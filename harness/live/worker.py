@@ -132,7 +132,7 @@ class Worker:
         if transit is not None and (held := transit.deadline()) is not None:
             due = held if due is None else min(due, held)
         timeout = None if due is None else max(0, due - now())
-        self._waiter.wait(timeout)
+        self._waiter.sleep(timeout)
 
     def _turn(self) -> None:
         replica, at = self._replica, now()
@@ -258,14 +258,19 @@ class Worker:
         if len(self._to_clients) == 1:
             self._outbox.setdefault(self._to_clients[0], []).append(wire.encode(reply))
             return
-        by_queue: dict[Outgoing, list[Session]] = {}
+        by_queue: dict[Outgoing, list[Session]] = {queue: [] for queue in self._to_clients}
+        routes = self._routes
         for answer in reply.answers:
-            known = self._routes.get(answer[0])
-            for queue in self._to_clients if known is None else (known,):
-                by_queue.setdefault(queue, []).append(answer)
+            known = routes.get(answer[0])
+            if known is not None:
+                by_queue[known].append(answer)
+            else:
+                for answers in by_queue.values():
+                    answers.append(answer)
         for queue, answers in by_queue.items():
-            part = Reply(reply.ballot, tuple(answers))
-            self._outbox.setdefault(queue, []).append(wire.encode(part))
+            if answers:
+                part = Reply(reply.ballot, tuple(answers))
+                self._outbox.setdefault(queue, []).append(wire.encode(part))
 
     def _put(self, writer: Outgoing, frame: bytes) -> None:
         writer.send(frame)
@@ -323,9 +328,11 @@ class Worker:
         except (MalformedFrame, wire.WireError):
             messages, reader.closed = [], True
         if len(self._to_clients) > 1:
+            routes = self._routes
             for message in messages:
                 if isinstance(message, ClientRequest):
-                    self._routes.update((request[0], writer) for request in message.requests)
+                    for request in message.requests:
+                        routes[request[0]] = writer
         self._inbox += [(CLIENT, message) for message in messages]
         if reader.closed:
             self._forget(reader)
