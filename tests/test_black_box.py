@@ -15,8 +15,10 @@ from harness.check import black_box as module
 from harness.check.black_box import black_box
 from harness.check.bounds import overdrawn
 from harness.check.guided import Guided
+from harness.check.likely import Likely, as_chosen
+from harness.check.looks import looks_at
 from harness.check.operations import arithmetic, events_of
-from harness.check.search import Search
+from harness.check.search import BudgetSpent, Search
 from harness.check.unanswered import Unanswered
 from harness.check.verdict import Verdict
 from harness.check.witness import flaw
@@ -324,6 +326,21 @@ def guided_order(balances, history, budget=100_000):
     return [op.source for op in guided.order()] if found is None else None
 
 
+def likely_order(balances, history, budget=20_000):
+    """The order that the likeliest choice has, None where it has none or nothing was found."""
+    ops = [op for op in (arithmetic(o, balances) for o in history) if op is not None]
+    events = events_of(ops)
+    looks = looks_at(balances, events)
+    search = Search(balances, 100_000)
+    try:
+        done = Likely(looks, budget).run()
+    except BudgetSpent:
+        return None
+    if done is None or search.run(as_chosen(events, done, looks)) is not None:
+        return None
+    return [op.source for op in search.order()]
+
+
 @pytest.mark.parametrize("fault", [None, *histories.FAULTS])
 def test_small_histories_are_judged_as_by_brute_force(fault):
     """A third of the requests is never answered, so that faults may be explained by them."""
@@ -337,12 +354,12 @@ def test_small_histories_are_judged_as_by_brute_force(fault):
         expected = Verdict.VALID if has_order(balances, history) else Verdict.INVALID
         assert judgement.verdict is expected, (seed, judgement.reason)
         verdicts.add(expected)
-        order = guided_order(balances, history)
-        if order is not None:
-            assert expected is Verdict.VALID, (
-                f"seed {seed}: a guess explained what nothing explains"
-            )
-            assert flaw(balances, history, order) == ""
+        for order in (guided_order(balances, history), likely_order(balances, history)):
+            if order is not None:
+                assert expected is Verdict.VALID, (
+                    f"seed {seed}: a guess explained what nothing explains"
+                )
+                assert flaw(balances, history, order) == ""
     assert verdicts == ({Verdict.VALID} if fault is None else {Verdict.VALID, Verdict.INVALID})
 
 
@@ -354,6 +371,56 @@ def test_an_order_is_found_among_many_requests_without_an_answer(late, own):
     order = guided_order(balances, history)
     assert order is not None and flaw(balances, history, order) == ""
     assert black_box(balances, history, 100_000).verdict is Verdict.VALID
+
+
+LONG = {
+    "50 clients": (3, 50, 3_000, {}),
+    "many unanswered, and done late": (0, 10, 2_000, {"open_share": 0.05, "late": 0.3}),
+}
+
+
+@pytest.mark.parametrize(("seed", "clients", "operations", "shape"), LONG.values(), ids=LONG)
+def test_the_likeliest_choice_has_an_order(seed, clients, operations, shape):
+    balances, history = histories.draw(seed, operations, clients, **shape, own=False)
+    assert sum(not operation.is_answered for operation in history) > 20
+    order = likely_order(balances, history, 6_000)
+    assert order is not None and flaw(balances, history, order) == ""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "GUESSING", (0, 0))
+        assert black_box(balances, history, 200_000).verdict is Verdict.VALID
+
+
+@pytest.mark.parametrize("seed", [5, 59, 156])
+def test_a_choice_without_an_order_is_taken_back(seed):
+    """It suits every account by itself, and another one has an order."""
+    shape = {"open_share": 0.2, "balance": 20, "most": 4, "own": False, "reads": 0.3, "late": 0.3}
+    balances, history = histories.draw(seed, 200, 6, **shape)
+    assert likely_order(balances, history) is None
+    ops = [op for op in (arithmetic(o, balances) for o in history) if op is not None]
+    events = events_of(ops)
+    looks = looks_at(balances, events)
+    likely = Likely(looks, 20_000)
+    done = likely.run()
+    chosen = as_chosen(events, done, looks)
+    op = chosen[Search(balances, 20_000).run(chosen)][2]
+    by = done[op] if op in done else events.index((op.answered_at, True, op))
+    again = likely.run_again(op.account, by)
+    assert again is not None and again != done
+    search = Search(balances, 20_000)
+    assert search.run(as_chosen(events, again, looks)) is None
+    assert flaw(balances, history, [op.source for op in search.order()]) == ""
+    assert module._chosen(balances, history, events, looks, module.BUDGET)
+
+
+def test_what_takes_many_operations_to_prove_is_shown_too():
+    balances, history = histories.draw(2, 6_000, 10, fault="lost", at=0.6)
+    judgement = black_box(balances, history, budget=100_000)
+    assert judgement.verdict is Verdict.INVALID
+    assert judgement.reason.endswith("this answer or one before it has another balance")
+    shown = judgement.evidence
+    assert not shown.is_whole and 0 < len(shown.others) <= 8
+    account = shown.failed.request[3]
+    assert all(account in operation.request[3:5] for operation in shown.others)
 
 
 def test_what_is_wrong_by_far_is_found_whatever_is_unanswered():
@@ -411,8 +478,7 @@ def test_a_fault_is_found_where_few_requests_are_unanswered_yet():
 def unexplained_in(balances, history):
     """The answer by which no choice of unanswered requests will do, None without one."""
     ops = [op for op in (arithmetic(o, balances) for o in history) if op is not None]
-    events = events_of(ops)
-    return Unanswered(balances, events, 1_000_000).run()
+    return Unanswered(looks_at(balances, events_of(ops)), 1_000_000).run()
 
 
 def test_a_fault_is_found_where_no_choice_of_unanswered_requests_explains_it():

@@ -77,6 +77,8 @@ def test_the_same_stands_there_in_words():
     ]
     assert "Before them B is 10. No order" in text
     assert "It does not matter what came before." in section(replace(FOUND, before={}))
+    part = section(replace(FOUND, is_whole=False))
+    assert "it takes all before them to prove it." in part and "No order of these" not in part
 
 
 @pytest.mark.skipif(browser.find() is None, reason="no browser is installed")

@@ -1,17 +1,19 @@
 """Linearizability from what clients saw alone: no slot, no ballot and no log is looked at.
 
 Is there one order that explains every answer? `search` decides it exactly. Where requests were
-never answered, and so may have been done at any time or not at all, `guided` looks for an order
-first; a `witness` proves what it finds. Of some histories `bounds` and `unanswered` prove that
-there is none.
+never answered, and so may have been done at any time or not at all, `likely` says first which of
+them were done, and `guided` guesses where that is not enough; a `witness` proves the order that
+comes of it. Of some histories `bounds` and `unanswered` prove that there is none.
 What no order explains is made small by `evidence`.
 """
 
 from collections.abc import Mapping, Sequence
 
 from harness.check.bounds import overdrawn
-from harness.check.evidence import evidence, illustrated
+from harness.check.evidence import evidence, illustrated, latest
 from harness.check.guided import Guided
+from harness.check.likely import Likely, as_chosen
+from harness.check.looks import Looks, looks_at
 from harness.check.operations import Event, Op, arithmetic, events_of, impossible, text
 from harness.check.search import BudgetSpent, Search
 from harness.check.unanswered import Unanswered
@@ -22,8 +24,11 @@ from harness.cluster.history import Operation
 CHECK = "linearizable (clients only)"
 BUDGET = 1_000_000  # configurations looked at before the answer is "unknown"
 CHOOSING = 100_000  # requests without an answer tried, to prove that no choice of them will do
+LIKELY = 2_000_000  # of these: to find a choice that may do
+ATTEMPTS = 6  # choices that are put into an order
+ORDERING = 200_000, 4  # of these: for all of them, and so many more for each event
 SHOWING = 20_000  # of these: to show in a few operations what is proved already
-GUESSING = 200_000, 8  # of these: to guess an order with, and so many more for each operation
+GUESSING = 200_000, 2  # of these: to guess an order with, and so many more for each operation
 
 
 def black_box(
@@ -46,15 +51,19 @@ def black_box(
         return Judgement(CHECK, Verdict.UNKNOWN, "nothing was answered")
     events = events_of(ops)
     unanswered = sum(op.answered_at is None for op in ops)
-    proved = _proved(balances, ops, events, budget) if unanswered else None
+    looks = looks_at(balances, events) if unanswered else None
+    proved = None if looks is None else _proved(balances, ops, looks, budget)
     if proved is not None:
         last, reason = proved
         events = events[: events.index((last.answered_at or 0, True, last)) + 1]
         failed_at, spent = _searched(balances, events, len(events), min(budget, SHOWING))
         assert spent or failed_at is not None, f"an order was found although {reason}"
         if spent:
-            return Judgement(CHECK, Verdict.INVALID, reason)
+            shown = latest(events, len(events) - 1)
+            return Judgement(CHECK, Verdict.INVALID, reason, shown)
     else:
+        if looks is not None and _chosen(balances, history, events, looks, budget):
+            return Judgement(CHECK, Verdict.VALID)
         reached = _guessed(balances, history, ops, events, budget) if unanswered else 0
         if reached == len(events):
             return Judgement(CHECK, Verdict.VALID)
@@ -80,13 +89,13 @@ def black_box(
 
 
 def _proved(
-    balances: Mapping[str, int], ops: Sequence[Op], events: Sequence[Event], budget: int
+    balances: Mapping[str, int], ops: Sequence[Op], looks: Looks, budget: int
 ) -> tuple[Op, str] | None:
     """By which answer there is no order, and why: found without a search for one."""
     if (found := overdrawn(balances, ops)) is not None:
         return found.read, found.reason
     try:
-        look = Unanswered(balances, events, CHOOSING * budget // BUDGET).run()
+        look = Unanswered(looks, CHOOSING * budget // BUDGET).run()
     except BudgetSpent:
         return None
     if look is None:
@@ -124,6 +133,47 @@ def _searched(
     return None, 0
 
 
+def _chosen(
+    balances: Mapping[str, int],
+    history: Sequence[Operation],
+    events: Sequence[Event],
+    looks: Looks,
+    budget: int,
+) -> bool:
+    """Whether the likeliest choice of requests without an answer has an order: then it is proved.
+
+    False says nothing.
+    """
+    most = ORDERING[0] + ORDERING[1] * len(events)
+    likely, left = Likely(looks, LIKELY * budget // BUDGET), most * budget // BUDGET
+    try:
+        done = likely.run()
+        for _ in range(ATTEMPTS):
+            if done is None:
+                break
+            search = Search(balances, left)
+            chosen = as_chosen(events, done, looks)
+            failed_at = search.run(chosen)
+            if failed_at is None:
+                _assert_explained(balances, history, search)
+                return True
+            left, op = search.left, chosen[failed_at][2]
+            by = done[op] if op in done else events.index((op.answered_at or 0, True, op))
+            done = likely.run_again(op.account, by)
+    except BudgetSpent:
+        pass
+    return False
+
+
+def _assert_explained(
+    balances: Mapping[str, int], history: Sequence[Operation], search: Search
+) -> None:
+    """Raises `AssertionError`: an order that was found is none."""
+    order = [op.source for op in search.order()]
+    wrong = flaw(balances, history, order)
+    assert not wrong, f"an order that was found explains nothing: {wrong}"
+
+
 def _guessed(
     balances: Mapping[str, int],
     history: Sequence[Operation],
@@ -139,7 +189,5 @@ def _guessed(
             return guided.event
     except BudgetSpent:
         return guided.event
-    order = [op.source for op in guided.order()]
-    wrong = flaw(balances, history, order)
-    assert not wrong, f"an order that was found explains nothing: {wrong}"
+    _assert_explained(balances, history, guided)
     return len(events)

@@ -11,11 +11,12 @@ SHOWN = 8  # operations in a reason
 
 @dataclass(frozen=True, slots=True)
 class Contradiction:
-    """The smallest evidence that was found. It is a proof by itself."""
+    """The smallest evidence that was found. It is a proof by itself, where it is whole."""
 
     failed: Operation  # whose answer fits nowhere
     others: tuple[Operation, ...]  # that were seen beside it, in the order of time
     before: Mapping[str, int]  # balances that are sure; empty: whatever they were
+    is_whole: bool = True  # False: only the latest of what it takes to prove it
 
     def __str__(self) -> str:
         before = ", ".join(f"{a} at {b}" for a, b in list(self.before.items())[:SHOWN])

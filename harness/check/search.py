@@ -38,7 +38,7 @@ class Search:
         self.event = 0  # the one being taken
         self._anchor = Anchor(0, 0)
         self._base = dict(balances)  # with every answered operation, and no open one, in the order
-        self._budget = budget
+        self.left = budget  # configurations that may still be looked at
         self._open: dict[str, list[Op]] = {account: [] for account in balances}
         self._free: list[int] = []  # bits of answered operations, to be used again
         self._bits = 0  # how many were ever used at once
@@ -124,8 +124,8 @@ class Search:
         seen, stack = {start}, [(start, order)]
         while stack:
             done, order = stack.pop()
-            self._budget -= 1
-            if self._budget < 0:
+            self.left -= 1
+            if self.left < 0:
                 raise BudgetSpent
             for op in self._relevant(done, wanted):
                 if not op.moves or not self._is_legal(op, done):

@@ -41,8 +41,11 @@ def section(
     last = max([first, *ends])
     shown = [m for m in sorted(marks) if first <= m.at <= last][:MOST_MARKS]
     begins = ", ".join(f"{account} is {held}" for account, held in found.before.items())
-    rest = f"Before them {begins}." if begins else "It does not matter what came before."
-    rest += " No order of these operations gives every answer."
+    if found.is_whole:
+        rest = f"Before them {begins}." if begins else "It does not matter what came before."
+        rest += " No order of these operations gives every answer."
+    else:
+        rest = "These are the latest of that account: it takes all before them to prove it."
     items: list[tuple[int, int, Safe]] = []
     for operation in operations:
         said = [_words(operation, first, operation is found.failed)]
