@@ -192,6 +192,7 @@ def walk() -> None:
     """Every script, and the explorer within small bounds; both must find nothing."""
     from harness.sim.explore import Explorer
     from harness.sim.explore.graph import Bounds, Budget
+    from harness.sim.explore.reductions import ALL
     from harness.sim.script_runner import play
 
     for script in sorted((ROOT / "tests" / "scripts").glob("*.txt")):
@@ -209,7 +210,7 @@ def walk() -> None:
         replace(checkpoints, requests=1, budget=Budget(crashes=1)),
         Bounds(budget=quiet, elected=True, is_small=True, puts_off=True),
     ):
-        found = Explorer(bounds).run()
+        found = Explorer(bounds, reductions=replace(ALL, forgetting=False)).run()
         assert found.complete and found.violation is None, (bounds, found.violation)
 
 

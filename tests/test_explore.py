@@ -156,7 +156,11 @@ def command(*flags):
 @pytest.mark.parametrize(
     ("flags", "reductions", "figures"),
     [
-        ((), "other names, orders", "39 states, 61 transitions, depth 17"),
+        (
+            (),
+            "other names, orders, said before, past elections",
+            "19 states, 25 transitions, depth 14",
+        ),
         (("--all",), "none", "424 states, 963 transitions, depth 17"),
     ],
     ids=["reduced", "all"],
@@ -199,9 +203,12 @@ def test_command_names_every_bad_flag():
     [
         (
             ("--drops", str(10**20)),
-            "--drops, --elections: more than a thousand million",
+            "--drops, --elections, --comebacks: more than a thousand million",
         ),
-        (("--drops", "49", "--crashes", "49"), "--drops, --crashes, --elections: 5000 ways"),
+        (
+            ("--drops", "49", "--crashes", "49"),
+            "--drops, --crashes, --elections, --comebacks: 10000 ways",
+        ),
     ],
 )
 def test_more_than_can_be_spent_is_refused(flags, told):

@@ -4,20 +4,37 @@ Walks without any reduction are what others are compared with.
 """
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
+from bank.ballot import Ballot
+from bank.messages import Accepted, Promise, State
 from bank.replica import Replica
 from harness.sim.explore import Explorer
 from harness.sim.explore.alike import Alike
+from harness.sim.explore.forgetting import forget
+from harness.sim.explore.frozen import freeze, thaw
 from harness.sim.explore.graph import Bounds, Budget, Graph
 from harness.sim.explore.names import all_names, outline, renamed
-from harness.sim.explore.reductions import ALL, NONE, Reductions
+from harness.sim.explore.owners import Owners
+from harness.sim.explore.reductions import ALL, NONE
+from harness.sim.explore.sites import _is_said
+from harness.sim.explore.turns import Past
 
-LOST_LATE = Reductions(lost_late=True, names=False, orders=False)
-NAMES = Reductions(lost_late=False, names=True, orders=False)
-ORDERS = Reductions(lost_late=False, names=False, orders=True)
-WAYS = {"lost late": LOST_LATE, "names": NAMES, "orders": ORDERS, "all": ALL}
+LOST_LATE = replace(NONE, lost_late=True)
+NAMES = replace(NONE, names=True)
+ORDERS = replace(NONE, orders=True)
+SAID = replace(NONE, said=True)
+FORGETTING = replace(NAMES, forgetting=True)
+WAYS = {
+    "lost late": LOST_LATE,
+    "names": NAMES,
+    "orders": ORDERS,
+    "said": SAID,
+    "forgetting": FORGETTING,
+    "all": ALL,
+}
 
 SHORT = Budget(elections=0, drops=1)
 SMALL = {
@@ -25,6 +42,7 @@ SMALL = {
     "one request": Bounds(requests=1),
     "a lost message": Bounds(requests=1, budget=SHORT, elected=True),
     "a crash": Bounds(nodes=2, requests=1, budget=Budget(crashes=1)),
+    "a leader dies": Bounds(requests=0, budget=Budget(elections=0, crashes=2), elected=True),
     "two elections": Bounds(nodes=2, requests=0, budget=Budget(elections=2, drops=1)),
     "no queues": Bounds(nodes=2, requests=1, budget=SHORT, elected=True, reorder=True),
     "turns of two": Bounds(nodes=2, requests=1, budget=Budget(drops=1, batches=1)),
@@ -34,15 +52,19 @@ SMALL = {
 TWO_STAND = Bounds(requests=0, budget=Budget(elections=2), elected=True)
 
 
+LED = Ballot(2, 1)
+PAY = ("A", 1, "transfer", "A", "Z", 6)
+
+
 def walked(bounds, reductions):
     """The walk, and all turns that were taken in it: (before, what happened, what came of it)."""
     explorer = Explorer(bounds, reductions=reductions)
     graph, after = explorer.graph, explorer.graph.after
     turns = []
 
-    def watched(state, event):
+    def watched(state, event, submitted=-1):
         turns.append((state, event))
-        return after(state, event)
+        return after(state, event, submitted)
 
     graph.after = watched
     found = explorer.run()
@@ -50,8 +72,18 @@ def walked(bounds, reductions):
     return explorer, found, turns
 
 
-def taken(graph, turns, names):
-    """Turns as values, under these names."""
+@cache
+def forgotten(frozen):
+    """The state of a replica without all that may be forgotten."""
+    replica = thaw(frozen)
+    forget(replica, alone=True)
+    return freeze(replica)
+
+
+def taken(graph, turns, names, forgets=False):
+    """Turns that did anything as values, under these names; with `forgets`, without what may be
+    forgotten.
+    """
     found = set()
     for site, move in {(graph.sites[s[e.moves[-1].replica - 1]], e.moves[-1]) for s, e in turns}:
         if move.kind not in ("turn", "cut", "start"):
@@ -59,6 +91,13 @@ def taken(graph, turns, names):
         before = (
             graph.sites.disks[site.disk] if move.kind == "start" else graph.turns.frozen(site.own)
         )
+        if forgets and move.kind != "start":
+            before = forgotten(before)
+        if move.kind == "turn" and move.code >= 0:
+            turn = graph.turns.take(site.own, move.code)
+            after = graph.turns.frozen(turn.after)
+            if turn.step.is_empty and before == (forgotten(after) if forgets else after):
+                continue
         what = move.code
         if move.kind != "start" and move.code >= 0:
             source, to, message = graph.turns.envelopes[move.code >> 1]
@@ -72,19 +111,44 @@ def taken(graph, turns, names):
 def test_every_turn_is_taken(name):
     bounds = SMALL[name]
 
-    def by_any_name(explorer, turns):
-        return set.union(*(taken(explorer.graph, turns, n) for n in all_names(bounds.nodes)))
+    def by_any_name(explorer, turns, forgets):
+        graph, names = explorer.graph, all_names(bounds.nodes)
+        return set.union(*(taken(graph, turns, n, forgets) for n in names))
 
     own = all_names(bounds.nodes)[0]
     explorer, unreduced, turns = walked(bounds, NONE)
-    everything, by_name = taken(explorer.graph, turns, own), by_any_name(explorer, turns)
+    everything = taken(explorer.graph, turns, own)
+    by_name = {forgets: by_any_name(explorer, turns, forgets) for forgets in (False, True)}
     for way in WAYS.values():
         explorer, reduced, turns = walked(bounds, way)
         assert reduced.states <= unreduced.states
         if way.names:
-            assert by_any_name(explorer, turns) == by_name
+            forgets = way.forgetting
+            assert by_any_name(explorer, turns, forgets) == by_name[forgets]
         else:
             assert taken(explorer.graph, turns, own) == everything
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_said"),
+    [
+        (Accepted(LED, 1, 2, 0), True),
+        (Accepted(LED, 1, 3, 0), False),
+        (Accepted(LED, 4, 4, 0), False),  # beyond a gap: it counts when that is closed
+        (Accepted(LED, 1, 2, 2), False),  # of a heartbeat: it is answered
+        (Accepted(Ballot(3, 1), 1, 2, 0), False),
+        (Promise(LED, 0, 0, ()), True),
+        (State(1, (LED,), (PAY,), 1), True),
+        (State(2, (LED,), (PAY,), 2), False),
+    ],
+)
+def test_answers_that_a_leader_needs_no_more(answer, is_said):
+    assert _is_said(2, answer, Past(LED, 1, {2: 2, 3: 0})) is is_said
+
+
+def test_whoever_stands_needs_each_answer_and_who_follows_none_to_what_it_led():
+    assert not _is_said(2, Promise(LED, 0, 0, ()), Past(LED, 1, None))
+    assert _is_said(2, Accepted(LED, 4, 4, 0), Past(LED, 1, {}))
 
 
 def known(graph, state):
@@ -132,25 +196,48 @@ def test_under_other_names_the_same_happens(name):
     bounds = SMALL.get(name, TWO_STAND)
     explorer, _, _ = walked(bounds, NONE)
     graph = explorer.graph
-    alike = Alike(graph.turns, graph.sites, graph.checkers)
+    owners = Owners(graph.turns, graph.sites, graph.checkers)
+    alike = Alike(graph.turns, graph.sites, graph.checkers, owners)
     states = {
         (explorer._unpacked(key), left)
         for key, left in zip(explorer._keys, explorer._budgets, strict=True)
     }
     renamed_states = 0
 
+    def first_of(state, left):
+        return alike.first_of(state, owners.of(state), graph.lefts[left][2])
+
     def after(state, left):
         return {
-            alike.first_of((*graph.after(state, event)[:-1], submitted), graph.lefts[event.left][2])
+            first_of(graph.after(state, event, submitted), event.left)
             for submitted, event in graph.can_happen(state, left)
         }
 
     for state, left in sorted(states)[:: max(1, len(states) // 300)]:
-        first = alike.first_of(state, graph.lefts[left][2])
+        first = first_of(state, left)
         if first != state:
             renamed_states += 1
             assert after(first, left) == after(state, left)
     assert renamed_states
+
+
+LOST = Bounds(requests=1, budget=Budget(drops=1))
+DEATH = Bounds(requests=0, budget=Budget(elections=0, crashes=1), elected=True)
+
+
+@pytest.mark.parametrize("bounds", [LOST, DEATH], ids=["a loss", "a death"])
+def test_the_way_to_each_state_is_found_again_and_can_be_played(bounds):
+    explorer = Explorer(bounds)
+    found, graph, first_of = explorer.run(), explorer.graph, explorer._reduced.first_of
+    for node in range(0, len(explorer._keys), 1 + found.states // 10):
+        way = graph.first_state(), 0, []
+        for goal in explorer._goals(node):
+            way = explorer._way(way, goal)
+        state = graph.first_state()
+        for move in way[2]:
+            state = graph.play(state, move)
+        wanted = explorer._unpacked(explorer._keys[node]), explorer._budgets[node]
+        assert (first_of(state, wanted[1]), way[1]) == wanted
 
 
 def test_a_replica_that_goes_by_names_is_walked_under_all_of_them(monkeypatch):
@@ -165,13 +252,14 @@ def test_a_replica_that_goes_by_names_is_walked_under_all_of_them(monkeypatch):
     bounds = Bounds(nodes=2, requests=1)
     found = Explorer(bounds).run()
     assert found.complete and found.unlike is not None
-    assert found.states == Explorer(bounds, reductions=replace(ALL, names=False)).run().states
+    assert found.states == Explorer(bounds, reductions=ALL.without_names()).run().states
 
 
 def test_names_are_kept_where_they_are_compared():
     bounds = Bounds(requests=0, budget=Budget(elections=2))
     graph = Graph(bounds)
-    alike = Alike(graph.turns, graph.sites, graph.checkers)
+    owners = Owners(graph.turns, graph.sites, graph.checkers)
+    alike = Alike(graph.turns, graph.sites, graph.checkers, owners)
     first, second = 1 << 1, 1 << 2
     assert [len(alike._kept(0, left)) for left in (0, 1, 2)] == [6, 6, 1]
     assert [len(alike._kept(first, left)) for left in (0, 1, 2)] == [6, 2, 1]

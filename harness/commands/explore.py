@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--heartbeats", type=int, default=0, help="heartbeats and repeated questions [0]")
     add("--retries", type=int, default=0, help="requests that arrive once more [0]")
     add("--batches", type=int, default=0, help="messages read in one turn with the next [0]")
+    add("--comebacks", type=int, default=1, help="leaders that stand again when outbid [1]")
     add("--checkpoint-interval", type=int, default=1000, help="slots [1000]")
     add("--elected", action="store_true", help="begin with n1 elected and all delivered")
     add("--reorder", action="store_true", help="a link may deliver its messages in any order")

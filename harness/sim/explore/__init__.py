@@ -1,8 +1,9 @@
-"""All schedules within bounds, breadth first, on the very replica that runs in the processes.
+"""All schedules within bounds, by how many events they have, on the very replica of the processes.
 
 What can happen, and which schedules are merged, is said in `graph`, what is left out because
-nothing comes of it in `reductions`; here they are walked. Every distinct state is visited once; it
-is kept whole, not as a fingerprint, so none can be taken for another.
+nothing comes of it in `reductions`; here they are walked. Every distinct state is looked at once;
+it is kept whole, not as a fingerprint, so none can be taken for another. Of states that as many
+events lead to, those with most budget left come first, so that few are met again with more of it.
 Without reductions the first violation met has the shortest schedule there is. A walk that was
 stopped proves nothing.
 """
@@ -12,16 +13,19 @@ import time
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import chain
+from struct import Struct
+from typing import TypeAlias
 
 from bank.replica import Replica
 from harness.sim.explore.graph import Bounds, Graph, Move, State
 from harness.sim.explore.names import Unlike
 from harness.sim.explore.reductions import ALL, Reduced, Reductions
-from harness.sim.explore.sites import MOST_NUMBERS
 from harness.sim.invariants import Violation
 
 LOOKS_EVERY = 1 << 6  # states between two looks at the clock; the first take milliseconds each
-PART = MOST_NUMBERS.bit_length() - 1  # bits that each number of a state takes in its key
+LEFT = 16  # bits for what is left of a budget: see `Explorer._add`
+MOST_LEFT = (1 << LEFT) - 1
 
 
 @dataclass(slots=True)
@@ -30,7 +34,7 @@ class Exploration:
 
     states: int = 0  # distinct
     transitions: int = 0
-    depth: int = 0  # steps of the longest of the shortest ways to a state
+    depth: int = 0  # events of the longest of the ways by which states were found
     waiting: int = 0  # states found and not looked at yet
     seconds: float = 0.0
     complete: bool = False  # everything within the bounds was seen
@@ -49,8 +53,8 @@ class Explorer:
         replica_class: type[Replica] = Replica,
         reductions: Reductions = ALL,
     ) -> None:
-        self.graph = Graph(bounds, replica_class)
         self.reductions = reductions.within(bounds)
+        self.graph = Graph(bounds, replica_class, self.reductions.said)
         self._begin()
 
     def _begin(self) -> None:
@@ -59,7 +63,13 @@ class Explorer:
         self._keys: list[int] = []
         self._budgets = array("H")
         self._parents = array("I")
-        self._seen: dict[int, int | tuple[int, ...]] = {}  # by key, with these budgets left
+        # Of each key when it is looked at: by how many events lead to it, then by what is left of
+        # the budget, most first; once, or several times with different budgets left.
+        self._seen: dict[int, int | tuple[int, ...]] = {}
+        self._waiting: dict[int, array[int]] = {}  # by when they are looked at
+        self._events = 0  # that led to the states which are looked at now
+        self._parts = Struct(f">{self.graph.bounds.nodes + 2}I")  # the numbers of a state
+        self._pack = self._parts.pack
 
     def run(
         self,
@@ -74,7 +84,8 @@ class Explorer:
                 self._walk(started, seconds, progress)
             except Unlike as why:
                 bounds, kind = self.graph.bounds, self.graph.turns.replica_class
-                self.graph, self.reductions = Graph(bounds, kind), self.reductions.without_names()
+                self.reductions = self.reductions.without_names()
+                self.graph = Graph(bounds, kind, self.reductions.said)
                 self._begin()
                 self._found.unlike = str(why)
                 self._walk(started, seconds, progress)
@@ -95,93 +106,136 @@ class Explorer:
             found.violation, found.schedule = str(violation), [*self.graph.attempt]
             return
         self._reduced = Reduced(self.graph, self.reductions)
-        self._new: set[int] = set()  # of the level that is being found: keys, what is left
-        self._add(self._reduced.first_of(first, 0), 0, 0)
-        looked, end = 0, 1  # states looked at; of the present level
-        while looked < end and found.violation is None:
-            self._new.clear()
-            while looked < end and self._expand(looked):
-                looked += 1
+        self._add(self._reduced.first_of(first, 0), 0, 0, 0)
+        looked = 0
+        while self._waiting:
+            due = min(self._waiting)
+            self._events = due >> LEFT
+            for node in self._waiting.pop(due):
+                if not self._is_covered(node):
+                    self._expand(node)
+                    if found.violation is not None:
+                        return
+                    looked += 1
+                    found.depth = self._events
+                found.waiting -= 1
                 if looked % LOOKS_EVERY == 0:
                     found.seconds = time.monotonic() - started
-                    found.waiting = found.states - looked
                     progress(found)
                     if seconds is not None and found.seconds >= seconds:
                         return
-            found.depth += end < found.states
-            end = found.states
-        found.complete = found.violation is None
-        found.waiting = 0
+        found.complete = True
 
-    def _expand(self, node: int) -> bool:
-        """Look at what can happen in a state; False when something is a violation."""
-        found, budget = self._found, self._budgets[node]
-        state = self._unpacked(self._keys[node])
+    def _is_covered(self, node: int) -> bool:
+        """A state was found again, with more left of the budget, before it was looked at."""
+        known, left = self._seen[self._keys[node]], self._budgets[node]
+        if not isinstance(known, tuple) or not any(
+            left in self.graph.covers[one & MOST_LEFT] for one in known if one & MOST_LEFT != left
+        ):
+            return False
+        self._found.states -= 1
+        return True
+
+    def _expand(self, node: int) -> None:
+        """Look at what can happen in a state, until something is a violation."""
+        found, budget, add = self._found, self._budgets[node], self._add
+        state, events = self._unpacked(self._keys[node]), self._events
         try:
-            for following, left in self._reduced.successors(state, budget, self._is_news):
+            for following, left, more in self._reduced.successors(state, budget, self._is_news):
                 found.transitions += 1
-                self._add(following, left, node)
+                add(following, left, events + more, node)
         except Violation as violation:
             found.violation = str(violation)
             found.schedule = self._schedule(node)
-        return found.violation is None
 
-    def _add(self, state: State, left: int, parent: int) -> None:
-        key, seen, covers = 0, self._seen, self.graph.covers
-        for part in state:
-            key = key << PART | part
+    def _add(self, state: State, left: int, events: int, parent: int) -> None:
+        key = int.from_bytes(self._pack(*state), "big")
+        seen, covers, due = self._seen, self.graph.covers, events << LEFT | left
         known = seen.get(key)
         if known is None:
-            seen[key] = left
+            pass
         elif isinstance(known, int):
-            if left in covers[known]:
+            if left in covers[known & MOST_LEFT]:
                 return
-            seen[key] = (known, left)
+        elif any(left in covers[one & MOST_LEFT] for one in known):
+            return
+        waiting = self._waiting.get(due)
+        if waiting is None:
+            waiting = self._waiting[due] = array("I")
+        waiting.append(len(self._keys))
+        if known is None:
+            seen[key] = due
         else:
-            if any(left in covers[one] for one in known):
-                return
-            seen[key] = (*known, left)
-        self._new.add(key << 16 | left)
+            seen[key] = (known, due) if isinstance(known, int) else (*known, due)
         self._keys.append(key)
         self._budgets.append(left)
         self._parents.append(parent)
         self._found.states += 1
+        self._found.waiting += 1
 
-    def _is_news(self, state: State, left: int) -> bool:
-        """This state was not met before the level that is being found."""
-        key = 0
-        for part in state:
-            key = key << PART | part
-        return key not in self._seen or key << 16 | left in self._new
+    def _is_news(self, state: State) -> bool:
+        """This state was not looked at yet, whatever was left, nor will be before later events."""
+        known = self._seen.get(int.from_bytes(self._pack(*state), "big"))
+        if known is None:
+            return True
+        later = self._events + 1 << LEFT
+        return min(known) >= later if isinstance(known, tuple) else known >= later
 
     def _unpacked(self, key: int) -> State:
-        parts = []
-        for _ in range(self.graph.bounds.nodes + 2):
-            parts.append(key & (1 << PART) - 1)
-            key >>= PART
-        return tuple(reversed(parts))
+        return self._parts.unpack(key.to_bytes(self._parts.size, "big"))
 
     # ---- a schedule ----------------------------------------------------------------------------
 
     def _schedule(self, node: int) -> list[Move]:
-        """The events that lead to a state and to the violation after it, with their own names."""
-        nodes: list[int] = []
-        while node:
-            nodes.append(node)
-            node = self._parents[node]
-        reduced, moves = self._reduced, list[Move]()
-        state, budget = self.graph.first_state(), 0
+        """The events that lead to a state and to the violation after it, with their own names.
+
+        Between two states that are walked may be events that make no difference there.
+        """
+        way: _Way = self.graph.first_state(), 0, []
         try:
-            for wanted in reversed(nodes):
-                goal = self._unpacked(self._keys[wanted]), self._budgets[wanted]
-                state, budget = next(
-                    one
-                    for one in reduced.all_after(state, budget)
-                    if (reduced.first_of(*one), one[1]) == goal
-                )
-                moves += self.graph.attempt
-            for _ in reduced.all_after(state, budget):
-                pass
-        except Violation as violation:  # perhaps earlier, by what was left out there
-            self._found.violation = str(violation)  # with the names of this schedule
-        return [*moves, *self.graph.attempt]
+            for goal in (*self._goals(node), None):  # after the last one: a violation
+                way = self._way(way, goal)
+        except _Met as met:
+            self._found.violation = met.violation  # with the names of this schedule
+            return met.moves
+        raise AssertionError("a violation was met, and is not met again")
+
+    def _goals(self, node: int) -> list[tuple[State, int]]:
+        """The states that lead to this one, after the first, and what is left in each."""
+        goals: list[tuple[State, int]] = []
+        while node:
+            goals.append((self._unpacked(self._keys[node]), self._budgets[node]))
+            node = self._parents[node]
+        return goals[::-1]
+
+    def _way(self, way: "_Way", goal: tuple[State, int] | None) -> "_Way":
+        """Go on to what is walked as `goal`. Raises _Met, perhaps earlier than it was met there."""
+        reduced = self._reduced
+        here = reduced.first_of(*way[:2]), way[1]
+        ways, met = [way], {way[:2]}
+        for state, left, moves in ways:
+            try:
+                for after in chain.from_iterable(
+                    reduced.all_after(state, left, late) for late in (True, False)
+                ):
+                    found = [*moves, *self.graph.attempt]
+                    like = reduced.first_of(*after), after[1]
+                    if like == goal:
+                        return (*after, found)
+                    if like == here and after not in met:
+                        met.add(after)
+                        ways.append((*after, found))
+            except Violation as violation:
+                raise _Met(str(violation), [*moves, *self.graph.attempt]) from None
+        raise AssertionError("what was walked cannot be walked again")
+
+
+_Way: TypeAlias = tuple[State, int, list[Move]]  # where to, what is left, by which events
+
+
+class _Met(Exception):
+    """A violation, and the events that lead to it."""
+
+    def __init__(self, violation: str, moves: list[Move]) -> None:
+        super().__init__(violation)
+        self.violation, self.moves = violation, moves

@@ -1,6 +1,5 @@
 """States of a cluster that differ in names only: one is explored for all. The reasons: `names`."""
 
-from collections.abc import Callable
 from functools import cache
 
 from bank.ballot import ReplicaId
@@ -12,26 +11,14 @@ from harness.sim.explore.names import (
     all_names,
     kept_order,
     outline,
-    owners,
     renamed,
 )
+from harness.sim.explore.owners import Found, Owners
 from harness.sim.explore.sites import Site, Sites
 from harness.sim.explore.turns import Envelope, Turn, Turns
 from harness.sim.invariants import Violation
 
 STANDING = (Timer.ELECTION, Timer.HUSHED)  # only these make a replica own a ballot
-
-
-class _Images(dict[int, int]):
-    """Of each number, the number of the same under other names; found out when it is asked for."""
-
-    def __init__(self, image: Callable[[int], int]) -> None:
-        super().__init__()
-        self._image = image
-
-    def __missing__(self, number: int) -> int:
-        image = self[number] = self._image(number)
-        return image
 
 
 class _Ways:
@@ -41,12 +28,12 @@ class _Ways:
         self.names, self._alike = names, alike
         # Whose site comes first, second, … under the new names.
         self.order = tuple(names.index(new) - 1 for new in range(1, len(names)))
-        self.own = _Images(self._own)
-        self.envelopes = _Images(self._envelope)
-        self.links = _Images(self._link)
-        self.disks = _Images(self._disk)
-        self.sites = _Images(self._site)
-        self.checkers = _Images(self._checker)
+        self.own = Found(self._own)
+        self.envelopes = Found(self._envelope)
+        self.links = Found(self._link)
+        self.disks = Found(self._disk)
+        self.sites = Found(self._site)
+        self.checkers = Found(self._checker)
 
     def _own(self, state: int) -> int:
         if not state:
@@ -82,33 +69,22 @@ class _Ways:
 class Alike:
     """See the module."""
 
-    def __init__(self, turns: Turns, sites: Sites, checkers: CheckerStates) -> None:
+    def __init__(self, turns: Turns, sites: Sites, checkers: CheckerStates, owners: Owners) -> None:
         self.turns, self.sites, self.checkers = turns, sites, checkers
+        self._owners = owners
         self._everyone = range(1, turns.nodes + 1)
         self._ways = [_Ways(self, names) for names in all_names(turns.nodes)]
-        self._owners_of_states = _Images(lambda state: owners(turns.frozen(state)))
-        self._owners_of_envelopes = _Images(lambda one: owners(turns.envelopes[one].message))
-        self._owners_of_links = _Images(self._owners_of_link)
-        self._owners_of_disks = _Images(lambda disk: owners(sites.disks[disk]))
-        self._owners_of_sites = _Images(self._owners_of_site)
-        self._owners_of_checkers = _Images(lambda one: owners(freeze(checkers.memory(one))))
         self._tried: set[tuple[int, int]] = set()
         self._tried_starts: set[tuple[ReplicaId, object]] = set()
         # Ways that keep what must be kept, by owners and by election timers left (2: or more).
         self._kept = cache(self._that_keep)
-
-    def _owners_of_site(self, number: int) -> int:
-        site = self.sites[number]
-        found = self._owners_of_states[site.own] | self._owners_of_disks[site.disk]
-        for link in site.links:
-            found |= self._owners_of_links[link]
-        return found
-
-    def _owners_of_link(self, number: int) -> int:
-        found = 0
-        for envelope in self.sites.links[number]:
-            found |= self._owners_of_envelopes[envelope]
-        return found
+        # Of these all but the one that changes nothing, as `first_of` needs them.
+        self._others = cache(
+            lambda owning, elections: [
+                (way.order[0], way.order, way.sites, way.checkers)
+                for way in self._kept(owning, elections)[1:]
+            ]
+        )
 
     def _that_keep(self, owning: int, elections: int) -> list[_Ways]:
         owning_ones = [r for r in self._everyone if owning >> r & 1]
@@ -117,20 +93,15 @@ class Alike:
         pairs = [(a, b) for a in firsts for b in others if a != b]
         return [way for way in self._ways if kept_order(way.names, pairs)]
 
-    def first_of(self, state: tuple[int, ...], elections: int) -> tuple[int, ...]:
+    def first_of(self, state: tuple[int, ...], owning: int, elections: int) -> tuple[int, ...]:
         """The one of all states like this one that is explored; `elections`: timers left."""
-        owning = self._owners_of_checkers[state[-2]]
-        for site in state[:-2]:
-            owning |= self._owners_of_sites[site]
-        best = state
-        for way in self._kept(owning, min(elections, 2))[1:]:
-            sites, order = way.sites, way.order
-            if sites[state[order[0]]] > best[0]:
-                continue
-            named = [sites[state[at]] for at in order]
-            like = (*named, way.checkers[state[-2]], state[-1])
-            if like < best:
-                best = like
+        best, first = state, state[0]
+        for place, order, sites, checkers in self._others(owning, min(elections, 2)):
+            if sites[state[place]] <= first:
+                named = [sites[state[at]] for at in order]
+                like = (*named, checkers[state[-2]], state[-1])
+                if like < best:
+                    best, first = like, like[0]
         return best
 
     # ---- are turns the same under other names? ---------------------------------------------------
@@ -140,9 +111,9 @@ class Alike:
         if (own, code) in self._tried:
             return
         envelope = code >> 1
-        owning = self._owners_of_states[own]
+        owning = self._owners.states[own]
         if code >= 0:
-            owning |= self._owners_of_envelopes[envelope]
+            owning |= self._owners.envelopes[envelope]
         may_own = owning | (1 << turn.step.replica if code in STANDING else 0)
         self._hold_owners(turn, may_own)
         for way in self._kept(owning, 0):
@@ -156,10 +127,10 @@ class Alike:
             self._compare(turn, there, way)
 
     def _hold_owners(self, turn: Turn, may_own: int) -> None:
-        found = self._owners_of_states[turn.after]
+        found = self._owners.states[turn.after]
         for _, sent in turn.step.envelopes:
             for one in sent:
-                found |= self._owners_of_envelopes[one]
+                found |= self._owners.envelopes[one]
         if found & ~may_own:
             raise Unlike("a replica stands, and no election timer ran out")
 
@@ -167,8 +138,8 @@ class Alike:
         """The same of a start from a disk."""
         if (replica, disk) in self._tried_starts:
             return
-        self._hold_owners(turn, self._owners_of_disks[disk])
-        for way in self._kept(self._owners_of_disks[disk], 0):
+        self._hold_owners(turn, self._owners.disks[disk])
+        for way in self._kept(self._owners.disks[disk], 0):
             key = way.names[replica], way.disks[disk]
             self._tried_starts.add(key)
             try:

@@ -9,6 +9,8 @@ its way to it), the checks' memory, how many requests were submitted. What can h
   its peers are told by each queue's end; a dead one may start again at any time, from its disk;
 - an election timer runs out, a leader's included, whatever the clock says (budget); one that saw
   a PREPARE may take that for lately, and keep quiet, or not;
+- a leader that hears of a higher ballot stands again, above it (budget: two that depose each other
+  would take numbers for ever);
 - a heartbeat is due, or a question is asked again (budget); a waiting COMMIT leaves; with
   `puts_off`, so does what was put off for spare backups;
 - the next request arrives at any replica; one submitted before arrives once more (budget).
@@ -61,11 +63,12 @@ class Budget:
     heartbeats: int = 0
     retries: int = 0
     batches: int = 0
+    comebacks: int = 1  # leaders that hear of a higher ballot, and stand again above it
 
 
 Cost: TypeAlias = tuple[int, ...]  # as the fields of a Budget
 FREE: Cost = (0,) * len(fields(Budget))
-DROP, CRASH, ELECTION, HEARTBEAT, RETRY, BATCH = (
+DROP, CRASH, ELECTION, HEARTBEAT, RETRY, BATCH, COMEBACK = (
     (*FREE[:kind], 1, *FREE[kind + 1 :]) for kind in range(len(FREE))
 )
 TIMER_COSTS = {Timer.ELECTION: ELECTION, Timer.HUSHED: ELECTION, Timer.PULSE: HEARTBEAT}
@@ -98,13 +101,12 @@ class Move(NamedTuple):
 class Event(NamedTuple):
     """What can happen at a site, and all that it leads to."""
 
-    moves: tuple[Move, ...]  # messages that are lost, then what happens
-    left: int  # of the budget
+    place: int  # of the site in a state
     after: int  # the site
-    pushes: tuple[tuple[ReplicaId, Envelopes], ...]  # messages to others
+    pushes: tuple[tuple[int, int], ...]  # messages to others: the place, the parcel
     step: Step | None  # for the checks; None when there is nothing to look at
-    lost: bool = False  # nothing but a message that is lost
-    late: bool = False  # it follows upon messages that are lost
+    left: int  # of the budget
+    moves: tuple[Move, ...]  # messages that are lost, then what happens
 
 
 Events: TypeAlias = tuple[Event, ...]
@@ -113,7 +115,13 @@ Events: TypeAlias = tuple[Event, ...]
 class Graph:
     """Its states and what can happen in each; see the module."""
 
-    def __init__(self, bounds: Bounds, replica_class: type[Replica] = Replica) -> None:
+    def __init__(
+        self,
+        bounds: Bounds,
+        replica_class: type[Replica] = Replica,
+        merges_said: bool = False,
+    ) -> None:
+        """`merges_said`: see `Sites`."""
         self.bounds = bounds
         self.requests = tuple(
             (chr(ord("A") + i), 1, TRANSFER, chr(ord("A") + i), SHOP, 6)
@@ -125,13 +133,13 @@ class Graph:
         interval = bounds.checkpoint_interval
         wanted = settings(interval, bounds.puts_off, bounds.is_small)
         self.turns = Turns(replica_class, nodes, balances, wanted)
-        self.sites = Sites(self.turns, not bounds.reorder, bounds.merge_stale)
+        self.sites = Sites(self.turns, not bounds.reorder, bounds.merge_stale, merges_said)
         self.checkers = CheckerStates(nodes, balances, interval, self.turns.envelopes)
         self.everyone = range(1, nodes + 1)
         self.attempt: tuple[Move, ...] = (Move("start", 0, 0),)  # what is being tried
-        # By site and budget: with messages lost on their own, and lost when a later one arrives.
-        self._events: dict[tuple[int, int], tuple[Events, Events]] = {}
         self._asked: dict[tuple[int, int, int, bool], Events] = {}
+        self._moves: dict[tuple[Move, ...], tuple[Move, ...]] = {}  # each kept once
+        self._pushes: dict[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]] = {}
         self.on_turn: Callable[[Site, Move, Turn], None] = lambda site, move, turn: None
         self._asks = {
             (index, replica): self.turns.envelope(CLIENT, replica, ClientRequest((request,)))
@@ -160,6 +168,9 @@ class Graph:
             )
             for left in self.lefts
         ]
+        # By budget, then by site: with messages lost on their own; when a later one arrives.
+        self._events: list[dict[int, Events]] = [{} for _ in self.lefts]
+        self._late: list[dict[int, Events]] = [{} for _ in self.lefts]
 
     def _left(self, budget: int, cost: Cost) -> int:
         """What is left of a budget after spending; -1 if there is not enough."""
@@ -186,7 +197,7 @@ class Graph:
             arrivals = (
                 event
                 for number in state[:-2]
-                for event in self.events(number, 0)[0]
+                for event in self.events(number, 0)
                 if event.moves[0].kind == "turn" and event.moves[0].code >= 0 and event.left == 0
             )
             if (arrival := next(arrivals, None)) is None:
@@ -195,17 +206,25 @@ class Graph:
 
     def _after_turn(self, state: State, replica: ReplicaId, turn: Turn) -> State:
         site = self.sites[state[replica - 1]]
-        return self.after(state, self._event(Move("turn", replica, 0), 0, site, turn))
+        return self.after(state, self._event((Move("turn", replica, 0),), 0, site, turn))
 
-    def after(self, state: State, event: Event) -> State:
-        """The state after an event. Raises Violation."""
-        after = list(state)
-        self.attempt = event.moves
-        after[event.moves[0].replica - 1] = event.after
-        for to, envelopes in event.pushes:
-            after[to - 1] = self.sites.push(after[to - 1], envelopes)
-        if event.step is not None:
-            after[-2] = self.checkers.after(after[-2], event.step)
+    def after(self, state: State, event: Event, submitted: int = -1) -> State:
+        """The state after an event; `submitted`: requests, if that changes. Raises Violation."""
+        place, site, pushes, step, _, self.attempt = event
+        after = [*state]
+        after[place] = site
+        if pushes:
+            pushed = self.sites.pushed
+            for to, parcel in pushes:
+                there = after[to]
+                try:
+                    after[to] = pushed[there][parcel]
+                except KeyError:
+                    after[to] = self.sites.push(there, parcel)
+        if step is not None:
+            after[-2] = self.checkers.after(after[-2], step)
+        if submitted >= 0:
+            after[-1] = submitted
         return tuple(after)
 
     def can_happen(
@@ -215,9 +234,10 @@ class Graph:
 
         With `late`, messages are lost when a later one of their link arrives, and not before.
         """
+        submitted = state[-1]
         for number in state[:-2]:
-            for event in self.events(number, budget)[late]:
-                yield state[-1], event
+            for event in self.events(number, budget, late):
+                yield submitted, event
         yield from self.asked(state, budget)
 
     def asked(self, state: State, budget: int) -> Iterator[tuple[int, Event]]:
@@ -236,18 +256,17 @@ class Graph:
                 for event in events:
                     yield max(submitted, index + 1), event
 
-    def events(self, number: int, budget: int) -> tuple[Events, Events]:
-        """What can happen at a site with this budget, requests apart.
-
-        First with messages that are lost on their own, then with such that are lost late.
-        """
-        events = self._events.get((number, budget))
+    def events(self, number: int, budget: int, late: bool = False) -> Events:
+        """What can happen at a site with this budget, requests apart; `late`: see `can_happen`."""
+        known = (self._late if late else self._events)[budget]
+        events = known.get(number)
         if events is None:
-            found = [*self._at(self.sites[number], budget)]
-            events = self._events[number, budget] = (
-                tuple(event for event in found if not event.late),
-                tuple(event for event in found if not event.lost),
-            )
+            found = (*self._at(self.sites[number], budget),)
+            alone = tuple([event for event in found if len(event.moves) == 1])
+            lost = tuple([event for event in found if event.moves[-1].kind != "lost"])
+            self._events[budget][number] = found if len(alone) == len(found) else alone
+            self._late[budget][number] = found if len(lost) == len(found) else lost
+            events = known[number]
         return events
 
     def _at(self, site: Site, budget: int) -> Iterator[Event]:
@@ -256,7 +275,8 @@ class Graph:
             move = Move("start", replica, 0)
             self.attempt = (move,)
             turn = self.turns.start(replica, self.sites.disks[site.disk])
-            yield self._event(move, budget, site, turn)
+            self.on_turn(site, move, turn)
+            yield self._event((move,), budget, site, turn)
             return
         for source, link in enumerate(site.links, 1):
             for envelope, before, rest in self.sites.takes(link):
@@ -267,7 +287,7 @@ class Graph:
                 if left >= 0 and not lost and not self.sites.is_notice(envelope):
                     move = Move("lost", replica, envelope * 2)
                     after = self.sites.number(taken)
-                    yield Event((move,), left, after, (), None, lost=True)
+                    yield Event(replica - 1, after, (), None, left, self._kept((move,)))
         for timer in self.turns.timers[site.own]:
             yield from self._turns(site, timer, TIMER_COSTS.get(timer, FREE), budget)
         if (left := self._left(budget, CRASH)) >= 0:
@@ -283,25 +303,28 @@ class Graph:
         move = Move("turn", site.replica, code)
         self.attempt = (*lost, move)
         turn = self.turns.take(site.own, code)
-        yield self._event(move, left, site, turn, lost)
+        self.on_turn(site, move, turn)
+        if turn.comes_back and (left := self._left(left, COMEBACK)) < 0:
+            return
+        yield self._event(self.attempt, left, site, turn)
         if code >= 0 and (less := self._left(left, BATCH)) >= 0:
             move = move._replace(code=code + 1)
             self.attempt = (*lost, move)
-            yield self._event(move, less, site, self.turns.take(site.own, code + 1), lost)
+            more = self.turns.take(site.own, code + 1)
+            self.on_turn(site, move, more)
+            yield self._event(self.attempt, less, site, more)
         if (less := self._left(left, CRASH)) >= 0:
             for step in self.turns.cuts(turn):
                 self.attempt = (*lost, Move("cut", site.replica, code, step))
                 yield self._death(self.attempt, less, site, step)
 
-    def _event(
-        self, move: Move, left: int, site: Site, turn: Turn, lost: tuple[Move, ...] = ()
-    ) -> Event:
+    def _event(self, moves: tuple[Move, ...], left: int, site: Site, turn: Turn) -> Event:
         step = turn.step
-        self.on_turn(site, move, turn)
         disk = self.sites.written(site.disk, step)
         after = self.sites.moved(site, turn.after, disk)
+        pushes = self._pushed(step.envelopes)
         judged = step if step.judged else None
-        return Event((*lost, move), left, after, step.envelopes, judged, late=bool(lost))
+        return Event(site.replica - 1, after, pushes, judged, left, self._kept(moves))
 
     def _death(self, moves: tuple[Move, ...], left: int, site: Site, step: Step | None) -> Event:
         """The process dies, perhaps in mid-turn: memory and queues to it are gone."""
@@ -316,7 +339,16 @@ class Graph:
             if to != site.replica
         )
         judged = step if step is not None and step.judged else None
-        return Event(moves, left, after, pushes, judged, late=len(moves) > 1)
+        return Event(site.replica - 1, after, self._pushed(pushes), judged, left, self._kept(moves))
+
+    def _pushed(self, sent: tuple[tuple[ReplicaId, Envelopes], ...]) -> tuple[tuple[int, int], ...]:
+        """Messages by their receivers as an event has them."""
+        pushes = tuple([(to - 1, self.sites.parcel(envelopes)) for to, envelopes in sent])
+        return self._pushes.setdefault(pushes, pushes)
+
+    def _kept(self, moves: tuple[Move, ...]) -> tuple[Move, ...]:
+        """The same moves are one object: there are few of them, and events in all sites."""
+        return self._moves.setdefault(moves, moves)
 
     def disk(self, state: State, replica: ReplicaId) -> object:
         """A replica's disk, frozen."""
@@ -326,5 +358,5 @@ class Graph:
         """The state after one event of a schedule."""
         for submitted, event in self.can_happen(state, 0):
             if event.moves == (move,):
-                return (*self.after(state, event)[:-1], submitted)
+                return self.after(state, event, submitted)
         raise AssertionError(f"{move} cannot happen here")

@@ -11,11 +11,18 @@ same turns are taken, and the budget is spent no earlier.
 
 **Other names.** See `names`.
 
+**Said before.** An answer that says nothing new to its reader, and never will, need not be read:
+it changes nothing, and what comes after it on its link comes all the same. Which ones, and why:
+`sites`. That it does nothing is tried on the replica.
+
+**Past elections.** See `forgetting`.
+
 **Orders that come to the same.** Turns at different replicas commute: each changes its own replica,
 takes from the front of links to it and adds to the ends of links from it. Where several replicas
 can go on, one may be chosen to go first, and what the others can do before it is left out, if
 
-- nothing is left that comes by itself: no request, timer, death or request anew within the budget;
+- nothing is left that comes by itself: no request, timer, death or request anew within the budget
+  (losses, and leaders that stand again, come with messages);
 - whatever the others do while it waits, none puts a message on a link to it that is empty now
   (any link, without an order of messages): so what it can do now is all it ever can
   until it moves. What the others can come to is walked, without the one that waits;
@@ -24,8 +31,8 @@ can go on, one may be chosen to go first, and what the others can do before it i
   claim to lead or first execution. For what a replica may not do yet it could be allowed to
   do after such a fact: an execution by too few votes must be seen before the last vote is. A turn
   that comes first is held against less, never more;
-- at least one thing that it can do now costs no budget and leads to a state that was not met in an
-  earlier level: else the others might wait for ever in a circle.
+- at least one thing that it can do now costs no budget and leads to a state that was not looked at
+  yet, nor is before those with one event more: else the others might wait for ever in a circle.
 
 Any schedule from here in which it moves can then be put into an order in which its first move comes
 first; and one in which it does not move, after one more turn of it. Its messages lost are
@@ -36,8 +43,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from harness.sim.explore.alike import Alike
-from harness.sim.explore.graph import Bounds, Graph, Move, State
+from harness.sim.explore.forgetting import Forgetting
+from harness.sim.explore.graph import Bounds, Budget, Graph, Move, State
 from harness.sim.explore.names import MOST_RENAMED
+from harness.sim.explore.owners import Owners
 from harness.sim.explore.sites import Site
 from harness.sim.explore.turns import Turn
 from harness.sim.invariants import Violation
@@ -50,24 +59,34 @@ class Reductions:
     lost_late: bool = True
     names: bool = True
     orders: bool = True
+    said: bool = True
+    forgetting: bool = True  # where names are tried
 
     def within(self, bounds: Bounds) -> "Reductions":
         """Those that mean something there."""
         names = self.names and 1 < bounds.nodes <= MOST_RENAMED and not bounds.puts_off
         lost_late = self.lost_late and bounds.budget.drops > 0
-        return Reductions(lost_late, names, self.orders and bounds.nodes > 1)
+        orders = self.orders and bounds.nodes > 1
+        said = self.said and bounds.merge_stale and bounds.nodes > 1
+        return Reductions(lost_late, names, orders, said, self.forgetting and names)
 
     def without_names(self) -> "Reductions":
-        """The same, and each replica keeps its name."""
-        return replace(self, names=False)
+        """The same, and each replica keeps its name, and all that it knows."""
+        return replace(self, names=False, forgetting=False)
 
     def __str__(self) -> str:
-        words = {"lost late": self.lost_late, "other names": self.names, "orders": self.orders}
+        words = {
+            "lost late": self.lost_late,
+            "other names": self.names,
+            "orders": self.orders,
+            "said before": self.said,
+            "past elections": self.forgetting,
+        }
         return ", ".join(word for word, is_on in words.items() if is_on) or "none"
 
 
 ALL = Reductions()
-NONE = Reductions(False, False, False)
+NONE = Reductions(False, False, False, False, False)
 
 
 class Reduced:
@@ -75,40 +94,57 @@ class Reduced:
 
     def __init__(self, graph: Graph, on: Reductions) -> None:
         self._graph, self._on = graph, on
-        self._alike = Alike(graph.turns, graph.sites, graph.checkers) if on.names else None
+        turns, sites, checkers = graph.turns, graph.sites, graph.checkers
+        self._owners = Owners(turns, sites, checkers)
+        self._alike = Alike(turns, sites, checkers, self._owners) if on.names else None
+        self._forgetting = (
+            Forgetting(turns, sites, not graph.bounds.reorder) if on.forgetting else None
+        )
         self._nodes, self._in_order = graph.bounds.nodes, not graph.bounds.reorder
         self._orders = on.orders
         if on.names:
             graph.on_turn = self._try
-        # By budget: election timers left; that nothing but losses is left to spend.
-        self._elections = [left[2] for left in graph.lefts]
-        self._is_spent = [not any(left[1:]) for left in graph.lefts]
+        # By budget: election timers left; that nothing is left that comes by itself.
+        budgets = [Budget(*left) for left in graph.lefts]
+        self._elections = [left.elections for left in budgets]
+        self._is_spent = [not any(left[1:-1]) for left in graph.lefts]
+        self._quiet: dict[int, int] = {}  # by site: whose links to it are empty, as bits
         self._heard: dict[tuple[int, int, int, State], bool] = {}
 
     def first_of(self, state: State, left: int) -> State:
         """The one of all states like this one that is walked."""
-        if self._alike is None:
+        if self._alike is None and self._forgetting is None:
             return state
-        return self._alike.first_of(state, self._elections[left])
+        owners, elections = self._owners.of(state), self._elections[left]
+        if self._forgetting is not None and not elections:
+            state = self._forgetting.first_of(state, owners)
+        if self._alike is not None:
+            state = self._alike.first_of(state, owners, elections)
+        return state
 
     def successors(
-        self, state: State, budget: int, is_news: Callable[[State, int], bool]
-    ) -> Iterator[tuple[State, int]]:
-        """What is walked after a state, and what is left of the budget. Raises Violation."""
+        self, state: State, budget: int, is_news: Callable[[State], bool]
+    ) -> Iterator[tuple[State, int, int]]:
+        """What is walked after a state: it, what is left of the budget, how many events lead there.
+
+        Raises Violation.
+        """
         if self._orders and self._is_spent[budget] and state[-1] == self._graph.bounds.requests:
             for at in range(self._nodes):
                 if (some := self._goes_first(state, budget, at, is_news)) is not None:
-                    yield from some
+                    for following, left in some:
+                        yield following, left, 1
                     return
-        for following, left in self.all_after(state, budget):
-            yield self.first_of(following, left), left
+        graph, first_of = self._graph, self.first_of
+        for following, left in self.all_after(state, budget, self._on.lost_late):
+            events = len(graph.attempt)
+            yield first_of(following, left), left, events
 
-    def all_after(self, state: State, budget: int) -> Iterator[tuple[State, int]]:
-        """After all that can happen; `graph.attempt` names it."""
-        graph = self._graph
-        for submitted, event in graph.can_happen(state, budget, self._on.lost_late):
-            following = graph.after(state, event)
-            yield (*following[:-1], submitted), event.left
+    def all_after(self, state: State, budget: int, late: bool) -> Iterator[tuple[State, int]]:
+        """After all that can happen; `graph.attempt` names it. `late`: see `Graph.can_happen`."""
+        after = self._graph.after
+        for submitted, event in self._graph.can_happen(state, budget, late):
+            yield after(state, event, submitted), event.left
 
     def _try(self, site: Site, move: Move, turn: Turn) -> None:
         """Is a turn the same under other names?"""
@@ -122,35 +158,39 @@ class Reduced:
     # ---- orders --------------------------------------------------------------------------------
 
     def _goes_first(
-        self, state: State, budget: int, at: int, is_news: Callable[[State, int], bool]
+        self, state: State, budget: int, at: int, is_news: Callable[[State], bool]
     ) -> list[tuple[State, int]] | None:
         """After all that one replica can do, if it may be chosen to go first. Raises Violation."""
-        graph, facts = self._graph, self._graph.checkers.facts
-        events, known = graph.events(state[at], budget)[0], facts[state[-2]]
+        graph, checkers, memory = self._graph, self._graph.checkers, state[-2]
+        events = graph.events(state[at], budget)
         if not events:
             return None
-        found: list[tuple[State, int]] = []
-        for event in events:
-            for to, _ in event.pushes:
-                if not graph.sites[state[to - 1]].own:
+        facts, is_up = checkers.facts, graph.sites.is_up
+        known = facts[memory]
+        for _, _, pushes, step, _, graph.attempt in events:
+            for to, _ in pushes:
+                if not is_up[state[to]]:
                     return None
-            following = graph.after(state, event)
-            if facts[following[-2]] != known:
+            if step is not None and facts[checkers.after(memory, step)] != known:
                 return None
-            found.append((following, event.left))
         if not self._hears_nothing_new(state, budget, at):
             return None
-        found = [(self.first_of(*one), one[1]) for one in found]
-        is_first = any(left == budget and is_news(following, left) for following, left in found)
+        found, is_first = list[tuple[State, int]](), False
+        for event in events:
+            following, left = self.first_of(graph.after(state, event), event.left), event.left
+            found.append((following, left))
+            is_first = is_first or (left == budget and is_news(following))
         return found if is_first else None
 
     def _hears_nothing_new(self, state: State, budget: int, at: int) -> bool:
         """While this one waits, nobody puts a message on an empty link to it."""
-        site = self._graph.sites[state[at]]
-        quiet = 0
-        for source, link in enumerate(site.links, 1):
-            if source != at + 1 and not (link and site.own and self._in_order):
-                quiet |= 1 << source
+        quiet = self._quiet.get(state[at])
+        if quiet is None:
+            site, quiet = self._graph.sites[state[at]], 0
+            for source, link in enumerate(site.links, 1):
+                if source != at + 1 and not (link and site.own and self._in_order):
+                    quiet |= 1 << source
+            self._quiet[state[at]] = quiet
         return not quiet or not self._hears(state[:at] + state[at + 1 : -2], budget, at + 1, quiet)
 
     def _hears(self, others: State, budget: int, to: int, quiet: int) -> bool:
@@ -163,21 +203,20 @@ class Reduced:
         if known is not None:
             return known
         self._heard[key] = True  # as long as it is not known: so is a circle
-        graph = self._graph
+        graph, place = self._graph, to - 1
         try:
-            coming = [event for one in others for event in graph.events(one, budget)[0]]
+            coming = [event for one in others for event in graph.events(one, budget)]
             for event in coming:
-                is_quiet = quiet >> event.moves[0].replica & 1
-                if is_quiet and any(receiver == to for receiver, _ in event.pushes):
+                is_quiet = quiet >> event.place + 1 & 1
+                if is_quiet and any(receiver == place for receiver, _ in event.pushes):
                     return True
             for event in coming:
                 after = [*others]
-                source = event.moves[0].replica
-                after[source - 1 - (source > to)] = event.after
-                for receiver, envelopes in event.pushes:
-                    if receiver != to:
-                        place = receiver - 1 - (receiver > to)
-                        after[place] = graph.sites.push(after[place], envelopes)
+                after[event.place - (event.place > place)] = event.after
+                for receiver, parcel in event.pushes:
+                    if receiver != place:
+                        at = receiver - (receiver > place)
+                        after[at] = graph.sites.push(after[at], parcel)
                 if self._hears(tuple(after), event.left, to, quiet):
                     return True
         except Violation:

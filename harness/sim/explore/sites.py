@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 from bank.ballot import ReplicaId
-from bank.messages import Accepted, PeerDown, Promise
+from bank.messages import Accepted, PeerDown, Promise, State
 from harness.sim.disk import Disk
 from harness.sim.explore.frozen import freeze
-from harness.sim.explore.turns import Step, Turns, write
+from harness.sim.explore.turns import Past, Step, Turns, write
 
 Envelopes: TypeAlias = tuple[int, ...]  # the oldest first
 Links: TypeAlias = tuple[int, ...]  # from n1, n2, …
@@ -41,15 +41,23 @@ class Take(NamedTuple):
 class Sites:
     """All sites met so far, and all links, by number."""
 
-    def __init__(self, turns: Turns, in_order: bool, merges_stale: bool) -> None:
-        """`in_order`: links are queues; `merges_stale`: see `graph.Bounds`."""
+    def __init__(
+        self, turns: Turns, in_order: bool, merges_stale: bool, merges_said: bool = False
+    ) -> None:
+        """`in_order`: links are queues; `merges_stale`: see `graph.Bounds`; `merges_said`: answers
+        that say nothing new are gone as well, see `_is_said`.
+        """
         self._turns, self._in_order, self._merges_stale = turns, in_order, merges_stale
+        self._merges_said = merges_said
         self._numbers: dict[Site, int] = {}
         self.sites: list[Site] = []
-        self._pushed: list[dict[Envelopes, int]] = []  # by site
+        self.pushed: list[dict[int, int]] = []  # by site, then by parcel: the site afterwards
+        self.parcels: list[Envelopes] = []  # what one step sends to one replica
+        self._parcel_numbers: dict[Envelopes, int] = {}
+        self.is_up: list[bool] = []  # by site
         self.links: list[Envelopes] = []
         self._link_numbers: dict[Envelopes, int] = {}
-        self._appended: dict[tuple[int, Envelopes], int] = {}
+        self._appended: dict[tuple[int, int], int] = {}  # by link and parcel
         self._takes: dict[int, Sequence[Take]] = {}
         self._fresh: dict[tuple[int, int], int] = {}  # by link and state
         self.link(())
@@ -69,7 +77,8 @@ class Sites:
         if number == len(self.sites):
             assert number < MOST_NUMBERS, "more sites than a state has room for"
             self.sites.append(site)
-            self._pushed.append({})
+            self.pushed.append({})
+            self.is_up.append(bool(site.own))
         return number
 
     def first(self, replica: ReplicaId) -> int:
@@ -85,22 +94,32 @@ class Sites:
             links = tuple([self._without_stale(link, own) if link else EMPTY for link in links])
         return self.number(Site(site.replica, own, disk, links))
 
-    def push(self, number: int, envelopes: Envelopes) -> int:
-        """Messages of one sender are put on their way to a site; to one that is down, none are."""
-        pushed = self._pushed[number]
-        after = pushed.get(envelopes)
+    def parcel(self, envelopes: Envelopes) -> int:
+        """The number of messages that one sender puts on a link in one step."""
+        number = self._parcel_numbers.setdefault(envelopes, len(self.parcels))
+        if number == len(self.parcels):
+            self.parcels.append(envelopes)
+        return number
+
+    def push(self, number: int, parcel: int) -> int:
+        """Messages of one sender are put on their way to a site; to one that is down, none are.
+
+        What is known already, whoever is in a hurry finds in `pushed`.
+        """
+        pushed = self.pushed[number]
+        after = pushed.get(parcel)
         if after is None:
-            site = self.sites[number]
+            site, envelopes = self.sites[number], self.parcels[parcel]
             if not site.own:
                 after = number
             else:
                 source = self._turns.envelopes[envelopes[0]].source
-                key = site.links[source - 1], envelopes
+                key = site.links[source - 1], parcel
                 if (link := self._appended.get(key)) is None:
                     link = self._appended[key] = self.link(self.links[key[0]] + envelopes)
                 link = self._without_stale(link, site.own)
                 after = self.number(with_link(site, source, link))
-            pushed[envelopes] = after
+            pushed[parcel] = after
         return after
 
     def disk(self, disk: object) -> int:
@@ -176,18 +195,41 @@ class Sites:
         key = link, own
         fresh = self._fresh.get(key)
         if fresh is None:
-            kept = tuple(one for one in self.links[link] if not self._is_stale(one, own))
-            fresh = self._fresh[key] = self.link(kept)
+            kept: list[int] = []
+            said = self._merges_said
+            for one in self.links[link]:
+                said = said and not self.is_notice(one)  # what is behind it comes from another life
+                if not self._is_stale(one, own, said):
+                    kept.append(one)
+            fresh = self._fresh[key] = self.link(tuple(kept))
         return fresh
 
-    def _is_stale(self, envelope: int, own: int) -> bool:
-        message = self._turns.envelopes[envelope].message
-        if not isinstance(message, Promise | Accepted):
-            return False
-        if message.ballot >= self._turns.promised[own]:
-            return False
-        turn = self._turns.take(own, envelope * 2)
-        return turn.after == own and all(act.done is not None for act in turn.step.acts)
+    def _is_stale(self, envelope: int, own: int, said: bool) -> bool:
+        source, _, message = self._turns.envelopes[envelope]
+        past = self._turns.pasts[own]
+        match message:
+            case Promise() | Accepted() if message.ballot < past.promised:
+                is_stale = True
+            case Promise() | Accepted() | State():
+                is_stale = said and _is_said(source, message, past)
+            case _:
+                is_stale = False
+        return is_stale and self._turns.does_nothing(own, envelope)
+
+
+def _is_said(source: ReplicaId, message: Promise | Accepted | State, past: Past) -> bool:
+    """If it does nothing now, this answer does nothing ever while both processes live.
+
+    What is committed stays so. Nobody leads a ballot twice, so who follows counts no answers to
+    what it once led; a leader needs no more promises, and counts nobody for less than before.
+    """
+    if isinstance(message, State):
+        return message.first_slot + len(message.requests) - 1 <= past.committed_upto
+    if message.ballot > past.promised or past.counted is None:
+        return False
+    if isinstance(message, Accepted) and past.counted:
+        return not message.asked_upto and message.last_slot <= past.counted[source]
+    return True
 
 
 def with_link(site: Site, source: ReplicaId, link: int) -> Site:

@@ -15,11 +15,13 @@ from random import Random
 from typing import Any, NamedTuple
 
 from bank.accounts import Balances
-from bank.ballot import NO_BALLOT, ReplicaId
+from bank.ballot import NO_BALLOT, Ballot, ReplicaId, Slot
 from bank.effects import Effects, Persist, Send, Stored
+from bank.events import Reason, SteppedDown
 from bank.messages import Message
 from bank.replica import Replica
 from bank.settings import Settings
+from bank.standing import Candidate, Leader
 from harness.sim import judging
 from harness.sim.disk import Disk
 from harness.sim.explore.frozen import STILL, Timer, alarm, freeze, still, thaw, timers
@@ -45,6 +47,27 @@ class Act(NamedTuple):
     persist: Persist | None = None  # the transaction is committed
     found: Stored | None = None  # a new incarnation read its disk
     done: Replica | None = None  # the turn is over; to look at
+
+
+class Past(NamedTuple):
+    """What a replica in some state has behind it."""
+
+    promised: Ballot
+    committed_upto: Slot
+    # How far a leader counted each peer; empty for who follows, None while it stands.
+    counted: Mapping[ReplicaId, Slot] | None
+
+    @classmethod
+    def of(cls, replica: Replica) -> "Past":
+        """Of this one."""
+        match replica.standing:
+            case Leader() as lead:
+                counted: dict[ReplicaId, Slot] | None = dict(lead.accepted_upto)
+            case Candidate():
+                counted = None
+            case _:
+                counted = {}
+        return cls(replica.promised, replica.log.committed_upto, counted)
 
 
 class _Collector(World):
@@ -96,6 +119,11 @@ class Step:
     writes: tuple[Persist, ...]
     judged: bool  # there is something for the checks to look at
 
+    @property
+    def is_empty(self) -> bool:
+        """Nothing was read that checks listen to, nothing decided, sent or stored."""
+        return not self.judged and not self.envelopes
+
 
 @dataclass(slots=True, eq=False)
 class Turn:
@@ -104,6 +132,7 @@ class Turn:
     after: int
     step: Step
     cuts: tuple[Step, ...] | None = None  # how far it can get before its process dies
+    comes_back: bool = False  # a leader heard of a higher ballot, and stands above it
 
 
 class Turns:
@@ -123,7 +152,7 @@ class Turns:
         self._states: list[Any] = [None]  # 0 is a replica that is down
         self._numbers: dict[Any, int] = {None: 0}
         self.timers: list[tuple[Timer, ...]] = [()]
-        self.promised = [NO_BALLOT]  # by state
+        self.pasts = [Past(NO_BALLOT, 0, None)]  # by state
         # By state, then by envelope * 2 (+ 1: and the turn goes on), or Timer.
         self.known: list[dict[int, Turn]] = [{}]
         self._starts: dict[tuple[ReplicaId, Any], Turn] = {}
@@ -164,7 +193,7 @@ class Turns:
         if number == len(self._states):
             self._states.append(state)
             self.timers.append(timers(replica))
-            self.promised.append(replica.promised)
+            self.pasts.append(Past.of(replica))
             self.known.append({})
         return number
 
@@ -207,6 +236,11 @@ class Turns:
             turn = self.known[state][code] = self._compute(state, code)
         return turn
 
+    def does_nothing(self, state: int, envelope: int) -> bool:
+        """Whoever reads this message in this state stays as it is, and asks for nothing."""
+        turn = self.take(state, envelope * 2)
+        return turn.after == state and turn.step.is_empty
+
     def seek_leader(self, state: int) -> Turn:
         """Somebody waits for a leader."""
         acts: list[Act] = []
@@ -235,7 +269,9 @@ class Turns:
         """A whole one."""
         state = self._number(process.replica)
         acts.append(Act(done=process.replica))  # its clocks stand still as well
-        return Turn(state, self._step(process.id, acts))
+        told = SteppedDown(Reason.PREPARES_ABOVE)
+        again = any(told in act.flushed[0].events for act in acts if act.flushed is not None)
+        return Turn(state, self._step(process.id, acts), comes_back=again)
 
     def _step(self, replica: ReplicaId, acts: Iterable[Act]) -> Step:
         acts = tuple(acts)
