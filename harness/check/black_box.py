@@ -24,9 +24,10 @@ from harness.cluster.history import Operation
 CHECK = "linearizable (clients only)"
 BUDGET = 1_000_000  # configurations looked at before the answer is "unknown"
 CHOOSING = 100_000  # requests without an answer tried, to prove that no choice of them will do
-LIKELY = 2_000_000  # of these: to find a choice that may do
-ATTEMPTS = 6  # choices that are put into an order
-ORDERING = 200_000, 4  # of these: for all of them, and so many more for each event
+LIKELY = 1_000_000  # of these: to find a choice that may do, for each of
+REACHES = 5, 10  # bits that a choice is given for how far it reaches
+ATTEMPTS = 3  # choices that are put into an order
+ORDERING = 200_000, 4  # of these: for those, and so many more for each event
 SHOWING = 20_000  # of these: to show in a few operations what is proved already
 GUESSING = 200_000, 2  # of these: to guess an order with, and so many more for each operation
 
@@ -145,23 +146,24 @@ def _chosen(
     False says nothing.
     """
     most = ORDERING[0] + ORDERING[1] * len(events)
-    likely, left = Likely(looks, LIKELY * budget // BUDGET), most * budget // BUDGET
-    try:
-        done = likely.run()
-        for _ in range(ATTEMPTS):
-            if done is None:
-                break
-            search = Search(balances, left)
-            chosen = as_chosen(events, done, looks)
-            failed_at = search.run(chosen)
-            if failed_at is None:
-                _assert_explained(balances, history, search)
-                return True
-            left, op = search.left, chosen[failed_at][2]
-            by = done[op] if op in done else events.index((op.answered_at or 0, True, op))
-            done = likely.run_again(op.account, by)
-    except BudgetSpent:
-        pass
+    for reaches in REACHES:
+        likely, left = Likely(looks, LIKELY * budget // BUDGET, reaches), most * budget // BUDGET
+        try:
+            done = likely.run()
+            for _ in range(ATTEMPTS):
+                if done is None:
+                    break
+                search = Search(balances, left)
+                chosen = as_chosen(events, done, looks)
+                failed_at = search.run(chosen)
+                if failed_at is None:
+                    _assert_explained(balances, history, search)
+                    return True
+                left, op = search.left, chosen[failed_at][2]
+                by = done[op] if op in done else events.index((op.answered_at or 0, True, op))
+                done = likely.run_again(op.account, by)
+        except BudgetSpent:
+            continue
     return False
 
 

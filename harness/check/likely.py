@@ -23,9 +23,8 @@ from harness.check.operations import Event, Op
 COMPARED = 24  # requests of an account, the latest, of which pairs are compared
 MOST_NEAR = 8  # that were done about a look, of which all sums are formed
 COMPARING = 16  # of the budget, for each that is compared
-# Bits: for each request; at most for odds with the next look; for every request that was sent up
-# to the look that is unexplained next.
-EACH, AT_ODDS, REACHES = 2, 4, 8
+# Bits: for each request; at most for odds with the next look.
+EACH, AT_ODDS = 2, 4
 
 
 @dataclass(slots=True, eq=False)
@@ -45,8 +44,13 @@ class _Choice:
 class Likely(Chosen):
     """The search for them."""
 
-    def __init__(self, looks: Looks, budget: int) -> None:
+    def __init__(self, looks: Looks, budget: int, reaches: int = 8) -> None:
+        """`reaches`: bits for each request that was sent up to the look that is unexplained next.
+
+        With fewer, wrong choices are taken back sooner; with more, less is tried in vain.
+        """
         super().__init__(looks, budget)
+        self._reaches = reaches
         self._sent = {op: event for sent in looks.sent.values() for event, op in sent}
         self._bits = {op: 1 << bit for bit, op in enumerate(self._sent)}
         self._events = sorted(self._sent.values())
@@ -68,7 +72,7 @@ class Likely(Chosen):
             for choice, reaches in self._explanations(look):
                 if choice.members not in self._known:
                     self._known.add(choice.members)
-                    surprise = choice.surprise - REACHES * bisect_left(self._events, reaches)
+                    surprise = choice.surprise - self._reaches * bisect_left(self._events, reaches)
                     heapq.heappush(self._heap, (surprise, len(self._known), choice))
             if not self._goes_on():
                 return None
