@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from bank.ledger import (
     FAILED,
+    MOST_IN_A_LIST,
     NOOP,
     READ,
     SKIPPED,
@@ -49,6 +50,16 @@ def test_ledger_keeps_its_own_copy():
     balances = dict(BEFORE)
     Ledger(balances).apply(TRANSFER, "A", "B", 3)
     assert balances == BEFORE
+
+
+def test_accounts_beyond_what_is_kept_as_a_list_are_paid_alike():
+    many = {f"a{number}": 10 for number in range(MOST_IN_A_LIST + 1)}
+    few = {name: many[name] for name in ("a0", "a1")}
+    ledgers = Ledger(many), Ledger(few)
+    for command in [(TRANSFER, "a0", "a1", 4), (TRANSFER, "a1", "a0", 15), (READ, "a1", "", 0)]:
+        assert len({ledger.apply(*command) for ledger in ledgers}) == 1
+    assert ledgers[1].balances == {"a0": 6, "a1": 14}
+    assert ledgers[0].balances == many | {"a0": 6, "a1": 14}
 
 
 ACCOUNTS = st.sampled_from(["A", "B", "C", "X"])
