@@ -62,6 +62,7 @@ LIKE = {
     "what replicas of others are asked in": ('"lin-kv"',),
     "a question that replicas of others may answer": ('"views"',),
     "a kind of fault that campaigns draw": ('"stall"', '"duplication"'),
+    "what a campaign draws once for each replica": ("drift_ppm", "drift"),
     "a bound of a walk": ("harness.sim.explore.graph:Budget",),
     "a document of a report": ("JUNIT", "PERFETTO"),
     "an outlet for grades": ('"classroom50"',),

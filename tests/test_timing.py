@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 from screen_fakes import set_six
 
+from harness.cluster.nemesis import FailLeader
 from harness.files import config, testset
 from harness.files.config import ClusterConfig
 from harness.run.runner import Runner
@@ -42,10 +43,8 @@ def test_what_passes_belongs_to_the_phase_that_was_entered_before():
     assert seconds(timing.spent)["start"] == 21e-6 and seconds({})["stop"] == 0
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """The three sets, simulated: (reports, timing, from start to end in virtual microseconds)."""
-    path = tmp_path_factory.mktemp("timing") / "sets.csv"
+def started(path):
+    """The three sets, simulated, and nothing run yet: (cluster, runner, timing, when it began)."""
     path.write_text(SETS)
     settings = config.layer(config.from_flags({"seed": "3"}))
     settings = replace(settings, seed=3)
@@ -55,6 +54,13 @@ def run(tmp_path_factory):
     runner = Runner(cluster, settings, testset.read(str(path)).cases(settings), timing=timing)
     timing.enter(Phase.START)
     cluster.start()
+    return cluster, runner, timing, began
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """All three run: (reports, timing, from start to end in virtual microseconds)."""
+    cluster, runner, timing, began = started(tmp_path_factory.mktemp("timing") / "sets.csv")
     while runner.remaining:
         runner.run_next()
     took = cluster.now() - began
@@ -80,6 +86,16 @@ def test_phases_tell_what_was_waited_for(run):
     assert failing.spent[Phase.RETRY] > 0 and Phase.PATIENCE not in failing.spent
     assert patience <= alone.spent[Phase.PATIENCE] < patience + 200_000
     assert Phase.ELECTION not in alone.spent
+
+
+def test_what_a_person_does_after_a_fault_at_the_prompt_is_display(tmp_path):
+    cluster, runner, timing, _ = started(tmp_path / "sets.csv")
+    runner.run_next()
+    runner.poke(FailLeader())
+    before = dict(timing.spent)
+    cluster.run_for(1_000_000)
+    timing.enter(Phase.STOP)
+    assert timing.since(before) == {Phase.DISPLAY: 1_000_000}
 
 
 def test_the_table_names_the_sets_that_took_long():

@@ -311,6 +311,7 @@ class Runner:
         self._barriers.is_cancelled = never
         self.poked.append(Poke(len(self.reports), action, steps))
         self._on_done()
+        self._timing.enter(Phase.DISPLAY)
         return steps
 
     def _poked(self, listed: Listed) -> StepReport:
