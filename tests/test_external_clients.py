@@ -165,6 +165,14 @@ def test_a_refusal_settles_only_what_has_no_open_attempt():
     assert found.refusals[0].code == 22
 
 
+def test_a_code_without_an_end_is_told_by_its_beginning():
+    found, operation = clients(), transfer()
+    found.submit(operation)
+    sent(found, 0)
+    error(found, 1, 1, 10**400, 10)
+    assert len(found.last_error[id(operation)]) < 80
+
+
 @pytest.mark.parametrize("code", [[12], {"a": 1}, 12.0, True, "12", None, 10**400])
 def test_a_code_that_is_no_whole_number_promises_nothing(code):
     found, operation = clients(), transfer()
@@ -214,7 +222,9 @@ def test_a_balance_is_a_number_that_an_account_may_have(value):
     sent(found, 0)
     found.take(1, "c1", {"type": "read_ok", "value": value, "in_reply_to": 1}, 5)
     assert operation.result is None
-    assert found._remarks.texts()[0].endswith("expected read_ok with a whole number as value")
+    assert found._remarks.texts()[0].endswith(
+        "expected read_ok with a whole number below 2^63 as value"
+    )
 
 
 @pytest.mark.parametrize(

@@ -89,15 +89,23 @@ def test_everything_that_can_be_said():
         ),
         ("start: a\ncluster: {nods: 3}", None),
         (
-            "start: '\"\" x'\nbuild: make {name} {{number}} {data}\nfixed: {balance: ten}",
+            "start: '\"\" x'\nbuild: make {name} {{number}} {data} {name}\nfixed: {balance: ten}",
             [
                 'r.yaml:1: start: found """ x", expected a command such as python3 node.py',
-                "r.yaml:2: build: {name} is another for each replica, and this is run once, "
+                "r.yaml:2: build: {name} has no meaning in what is run once for all replicas, "
                 "expected none",
-                "r.yaml:2: build: {data} is another for each replica, and this is run once, "
+                "r.yaml:2: build: {data} has no meaning in what is run once for all replicas, "
                 "expected none",
                 'r.yaml:3: fixed: balance: found "ten", expected a whole number from 0 to '
                 "9223372036854775807",
+            ],
+        ),
+        (
+            'start: a\nfile: {path: "{data}/a\\0", text: "x\\ud800"}',
+            [
+                'r.yaml:2: file: path: found "{data}/a\\u0000", expected a path such as '
+                '"{data}/config.json"',
+                'r.yaml:2: file: text: found "x\\ud800", expected its text',
             ],
         ),
         (

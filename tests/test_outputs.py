@@ -98,6 +98,19 @@ def test_a_build_that_fails_leaves_no_folder_that_was_not_there(tmp_path, capsys
     assert data.is_dir() == was_there and data.parent.is_dir() == was_there
 
 
+@pytest.mark.parametrize("was_there", [False, True])
+def test_what_cannot_start_leaves_a_folder_for_the_next_try(tmp_path, capsys, was_there):
+    (tmp_path / "r.yaml").write_text("start: ./not-there\n")
+    data = tmp_path / "above" / "data"
+    if was_there:
+        data.mkdir(parents=True)
+    words = [SET, "--no-step", "--replicas", str(tmp_path / "r.yaml"), "--data", str(data)]
+    for _ in range(2):
+        assert cli.main(words) == EXIT_USAGE
+        assert "not-there" in capsys.readouterr().err
+        assert data.is_dir() == was_there and not list(data.glob("*"))
+
+
 def test_replicas_that_work_elsewhere_get_their_folder_by_its_whole_name(tmp_path, monkeypatch):
     (tmp_path / "theirs").mkdir()
     monkeypatch.chdir(tmp_path)

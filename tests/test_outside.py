@@ -369,6 +369,8 @@ def test_replicas_that_agree_are_fine():
     told = [Told(1, STATE, 1, accepted), Told(2, STATE, 1, other), Told(3, BALANCES, 0)]
     told.append(Told(4, log=[accepted[0], ToldEntry(2, "A", PAY, FAILED)]))
     assert agreement_from_outside(BALANCES, told).verdict is Verdict.VALID
+    short = [Told(1, {"A": 7}, 1), Told(2, STATE, 1), Told(3, {"B": 13}, 1)]
+    assert agreement_from_outside(BALANCES, short).verdict is Verdict.VALID, "left out, not other"
     said = reason(agreement_from_outside(BALANCES, told, "n3 executed 0, n1 1 after 500 ms"))
     assert said.startswith("n3 executed 0")
 

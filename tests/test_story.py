@@ -316,6 +316,13 @@ def test_another_state_after_the_same_slots_is_one_too():
     assert "✗ they executed as much and hold different states" in shown
 
 
+def test_who_tells_fewer_balances_is_not_told_to_be_equal():
+    one, other = view(1, AFTER), view(2, {k: v for k, v in AFTER.items() if k != "A"})
+    shown = render(stories.difference(one, other, story.compare(one, other, slots_of())), 80)
+    assert "balance A" in shown and "✓" not in shown
+    assert "? they executed as much; what only one of them tells cannot be compared" in shown
+
+
 def test_what_is_truncated_is_compared_by_its_mark_only():
     gone = SlotStatus(8, SlotMark.EXECUTED, None, None)
     one, other = view(1, AFTER, truncated_upto=8), view(2, AFTER, truncated_upto=7)

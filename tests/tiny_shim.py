@@ -122,8 +122,11 @@ class AnswersNobody(Shim):
 class AnswersAsTrue(Shim):
     """Python takes true for 1; and whatever else an answer has, its `id` says what it answers."""
 
+    def hello(self, number):
+        self.say(id=number == 1, can=["nothing"])
+        super().hello(number)
+
     def transfer(self, number, asked):
-        self.say(id=True, error="is 1", definite=True)
         self.names_of_others = {"in_reply_to": 1, "msg_id": 1, "type": "error", "code": 12}
         super().transfer(number, asked)
 

@@ -251,7 +251,7 @@ def _differences(told: Sequence[Told]) -> Iterator[str]:
         if replica.balances is not None:
             other = stands.setdefault(replica.executed, replica)
             for account, held in replica.balances.items():
-                right = (other.balances or {}).get(account)
+                right = (other.balances or {}).get(account, held)  # what it left out is told apart
                 if held != right:
                     where = "" if replica.executed is None else f" after slot {replica.executed}"
                     who = replica_name(other.replica)

@@ -376,7 +376,7 @@ class Clients:
 
     def _note_error(self, call: _Call, replica: ReplicaId, answer: Body) -> None:
         code, text = answer.get("code"), answer.get("text")
-        told = f"error {code} from {replica_name(replica)}"
+        told = f"error {shown(str(code), 30)} from {replica_name(replica)}"
         self.last_error[id(call.operation)] = f"{told}: {shown(str(text), 80)}" if text else told
 
     def _after_error(

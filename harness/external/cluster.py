@@ -152,7 +152,9 @@ class ExternalCluster:
             self.fleet.stop()
         finally:
             self._temporary.close()
-            outputs.forget(self._created)
+            outputs.forget(
+                [*(handle.data for handle in self.fleet.handles.values()), *self._created]
+            )
 
     def keep_logs(self) -> Path:
         """The folder with what they wrote to standard error; of long logs, the end."""

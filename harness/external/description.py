@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.external import placeholders
 from harness.external.placeholders import Placeholders
 from harness.files import config, text_file, yaml_source
 from harness.files.config import ClusterConfig, Override, Overrides
@@ -214,7 +215,7 @@ def _said(expected: str, of_a_shim: bool = False) -> Shape:
     """Text that is not empty and has no unknown placeholder."""
 
     def read(value: Any, at: Place) -> str:
-        if not isinstance(value, str) or not value.strip():
+        if not isinstance(value, str) or not value.strip() or not _is_writable(value):
             raise at.not_that(value, expected)
         for problem in Placeholders.problems(value, "shim" if of_a_shim else _links(at)):
             at.wrong(problem)
@@ -223,6 +224,11 @@ def _said(expected: str, of_a_shim: bool = False) -> Shape:
         return value
 
     return Shape(read, _TEXT)
+
+
+def _is_writable(text: str) -> bool:
+    """Whether names and files can have it: no NUL, and no half of a pair of surrogates."""
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _check_links(section: Section, at: Place) -> None:
@@ -295,18 +301,19 @@ def _words(value: str, at: Place, example: str) -> tuple[str, ...]:
         words = tuple(shlex.split(value))
     except ValueError as error:
         raise at.not_that(value, f"words as a shell reads them: {error}".lower()) from None
-    if not words[0] or "\0" in value:
+    if not words[0]:
         raise at.not_that(value, f"a command such as {example}")
     return words
 
 
 def _build(value: Any, at: Place) -> tuple[str, ...]:
     """A command that is run once, for all replicas."""
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not value.strip() or not _is_writable(value):
         raise at.not_that(value, "a command such as make")
-    for name in Placeholders.of_one(value):
-        at.wrong(f"{name} is another for each replica, and this is run once, expected none")
-    return _words(value, at, "make")
+    found = placeholders.found(value)
+    for name in found:
+        at.wrong(f"{name} has no meaning in what is run once for all replicas, expected none")
+    return _words(value if found else placeholders.unescaped(value), at, "make")
 
 
 def _file(value: Any, at: Place) -> WrittenFile:

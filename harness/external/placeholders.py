@@ -66,13 +66,6 @@ class Placeholders:
         return {int(where[1:]) for escaped, name, where in found if not escaped and where}
 
     @staticmethod
-    def of_one(text: str) -> Iterator[str]:
-        """Those in a text that are another for each replica, `{name}` and so on."""
-        for escaped, name, argument in _FOUND.findall(text):
-            if not escaped and name in (*EVERYWHERE, *WITH_SOCKETS):
-                yield f"{{{joined(name, argument)}}}"
-
-    @staticmethod
     def problems(text: str, links: str) -> Iterator[str]:
         """What is wrong with the placeholders of a text, where replicas are linked like this."""
         for escaped, name, argument in _FOUND.findall(text):
@@ -92,6 +85,17 @@ class Placeholders:
                 yield f"unknown placeholder {{{name}}}, expected one of {', '.join(known)}{hint}"
             elif argument:
                 yield f"{{{name}:{argument}}}: expected {{{name}}} alone"
+
+
+def found(text: str) -> list[str]:
+    """Those in a text, known or not, each once."""
+    placed = [(name, argument) for escaped, name, argument in _FOUND.findall(text) if not escaped]
+    return [f"{{{joined(*one)}}}" for one in dict.fromkeys(placed)]
+
+
+def unescaped(text: str) -> str:
+    """A text without placeholders as it is meant."""
+    return fill(text, {}, None)
 
 
 def joined(name: str, argument: str) -> str:

@@ -67,8 +67,8 @@ def check_folder(option: str, path: Path | None) -> list[Path]:
 
 def forget(created: list[Path]) -> None:
     """Remove of these what is still empty: nothing came of the run."""
-    with contextlib.suppress(OSError):
-        for folder in created:
+    for folder in created:
+        with contextlib.suppress(OSError):
             folder.rmdir()
 
 

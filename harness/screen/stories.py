@@ -294,6 +294,9 @@ def _conclusion(
         return sentence(what, ATTENTION)
     executed = [view.status.executed_upto for view in (one, other)]
     if executed[0] == executed[1]:
+        if one.status.balances.keys() != other.status.balances.keys():
+            what = "? they executed as much; what only one of them tells cannot be compared"
+            return sentence(what, ATTENTION)
         if one.status.digest != other.status.digest:
             return sentence("✗ they executed as much and hold different states", BAD)
         same = "✓ they executed the same slots and hold the same balances and sessions"

@@ -36,7 +36,7 @@ class Bank:
             case {"type": "read_ok", "value": value} if asked["type"] == READ and is_number(value):
                 return Done(value)
         if asked["type"] == READ:
-            return Wrong("expected read_ok with a whole number as value")
+            return Wrong("expected read_ok with a whole number below 2^63 as value")
         return Wrong('expected transfer_ok with "success" or "failed" as result')
 
     def problems(self) -> list[str]:

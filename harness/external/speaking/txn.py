@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from bank.ledger import READ, Ledger, Result
 from harness.cluster.history import Operation
 from harness.external.speaking.dialect import Body, Done, Key, Meaning, Wrong
+from harness.files.text_file import shown
 
 KEY = 0
 
@@ -75,7 +76,7 @@ class ListAppend:
             return f"two lists differ: entry {at + 1} is {known[at]} in one, {read[at]} in another"
         for number in read[shared:]:
             if not 0 <= number < len(self._operations):
-                return f"a list holds {number}, which nobody appended"
+                return f"a list holds {shown(str(number), 30)}, which nobody appended"
             ledger = Ledger(self._balances[-1])
             if number not in self._results:
                 self._results[number] = ledger.apply(*self._operations[number].request[2:])
