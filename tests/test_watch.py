@@ -317,6 +317,16 @@ class Terminal:
             assert left > 0 and select.select([self.ours], [], [], left)[0], self.seen
             self._read()
 
+    def interrupt(self):
+        """Ctrl-C, which it has a handler for: else whoever started it is to blame."""
+        status = Path(f"/proc/{self.process.pid}/status")
+        if status.exists():
+            lines = dict(line.split(":\t", 1) for line in status.read_text().splitlines())
+            held, ignored, caught = (int(lines[key], 16) for key in ("SigBlk", "SigIgn", "SigCgt"))
+            bit = 1 << signal.SIGINT - 1
+            assert caught & bit and not (held | ignored) & bit, lines
+        self.process.send_signal(signal.SIGINT)
+
     def end(self):
         """Its exit code, when it said everything."""
         with contextlib.suppress(OSError):  # the terminal is gone with its last user
@@ -362,7 +372,7 @@ def test_watching_a_file_ends_in_the_usual_tables(tmp_path):
 def test_ctrl_c_leaves_a_clean_terminal_and_the_sets_that_ran(long_file):
     with Terminal(long_file, "--watch") as terminal:
         terminal.read_until("wait 20000 ms in step 1", "○ disconnected")
-        terminal.process.send_signal(signal.SIGINT)
+        terminal.interrupt()
         assert terminal.end() == 130, terminal.seen
         after = terminal.seen.rpartition(SHOW)[2]
     assert terminal.seen.count(HIDE) == terminal.seen.count(SHOW) == 1
@@ -376,7 +386,7 @@ def test_a_terminal_that_gets_narrower_begins_a_fresh_screen(long_file):
         assert "\x1b[2J" not in terminal.seen
         fcntl.ioctl(terminal.ours, termios.TIOCSWINSZ, struct.pack("4H", 40, 60, 0, 0))
         terminal.read_until("\x1b[2J")
-        terminal.process.send_signal(signal.SIGINT)
+        terminal.interrupt()
         assert terminal.end() == 130
     _, *after = terminal.seen.split("\x1b[2J")
     assert len(after) == 1 and "Slots/s" in after[0] and "Last event" not in after[0]
