@@ -16,6 +16,7 @@ from harness.check import black_box as module
 from harness.check import likely as likely_module
 from harness.check.black_box import black_box
 from harness.check.bounds import overdrawn
+from harness.check.evidence import latest
 from harness.check.guided import Guided
 from harness.check.likely import Likely, as_chosen
 from harness.check.looks import Chosen, looks_at
@@ -473,6 +474,12 @@ def test_what_takes_many_operations_to_prove_is_shown_too():
     assert not shown.is_whole and 0 < len(shown.others) <= 8
     account = shown.failed.request[3]
     assert all(account in operation.request[3:5] for operation in shown.others)
+    # It begins with a look, and has of the rest what moved money, where that is more than fits too.
+    amounts = [pay("A", "B", amount, 9 + amount, 90) for amount in range(1, 10)]
+    late = [look("A", 10, 6, 8), *amounts, look("A", 9, 15, 80), look("A", 1, 40, 95)]
+    ops = [arithmetic(o, BALANCES) for o in [look("A", 10, 1, 2), pay("A", "B", 1, 3, 4), *late]]
+    shown = latest(events_of(ops), 2 * len(ops) - 1)
+    assert shown.failed is late[-1] and shown.others == (late[0], *amounts[2:])
 
 
 def test_what_is_wrong_by_far_is_found_whatever_is_unanswered():
