@@ -4,6 +4,7 @@
 """
 
 from dataclasses import replace
+from random import Random
 
 import histories
 import pytest
@@ -12,11 +13,13 @@ from hypothesis import strategies as st
 
 from bank.ledger import FAILED, READ, SUCCESS, TRANSFER, Ledger
 from harness.check import black_box as module
+from harness.check import likely as likely_module
 from harness.check.black_box import black_box
 from harness.check.bounds import overdrawn
+from harness.check.evidence import latest
 from harness.check.guided import Guided
 from harness.check.likely import Likely, as_chosen
-from harness.check.looks import looks_at
+from harness.check.looks import Chosen, looks_at
 from harness.check.operations import arithmetic, events_of
 from harness.check.search import BudgetSpent, Search
 from harness.check.unanswered import Unanswered
@@ -412,6 +415,56 @@ def test_a_choice_without_an_order_is_taken_back(seed):
     assert module._chosen(balances, history, events, looks, module.BUDGET)
 
 
+def test_the_memory_that_choices_take_is_spent_from_the_budget():
+    """Each has all that were chosen as bits: no more than were sent by then, and they are paid."""
+    balances, history = histories.draw(1, 2_000, 200, open_share=0.2)
+    ops = [op for op in (arithmetic(o, balances) for o in history) if op is not None]
+    likely = Likely(looks_at(balances, events_of(ops)), 20_000)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(BudgetSpent):
+        patch.setattr(likely_module, "BITS", 1)
+        likely.run()
+    assert sum(members.bit_length() for members in likely._known) <= 20_000
+    for _, _, choice in likely._heap:
+        assert choice.members.bit_length() <= sum(e < choice.by for e in likely._sent.values())
+
+
+@pytest.mark.parametrize("seed", [5, 59])
+def test_after_the_last_ordering_no_other_choice_is_looked_for(seed):
+    shape = {"open_share": 0.2, "balance": 20, "most": 4, "own": False, "reads": 0.3, "late": 0.3}
+    balances, history = histories.draw(seed, 200, 6, **shape)
+    ops = [op for op in (arithmetic(o, balances) for o in history) if op is not None]
+    events = events_of(ops)
+    again = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "ATTEMPTS", 2)
+        patch.setattr(module, "_assert_explained", lambda *_: None)
+        patch.setattr(module.Search, "run", lambda *_: 0)  # no choice has an order
+        patch.setattr(module.Likely, "run_again", lambda *_: again.append(0) or {})
+        assert not module._chosen(balances, history, events, looks_at(balances, events), 1_000_000)
+    assert len(again) == len(module.REACHES)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_next_look_is_the_first_that_is_not_explained(seed):
+    """However often requests were done and taken back."""
+    balances, history = histories.draw(seed, 300, 8, open_share=0.3, own=False)
+    ops = [op for op in (arithmetic(o, balances) for o in history) if op is not None]
+    chosen = Chosen(looks_at(balances, events_of(ops)), 100_000)
+    stack, random = [], Random(seed)
+    sent = [op for op in ops if op.answered_at is None and op.moves]
+    for _ in range(300):
+        left = [look for look in chosen._unexplained.values() if look is not None]
+        assert chosen.next_look() is min(left, key=lambda look: look.event, default=None)
+        undone = [op for op in sent if op not in chosen._done]
+        if stack and (not undone or random.random() < 0.5):
+            chosen.undo(*stack.pop())
+        else:
+            done = random.sample(undone, min(2, len(undone)))
+            stack.append((done, chosen.do(done, random.randrange(600))))
+    events = [event for event, _ in chosen._firsts]
+    assert len(set(events)) == len(events), "a look is in the heap more than once"
+
+
 def test_what_takes_many_operations_to_prove_is_shown_too():
     balances, history = histories.draw(2, 6_000, 10, fault="lost", at=0.6)
     judgement = black_box(balances, history, budget=100_000)
@@ -421,6 +474,12 @@ def test_what_takes_many_operations_to_prove_is_shown_too():
     assert not shown.is_whole and 0 < len(shown.others) <= 8
     account = shown.failed.request[3]
     assert all(account in operation.request[3:5] for operation in shown.others)
+    # It begins with a look, and has of the rest what moved money, where that is more than fits too.
+    amounts = [pay("A", "B", amount, 9 + amount, 90) for amount in range(1, 10)]
+    late = [look("A", 10, 6, 8), *amounts, look("A", 9, 15, 80), look("A", 1, 40, 95)]
+    ops = [arithmetic(o, BALANCES) for o in [look("A", 10, 1, 2), pay("A", "B", 1, 3, 4), *late]]
+    shown = latest(events_of(ops), 2 * len(ops) - 1)
+    assert shown.failed is late[-1] and shown.others == (late[0], *amounts[2:])
 
 
 def test_what_is_wrong_by_far_is_found_whatever_is_unanswered():

@@ -33,6 +33,7 @@ FIRST = Operation(("bob", 1, READ, "B", "", 0), 6, 10_000, 20_000, 13)
 LATER = Operation(("bob", 2, READ, "B", "", 0), 6, 30_000, 40_000, 10)
 OPEN = Operation(("<cem>", 1, TRANSFER, "B", "A", 5), 6, 35_000)
 FOUND = Contradiction(LATER, (PAID, FIRST, OPEN), {"B": 10})
+PART = replace(FOUND, is_whole=False)
 MARKS = [
     Mark(25_000, "F(n3)", "fault"),
     Mark(60_000, "n2 leads", "leader"),
@@ -77,13 +78,15 @@ def test_the_same_stands_there_in_words():
     ]
     assert "Before them B is 10. No order" in text
     assert "It does not matter what came before." in section(replace(FOUND, before={}))
-    part = section(replace(FOUND, is_whole=False))
+    part = section(PART)
     assert "it takes all before them to prove it." in part and "No order of these" not in part
+    assert "at 35 ms: this answer or one before it fits nowhere" in part
+    assert "(B) = 10 ✗ this or one before<" in part and "✗ fits nowhere" not in part
 
 
 @pytest.mark.skipif(browser.find() is None, reason="no browser is installed")
 def test_nothing_is_cut_off_on_any_width(tmp_path):
-    (tmp_path / "why.html").write_text(page({"x.jsonl": FOUND}, style()))
+    (tmp_path / "why.html").write_text(page({"x.jsonl": FOUND, "y.jsonl": PART}, style()))
     outside = """[...document.querySelectorAll('.contradiction text')].filter(text => {
         const own = text.getBoundingClientRect()
         return own.left < 0 || own.right > innerWidth }).map(text => text.textContent)"""

@@ -148,9 +148,10 @@ def _chosen(
     most = ORDERING[0] + ORDERING[1] * len(events)
     for reaches in REACHES:
         likely, left = Likely(looks, LIKELY * budget // BUDGET, reaches), most * budget // BUDGET
+        refuted: tuple[str, int] | None = None  # the account and the event of what has no order
         try:
-            done = likely.run()
             for _ in range(ATTEMPTS):
+                done = likely.run() if refuted is None else likely.run_again(*refuted)
                 if done is None:
                     break
                 search = Search(balances, left)
@@ -161,7 +162,7 @@ def _chosen(
                     return True
                 left, op = search.left, chosen[failed_at][2]
                 by = done[op] if op in done else events.index((op.answered_at or 0, True, op))
-                done = likely.run_again(op.account, by)
+                refuted = op.account, by
         except BudgetSpent:
             continue
     return False

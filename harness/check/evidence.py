@@ -92,7 +92,8 @@ def illustrated(
 def latest(events: Sequence[Event], failed_at: int) -> Contradiction:
     """What a person looks at first, where it takes more than a few operations to prove it.
 
-    From the last read of the account on that was answered before the failed answer was asked for.
+    The last read of the account that was answered before the failed answer was asked for, and
+    the latest that moved money there since.
     """
     failed, taken = events[failed_at][2], events[: failed_at + 1]
     ops = [op for op in _of_account(taken, failed.account) if op.source is not failed.source]
@@ -101,11 +102,11 @@ def latest(events: Sequence[Event], failed_at: int) -> Contradiction:
         if op.low == op.high and op.answered_at is not None and op.answered_at < failed.invoked_at
     ]  # fmt: skip
     look = max(looks, key=lambda op: op.answered_at or 0, default=None)
+    begin = [] if look is None else [look]
     since = 0 if look is None else look.invoked_at
     late = [op for op in ops if op.answered_at is None or op.answered_at >= since]
-    late = [op for op in late if op.moves or op is look]
-    shown = sorted(late, key=lambda op: op.invoked_at)[-SHOWN:]
-    told = _told(shown, failed, {})
+    late = sorted((op for op in late if op.moves), key=lambda op: op.invoked_at)
+    told = _told([*begin, *late[len(begin) - SHOWN :]], failed, {})
     return replace(told, is_whole=False)
 
 

@@ -23,6 +23,7 @@ from harness.check.operations import Event, Op
 COMPARED = 24  # requests of an account, the latest, of which pairs are compared
 MOST_NEAR = 8  # that were done about a look, of which all sums are formed
 COMPARING = 16  # of the budget, for each that is compared
+BITS = 256  # of what was chosen, that take as much memory as one of the budget
 # Bits: for each request; at most for odds with the next look.
 EACH, AT_ODDS = 2, 4
 
@@ -51,9 +52,11 @@ class Likely(Chosen):
         """
         super().__init__(looks, budget)
         self._reaches = reaches
-        self._sent = {op: event for sent in looks.sent.values() for event, op in sent}
-        self._bits = {op: 1 << bit for bit, op in enumerate(self._sent)}
-        self._events = sorted(self._sent.values())
+        # In the order of time: the bits of what is chosen early are the low ones, and few.
+        sent = heapq.merge(*looks.sent.values(), key=lambda event_and_op: event_and_op[0])
+        self._sent = {op: event for event, op in sent}
+        self._bit = {op: bit for bit, op in enumerate(self._sent)}
+        self._events = list(self._sent.values())
         self._last = max((ends[-1] for ends in looks.ends.values() if ends), default=0)
         reads = sum(look.sums is not None for of in looks.looks.values() for look in of)
         # Events from one read of an account to the next, about.
@@ -92,7 +95,7 @@ class Likely(Chosen):
         lately, at = 0, choice
         while at.parent is not None and at.by >= event - self._apart:
             for op in at.done:
-                lately |= self._bits[op] if account in (op.account, op.other) else 0
+                lately |= 1 << self._bit[op] if account in (op.account, op.other) else 0
             at = at.parent
         self._refuted.append((event, lately or choice.members))
         return self.run() if self._goes_on() else None
@@ -145,9 +148,10 @@ class Likely(Chosen):
             surprise = self._at.surprise + max(0, AT_ODDS - (lasts - look.event) // self._apart)
             members = self._at.members
             for op in ops:
-                members |= self._bits[op]
+                members |= 1 << self._bit[op]
                 age = (look.event - self._sent[op]) // self._apart
                 surprise += EACH + (1 + age).bit_length()
+            self.spend(members.bit_length() // BITS)
             reaches = self._last if next_look is None else next_look.event
             choice = _Choice(
                 self._at, self._at.depth + 1, ops, look.event, members, surprise, before, after

@@ -8,6 +8,7 @@ no choice of requests suits all looks, no order explains all answers (`unanswere
 choice that suits them proves nothing, but mostly has an order (`likely` looks for one).
 """
 
+import heapq
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -64,13 +65,23 @@ class Chosen:
         self._done: set[Op] = set()
         self._moved = dict.fromkeys(looks.looks, 0)
         self._latest: dict[str, list[tuple[int, int]]] = {account: [] for account in looks.looks}
-        # The first look of each account that is not explained.
-        self._unexplained = {account: self._first(account, 0) for account in looks.looks}
+        # The first look of each account that is not explained. `_firsts` is a heap of them, by
+        # event, and of some that were the first before: these are dropped when they come up.
+        self._unexplained: dict[str, Look | None] = {}
+        self._firsts: list[tuple[int, str]] = []
+        self._in_firsts: set[int] = set()
+        self._put({account: self._first(account, 0) for account in looks.looks})
 
     def next_look(self) -> Look | None:
         """The first one of all that is not explained."""
-        left = [look for look in self._unexplained.values() if look is not None]
-        return min(left, key=lambda look: look.event, default=None)
+        while self._firsts:
+            event, account = self._firsts[0]
+            look = self._unexplained[account]
+            if look is not None and look.event == event:
+                return look
+            heapq.heappop(self._firsts)
+            self._in_firsts.remove(event)
+        return None
 
     def do(
         self, ops: Sequence[Op], by: int, then: Mapping[str, Look | None] | None = None
@@ -86,7 +97,7 @@ class Chosen:
                 self._latest[account].append((by, change))
         touched = dict.fromkeys(a for op in ops for a in (op.account, op.other))
         before = {account: self._unexplained[account] for account in touched}
-        self._unexplained.update(then or {a: self._first(a, by) for a in touched})
+        self._put(then or {a: self._first(a, by) for a in touched})
         return before
 
     def undo(self, ops: Sequence[Op], before: Mapping[str, Look | None]) -> None:
@@ -96,7 +107,7 @@ class Chosen:
             for account, change in ((op.account, -op.moves), (op.other, op.moves)):
                 self._moved[account] -= change
                 self._latest[account].pop()
-        self._unexplained.update(before)
+        self._put(before)
 
     def left(self, look: Look) -> list[tuple[Op, int]]:
         """What may be chosen for a look, the latest first, and what it moves there."""
@@ -135,6 +146,14 @@ class Chosen:
         self._budget -= how_much
         if self._budget < 0:
             raise BudgetSpent
+
+    def _put(self, unexplained: Mapping[str, Look | None]) -> None:
+        """These are the first of their accounts from now on."""
+        self._unexplained.update(unexplained)
+        for account, look in unexplained.items():
+            if look is not None and look.event not in self._in_firsts:
+                self._in_firsts.add(look.event)
+                heapq.heappush(self._firsts, (look.event, account))
 
     def _first(self, account: str, start: int) -> Look | None:
         """The first look from this event on that is not explained by what was chosen."""

@@ -45,10 +45,13 @@ def section(
         rest = f"Before them {begins}." if begins else "It does not matter what came before."
         rest += " No order of these operations gives every answer."
     else:
-        rest = "These are the latest of that account: it takes all before them to prove it."
+        rest = "These are among the latest of that account: it takes all before them to prove it."
     items: list[tuple[int, int, Safe]] = []
     for operation in operations:
-        said = [_words(operation, first, operation is found.failed)]
+        said = [_words(operation, first)]
+        if operation is found.failed:
+            which = "this answer" if found.is_whole else "this answer or one before it"
+            said.append(f": {which} fits nowhere")
         link = (links or {}).get(id(operation))
         item = element("li", *said, *([] if link is None else [" ", link]))
         items.append((operation.invoked_at or 0, len(items), item))
@@ -57,7 +60,7 @@ def section(
         items.append((mark.at, len(items), item))
     return join(
         element("p", rest),
-        element("div", _picture(operations, found.failed, shown), class_="why"),
+        element("div", _picture(operations, found, shown), class_="why"),
         element(
             "details",
             element("summary", "The same in words"),
@@ -70,18 +73,18 @@ def _after(us: int) -> str:
     return f"{us} µs" if us < 1000 else duration(us)
 
 
-def _words(operation: Operation, first: int, is_failed: bool) -> str:
+def _words(operation: Operation, first: int) -> str:
     client, _, *command = operation.request
     asked = _after((operation.invoked_at or 0) - first)
     said = f"{asked}: {client} asks {describe(*command)}, "  # type: ignore[arg-type]
     if operation.answered_at is None:
         return f"{said}and is not answered"
     after = _after(operation.answered_at - first)
-    end = f"{said}and has the answer {operation.result} at {after}"
-    return f"{end}: this answer fits nowhere" if is_failed else end
+    return f"{said}and has the answer {operation.result} at {after}"
 
 
-def _picture(operations: Sequence[Operation], failed: Operation, marks: Sequence[Mark]) -> Safe:
+def _picture(operations: Sequence[Operation], found: Contradiction, marks: Sequence[Mark]) -> Safe:
+    wrong = " ✗ fits nowhere" if found.is_whole else " ✗ this or one before"
     x = _scale(operations, marks)
     top = TOP + MARK * len(marks)
     parts: list[Safe] = []
@@ -94,7 +97,8 @@ def _picture(operations: Sequence[Operation], failed: Operation, marks: Sequence
         parts.append(element("rect", x=0, y=y, width="100%", height=height, class_="lane-box"))
         parts.append(element("text", client, x=6, y=y + 14, class_="client"))
         for index, operation in enumerate(inside):
-            parts += _bar(operation, operation is failed, x, y + 18 + ROW * index)
+            flaw = wrong if operation is found.failed else ""
+            parts += _bar(operation, flaw, x, y + 18 + ROW * index)
         y += height + GAP
     lines = []
     for index, mark in enumerate(marks):
@@ -108,14 +112,14 @@ def _picture(operations: Sequence[Operation], failed: Operation, marks: Sequence
     )  # fmt: skip
 
 
-def _bar(operation: Operation, is_failed: bool, x: Mapping[int, float], y: float) -> list[Safe]:
+def _bar(operation: Operation, flaw: str, x: Mapping[int, float], y: float) -> list[Safe]:
     begin = x[operation.invoked_at or 0]
     is_open = operation.answered_at is None
     end = 100.0 if operation.answered_at is None else x[operation.answered_at]
     command = describe(*operation.request[2:])
     result = "never answered" if is_open else f"= {operation.result}"
-    text = f"{command} {result}" + (" ✗ fits nowhere" if is_failed else "")
-    kind = "failed" if is_failed else "open" if is_open else "done"
+    text = f"{command} {result}{flaw}"
+    kind = "failed" if flaw else "open" if is_open else "done"
     width = _percent(max(end - begin, 0.8))
     bar = element(
         "rect", x=_percent(begin), y=y + 16, width=width, height=12, rx=3, class_=f"bar {kind}"
