@@ -8,11 +8,14 @@ import pytest
 from rich.console import Console
 
 from bank.events import AskedSpare, AskedWhoIsFree
+from bank.replica import Replica
+from bank.standing import Candidate, Leader
 from harness.commands import explore
 from harness.errors import HarnessError
 from harness.sim.explore import Explorer
 from harness.sim.explore.frozen import Timer, freeze, still, thaw
 from harness.sim.explore.graph import Bounds, Budget
+from harness.sim.explore.reductions import ALL, NONE
 from harness.sim.explore.schedule import script
 
 SOUND = {
@@ -140,6 +143,30 @@ def test_broken_replica_is_caught_with_a_script(wrong):
     numbers = [line for line in lines if line[:3].strip().isdigit() and int(line[:3])]
     assert len(numbers) == len(found.schedule)
     assert not Explorer(bounds).run(seconds=0.1).violation
+
+
+class ReadsOn(Replica):
+    """Wrong only at the step after it stood again and read on in the same turn."""
+
+    again = False
+
+    def step(self, source, message, now):
+        assert not self.again, "it stood again and reads on"
+        led = isinstance(self.standing, Leader)
+        super().step(source, message, now)
+        self.again = led and isinstance(self.standing, Candidate)
+
+    def flush(self):
+        self.again = False
+        return super().flush()
+
+
+@pytest.mark.parametrize("reductions", [ALL, NONE], ids=["reduced", "all"])
+def test_a_leader_that_stands_again_and_reads_on_is_counted_once(reductions):
+    budget = Budget(elections=1, batches=1, comebacks=1)
+    bounds = Bounds(requests=1, elected=True, budget=budget)
+    found = Explorer(bounds, ReadsOn, reductions).run()
+    assert "it stood again and reads on" in (found.violation or "")
 
 
 # ---- the command -------------------------------------------------------------------------------
