@@ -100,12 +100,12 @@ class Explorer:
         self, started: float, seconds: float | None, progress: Callable[[Exploration], None]
     ) -> None:
         found = self._found
+        self._reduced = Reduced(self.graph, self.reductions)  # before anything is tried
         try:
             first = self.graph.first_state()
         except Violation as violation:
             found.violation, found.schedule = str(violation), [*self.graph.attempt]
             return
-        self._reduced = Reduced(self.graph, self.reductions)
         self._add(self._reduced.first_of(first, 0), 0, 0, 0)
         looked = 0
         while self._waiting:

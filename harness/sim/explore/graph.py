@@ -286,7 +286,7 @@ class Graph:
                 left = self._left(budget, DROP)
                 if left >= 0 and not lost and not self.sites.is_notice(envelope):
                     move = Move("lost", replica, envelope * 2)
-                    after = self.sites.number(taken)
+                    after = self.sites.moved(taken, site.own, site.disk)
                     yield Event(replica - 1, after, (), None, left, self._kept((move,)))
         for timer in self.turns.timers[site.own]:
             yield from self._turns(site, timer, TIMER_COSTS.get(timer, FREE), budget)
