@@ -8,8 +8,9 @@ import pytest
 from rich.console import Console
 
 from bank.events import AskedSpare, AskedWhoIsFree
+from bank.messages import Commit
 from bank.replica import Replica
-from bank.standing import Candidate, Leader
+from bank.standing import Candidate, Leader, Settled
 from harness.commands import explore
 from harness.errors import HarnessError
 from harness.sim.explore import Explorer
@@ -167,6 +168,23 @@ def test_a_leader_that_stands_again_and_reads_on_is_counted_once(reductions):
     bounds = Bounds(requests=1, elected=True, budget=budget)
     found = Explorer(bounds, ReadsOn, reductions).run()
     assert "it stood again and reads on" in (found.violation or "")
+
+
+class Refuses(Replica):
+    """Wrong where n2, once it follows, hears of a commit."""
+
+    def step(self, source, message, now):
+        super().step(source, message, now)
+        assert not (
+            self.replica == 2 and isinstance(message, Commit) and isinstance(self.standing, Settled)
+        ), "it heard"
+
+
+def test_more_of_the_budget_one_event_later_does_not_hide_the_shortest_schedule():
+    bounds = Bounds(nodes=2, requests=1, budget=Budget(drops=1, crashes=1))
+    explorer = Explorer(bounds, Refuses, NONE)
+    found = explorer.run()
+    assert len(found.schedule) == 9, script(explorer.graph, found.schedule)
 
 
 # ---- the command -------------------------------------------------------------------------------

@@ -127,10 +127,15 @@ class Explorer:
         found.complete = True
 
     def _is_covered(self, node: int) -> bool:
-        """A state was found again, with more left of the budget, before it was looked at."""
+        """A state was found again, with more left of the budget, before it was looked at.
+
+        That one is looked at no later: else the shortest schedule would be lost.
+        """
         known, left = self._seen[self._keys[node]], self._budgets[node]
         if not isinstance(known, tuple) or not any(
-            left in self.graph.covers[one & MOST_LEFT] for one in known if one & MOST_LEFT != left
+            one >> LEFT <= self._events and left in self.graph.covers[one & MOST_LEFT]
+            for one in known
+            if one & MOST_LEFT != left
         ):
             return False
         self._found.states -= 1
