@@ -8,11 +8,15 @@ import pytest
 from rich.console import Console
 
 from bank.events import AskedSpare, AskedWhoIsFree
+from bank.messages import Commit
+from bank.replica import Replica
+from bank.standing import Candidate, Leader, Settled
 from harness.commands import explore
 from harness.errors import HarnessError
 from harness.sim.explore import Explorer
 from harness.sim.explore.frozen import Timer, freeze, still, thaw
 from harness.sim.explore.graph import Bounds, Budget
+from harness.sim.explore.reductions import ALL, NONE
 from harness.sim.explore.schedule import script
 
 SOUND = {
@@ -140,6 +144,47 @@ def test_broken_replica_is_caught_with_a_script(wrong):
     numbers = [line for line in lines if line[:3].strip().isdigit() and int(line[:3])]
     assert len(numbers) == len(found.schedule)
     assert not Explorer(bounds).run(seconds=0.1).violation
+
+
+class ReadsOn(Replica):
+    """Wrong only at the step after it stood again and read on in the same turn."""
+
+    again = False
+
+    def step(self, source, message, now):
+        assert not self.again, "it stood again and reads on"
+        led = isinstance(self.standing, Leader)
+        super().step(source, message, now)
+        self.again = led and isinstance(self.standing, Candidate)
+
+    def flush(self):
+        self.again = False
+        return super().flush()
+
+
+@pytest.mark.parametrize("reductions", [ALL, NONE], ids=["reduced", "all"])
+def test_a_leader_that_stands_again_and_reads_on_is_counted_once(reductions):
+    budget = Budget(elections=1, batches=1, comebacks=1)
+    bounds = Bounds(requests=1, elected=True, budget=budget)
+    found = Explorer(bounds, ReadsOn, reductions).run()
+    assert "it stood again and reads on" in (found.violation or "")
+
+
+class Refuses(Replica):
+    """Wrong where n2, once it follows, hears of a commit."""
+
+    def step(self, source, message, now):
+        super().step(source, message, now)
+        assert not (
+            self.replica == 2 and isinstance(message, Commit) and isinstance(self.standing, Settled)
+        ), "it heard"
+
+
+def test_more_of_the_budget_one_event_later_does_not_hide_the_shortest_schedule():
+    bounds = Bounds(nodes=2, requests=1, budget=Budget(drops=1, crashes=1))
+    explorer = Explorer(bounds, Refuses, NONE)
+    found = explorer.run()
+    assert len(found.schedule) == 9, script(explorer.graph, found.schedule)
 
 
 # ---- the command -------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import pytest
 from bank.ballot import Ballot
 from bank.messages import Accepted, Promise, State
 from bank.replica import Replica
+from bank.standing import Leader
 from harness.sim.explore import Explorer
 from harness.sim.explore.alike import Alike
 from harness.sim.explore.forgetting import forget
@@ -223,12 +224,15 @@ def test_under_other_names_the_same_happens(name):
 
 LOST = Bounds(requests=1, budget=Budget(drops=1))
 DEATH = Bounds(requests=0, budget=Budget(elections=0, crashes=1), elected=True)
+AGAIN = Bounds(requests=1, elected=True)
 
 
-@pytest.mark.parametrize("bounds", [LOST, DEATH], ids=["a loss", "a death"])
+@pytest.mark.parametrize("bounds", [LOST, DEATH, AGAIN], ids=["a loss", "a death", "an election"])
 def test_the_way_to_each_state_is_found_again_and_can_be_played(bounds):
     explorer = Explorer(bounds)
     found, graph, first_of = explorer.run(), explorer.graph, explorer._reduced.first_of
+    for key, left in zip(explorer._keys, explorer._budgets, strict=True):
+        assert first_of(explorer._unpacked(key), left) == explorer._unpacked(key)
     for node in range(0, len(explorer._keys), 1 + found.states // 10):
         way = graph.first_state(), 0, []
         for goal in explorer._goals(node):
@@ -253,6 +257,44 @@ def test_a_replica_that_goes_by_names_is_walked_under_all_of_them(monkeypatch):
     found = Explorer(bounds).run()
     assert found.complete and found.unlike is not None
     assert found.states == Explorer(bounds, reductions=ALL.without_names()).run().states
+
+
+class Stumbles(Replica):
+    """Wrong where a leader reads an answer that says nothing new, perhaps only as n3."""
+
+    answer, who = Accepted, (1, 2, 3)
+
+    def step(self, source, message, now):
+        led = self.standing
+        heard = isinstance(message, self.answer) and isinstance(led, Leader)
+        if heard and isinstance(message, Accepted):
+            heard = message.last_slot <= led.accepted_upto[source] and not message.asked_upto
+        super().step(source, message, now)
+        assert not heard or self.replica not in self.who, "it stumbles"
+
+
+class Third(Stumbles):
+    who = (3,)
+
+
+class ThirdPromised(Third):
+    answer = Promise
+
+
+PULSE = Bounds(requests=1, budget=Budget(heartbeats=1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "bounds"),
+    [(Stumbles, PULSE), (Third, PULSE), (ThirdPromised, Bounds(requests=1))],
+)
+def test_an_answer_that_is_left_out_is_tried_under_all_names(kind, bounds):
+    explorer = Explorer(bounds, kind)
+    found = explorer.run()
+    assert (found.violation or "").startswith("AssertionError: it stumbles")
+    assert (found.unlike is None) == (kind is Stumbles)
+    last, graph = found.schedule[-1], explorer.graph
+    assert isinstance(graph.turns.envelopes[last.code >> 1].message, kind.answer)
 
 
 def test_names_are_kept_where_they_are_compared():

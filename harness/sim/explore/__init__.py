@@ -100,12 +100,12 @@ class Explorer:
         self, started: float, seconds: float | None, progress: Callable[[Exploration], None]
     ) -> None:
         found = self._found
+        self._reduced = Reduced(self.graph, self.reductions)  # before anything is tried
         try:
             first = self.graph.first_state()
         except Violation as violation:
             found.violation, found.schedule = str(violation), [*self.graph.attempt]
             return
-        self._reduced = Reduced(self.graph, self.reductions)
         self._add(self._reduced.first_of(first, 0), 0, 0, 0)
         looked = 0
         while self._waiting:
@@ -127,10 +127,15 @@ class Explorer:
         found.complete = True
 
     def _is_covered(self, node: int) -> bool:
-        """A state was found again, with more left of the budget, before it was looked at."""
+        """A state was found again, with more left of the budget, before it was looked at.
+
+        That one is looked at no later: else the shortest schedule would be lost.
+        """
         known, left = self._seen[self._keys[node]], self._budgets[node]
         if not isinstance(known, tuple) or not any(
-            left in self.graph.covers[one & MOST_LEFT] for one in known if one & MOST_LEFT != left
+            one >> LEFT <= self._events and left in self.graph.covers[one & MOST_LEFT]
+            for one in known
+            if one & MOST_LEFT != left
         ):
             return False
         self._found.states -= 1

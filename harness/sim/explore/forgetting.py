@@ -74,8 +74,8 @@ class Forgetting:
         )
 
     def _does_nothing(self, envelope: int, own: int, alone: bool) -> bool:
-        turn = self._turns.take(own, envelope * 2)
-        return turn.step.is_empty and self._owns[alone][turn.after] == own
+        turn = self._turns.trial(own, envelope)
+        return turn is not None and self._owns[alone][turn.after] == own
 
     def _own(self, own: int, alone: bool) -> int:
         replica = self._turns.replica(own)

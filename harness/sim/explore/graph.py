@@ -286,7 +286,7 @@ class Graph:
                 left = self._left(budget, DROP)
                 if left >= 0 and not lost and not self.sites.is_notice(envelope):
                     move = Move("lost", replica, envelope * 2)
-                    after = self.sites.number(taken)
+                    after = self.sites.moved(taken, site.own, site.disk)
                     yield Event(replica - 1, after, (), None, left, self._kept((move,)))
         for timer in self.turns.timers[site.own]:
             yield from self._turns(site, timer, TIMER_COSTS.get(timer, FREE), budget)
@@ -304,16 +304,16 @@ class Graph:
         self.attempt = (*lost, move)
         turn = self.turns.take(site.own, code)
         self.on_turn(site, move, turn)
-        if turn.comes_back and (left := self._left(left, COMEBACK)) < 0:
-            return
-        yield self._event(self.attempt, left, site, turn)
-        if code >= 0 and (less := self._left(left, BATCH)) >= 0:
-            move = move._replace(code=code + 1)
-            self.attempt = (*lost, move)
+        whole = self._left(left, COMEBACK) if turn.comes_back else left
+        if whole >= 0:
+            yield self._event(self.attempt, whole, site, turn)
+        if code >= 0 and (less := self._left(left, BATCH)) >= 0:  # whoever flushes pays the rest
+            half = move._replace(code=code + 1)
+            self.attempt = (*lost, half)
             more = self.turns.take(site.own, code + 1)
-            self.on_turn(site, move, more)
+            self.on_turn(site, half, more)
             yield self._event(self.attempt, less, site, more)
-        if (less := self._left(left, CRASH)) >= 0:
+        if whole >= 0 and (less := self._left(whole, CRASH)) >= 0:
             for step in self.turns.cuts(turn):
                 self.attempt = (*lost, Move("cut", site.replica, code, step))
                 yield self._death(self.attempt, less, site, step)

@@ -102,8 +102,8 @@ class Reduced:
         )
         self._nodes, self._in_order = graph.bounds.nodes, not graph.bounds.reorder
         self._orders = on.orders
-        if on.names:
-            graph.on_turn = self._try
+        if self._alike is not None:
+            graph.on_turn, turns.on_trial = self._try, self._alike.try_turn
         # By budget: election timers left; that nothing is left that comes by itself.
         budgets = [Budget(*left) for left in graph.lefts]
         self._elections = [left.elections for left in budgets]
@@ -117,7 +117,9 @@ class Reduced:
             return state
         owners, elections = self._owners.of(state), self._elections[left]
         if self._forgetting is not None and not elections:
-            state = self._forgetting.first_of(state, owners)
+            # What was forgotten may have been the last trace of an owner: then there is more.
+            while (less := self._forgetting.first_of(state, owners)) != state:
+                state, owners = less, self._owners.of(less)
         if self._alike is not None:
             state = self._alike.first_of(state, owners, elections)
         return state

@@ -88,10 +88,11 @@ class Sites:
         return self.number(Site(replica, self._turns.fresh(replica), disk, links))
 
     def moved(self, site: Site, own: int, disk: int) -> int:
-        """The replica is in another state, and what got stale on its way to it is gone."""
-        links = site.links
-        if own != site.own:
-            links = tuple([self._without_stale(link, own) if link else EMPTY for link in links])
+        """The replica is in this state, and what got stale on its way to it is gone.
+
+        Looked at even if it was in it before: it may have read a notice that answers were behind.
+        """
+        links = tuple([self._without_stale(link, own) if link else EMPTY for link in site.links])
         return self.number(Site(site.replica, own, disk, links))
 
     def parcel(self, envelopes: Envelopes) -> int:
@@ -214,7 +215,10 @@ class Sites:
                 is_stale = said and _is_said(source, message, past)
             case _:
                 is_stale = False
-        return is_stale and self._turns.does_nothing(own, envelope)
+        if not is_stale:
+            return False
+        turn = self._turns.trial(own, envelope)
+        return turn is not None and turn.after == own
 
 
 def _is_said(source: ReplicaId, message: Promise | Accepted | State, past: Past) -> bool:

@@ -7,7 +7,7 @@ numbers. A turn is that of `harness.sim.process`, kept as a list of acts in the 
 are done, since a process can die between any two.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby, product
@@ -157,6 +157,8 @@ class Turns:
         self.known: list[dict[int, Turn]] = [{}]
         self._starts: dict[tuple[ReplicaId, Any], Turn] = {}
         self._steps = 0
+        # Told of each turn which is tried, and then perhaps not walked: see `trial`.
+        self.on_trial: Callable[[int, int, Turn], None] = lambda state, code, turn: None
 
     @property
     def states(self) -> int:
@@ -236,10 +238,20 @@ class Turns:
             turn = self.known[state][code] = self._compute(state, code)
         return turn
 
-    def does_nothing(self, state: int, envelope: int) -> bool:
-        """Whoever reads this message in this state stays as it is, and asks for nothing."""
-        turn = self.take(state, envelope * 2)
-        return turn.after == state and turn.step.is_empty
+    def trial(self, state: int, envelope: int) -> Turn | None:
+        """The turn in which this message is read in this state, if nothing is asked for in it.
+
+        For whoever would leave the message out. None as well if the turn is a violation: that is
+        met where the message is read.
+        """
+        try:
+            turn = self.take(state, envelope * 2)
+        except Violation:
+            return None
+        if not turn.step.is_empty:
+            return None
+        self.on_trial(state, envelope * 2, turn)
+        return turn
 
     def seek_leader(self, state: int) -> Turn:
         """Somebody waits for a leader."""
