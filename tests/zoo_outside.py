@@ -166,8 +166,8 @@ def hunt(wrong: str, seconds: float = SECONDS) -> Sighting:
 
 def seed_of(animal: Mutant) -> str:
     """The first of some seeds of the swarm that shows it from outside, or that there was none."""
-    if any(not change.place.startswith("bank.") for change in animal.changes):
-        return ""  # the simulation has a disk of its own
+    if not animal.caught_by("swarm"):
+        return ""  # the simulation has a process and a disk of its own
     for seed in (zoo.seeds_in(zoo.PAGE.read_text("utf-8"))[animal.wrong], *range(SEEDS)):
         if seen_from_outside(animal, seed):
             return str(seed)
@@ -203,7 +203,9 @@ def known(text: str) -> dict[str, Sighting]:
 def page(sightings: dict[str, Sighting]) -> str:
     """docs/zoo-outside.md."""
     seen = {wrong: one for wrong, one in sightings.items() if one.check}
-    lines = [HEAD, f"{len(seen)} of {len(sightings)} were seen.\n", "## Seen", ""]
+    in_seeds = sum(one.seed.isdigit() for one in sightings.values())
+    told = f"{len(seen)} of {len(sightings)} were seen, {in_seeds} more in seeds of the swarm.\n"
+    lines = [HEAD, told, "## Seen", ""]
     lines += ["| what is wrong | where | tries | what was said |", "|---|---|---|---|"]
     for wrong, one in seen.items():
         said = f"{one.check}: {zoo.short(one.said)}"
