@@ -79,6 +79,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
         console.print(Line(Text(f"Not explored: {'; '.join(NOT_EXPLORED)}.")), soft_wrap=True)
     rate = found.states / max(found.seconds, 0.001)
     unlike = f"; no other names, for {found.unlike}" if found.unlike else ""
+    if found.distrusted:
+        unlike += f"; begun again, for a violation had no schedule with {found.distrusted}"
     console.print(
         f"reductions: {explorer.reductions}{unlike}; "
         "states are kept whole, so none passed for another",
