@@ -39,6 +39,7 @@ class Exploration:
     seconds: float = 0.0
     complete: bool = False  # everything within the bounds was seen
     replica_states: int = 0  # distinct states of single replicas
+    stopped_comeback: bool = False  # a leader would have stood again, beyond the budget
     violation: str | None = None
     schedule: list[Move] = field(default_factory=list)  # one that leads to it
     unlike: str | None = None  # why names were not taken for each other, where they might have been
@@ -88,6 +89,7 @@ class Explorer:
                 gc.enable()
         self._found.seconds = time.monotonic() - started
         self._found.replica_states = self.graph.turns.states
+        self._found.stopped_comeback = self.graph.stopped_comeback
         return self._found
 
     def _tried(
