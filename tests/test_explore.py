@@ -219,6 +219,13 @@ def test_command_says_what_it_saw(flags, reductions, figures):
     assert figures in out
 
 
+def test_command_says_when_a_leader_would_have_stood_again():
+    flags = ("--nodes", "2", "--requests", "1", "--elected")
+    for most, said in (("0", True), ("9", False)):
+        _, out = command(*flags, "--comebacks", most)
+        assert ("Not explored: more than 0 leaders that stand again when outbid" in out) is said
+
+
 def test_command_that_ran_out_of_time_says_unknown():
     code, out = command("--drops", "3", "--crashes", "2", "--elections", "4", "--seconds", "0.01")
     assert code == 3

@@ -297,6 +297,26 @@ def test_an_answer_that_is_left_out_is_tried_under_all_names(kind, bounds):
     assert isinstance(graph.turns.envelopes[last.code >> 1].message, kind.answer)
 
 
+class CountsAnswers(Replica):
+    """Wrong where a leader hears again from who answered it, which happens in no schedule here."""
+
+    def step(self, source, message, now):
+        led = self.standing
+        heard = isinstance(message, Promise) and isinstance(led, Leader)
+        heard = heard and source in led.answered_at
+        super().step(source, message, now)
+        assert not heard, "it stumbles"
+
+
+def test_a_replica_that_uses_what_is_forgotten_is_walked_without_forgetting():
+    bounds, on = Bounds(requests=1), replace(ALL, said=False)
+    explorer = Explorer(bounds, CountsAnswers, on)
+    found = explorer.run()
+    assert found.complete and found.violation is None and found.unlike is None
+    assert found.distrusted == str(on.within(bounds))
+    assert explorer.reductions == replace(on.within(bounds), forgetting=False)
+
+
 def test_names_are_kept_where_they_are_compared():
     bounds = Bounds(requests=0, budget=Budget(elections=2))
     graph = Graph(bounds)

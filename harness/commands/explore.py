@@ -76,9 +76,16 @@ def run(options: argparse.Namespace, console: Console) -> int:
     verdict, exit_code = _verdict(found)
     console.print(Line(Text(verdict)), soft_wrap=True)
     if found.complete:
-        console.print(Line(Text(f"Not explored: {'; '.join(NOT_EXPLORED)}.")), soft_wrap=True)
+        unseen = [*NOT_EXPLORED]
+        if found.stopped_comeback:
+            most = bounds.budget.comebacks
+            leaders = "1 leader that stands" if most == 1 else f"{most} leaders that stand"
+            unseen.insert(0, f"more than {leaders} again when outbid (--comebacks)")
+        console.print(Line(Text(f"Not explored: {'; '.join(unseen)}.")), soft_wrap=True)
     rate = found.states / max(found.seconds, 0.001)
     unlike = f"; no other names, for {found.unlike}" if found.unlike else ""
+    if found.distrusted:
+        unlike += f"; begun again, for a violation had no schedule with {found.distrusted}"
     console.print(
         f"reductions: {explorer.reductions}{unlike}; "
         "states are kept whole, so none passed for another",

@@ -39,9 +39,11 @@ class Exploration:
     seconds: float = 0.0
     complete: bool = False  # everything within the bounds was seen
     replica_states: int = 0  # distinct states of single replicas
+    stopped_comeback: bool = False  # a leader would have stood again, beyond the budget
     violation: str | None = None
     schedule: list[Move] = field(default_factory=list)  # one that leads to it
     unlike: str | None = None  # why names were not taken for each other, where they might have been
+    distrusted: str | None = None  # reductions with which a violation had no schedule
 
 
 class Explorer:
@@ -80,21 +82,35 @@ class Explorer:
         started, collected = time.monotonic(), gc.isenabled()
         gc.disable()  # nothing here goes in circles, and states are many
         try:
-            try:
-                self._walk(started, seconds, progress)
-            except Unlike as why:
-                bounds, kind = self.graph.bounds, self.graph.turns.replica_class
-                self.reductions = self.reductions.without_names()
-                self.graph = Graph(bounds, kind, self.reductions.said)
-                self._begin()
-                self._found.unlike = str(why)
-                self._walk(started, seconds, progress)
+            while not self._tried(started, seconds, progress):
+                pass
         finally:
             if collected:
                 gc.enable()
         self._found.seconds = time.monotonic() - started
         self._found.replica_states = self.graph.turns.states
+        self._found.stopped_comeback = self.graph.stopped_comeback
         return self._found
+
+    def _tried(
+        self, started: float, seconds: float | None, progress: Callable[[Exploration], None]
+    ) -> bool:
+        """False if this replica is none for the reductions: all is ready to begin without some."""
+        before = self._found
+        unlike, distrusted, reductions = before.unlike, before.distrusted, self.reductions
+        try:
+            self._walk(started, seconds, progress)
+            return True
+        except Unlike as why:
+            unlike, self.reductions = str(why), reductions.without_names()
+        except _Untold:
+            distrusted = distrusted or str(reductions)
+            self.reductions = reductions.with_less()
+        bounds, kind = self.graph.bounds, self.graph.turns.replica_class
+        self.graph = Graph(bounds, kind, self.reductions.said)
+        self._begin()
+        self._found.unlike, self._found.distrusted = unlike, distrusted
+        return False
 
     def _walk(
         self, started: float, seconds: float | None, progress: Callable[[Exploration], None]
@@ -203,7 +219,7 @@ class Explorer:
         except _Met as met:
             self._found.violation = met.violation  # with the names of this schedule
             return met.moves
-        raise AssertionError("a violation was met, and is not met again")
+        raise _Untold
 
     def _goals(self, node: int) -> list[tuple[State, int]]:
         """The states that lead to this one, after the first, and what is left in each."""
@@ -214,7 +230,10 @@ class Explorer:
         return goals[::-1]
 
     def _way(self, way: "_Way", goal: tuple[State, int] | None) -> "_Way":
-        """Go on to what is walked as `goal`. Raises _Met, perhaps earlier than it was met there."""
+        """Go on to what is walked as `goal`.
+
+        Raises _Met, perhaps earlier than it was met there; _Untold if nothing leads there.
+        """
         reduced = self._reduced
         here = reduced.first_of(*way[:2]), way[1]
         ways, met = [way], {way[:2]}
@@ -232,7 +251,7 @@ class Explorer:
                         ways.append((*after, found))
             except Violation as violation:
                 raise _Met(str(violation), [*moves, *self.graph.attempt]) from None
-        raise AssertionError("what was walked cannot be walked again")
+        raise _Untold
 
 
 _Way: TypeAlias = tuple[State, int, list[Move]]  # where to, what is left, by which events
@@ -244,3 +263,7 @@ class _Met(Exception):
     def __init__(self, violation: str, moves: list[Move]) -> None:
         super().__init__(violation)
         self.violation, self.moves = violation, moves
+
+
+class _Untold(Exception):
+    """A violation was met, and no schedule is found for it: what was left out mattered."""

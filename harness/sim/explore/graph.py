@@ -137,6 +137,7 @@ class Graph:
         self.checkers = CheckerStates(nodes, balances, interval, self.turns.envelopes)
         self.everyone = range(1, nodes + 1)
         self.attempt: tuple[Move, ...] = (Move("start", 0, 0),)  # what is being tried
+        self.stopped_comeback = False  # a leader would have stood again, beyond the budget
         self._asked: dict[tuple[int, int, int, bool], Events] = {}
         self._moves: dict[tuple[Move, ...], tuple[Move, ...]] = {}  # each kept once
         self._pushes: dict[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]] = {}
@@ -307,6 +308,8 @@ class Graph:
         whole = self._left(left, COMEBACK) if turn.comes_back else left
         if whole >= 0:
             yield self._event(self.attempt, whole, site, turn)
+        else:
+            self.stopped_comeback = True
         if code >= 0 and (less := self._left(left, BATCH)) >= 0:  # whoever flushes pays the rest
             half = move._replace(code=code + 1)
             self.attempt = (*lost, half)
