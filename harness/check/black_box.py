@@ -29,7 +29,7 @@ REACHES = 5, 10  # bits that a choice is given for how far it reaches
 ATTEMPTS = 3  # choices that are put into an order
 ORDERING = 200_000, 4  # of these: for those, and so many more for each event
 SHOWING = 20_000  # of these: to show in a few operations what is proved already
-GUESSING = 200_000, 2  # of these: to guess an order with, and so many more for each operation
+GUESSING = 200_000, 4  # of these: to guess an order with, and so many more for each operation
 
 
 def black_box(
