@@ -62,6 +62,8 @@ SMALLER = (
     (r"--(kills|failover|runs) \d+", r"--\1 2"),
     (r"--repeat \d+", "--repeat 1"),
     (r"--soak [\d.]+[kM]?", "--soak 1"),
+    (r"explore (.*)--requests \d+", r"explore \1--requests 1"),
+    (r"--(crashes|elections) \d+", r"--\1 1"),
     (r"--clients [\d,]+", "--clients 1,10"),
     (r"--accounts [\d,]+", "--accounts 10,100"),
     (r"bench(.*) --nodes [\d,]+", r"bench\1 --nodes 3,5"),
