@@ -87,28 +87,25 @@ def test_a_folder_that_cannot_be_read_is_told_so(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("was_there", [False, True])
-def test_a_build_that_fails_leaves_no_folder_that_was_not_there(tmp_path, capsys, was_there):
-    (tmp_path / "r.yaml").write_text("start: a\nbuild: 'false'\n")
-    data = tmp_path / "above" / "data"
-    if was_there:
-        data.mkdir(parents=True)
-    words = [SET, "--no-step", "--replicas", str(tmp_path / "r.yaml"), "--data", str(data)]
-    assert cli.main(words) == EXIT_USAGE
-    assert "build: false: does not build" in capsys.readouterr().err
-    assert data.is_dir() == was_there and data.parent.is_dir() == was_there
-
-
-@pytest.mark.parametrize("was_there", [False, True])
-def test_what_cannot_start_leaves_a_folder_for_the_next_try(tmp_path, capsys, was_there):
-    (tmp_path / "r.yaml").write_text("start: ./not-there\n")
+@pytest.mark.parametrize(
+    ("described", "said"),
+    [
+        ("start: a\nbuild: 'false'\n", "build: false: does not build"),
+        ("start: ./nowhere\n", "nowhere"),
+    ],
+    ids=["does not build", "does not start"],
+)
+def test_what_never_ran_leaves_the_folder_as_it_was(tmp_path, capsys, described, said, was_there):
+    (tmp_path / "r.yaml").write_text(described)
     data = tmp_path / "above" / "data"
     if was_there:
         data.mkdir(parents=True)
     words = [SET, "--no-step", "--replicas", str(tmp_path / "r.yaml"), "--data", str(data)]
     for _ in range(2):
         assert cli.main(words) == EXIT_USAGE
-        assert "not-there" in capsys.readouterr().err
-        assert data.is_dir() == was_there and not list(data.glob("*"))
+        assert said in capsys.readouterr().err
+        assert data.is_dir() == was_there and data.parent.is_dir() == was_there
+        assert not list(data.glob("*"))
 
 
 def test_replicas_that_work_elsewhere_get_their_folder_by_its_whole_name(tmp_path, monkeypatch):
@@ -155,8 +152,8 @@ def test_a_disk_that_is_full_is_no_mistake_of_whoever_asked(tmp_path, monkeypatc
 
     monkeypatch.setattr(Path, "write_bytes", fails)
     with pytest.raises(HarnessError, match=os.strerror(number)) as found:
-        outputs.check_folder("--data", tmp_path)
-    assert found.value.exit_code == code
+        outputs.check_folder("--data", tmp_path / "above" / "data")
+    assert found.value.exit_code == code and not (tmp_path / "above").exists()
 
 
 @pytest.mark.parametrize(
