@@ -48,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("files", nargs="+", metavar="FILE", help="a test set")
     add("--runs", type=int, default=20, metavar="N", help="of each file and way of failing [20]")
     add("--failure", metavar="|".join(("all", *FAILURES)), help="how replicas fail: one way, "
-        "several with commas, or all [what the file says, or disconnect]")  # fmt: skip
+        "several with commas, or all; other people's also asked "
+        "[what the file says, or disconnect]")  # fmt: skip
     add("--jobs", type=int, default=1, metavar="N", help="runs at a time [1]")
     add("--seed", metavar="N", help="of the first run; the next one has the next [drawn]")
     add("--sim", action="store_true", help="simulate instead of starting processes")
