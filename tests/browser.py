@@ -24,6 +24,7 @@ FLAGS = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
+    "--disable-software-rasterizer",
     "--disable-quic",
     "--no-first-run",
     "--disable-sync",
@@ -81,7 +82,7 @@ class Browser:
         """A file in a window of its own, once it is loaded."""
         target = self.call("Target.createTarget", {"url": "about:blank"})["targetId"]
         attached = self.call("Target.attachToTarget", {"targetId": target, "flatten": True})
-        page = self._pages[attached["sessionId"]] = Page(self, attached["sessionId"])
+        page = self._pages[attached["sessionId"]] = Page(self, attached["sessionId"], target)
         for domain in ("Page", "Runtime", "Log", "Network"):
             page.call(f"{domain}.enable")
         page.resize(width, height)
@@ -123,8 +124,8 @@ class Browser:
 class Page:
     """One window. `errors` are what its console complained about, `requests` what it loaded."""
 
-    def __init__(self, browser: Browser, session: str) -> None:
-        self._browser, self._session = browser, session
+    def __init__(self, browser: Browser, session: str, target: str) -> None:
+        self._browser, self._session, self._target = browser, session, target
         self.errors: list[str] = []
         self.requests: list[str] = []
 
@@ -143,6 +144,10 @@ class Page:
     def call(self, method: str, parameters: dict[str, Any] | None = None) -> dict[str, Any]:
         """One command to this window."""
         return self._browser.call(method, parameters, self._session)
+
+    def close(self) -> None:
+        """An open window costs, also one that is out of sight."""
+        self._browser.call("Target.closeTarget", {"targetId": self._target})
 
     def run(self, script: str) -> Any:
         """The value of an expression, a promise's included."""

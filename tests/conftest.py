@@ -1,6 +1,6 @@
 """What holds for all tests: what they draw, and what the processes inherit that they start.
 
-The whole suite runs in three processes, where pytest-xdist is there and two cores are; `-n 0` runs
+The whole suite runs in four processes, where pytest-xdist is there and two cores are; `-n 0` runs
 it in one. What is named (a file, a test) and what measures runs in one process.
 
 Tests with drawn inputs draw the same ones every time, and no clock decides about them.
@@ -9,6 +9,7 @@ A default run that fails has a fault that the commit before did not have. To loo
 `pytest --hypothesis-profile search`; what that finds is mended, and becomes a case of its own.
 """
 
+import gc
 import os
 import shutil
 import signal
@@ -31,10 +32,12 @@ settings.load_profile("repeatable")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+gc.set_threshold(10_000)  # most of what tests make at once they keep: trees, documents, histories
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config):
-    """One process more than there are cores, as tests of replicas mostly wait; three at most.
+    """Two processes for each core, as tests of replicas mostly wait; four at most.
 
     Each takes the next tests in order, so that the tests of a module share what it has started.
     """
@@ -43,7 +46,7 @@ def pytest_cmdline_main(config):
     option, is_whole = config.option, config.args_source is config.ArgsSource.TESTPATHS
     measures = "quiet" in option.markexpr.replace("not quiet", "")
     if is_whole and option.numprocesses is None and not measures and not option.usepdb:
-        option.numprocesses, option.dist = min(os.cpu_count() or 1, 2) + 1, "worksteal"
+        option.numprocesses, option.dist = 2 * min(os.cpu_count() or 1, 2), "worksteal"
 
 
 MARKS = ("slow", "quiet", "long")
@@ -69,6 +72,11 @@ def pytest_collection_modifyitems(items):
         return 0 if mark is None else (*mark.args, 1)[0]
 
     items.sort(key=seconds, reverse=True)
+
+
+def pytest_collection_finish():
+    """Thousands of tests, and all that was imported for them, are no garbage until the end."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

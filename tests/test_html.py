@@ -207,6 +207,7 @@ def drawn(chromium, written):
     assert window.errors == []
     assert [url for url in window.requests if not url.startswith("file:")] == []
     assert len(window.requests) == 1
+    window.close()
 
 
 def choose(window, index):
@@ -322,28 +323,25 @@ HIDDEN_BY_TIMES = """(() => {
 
 
 @needs_browser
-@pytest.mark.parametrize("width", [1280, 390])
-def test_no_label_is_hidden_by_the_times_and_nothing_scrolls_by_a_hair(
-    chromium, tmp_path_factory, width
-):
-    path = ROOT / "testsets" / "no_quorum_and_recovery.csv"
-    page_, _ = simulate(tmp_path_factory.mktemp("carried"), path)
-    window = chromium.open(page_, width)
-    window.resize(width, 1400, phone=width < 600)
-    window.wait(f"{SHOWN}.length > 1")
-    choose(window, -1)
-    window.wait(f"{VIEW}.scrollHeight > 3000")
-    tall = window.run(f"{VIEW}.scrollHeight")
-    for part in range(8):
-        window.run(f"{VIEW}.scrollTop = {part / 8 * tall}")
-        window.run(
-            "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
-        )
-        assert window.run(HIDDEN_BY_TIMES) == []
-    assert window.run("document.documentElement.scrollWidth") <= width
-    if width > 1000:
-        frame = "document.querySelector('.timeline').parentElement"
-        assert window.run(f"{frame}.scrollWidth - {frame}.clientWidth") == 0
+def test_no_label_is_hidden_by_the_times_and_nothing_scrolls_by_a_hair(chromium, tmp_path):
+    path, _ = simulate(tmp_path, ROOT / "testsets" / "no_quorum_and_recovery.csv")
+    window = chromium.open(path)
+    for width in (1280, 390):
+        window.resize(width, 1400, phone=width < 600)
+        window.wait(f"innerWidth === {width} && {SHOWN}.length > 1")
+        choose(window, -1)
+        window.wait(f"{VIEW}.scrollHeight > 3000")
+        tall = window.run(f"{VIEW}.scrollHeight")
+        for part in range(8):
+            window.run(f"{VIEW}.scrollTop = {part / 8 * tall}")
+            window.run(
+                "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+            )
+            assert window.run(HIDDEN_BY_TIMES) == [], width
+        assert window.run("document.documentElement.scrollWidth") <= width
+        if width > 1000:
+            frame = "document.querySelector('.timeline').parentElement"
+            assert window.run(f"{frame}.scrollWidth - {frame}.clientWidth") == 0
 
 
 @needs_browser
@@ -399,25 +397,25 @@ def test_every_text_has_enough_contrast(chromium, tmp_path, theme, written):
 
 
 @needs_browser
-@pytest.mark.parametrize("width", [360, 800, 1280])
-def test_nothing_is_wider_than_the_window(drawn, width):
-    drawn.resize(width, 740, phone=width < 500)
-    drawn.wait(f"innerWidth === {width}")
-    assert drawn.run("document.documentElement.scrollWidth") <= width
-    # What is too wide for it can be moved inside its own frame.
-    assert drawn.run(f"{VIEW}.scrollWidth") >= 6 * 78
+def test_nothing_is_wider_than_the_window(drawn):
+    for width in (800, 1280, 360):
+        drawn.resize(width, 740, phone=width < 500)
+        drawn.wait(f"innerWidth === {width}")
+        assert drawn.run("document.documentElement.scrollWidth") <= width
+        # What is too wide for it can be moved inside its own frame.
+        assert drawn.run(f"{VIEW}.scrollWidth") >= 6 * 78, width
 
 
 @needs_browser
-@pytest.mark.parametrize("width", [1000, 1100, 1200, 1279, 1280, 1440])
-def test_on_a_screen_no_table_and_no_lane_is_cut(drawn, width):
+def test_on_a_screen_no_table_and_no_lane_is_cut(drawn):
     """The digest and the last set's lane were outside of their frames, and nothing said so."""
-    drawn.resize(width, 900)
-    drawn.wait(f"innerWidth === {width}")
-    cut = drawn.run("""[...document.querySelectorAll('.scroll')]
-        .filter(frame => frame.scrollWidth > frame.clientWidth + 1)
-        .map(frame => frame.textContent.slice(0, 60))""")
-    assert cut == []
+    for width in (1000, 1100, 1200, 1279, 1280, 1440):
+        drawn.resize(width, 900)
+        drawn.wait(f"innerWidth === {width}")
+        cut = drawn.run("""[...document.querySelectorAll('.scroll')]
+            .filter(frame => frame.scrollWidth > frame.clientWidth + 1)
+            .map(frame => frame.textContent.slice(0, 60))""")
+        assert cut == [], width
 
 
 @needs_browser

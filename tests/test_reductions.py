@@ -84,6 +84,12 @@ def forgotten(frozen, alone):
     return freeze(replica)
 
 
+@cache
+def called(value, names):
+    """`value` under other names; most turns are met on every walk."""
+    return renamed(value, names)
+
+
 def who_own(graph, owners, state):
     """Who owns a ballot in a state, when what may be forgotten is."""
     while True:
@@ -122,9 +128,9 @@ def taken(graph, turns, names, forgets=False):
         what = move.code
         if move.kind != "start" and move.code >= 0:
             source, to, message = graph.turns.envelopes[move.code >> 1]
-            what = names[source], names[to], renamed(message, names), move.code & 1
+            what = names[source], names[to], called(message, names), move.code & 1
         came = repr(outline(move.step, graph.turns.envelopes, names)) if move.step else ""
-        found.add((names[move.replica], move.kind, renamed(before, names), what, came))
+        found.add((names[move.replica], move.kind, called(before, names), what, came))
     return found
 
 

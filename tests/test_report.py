@@ -177,6 +177,12 @@ def test_what_could_not_decide_is_an_error_and_what_was_not_run_is_skipped(tmp_p
     assert outcomes["conservation"] == [] and outcomes["set"] == ["Skipped"]
 
 
+def test_a_set_that_is_as_it_should_be_is_not_drawn(monkeypatch):
+    monkeypatch.setattr(junit, "screen", None)
+    written = junit.run(CaseFile("x.csv", (CaseSet(6, ALL, (), 3),)), CONFIG, [set_six()])
+    assert b'name="agreement"' in written
+
+
 def test_no_text_breaks_the_xml(tmp_path):
     odd = Judgement("agreement", Verdict.INVALID, "\x00 \x1b[31m < & ]]> \ud800 ✗")
     report = set_six()
