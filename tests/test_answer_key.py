@@ -378,6 +378,8 @@ def test_a_key_from_elsewhere(racy, tmp_path, capsys):
         (["--key", "none.yaml"], "none.yaml: no such file, expected an answer key"),
         (["--key", "x", "--no-key"], "--no-key: contradicts --key"),
         (["--write-expected", "--no-key"], "--no-key: there is nothing to write"),
+        (["--write-expected", "--report", "x"], "--report: nothing is run, leave out this"),
+        (["--write-expected", "--format", "json"], "--format json: nothing is run, leave out"),
     ],
 )
 def test_mistakes_start_nothing(racy, capsys, arguments, told):

@@ -18,7 +18,7 @@ from screen_fakes import render
 
 from bank.ballot import Ballot
 from harness import cli
-from harness.bench import failover, soak
+from harness.bench import failover, others, soak
 from harness.bench.baseline import FloorFigures
 from harness.bench.histogram import Histograms, bars
 from harness.bench.load import bucket_of
@@ -357,7 +357,6 @@ def test_the_sums_of_many_accounts_arrive(capsys):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ("--nodes 3,4", "--nodes: 4: expected of 3, 5, 7, 9"),
         ("--accounts 10,x", "--accounts: '10,x': expected numbers such as --accounts 1,10,100"),
         ("--accounts 1", "--accounts: 1: expected 2 or more"),
         ("--clients ,", "--clients: ',': expected numbers"),
@@ -373,7 +372,9 @@ def test_the_sums_of_many_accounts_arrive(capsys):
         ("--warmup -1", "--warmup: -1.0: expected 0 or more"),
         ("--skew inf", "--skew: inf: expected 0 or more"),
         ("--repeat 0", "--repeat: 0: expected 1 or more"),
-        ("--failover -2", "--failover: -2: expected 0 or more"),
+        ("--failover -2", "--failover: -2: expected 1 or more"),
+        ("--failover 0", "--failover: 0: expected 1 or more"),
+        ("--nodes 3,4", "--nodes: 4: expected some of 3, 5, 7, 9"),
         ("--soak 5G", "--soak: '5G': expected seconds (60) or transfers (500k, 5M)"),
         ("--soak 0", "--soak: '0': expected seconds"),
     ],
@@ -381,6 +382,40 @@ def test_the_sums_of_many_accounts_arrive(capsys):
 def test_a_number_that_makes_no_sense_is_refused(capsys, words, told):
     assert cli.main(["bench", *words.split()]) == 2
     assert capsys.readouterr().err.startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("words", "unused"),
+    [
+        ("--failover 1 --floor --repeat 2", ["repeat", "floor"]),
+        ("--failover 1 --soak 5 --seconds 2", ["seconds"]),
+        ("--soak 5 --skew 1 --failure crash", ["skew", "failure"]),
+        ("--clients 1 --failure disconnect", ["failure"]),
+        ("--failure disconnect", ["failure"]),
+        ("--failover 1 --nodes 3,5", ["nodes, --accounts"]),
+        ("--router --clients 1", ["clients"]),
+        (f"--replicas {THEIRS} --watch --durability power", ["durability", "watch"]),
+        (f"--replicas {THEIRS} --nodes 3,5", ["nodes"]),
+    ],
+)
+def test_what_would_be_ignored_is_refused(capsys, words, unused):
+    assert cli.main(["bench", *words.split()]) == 2
+    told = [line.split(":")[0] for line in capsys.readouterr().err.splitlines()]
+    assert sorted(told) == sorted(f"--{name}" for name in unused)
+
+
+def test_others_are_asked_by_as_many_clients_as_are_wanted(monkeypatch, capsys):
+    """There is one account more, so that one client can pay somebody."""
+    seen = []
+
+    def measure(description, settings, asking, seconds, warmup):
+        seen.append((len(settings.accounts), len(asking)))
+        return others.Figures(len(asking), 1.0, 1, 1, 1.0, (Judgement("all", Verdict.VALID),))
+
+    monkeypatch.setattr(others, "measure", measure)
+    assert cli.main(["bench", "--replicas", "true", "--clients", "1,3"]) == 0
+    assert cli.main(["bench", "--replicas", str(THEIRS)]) == 0
+    assert seen == [(2, 1), (4, 3), (10, 10)]
 
 
 def test_accounts_in_the_source_of_replicas_say_how_many_clients_there_are(capsys):

@@ -173,8 +173,9 @@ REFUSED = {
     "progress_ms: 86400001": f"1: progress_ms: found 86400001, {MS}",
     "queue_buffer_kib: 511": "1: queue_buffer_kib: found 511, "
     "expected a whole number from 512 to 1048576",
-    "seed: -1": "1: seed: found -1, expected null or a whole number from 0",
-    "seed: 2024-13-45": '1: seed: found "2024-13-45", expected null or a whole number from 0',
+    "seed: -1": "1: seed: found -1, expected a whole number from 0 to 9223372036854775807",
+    "seed: 2024-13-45": '1: seed: found "2024-13-45", '
+    "expected a whole number from 0 to 9223372036854775807",
     "failure: crsh": '1: failure: found "crsh", expected disconnect, crash or pause '
     "(did you mean crash?)",
     "failure: Pause": '1: failure: found "Pause", expected disconnect, crash or pause '
@@ -195,10 +196,11 @@ REFUSED = {
     "accounts: [é]": f'1: accounts: found "é", {NAME}',
     f"accounts: [{'x' * 33}]": f'1: accounts: found "{"x" * 33}", {NAME}',
     "accounts: ''": f'1: accounts: found "", {NAME}',
-    "accounts: [A, B, a]": "1: accounts: a twice (letter case does not count), "
+    "accounts: [A, B, a]": "1: accounts: found a twice (letter case does not count), "
     "expected each name once",
-    "accounts: [N3]": f"1: accounts: N3 is a replica's name, {NAMES}",
-    "accounts: n1..n5": f"1: accounts: n1 is a replica's name, {NAMES}",
+    "accounts: [N3]": f"1: accounts: found N3: replicas have such names, {NAMES}",
+    "accounts: n1..n5": "1: accounts: found n1, n2, n3 and 2 more names: "
+    f"replicas have such names, {NAMES}",
     "accounts: J..A": f'1: accounts: found "J..A", {RANGE}',
     "accounts: c9..c1": f'1: accounts: found "c9..c1", {RANGE}',
     "accounts: A..c": f'1: accounts: found "A..c", {RANGE}',
@@ -258,6 +260,14 @@ def test_all_problems_are_reported_at_once_in_the_order_of_the_file() -> None:
     ]
 
 
+def test_all_names_that_accounts_cannot_have_are_reported_at_once() -> None:
+    assert problems("accounts: [n3, A, b-c, a, D, é]") == [
+        f"c.yaml:1: accounts: found n3: replicas have such names, {NAMES}",
+        f'c.yaml:1: accounts: found "b-c", "é", {NAME}',
+        "c.yaml:1: accounts: found a twice (letter case does not count), expected each name once",
+    ]
+
+
 def test_values_that_do_not_fit_are_reported_at_once() -> None:
     text = "heartbeat_ms: 200\nfailure: crash\ndurability: memory\n"
     assert [line.split(":")[1:3] for line in problems(text)] == [
@@ -270,7 +280,7 @@ def test_flags_are_checked_by_the_same_rules() -> None:
     assert flag_problems({"nodes": "4", "failure": "crsh", "seed": "x", "heartbeat_ms": 40}) == [
         "--nodes: found 4, expected 3, 5, 7 or 9",
         '--failure: found "crsh", expected disconnect, crash or pause (did you mean crash?)',
-        '--seed: found "x", expected null or a whole number from 0',
+        '--seed: found "x", expected a whole number from 0 to 9223372036854775807',
     ]
     assert flag_problems({"heartbeat_ms": "9" * 5000})[0].startswith('--heartbeat-ms: found "99')
 

@@ -54,9 +54,9 @@ ENDING = re.compile(r"\s+# exits with (\d+)$")
 # What makes a long command short, without making it another one.
 SMALLER = (
     (r"run\.py simulate(?!.*--seeds)", "run.py simulate --seeds 0:3"),
-    (r"run\.py bench(?!.*--(seconds|soak))", "run.py bench --seconds 0.2"),
-    (r"run\.py bench(?!.*--(warmup|soak))", "run.py bench --warmup 0.1"),
-    (r"run\.py bench(?!.*--(clients|failover|soak))", "run.py bench --clients 1,10"),
+    (r"run\.py bench(?!.*--(seconds|soak|failover|router))", "run.py bench --seconds 0.2"),
+    (r"run\.py bench(?!.*--(warmup|soak|router))", "run.py bench --warmup 0.1"),
+    (r"run\.py bench(?!.*--(clients|failover|soak|router))", "run.py bench --clients 1,10"),
     (r"--seeds \d+:\d+", "--seeds 0:3"),
     (r"--seconds [\d.]+", "--seconds 0.2"),
     (r"--(kills|failover|runs) \d+", r"--\1 2"),

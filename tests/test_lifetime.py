@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 from random import Random
+from textwrap import dedent
 from types import SimpleNamespace
 
 import pytest
@@ -114,25 +115,53 @@ def test_who_is_paused_counts_as_such_before_it_is_and_who_goes_on_as_live(monke
     assert seen == [Liveness.PAUSED, Liveness.LIVE]
 
 
-KILLED = """
-import os, signal
-from harness.files.temporary import TemporaryFolder
-TemporaryFolder()
-os.kill(os.getpid(), signal.SIGKILL)
-"""
+DIE = "os.kill(os.getpid(), signal.SIGKILL)"
+# Moments at which a harness has a folder and no guardian that would remove it.
+KILLED = {
+    "first folder": f"""
+        from harness.files.temporary import TemporaryFolder
+        TemporaryFolder()
+        {DIE}""",
+    "forkserver": f"""
+        from harness.live import process
+        process.start(time.sleep, 0)
+        {DIE}""",
+    "floor": f"""
+        from harness.bench import baseline
+        baseline.run(1, 60, "process", 3, lambda: {DIE})""",
+    "hops": f"""
+        from harness.bench import baseline
+        baseline.time = SimpleNamespace(perf_counter_ns=lambda: {DIE})
+        baseline.four_hops(3)""",
+    "seed on files": f"""
+        from harness.sim import swarm
+        swarm.create_all = lambda *_: {DIE}
+        world = SimpleNamespace(processes=[], balances={{}})
+        with swarm._files(SimpleNamespace(on_files=True), world):
+            pass""",
+}
 
 
-def test_what_a_harness_left_that_was_killed_at_once_goes_with_the_next_start(
-    tmp_path, monkeypatch
-):
-    """Before it had a guardian."""
-    environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-c", KILLED], env=environment, check=False)
-    (left,) = tmp_path.iterdir()
-    assert [file.name for file in left.iterdir()] == [OWNER]
-    (left / "n1.db").touch()
-    new = TemporaryFolder("grade-", tmp_path)
-    assert list(tmp_path.iterdir()) == [new.path]
+@pytest.fixture
+def short_path():
+    """Short enough for the paths of sockets."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)
+
+
+@pytest.mark.parametrize("moment", KILLED)
+def test_what_a_harness_left_that_was_killed_at_once_goes_with_the_next_start(moment, short_path):
+    """Before it had a guardian. What it had started ends without a word."""
+    environment = os.environ | {"TMPDIR": str(short_path), "PYTHONPATH": str(ROOT)}
+    script = "import os, signal, time\nfrom types import SimpleNamespace\n"
+    words = [sys.executable, "-c", script + dedent(KILLED[moment])]
+    dead = subprocess.run(words, env=environment, capture_output=True, check=False)
+    assert (dead.returncode, dead.stdout, dead.stderr) == (-signal.SIGKILL, b"", b"")
+    left = [*short_path.iterdir()]
+    assert left and all((folder / OWNER).exists() for folder in left)
+    (left[0] / "n1.db").touch()
+    new = TemporaryFolder("grade-", short_path)
+    assert list(short_path.iterdir()) == [new.path]
 
 
 def test_only_what_is_ours_and_of_the_dead_is_swept(tmp_path):

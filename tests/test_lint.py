@@ -231,6 +231,7 @@ def test_the_schema_is_printed(capsys):
     ("arguments", "told"),
     [
         ([], "expected one or several FILEs, or --schema"),
+        (["x.csv", "--schema"], "--schema: found FILEs too, expected one or the other"),
         (["x.csv", "--nodes", "4"], "--nodes: "),
         (["x.csv", "--config", "none.yaml"], "none.yaml: no such file"),
         (["x.csv", "--format", "jsn"], "expected rich or json (did you mean json?)"),

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from bank.ledger import READ
-from harness import cli
+from harness import cli, commands
 from harness.check.verdict import Judgement, Verdict, overall
 from harness.cluster.nemesis import POINTS, Fail
 from harness.commands import torture
@@ -79,7 +79,7 @@ def test_a_replica_that_cannot_restart_is_a_violation(monkeypatch, capsys):
     assert cli.main(["torture", *words]) == 1
     out = capsys.readouterr().out
     assert "✗ progress n" in out and ".db: " in out
-    assert "repeat with: torture --kills 9 --seed 1 --modes crash --nodes 3 --durability" in out
+    assert f"repeat with: {commands.program()} torture --kills 9 --seed 1 --modes crash" in out
 
 
 def test_what_is_known_when_the_machine_fails_is_told(monkeypatch, capsys, tmp_path):
@@ -134,6 +134,12 @@ def test_a_history_that_cannot_be_saved_later_does_not_swallow_the_verdict(
 def test_what_would_look_at_nothing_is_refused(capsys, words):
     assert cli.main(["torture", *words]) == 2
     assert f"{words[0]}: 0: expected a number from 1 on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--durability", "power"], ["--checkpoint-interval", "5"]])
+def test_what_others_would_not_look_at_is_refused(capsys, words):
+    assert cli.main(["torture", "--replicas", "true", *words]) == 2
+    assert capsys.readouterr().err.startswith(f"{words[0]}: other people's replicas")
 
 
 def test_truncation_and_reads_of_the_accounts_of_others_are_met():

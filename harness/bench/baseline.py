@@ -10,10 +10,9 @@ import os
 import pickle
 import signal
 import sqlite3
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from multiprocessing import connection
 from multiprocessing.connection import Connection
@@ -23,6 +22,7 @@ from typing import Any
 
 from harness.bench.load import bucket_of, load_processes, summed
 from harness.cluster import ctrl_c
+from harness.files.temporary import TemporaryFolder
 from harness.live import process
 
 Row = tuple[int, int, tuple[str, str, int]]  # client, timestamp, transfer
@@ -95,16 +95,13 @@ class _Bank:
 
 
 def _backup(path: Path, durability: str, inbox: Connection, outbox: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     bank, log = _Bank(), _Log(path, durability)
-    with suppress(BrokenPipeError):  # the leader may be through before the last backup is
-        while frame := inbox.recv_bytes():
-            first, rows, committed = pickle.loads(frame)
-            bank.rows.extend(rows)
-            log.append(first, rows)
-            outbox.send_bytes(len(bank.rows).to_bytes(8, "little"))
-            bank.execute(min(committed, len(bank.rows)))
-    os._exit(0)
+    while frame := inbox.recv_bytes():
+        first, rows, committed = pickle.loads(frame)
+        bank.rows.extend(rows)
+        log.append(first, rows)
+        outbox.send_bytes(len(bank.rows).to_bytes(8, "little"))
+        bank.execute(min(committed, len(bank.rows)))
 
 
 def _leader(
@@ -113,7 +110,6 @@ def _leader(
     clients: list[tuple[Connection, Connection]],
     backups: list[tuple[Connection, Connection]],
 ) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     bank, log = _Bank(), _Log(path, durability)
     to_clients = [writing for _, writing in clients]
     stored = {reading: 0 for reading, _ in backups}
@@ -146,13 +142,11 @@ def _leader(
             log.append(first, rows)
     for _, writing in backups:
         writing.send_bytes(b"")
-    os._exit(0)
 
 
 def _load(
     clients: list[int], seconds: float, outbox: Connection, inbox: Connection, told: Connection
 ) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     what, histogram = ("A", "B", 1), dict[int, int]()
     # One request goes round before the clock starts: nobody's start-up counts.
     outbox.send_bytes(pickle.dumps([(clients[0], 0, what)]))
@@ -181,12 +175,20 @@ def _load(
     told.send_bytes(pickle.dumps((answered, took, histogram)))
 
 
+def _to_its_end(target: Callable[..., None], *arguments: Any) -> None:
+    """Without a word when those that it speaks to are through first, or gone with the harness."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with suppress(EOFError, ConnectionError):
+        target(*arguments)
+    os._exit(0)
+
+
 @ctrl_c.afterwards()
 def _started(
     plans: list[tuple[Callable[..., None], tuple[Any, ...]]], ends: list[Connection]
 ) -> list[ForkServerProcess]:
     """Start these processes, then close our copies of their ends."""
-    started = [process.start(target, *arguments) for target, arguments in plans]
+    started = [process.start(_to_its_end, target, *arguments) for target, arguments in plans]
     for end in ends:
         end.close()
     return started
@@ -210,9 +212,9 @@ def run(
 
     `each` is called ten times a second.
     """
-    with tempfile.TemporaryDirectory(prefix="paxbank-floor-") as folder:
+    with closing(TemporaryFolder("floor-")) as folder:
         loads = load_processes(clients)
-        return _run(clients, loads, seconds, durability, replicas, Path(folder), each)
+        return _run(clients, loads, seconds, durability, replicas, folder.path, each)
 
 
 def _run(

@@ -35,9 +35,13 @@ class Figures:
 
 
 def measure(
-    description: Description, config: ClusterConfig, seconds: float, warmup: float
+    description: Description,
+    config: ClusterConfig,
+    asking: Sequence[str],
+    seconds: float,
+    warmup: float,
 ) -> Figures:
-    """One client for each account, each with one transfer at a time. Times in seconds."""
+    """The clients of some accounts, each with one transfer at a time. Times in seconds."""
     cluster = ExternalCluster(description, config)
     history: list[Operation] = []
     random, accounts = Random(config.seed), config.accounts
@@ -51,7 +55,7 @@ def measure(
         return operation
 
     def loop(length: float) -> None:
-        waiting = {account: ask(account) for account in accounts}
+        waiting = {account: ask(account) for account in asking}
 
         def refill() -> bool:
             for account, operation in waiting.items():
@@ -77,7 +81,7 @@ def measure(
         everybody = range(1, config.nodes + 1)
         judgements = judged(cluster, config.balances(), history, everybody, True)
         return Figures(
-            len(accounts),
+            len(asking),
             len(found) / took,
             percentile(latencies, 50.0),
             percentile(latencies, 99.0),

@@ -52,6 +52,26 @@ EXAMPLES = (
     ("--replicas their.yaml --clients 1,10", "other people's replicas"),
     ("--clients 1000 --seconds 20 --watch", "see the replicas meanwhile"),
 )
+# What each kind of measurement looks at; whatever else is given with it would be ignored.
+RUNS = frozenset({"durability", "nodes", "accounts", "watch", "seed", "format"})
+USED = {
+    "clients": RUNS | {"clients", "seconds", "warmup", "repeat", "skew", "floor"},
+    "failover": RUNS | {"failover", "failure", "clients", "warmup"},
+    "soak": RUNS | {"soak"},
+    "replicas": frozenset({"replicas", "clients", "seconds", "warmup", "nodes", "seed"}),
+    "router": frozenset({"router", "seconds", "repeat"}),
+}
+DEFAULTS = {
+    "seconds": 3.0,
+    "warmup": 0.5,
+    "repeat": 1,
+    "durability": "process",
+    "nodes": "5",
+    "accounts": "10",
+    "skew": 0.0,
+    "failure": "crash",
+    "format": "rich",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,20 +79,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--clients", metavar="K", help=f"closed-loop clients; several as 1,10 [{CLIENTS}; none "
         "beside --failover and --soak]")  # fmt: skip
-    add("--seconds", type=float, default=3.0, help="measured for each number of clients [3]")
-    add("--warmup", type=float, default=0.5, help="seconds before that [0.5]")
-    add("--repeat", type=int, default=1, metavar="N", help="measure N times: medians, ranges [1]")
-    add("--durability", default="process", choices=DURABILITIES, metavar="|".join(DURABILITIES),
+    add("--seconds", type=float, help="measured for each number of clients [3]")
+    add("--warmup", type=float, help="seconds before that [0.5]")
+    add("--repeat", type=int, metavar="N", help="measure N times: medians, ranges [1]")
+    add("--durability", choices=DURABILITIES, metavar="|".join(DURABILITIES),
         help="what a replica's disk survives: the death of its process, also loss of power, "
         "nothing [process]")  # fmt: skip
-    add("--nodes", default="5", help="replicas; several as 3,5,7,9 [5]")
-    add("--accounts", default="10", help="how many accounts; several as 10,1000 [10]")
-    add("--skew", type=float, default=0.0, help="Zipf exponent over accounts; 0 is uniform [0]")
-    add("--floor", action=argparse.BooleanOptionalAction, default=None,
+    add("--nodes", help="replicas; several as 3,5,7,9 [5]")
+    add("--accounts", help="how many accounts; several as 10,1000 [10]")
+    add("--skew", type=float, help="Zipf exponent over accounts; 0 is uniform [0]")
+    add("--floor", action=argparse.BooleanOptionalAction,
         help="measure the floor beside it [for one shape, up to 10 s each]")  # fmt: skip
-    add("--failover", type=int, default=0, metavar="N", help="fail the leader N times, under the "
+    add("--failover", type=int, metavar="N", help="fail the leader N times, under the "
         "load of the first of --clients [10 clients]")  # fmt: skip
-    add("--failure", default="crash", choices=("crash", "disconnect"), help="how it fails [crash]")
+    add("--failure", choices=("crash", "disconnect"), help="how it fails [crash]")
     add("--soak", metavar="T", help="run T seconds (60) or transfers (500k, 5M), replicas failing, "
         "and watch memory, disk and latency")  # fmt: skip
     add("--replicas", metavar="FILE", help="other people's replicas: a YAML file that describes "
@@ -80,14 +100,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--router", action="store_true", help="measure what carries messages and bytes of other "
         "people's replicas, beside the least that does")  # fmt: skip
     add("--watch", action="store_true", help="show the replicas while they are measured")
-    add("--seed", type=int, default=None, help="of transfers and time-outs [random]")
-    add("--format", default="rich", choices=("rich", "json"), help="tables or one document [rich]")
+    add("--seed", type=int, help="of transfers and time-outs [random]")
+    add("--format", choices=("rich", "json"), help="tables or one document [rich]")
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Benchmark; exit code 1 when answers were wrong, or when a soaked cluster grew."""
+    _check_used(options)
+    for name, value in DEFAULTS.items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+    _check_numbers(options)
     if options.router:
-        _check_numbers(options)
         console.print(others.router_table(options.seconds, max(3, options.repeat)))
         return EXIT_VALID
     clients = _numbers("--clients", options.clients or CLIENTS)
@@ -99,10 +123,12 @@ def run(options: argparse.Namespace, console: Console) -> int:
             _numbers("--accounts", options.accounts, least=2, most=MOST_ACCOUNTS),
         )
     )
-    _check_numbers(options)
     length = None if options.soak is None else soak.length(options.soak)
     if options.clients is None and (options.failover or length is not None):
         clients = []
+        if len(shapes) > 1:
+            many = f"{options.nodes} replicas with {options.accounts} accounts"
+            raise HarnessError(f"--nodes, --accounts: found {many}, expected one of each here")
     if options.floor is None:
         options.floor = len(shapes) == 1 and options.seconds <= SHORT_SECONDS
     seed = launch.drawn(options.seed)
@@ -139,12 +165,11 @@ def run(options: argparse.Namespace, console: Console) -> int:
 
 def _measure_others(options: argparse.Namespace, clients: Sequence[int], console: Console) -> int:
     """Other people's replicas, at each number of clients."""
-    _check_numbers(options)
     description = launch.replicas(options.replicas)
     assert description is not None
-    given = {"durability": None, "failover": options.failover, "soak": options.soak}
-    launch.refuse_beside_replicas({**vars(options), **given})
-    (nodes,) = _numbers("--nodes", options.nodes, NODES)[:1]
+    nodes, *more = _numbers("--nodes", options.nodes, NODES)
+    if more:
+        raise HarnessError(f"--nodes: found {options.nodes}, expected one number with --replicas")
     seed = launch.drawn(options.seed)
     figures = []
     fixed = description.fixed
@@ -158,7 +183,10 @@ def _measure_others(options: argparse.Namespace, clients: Sequence[int], console
         if is_fixed and options.clients and list(clients) != [len(settings.accounts)]:
             what = f"--clients: {options.clients}: accounts are fixed in the replicas' source"
             raise HarnessError(f"{what}, expected {len(settings.accounts)}")
-        figures.append(others.measure(description, settings, options.seconds, options.warmup))
+        asking = settings.accounts[: count or None]  # one account more can be paid
+        figures.append(
+            others.measure(description, settings, asking, options.seconds, options.warmup)
+        )
     for table in others.tables(description, figures):
         console.print(table)
     judgements = [judgement for one in figures for judgement in one.judgements]
@@ -186,7 +214,7 @@ def _numbers(
         raise HarnessError(f"{option}: {shown(text)!r}: expected numbers such as {option} 1,10,100")
     found = [int(word) for word in words]
     if known and (wrong := [number for number in found if number not in known]):
-        raise HarnessError(f"{option}: {wrong[0]}: expected of {', '.join(map(str, known))}")
+        raise HarnessError(f"{option}: {wrong[0]}: expected some of {', '.join(map(str, known))}")
     if min(found) < least:
         raise HarnessError(f"{option}: {min(found)}: expected {least} or more")
     if max(found) > most:
@@ -194,11 +222,27 @@ def _numbers(
     return found
 
 
+def _check_used(options: argparse.Namespace) -> None:
+    """HarnessError for whatever is given and would be ignored."""
+    names = dict.fromkeys(name for used in USED.values() for name in sorted(used))
+    given = [name for name in names if getattr(options, name) not in (None, False)]
+    alone = [name for name in given if name in ("router", "replicas")][:1]
+    kinds = alone or [name for name in given if name in ("failover", "soak", "clients")]
+    used = frozenset().union(*(USED[kind] for kind in kinds or ("clients",)))
+    unused = [name for name in given if name not in used]
+    beside = " and ".join(f"--{kind}" for kind in kinds)
+    what = f"is not looked at with {beside}, leave it out"
+    if kinds in ([], ["clients"]):
+        what = "is of --failover, expected --failover N beside it"
+    if unused:
+        raise HarnessError(*(f"--{name}: {what}" for name in unused))
+
+
 def _check_numbers(options: argparse.Namespace) -> None:
     """HarnessError for the first that makes no sense."""
-    for name, least in (("warmup", 0), ("skew", 0), ("failover", 0), ("repeat", 1)):
+    for name, least in (("warmup", 0), ("skew", 0), ("failover", 1), ("repeat", 1)):
         value = getattr(options, name)
-        if not least <= value < float("inf"):
+        if value is not None and not least <= value < float("inf"):
             raise HarnessError(f"--{name}: {value}: expected {least} or more")
     if not 0 < options.seconds < float("inf"):
         raise HarnessError(f"--seconds: {options.seconds}: expected more than 0")

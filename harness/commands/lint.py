@@ -97,6 +97,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
     """Lint every file; 2 when one has problems."""
     refuse_unknown("--format", options.format)
     if options.schema:
+        if options.files:
+            raise HarnessError("--schema: found FILEs too, expected one or the other")
         console.out(testset.schema_text(), end="", highlight=False)
         return EXIT_VALID
     if not options.files:

@@ -23,6 +23,7 @@ from rich.text import Text
 from bank.ballot import ReplicaId, replica_name
 from bank.effects import Stored
 from bank.ledger import READ, TRANSFER
+from harness import commands
 from harness.check.black_box import black_box
 from harness.check.judges import judge_run
 from harness.check.promises import promises
@@ -77,7 +78,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--durability",
-        default="process",
         choices=("process", "power"),
         metavar="process|power",
         help="what a replica's disk survives: the death of its process, or also loss of power "
@@ -86,7 +86,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint-interval",
         type=int,
-        default=INTERVAL,
         metavar="SLOTS",
         help="between checkpoints, and how many are kept below one [20]",
     )
@@ -110,12 +109,15 @@ def run(options: argparse.Namespace, console: Console) -> int:
             raise HarnessError(f"--modes: {mode!r}: expected some of {', '.join(MODES)}")
     if options.kills < 1:
         raise HarnessError(f"--kills: {options.kills}: expected a number from 1 on")
-    if options.checkpoint_interval < 1:
-        found = f"--checkpoint-interval: {options.checkpoint_interval}"
-        raise HarnessError(f"{found}: expected a number from 1 on")
     description = launch.replicas(options.replicas)
     if description is not None:
         modes = _modes_of_others(options, modes, description)
+    options.durability = options.durability or "process"
+    if options.checkpoint_interval is None:
+        options.checkpoint_interval = INTERVAL
+    if options.checkpoint_interval < 1:
+        found = f"--checkpoint-interval: {options.checkpoint_interval}"
+        raise HarnessError(f"{found}: expected a number from 1 on")
     fixed = {} if description is None else description.fixed
     outputs.check_file("--history", options.history)
     view = View(console, options.watch)
@@ -155,9 +157,12 @@ def run(options: argparse.Namespace, console: Console) -> int:
             judgements = (*judgements, judged_blind)
     verdict = overall(judgements)
     if verdict.exit_code:
-        command = f"torture --kills {options.kills} --seed {seed} --modes {options.modes}"
-        command += f" --nodes {options.nodes} --durability {options.durability}"
-        command += f" --checkpoint-interval {options.checkpoint_interval}"
+        command = f"{commands.program()} torture --kills {options.kills} --seed {seed}"
+        command += f" --modes {options.modes}"
+        command += f" --nodes {options.nodes}"
+        if description is None:
+            command += f" --durability {options.durability}"
+            command += f" --checkpoint-interval {options.checkpoint_interval}"
         command += f" --replicas {shlex.quote(options.replicas)}" if options.replicas else ""
         told = f"repeat with: {command} (processes do not repeat byte for byte)"
         console.print(Text(told), soft_wrap=True)
@@ -188,7 +193,7 @@ def _modes_of_others(
     if not is_default and (beyond := [mode for mode in modes if mode not in possible]):
         told = f"--modes: {beyond[0]}: with links: {description.links} nothing passes the harness"
         raise HarnessError(f"{told}, expected some of {', '.join(possible)}")
-    launch.refuse_beside_replicas(vars(options) | {"durability": None})
+    launch.refuse_beside_replicas(vars(options))
     return [mode for mode in modes if mode in possible]
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 from bank.accounts import PAGE_ACCOUNTS, Accounts, Balances
 from bank.settings import MILLISECOND, Settings
 from harness.cluster import ctrl_c
+from harness.cluster.wording import counted
 from harness.errors import HarnessError
 from harness.files import text_file
 from harness.files.shape import (
@@ -42,6 +43,7 @@ NODES = (3, 5, 7, 9)
 MOST_ACCOUNTS = 1_000_000
 MOST_MONEY = 2**63 - 1  # all of it may end in one account, and SQLite stores 64 bits
 LONGEST_MS = 24 * 60 * 60 * 1000
+MOST_NAMED = 3  # of the names that are wrong for one reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +242,7 @@ def _election_timeout(value: Any, _: Place) -> tuple[int, int]:
     return low, high
 
 
-def _accounts(value: Any, _: Place) -> tuple[str, ...]:
+def _accounts(value: Any, at: Place) -> tuple[str, ...]:
     """A list of names, or as text: `A..J`, `c1..c100`, `alice, bob`."""
     if isinstance(value, str):
         value = _range(value) if ".." in value else [word.strip() for word in value.split(",")]
@@ -249,18 +251,32 @@ def _accounts(value: Any, _: Place) -> tuple[str, ...]:
         raise ValueError(f"found {shown_value(value)}, {expected}")
     if not 1 <= len(value) <= MOST_ACCOUNTS:
         raise ValueError(f"found {len(value)} accounts, expected 1 to {MOST_ACCOUNTS}")
+    wrong: dict[str, list[str]] = {}  # all names of each cause
     seen: set[str] = set()
     for name in value:
         if not isinstance(name, str) or not re.fullmatch("[A-Za-z0-9_]{1,32}", name):
-            raise ValueError(
-                f"found {shown_value(name)}, expected 1 to 32 letters, digits or _ in a name"
-            )
-        if re.fullmatch("[nN][0-9]+", name):
-            raise ValueError(f"{name} is a replica's name, {expected}")
-        if name.lower() in seen:
-            raise ValueError(f"{name} twice (letter case does not count), expected each name once")
-        seen.add(name.lower())
+            what = "found {}, expected 1 to 32 letters, digits or _ in a name"
+            wrong.setdefault(what, []).append(shown_value(name))
+        elif re.fullmatch("[nN][0-9]+", name):
+            what = f"found {{}}: replicas have such names, {expected}"
+            wrong.setdefault(what, []).append(name)
+        elif name.lower() in seen:
+            what = "found {} twice (letter case does not count), expected each name once"
+            wrong.setdefault(what, []).append(name)
+        else:
+            seen.add(name.lower())
+    *others, last = [what.format(_listed(names)) for what, names in wrong.items()] or [""]
+    for what in others:
+        at.wrong(what)
+    if last:
+        raise ValueError(last)
     return tuple(value)
+
+
+def _listed(found: Sequence[str]) -> str:
+    names = [*dict.fromkeys(found)]
+    more = f" and {counted(len(names) - MOST_NAMED, 'more name')}"
+    return ", ".join(names[:MOST_NAMED]) + (more if len(names) > MOST_NAMED else "")
 
 
 def _range(text: str) -> list[str]:
@@ -282,7 +298,7 @@ _BOUNDS = {"type": "array", "minItems": 2, "maxItems": 2, "items": _SOME_MS}
 _NAMES = {"type": "array", "minItems": 1, "items": text_like("[A-Za-z0-9_]{1,32}")}
 _SEED = only(
     lambda value: value is None or is_whole(value, 0, MOST_MONEY),
-    "null or a whole number from 0",
+    f"a whole number from 0 to {MOST_MONEY}",
     {"type": ["null", "integer"], "minimum": 0, "maximum": MOST_MONEY},
 )
 _KEYS = {

@@ -1,10 +1,10 @@
 """Folders for the time of a run, and the removal of those that a killed run left.
 
-A guardian removes them when the harness dies. One that is killed before it has its guardian leaves
-its folder to the next run. Whose folder it is says a file in it that its owner keeps locked: the
-lock ends with the owner, however that dies, and unlike a process id it is nobody else's later, nor
-another process in another container. A folder without that file, or that was never locked, is left
-alone.
+A guardian removes them when the harness dies. One that is killed before it has its guardian, or
+that needs none, leaves its folder to the next run. Whose folder it is says a file in it that its
+owner keeps locked: the lock ends with the owner, however that dies, and unlike a process id it is
+nobody else's later, nor another process in another container. A folder without that file, or that
+was never locked, is left alone.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 PREFIX = "paxbank-"
+SOCKETS = "pymp-"  # multiprocessing names the folder of its sockets so
 OWNER = ".owner"
 
 
@@ -26,9 +27,7 @@ class TemporaryFolder:
         sweep(Path(where or tempfile.gettempdir()))
         self.path = Path(tempfile.mkdtemp(prefix=PREFIX + kind, dir=where))
         try:
-            self._owner = os.open(self.path / OWNER, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._owner, fcntl.LOCK_EX)
-            os.write(self._owner, b"%d\n" % os.getpid())  # only then others may look at the lock
+            self._owner = claim(self.path)
         except OSError:
             shutil.rmtree(self.path, ignore_errors=True)
             raise
@@ -41,12 +40,21 @@ class TemporaryFolder:
             self._owner = -1
 
 
+def claim(folder: Path) -> int:
+    """It is this process's as long as the descriptor that this returns is open."""
+    owner = os.open(folder / OWNER, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(owner, fcntl.LOCK_EX)
+    os.write(owner, b"%d\n" % os.getpid())  # only then others may look at the lock
+    return owner
+
+
 def sweep(where: Path) -> None:
     """Remove what runs that are dead left there."""
-    for folder in where.glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError):
-            if _is_left(folder):
-                shutil.rmtree(folder, ignore_errors=True)
+    for prefix in (PREFIX, SOCKETS):
+        for folder in where.glob(f"{prefix}*"):
+            with contextlib.suppress(OSError):
+                if _is_left(folder):
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_left(folder: Path) -> bool:

@@ -6,6 +6,7 @@ re-importing it would cost them up to a second each.
 """
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import signal
@@ -18,10 +19,12 @@ from collections.abc import Callable, Iterator
 from multiprocessing import forkserver, resource_tracker, util
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
+from pathlib import Path
 from typing import Any, Protocol
 
 from harness.cluster import ctrl_c
 from harness.errors import EXIT_MACHINE, HarnessError
+from harness.files import temporary
 from harness.live import guardian
 from harness.live.protocol import WAKE
 
@@ -66,6 +69,24 @@ def own_folder() -> str:
     It is that of multiprocessing's sockets. Before Python 3.14 it is in TMPDIR however long that
     is, and a socket's path has an end.
     """
+    folder = _folder_of_sockets()
+    _claim(folder)
+    return folder
+
+
+@functools.cache
+def _claim(folder: str) -> int | None:
+    """Who runs next removes it, if this process is killed before anybody else would.
+
+    None in a child: it has the folder of the one that started it, who claimed it.
+    """
+    if (Path(folder) / temporary.OWNER).exists():
+        return None
+    temporary.sweep(Path(folder).parent)
+    return temporary.claim(Path(folder))
+
+
+def _folder_of_sockets() -> str:
     wanted = tempfile.gettempdir()
     if len(os.fsencode(wanted)) <= LONGEST_TEMPORARY:
         return util.get_temp_dir()

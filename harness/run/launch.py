@@ -145,6 +145,7 @@ def refuse_beside_replicas(options: Mapping[str, object], flag: str = "--replica
         "sim": simulation,
         "paxbank_sim": simulation,
         "durability": "other people's replicas write to their disks as they like",
+        "checkpoint_interval": "other people's replicas keep what they like",
         "write_expected": "it runs no replicas",
         "failover": "what a failover is spent on is known of our own replicas alone",
         "soak": "memory and disk are looked at in our own replicas alone",

@@ -33,6 +33,7 @@ def write(
     if options.no_key:
         what = "there is nothing to write then, expected --write-expected alone"
         raise HarnessError(f"--no-key: {what}")
+    _refuse_of_a_run(options)
     found = given.sort_out(options.file)
     if options.key is not None and len(found.test_sets) > 1:
         number = len(found.test_sets)
@@ -52,6 +53,21 @@ def write(
     if problems:
         raise HarnessError(*dict.fromkeys(problems), exit_code=code)
     return EXIT_VALID
+
+
+def _refuse_of_a_run(options: argparse.Namespace) -> None:
+    """HarnessError for what is wanted of a run that there is not."""
+    wanted = {
+        "report": options.report,
+        "data": options.data,
+        "watch": options.watch,
+        "timing": options.timing,
+        "step-messages": options.step_messages,
+        "format json": options.format == "json",
+    }
+    what = "nothing is run, leave out this or --write-expected"
+    if problems := [f"--{name}: {what}" for name, value in wanted.items() if value]:
+        raise HarnessError(*problems)
 
 
 def _written(settings: ClusterConfig, file: CaseFile, key: Path | None) -> Iterator[str]:

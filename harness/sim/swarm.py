@@ -9,11 +9,10 @@ nobody hears a quorum nobody leads and ballots rest, until the links are mended.
 """
 
 import os
-import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
@@ -26,6 +25,7 @@ from harness.check.verdict import Verdict
 from harness.cluster import guarded
 from harness.cluster.history import Operation
 from harness.cluster.links import LEADS_WITHIN_US
+from harness.files.temporary import TemporaryFolder
 from harness.live.storage import Owner, create_all
 from harness.sim.columns import EVERYBODY, Happening, Sink
 from harness.sim.disk import FileDisk
@@ -98,8 +98,8 @@ def _files(scenario: Scenario, world: SimCluster) -> Iterator[None]:
     if not scenario.on_files:
         yield
         return
-    with tempfile.TemporaryDirectory(prefix="paxbank-simulate-") as folder, ExitStack() as opened:
-        paths = {replica: Path(folder, f"n{replica}.db") for replica in world.processes}
+    with closing(TemporaryFolder("simulate-")) as folder, ExitStack() as opened:
+        paths = {replica: folder.path / f"n{replica}.db" for replica in world.processes}
         create_all(paths, world.balances, CLUSTER, "process")
         disks = {
             replica: FileDisk(path, Owner(replica_name(replica), CLUSTER), world.balances)
