@@ -16,9 +16,9 @@ SOURCES = SimpleNamespace(TESTPATHS="all", ARGS="named")
 @pytest.mark.parametrize(
     ("source", "markexpr", "given", "environment", "has_xdist", "expected"),
     [
-        ("all", "not slow and not quiet and not long", None, {}, True, 3),
-        ("all", "slow", None, {}, True, 3),
-        ("all", "not quiet and not long", None, {}, True, 3),
+        ("all", "not slow and not quiet and not long", None, {}, True, 4),
+        ("all", "slow", None, {}, True, 4),
+        ("all", "not quiet and not long", None, {}, True, 4),
         ("all", "quiet", None, {}, True, None),
         ("all", "slow or quiet", None, {}, True, None),
         ("named", "not slow and not quiet and not long", None, {}, True, None),
