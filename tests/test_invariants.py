@@ -175,9 +175,13 @@ BROKEN = {
     ),
     "committed what nobody executed": lambda s: s.restarted(2, stored(committed=2)),
     "executed above committed": lambda s: s.watermarks(1, 0, 2, 1),
-    "truncated above executed": lambda s: s.watermarks(1, 2, 1, 2),
+    "truncated above executed": lambda s: (told(s, 2, 3), s.watermarks(1, 2, 1, 2)),
     "watermark goes back": lambda s: (s.watermarks(2, 0, 5, 5), s.watermarks(2, 0, 4, 5)),
-    "truncation goes back": lambda s: (s.watermarks(2, 2, 5, 5), s.watermarks(2, 1, 5, 5)),
+    "truncation goes back": lambda s: (
+        told(s, 2, 3),
+        s.watermarks(1, 2, 5, 5),
+        s.watermarks(1, 1, 5, 5),
+    ),
     "commits go back": lambda s: (s.watermarks(2, 0, 3, 5), s.watermarks(2, 0, 3, 4)),
 }  # fmt: skip
 
@@ -372,14 +376,18 @@ def test_confirmations_of_one_peer_are_merged():
     told(looks_on, 2, slot=20)
     told(looks_on, 2, slot=10)
     told(looks_on, 3, slot=10)
-    looks_on.truncates(1, 10)
+    truncates(looks_on, 10)
     with pytest.raises(Violation, match="truncated up to 20, confirmed by 1 of 2"):
-        looks_on.truncates(1, 20)
+        truncates(looks_on, 20)
 
 
 def told(looks_on, *sources, slot=10):
     for source in sources:
         looks_on.told(1, source, CheckpointHash(slot, HASH, answer=True, holders=(source,)))
+
+
+def truncates(looks_on, upto):
+    looks_on.watermarks(1, upto, upto, upto)
 
 
 def checkpoint(slot):
@@ -391,18 +399,18 @@ CHECKPOINT = take(10, HASH, Machine(BALANCES))
 
 def test_what_was_confirmed_may_be_truncated():
     looks_on = Safety(5, BALANCES, interval=10)
-    looks_on.truncates(1, 0)
-    looks_on.checkpoints(1, None)
+    truncates(looks_on, 0)
+    looks_on.checkpoints(1, replace(checkpoint(10), checkpoint=None))
     told(looks_on, 2, 3, slot=20)
-    looks_on.truncates(1, 20)
+    truncates(looks_on, 20)
     looks_on.checkpoints(1, checkpoint(20))
     looks_on = Safety(5, BALANCES, interval=10)
     looks_on.told(1, 2, StatePiece(30, 0, 1, b"", 31))  # installed: it was another's
-    looks_on.truncates(1, 30)
+    truncates(looks_on, 30)
     looks_on.restarted(1, replace(stored(entries=()), truncated_upto=30))
-    looks_on.truncates(1, 30)  # it is as it was found
+    truncates(looks_on, 30)  # it is as it was found
     looks_on.restarted(1, replace(stored(entries=()), checkpoint=CHECKPOINT))
-    looks_on.truncates(1, 10)  # confirmed before it was stored
+    truncates(looks_on, 10)  # confirmed before it was stored
 
 
 @pytest.mark.parametrize(
@@ -414,7 +422,7 @@ def test_what_was_not_confirmed_is_neither_truncated_nor_stored(sources, slot):
     looks_on = Safety(5, BALANCES, interval=10)
     told(looks_on, *sources, slot=slot)
     with pytest.raises(Violation, match="n1 truncated up to 10, confirmed by"):
-        looks_on.truncates(1, 10)
+        truncates(looks_on, 10)
     with pytest.raises(Violation, match="n1 stores the checkpoint at 10, confirmed by"):
         looks_on.checkpoints(1, checkpoint(10))
 
@@ -431,7 +439,7 @@ def test_a_new_incarnation_has_to_be_told_again():
     told(looks_on, 2)
     looks_on.restarted(1, stored(entries=()))
     with pytest.raises(Violation, match="confirmed by 0 of 1"):
-        looks_on.truncates(1, 10)
+        truncates(looks_on, 10)
 
 
 def test_the_oracle_and_the_machine_agree_on_any_log():

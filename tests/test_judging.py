@@ -92,12 +92,13 @@ def test_what_a_message_says_of_its_senders_disk_is_told(message, told):
 
 
 def test_what_a_turn_comes_to_is_told():
-    checks, effects = Listening(), Effects()
-    judging.decided(checks, 2, effects, Marks(3, 4, 5))
+    checks, persist = Listening(), Persist(FIRST, 1, True, [], None, 0, None)
+    judging.decided(checks, 2, Effects(), Marks(3, 4, 5))
+    judging.decided(checks, 2, Effects(persist), Marks(3, 4, 6))
     assert checks.heard == [
-        ("truncates", 2, 3),
-        ("checkpoints", 2, None),
         ("watermarks", 2, 3, 4, 5),
+        ("checkpoints", 2, persist),
+        ("watermarks", 2, 3, 4, 6),
     ]
 
 

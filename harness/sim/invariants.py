@@ -296,14 +296,9 @@ class Safety:
         elif isinstance(message, StatePiece):
             known.taught = max(message.checkpoint_slot, known.taught)
 
-    def truncates(self, replica: ReplicaId, upto: Slot) -> None:
-        """A turn ends with the log truncated up to `upto`: only what others confirmed may go."""
-        if upto > self._known[replica].truncated:
-            self._hold_confirmed(replica, upto, "truncated up to")
-
-    def checkpoints(self, replica: ReplicaId, persist: Persist | None) -> None:
+    def checkpoints(self, replica: ReplicaId, persist: Persist) -> None:
         """A turn ends with this to store: only a checkpoint that others confirmed may be in it."""
-        if persist is not None and persist.checkpoint is not None:
+        if persist.checkpoint is not None:
             self._hold_confirmed(replica, persist.checkpoint.slot, "stores the checkpoint at")
 
     def _hold_confirmed(self, replica: ReplicaId, slot: Slot, what: str) -> None:
@@ -318,7 +313,10 @@ class Safety:
     def watermarks(
         self, replica: ReplicaId, truncated: Slot, executed: Slot, committed: Slot
     ) -> None:
-        """After a turn: truncated ≤ executed ≤ committed, and none goes back."""
+        """After a turn: truncated ≤ executed ≤ committed, and none goes back.
+
+        Only what others confirmed is truncated.
+        """
         known = self._known[replica]
         if not (
             known.truncated <= truncated <= executed <= committed
@@ -329,6 +327,8 @@ class Safety:
                 f"{replica_name(replica)}: truncated {truncated} ≤ executed {executed} ≤ committed "
                 f"{committed}, none below {known.truncated}, {known.executed}, {known.committed}"
             )
+        if truncated > known.truncated:
+            self._hold_confirmed(replica, truncated, "truncated up to")
         known.truncated, known.executed, known.committed = truncated, executed, committed
 
     def restarted(self, replica: ReplicaId, stored: Stored) -> None:

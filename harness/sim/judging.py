@@ -67,6 +67,6 @@ def decided(safety: Safety, replica: ReplicaId, effects: Effects, log: Log | Mar
     """
     if effects.halted is not None:
         raise Violation(stopped(replica, effects.halted))
-    safety.truncates(replica, log.truncated_upto)
-    safety.checkpoints(replica, effects.persist)
+    if effects.persist is not None:
+        safety.checkpoints(replica, effects.persist)
     safety.watermarks(replica, log.truncated_upto, log.executed_upto, log.committed_upto)

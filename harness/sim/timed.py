@@ -263,13 +263,15 @@ class TimedProcess(Process):
     def _stay_calm(self) -> None:
         """A deadline that a tick does not move would let a real process spin."""
         now, replica = self.world.time, self.replica
+        if self._last_turn != now:  # the usual case
+            self._last_turn, self._idle_turns = now, 1
+            return
         writing = replica.learner.writing
         work = replica.log.truncated_upto, 0 if writing is None else len(writing.left)
-        if self._inbox or self._last_turn != now or work != self._work:
+        if self._inbox or work != self._work:
             self._idle_turns = 0
         self._work = work
         self._idle_turns += 1
-        self._last_turn = now
         if self._idle_turns > MOST_IDLE_TURNS:
             raise Violation(f"n{self.id} wants to be ticked without end: {replica.deadline()}")
 
@@ -320,8 +322,9 @@ class TimedProcess(Process):
             return
         if self.drift_ppm:
             due = self._when(due)
-        now = self.world.time
-        self._rouse(due if due > now else now)
+        if self._wake_at is None or due < self._wake_at:  # most often it wakes early enough
+            now = self.world.time
+            self._rouse(due if due > now else now)
 
     def draw_fate(self, effects: Effects, is_first: bool) -> Fate:
         """Whether it dies in this turn, or its write takes time: seldom, and but once a turn."""

@@ -67,9 +67,10 @@ class WiredWorld(TimedWorld):
         for due in dues:  # as `at`, for nearly all that is ever in the heap
             self._sequence += 1
             heappush(self._heap, (due, self._sequence, self._arrive, arguments))
-        if len(dues) != 1:
+        copies = len(dues)
+        if copies != 1:
             self.coverage["message duplicated" if dues else "message lost: network"] += 1
-        return len(dues)
+        return copies
 
     def close(self, dead: ReplicaId, target: TimedProcess | None, notice: PeerDown) -> None:
         """The end of a dead process's queue is on its way."""
@@ -93,16 +94,30 @@ class WiredWorld(TimedWorld):
         item: bytes | PeerDown,
     ) -> None:
         """A message, or the notice of a death, reached the end of its link, where faults act."""
+        if self._is_faulty:
+            self._pass_link(source, target, incarnation, item)
+        elif target is None:
+            self.heard(source, item)
+        else:
+            target.deliver(incarnation, source, item)
+
+    def _pass_link(
+        self,
+        source: ReplicaId,
+        target: TimedProcess | None,
+        incarnation: int,
+        item: bytes | PeerDown,
+    ) -> None:
+        """The same while some link is not whole."""
         if target is None:
             link = source, CLIENTS
-            if not self._is_faulty or self._faults.is_whole(link):
+            if self._faults.is_whole(link):
                 self.heard(source, item)
                 return
         else:
             link = source, target.id
             if (
-                not self._is_faulty
-                or self._faults.is_whole(link)
+                self._faults.is_whole(link)
                 or target.disconnected
                 or incarnation != target.incarnation
             ):
