@@ -385,6 +385,7 @@ def test_other_programs_read_as_much_as_there_is(tmp_path):
         (["one.csv", "--jobs", "0"], "--jobs: found 0"),
         (["one.csv", "--jobs", "1001"], "--jobs: found 1001, expected a number up to 1000"),
         (["one.csv", "--timeout", "nan"], "--timeout: found nan"),
+        (["one.csv", "--timeout", "0"], "--timeout: found 0, expected more than 0"),
         (["one.csv", "--seed", "x"], "--seed: "),
         (["one.csv", "--format", "jsn"], "(did you mean json?)"),
         (["one.csv", "--keep", "one.csv"], "one.csv: is a file, expected a folder for what did"),

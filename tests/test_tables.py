@@ -181,6 +181,15 @@ def test_rows_of_another_length_are_refused():
         Grid([Column("a"), Column("b")], [[cell("x")]])
 
 
+@pytest.mark.parametrize("width", [12, 24, 33, 40, 43, 48, 60])
+def test_nothing_of_a_cell_is_cut_where_its_column_has_no_room(width):
+    """As in `PrintStatus` of nine replicas on half a terminal: an amount was another amount."""
+    columns = [Column(f"n{number}") for number in range(1, 10)] + [Column("Request", folds=True)]
+    row = [*(cell("E") for _ in range(9)), cell("(alice, bob, 3000000000000000000)")]
+    printed = render(Grid(columns, [row]), width).split()
+    assert "".join(printed).endswith("E" * 9 + "(alice,bob,3000000000000000000)")
+
+
 def test_data_is_never_markup():
     steps = [StepReport("1", "[n1, n2] [bold]x[/bold]", "success")]
     assert "[n1, n2] [bold]x[/bold]" in render(tables.step_table(steps, "crash"), 80)
@@ -347,7 +356,12 @@ def test_points_of_a_set_need_all_of_it():
 
 @pytest.mark.parametrize(
     ("outcome", "leaderless_us", "told"),
-    [("done", 9_000, True), ("success", 9_000, False), ("success", 120_000, True)],
+    [
+        ("done", 9_000, True),
+        ("done", 0, False),  # nobody asked for anything
+        ("success", 9_000, False),
+        ("success", 120_000, True),
+    ],
 )
 def test_time_without_a_commit_is_told_when_it_is_news(outcome, leaderless_us, told):
     steps = (reported("1", "(A)", outcome),)

@@ -2,7 +2,8 @@
 
 A grid fits itself to the width it is printed at: wide gaps first, then narrow ones, then it drops
 columns in the order they ask for, then it folds the one that may be folded, between its words;
-where one has no room, that cell goes over the columns at its right, which stand below it then.
+where one has no room, that cell goes over the columns at its right, which stand below it then, and
+where there is no room there either, below its row.
 Nothing is padded or cut without a word: a row of the wrong length is an AssertionError, no line
 ends in a blank, and a cell is a `Text`, never a string that rich could read as markup ("[n1]" would
 vanish).
@@ -133,7 +134,10 @@ class Grid:
         first = next(
             iter(self._lines(console, (*row[:folding], *blank[folding:]), shown, gap, widths))
         )
-        for line in row[folding].wrap(console, width - start, overflow="fold"):
+        if width - start < NARROWEST_FOLD:
+            yield first
+            first, start = Text(), INDENT + 2
+        for line in row[folding].wrap(console, max(1, width - start), overflow="fold"):
             line.rstrip()
             yield first + Text(" " * (start - first.cell_len)) + line
             first = Text()

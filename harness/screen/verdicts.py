@@ -90,8 +90,10 @@ def leaderless(report: SetReport) -> str:
     """How long nothing was committed, "" when that is no news."""
     outcomes = {step.outcome for step in report.steps}
     # Waits that never ended are not counted in it, so beside a pending step a short one misleads.
-    if report.leaderless_us >= LONG_WAIT_US or ("done" in outcomes and "pending" not in outcomes):
-        return duration(report.leaderless_us)
+    # Where nobody waited there was nothing to commit.
+    waited = report.leaderless_us
+    if waited >= LONG_WAIT_US or (waited and "done" in outcomes and "pending" not in outcomes):
+        return duration(waited)
     return ""
 
 

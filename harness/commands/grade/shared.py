@@ -35,7 +35,9 @@ def check(options: argparse.Namespace) -> None:
     """HarnessError for a flag that is wrong by itself."""
     for name, most in MOST.items():
         value = getattr(options, name)
-        if value is not None and not value >= (0 if name == "timeout" else 1):
+        if name == "timeout" and value is not None and not value > 0:
+            raise HarnessError(f"--{name}: found {value:g}, expected more than 0")
+        if name != "timeout" and value is not None and not value >= 1:
             raise HarnessError(f"--{name}: found {value:g}, expected a number from 1 on")
         if value is not None and value > most:
             raise HarnessError(f"--{name}: found {value:g}, expected a number up to {most}")
