@@ -50,6 +50,7 @@ def test_no_schedule_within_the_bounds_breaks_the_replica(bounds):
     assert found.violation is None
     assert found.complete
     assert found.states > 10
+    assert (found.unlike, found.heeded, found.distrusted) == (None, None, None)
 
 
 def reached(bounds):
