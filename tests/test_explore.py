@@ -57,6 +57,7 @@ def test_no_schedule_within_the_bounds_breaks_the_replica(name):
     assert found.violation is None
     assert found.complete
     assert found.states > 10
+    assert (found.unlike, found.heeded, found.distrusted) == (None, None, None)
     seen = reached(explorer)
     assert SEEN.get(name, set()) <= seen
     assert name == "put off" or not SEEN["put off"] & seen

@@ -77,7 +77,7 @@ _ORDER: tuple[Any, ...] = (
     State, StatePiece, CheckpointHash, Nack, Elected,
 )  # fmt: skip
 # Nearly every message names a ballot that another one named before: it is made once, as a value.
-_ballot = lru_cache(maxsize=256)(Ballot)
+_ballot = lru_cache(maxsize=256, typed=True)(Ballot)
 # Messages that begin with a ballot travel as (code, number, replica, field, …): a flat tuple is
 # built and read in half the time of a nested one.
 _WITH_BALLOT = (

@@ -21,6 +21,7 @@ from bank.replica import Replica
 from harness.sim.explore.graph import Bounds, Graph, Move, State
 from harness.sim.explore.names import Unlike
 from harness.sim.explore.reductions import ALL, Reduced, Reductions
+from harness.sim.explore.trials import Heeded
 from harness.sim.invariants import Violation
 
 LOOKS_EVERY = 1 << 6  # states between two looks at the clock; the first take milliseconds each
@@ -43,6 +44,7 @@ class Exploration:
     violation: str | None = None
     schedule: list[Move] = field(default_factory=list)  # one that leads to it
     unlike: str | None = None  # why names were not taken for each other, where they might have been
+    heeded: str | None = None  # what was left out at first, and makes a difference
     distrusted: str | None = None  # reductions with which a violation had no schedule
 
 
@@ -96,20 +98,24 @@ class Explorer:
         self, started: float, seconds: float | None, progress: Callable[[Exploration], None]
     ) -> bool:
         """False if this replica is none for the reductions: all is ready to begin without some."""
-        before = self._found
-        unlike, distrusted, reductions = before.unlike, before.distrusted, self.reductions
+        before, bounds, reductions = self._found, self.graph.bounds, self.reductions
+        unlike, heeded, distrusted = before.unlike, before.heeded, before.distrusted
         try:
             self._walk(started, seconds, progress)
             return True
         except Unlike as why:
             unlike, self.reductions = str(why), reductions.without_names()
+        except Heeded as why:
+            heeded = heeded or str(why)
+            bounds, self.reductions = reductions.without(why.rule, bounds)
         except _Untold:
             distrusted = distrusted or str(reductions)
             self.reductions = reductions.with_less()
-        bounds, kind = self.graph.bounds, self.graph.turns.replica_class
+        kind = self.graph.turns.replica_class
         self.graph = Graph(bounds, kind, self.reductions.said)
         self._begin()
-        self._found.unlike, self._found.distrusted = unlike, distrusted
+        found = self._found
+        found.unlike, found.heeded, found.distrusted = unlike, heeded, distrusted
         return False
 
     def _walk(
@@ -138,8 +144,10 @@ class Explorer:
                 if looked % LOOKS_EVERY == 0:
                     found.seconds = time.monotonic() - started
                     progress(found)
+                    self._reduced.trials.look()
                     if seconds is not None and found.seconds >= seconds:
                         return
+        self._reduced.trials.look()
         found.complete = True
 
     def _is_covered(self, node: int) -> bool:

@@ -1,10 +1,11 @@
 """States of a cluster that differ in names only: one is explored for all. The reasons: `names`."""
 
+from collections.abc import Iterator
 from functools import cache
 
 from bank.ballot import ReplicaId
 from harness.sim.explore.checker import CheckerStates
-from harness.sim.explore.frozen import Timer, freeze, thaw
+from harness.sim.explore.frozen import STANDING, freeze, thaw
 from harness.sim.explore.names import (
     Names,
     Unlike,
@@ -17,8 +18,6 @@ from harness.sim.explore.owners import Found, Owners
 from harness.sim.explore.sites import Site, Sites
 from harness.sim.explore.turns import Envelope, Turn, Turns
 from harness.sim.invariants import Violation
-
-STANDING = (Timer.ELECTION, Timer.HUSHED)  # only these make a replica own a ballot
 
 
 class _Ways:
@@ -103,6 +102,12 @@ class Alike:
                 if like < best:
                     best, first = like, like[0]
         return best
+
+    def states_alike(self, owning: int, *states: int) -> Iterator[tuple[int, ...]]:
+        """Owners, as bits, and states under every other name that they may have."""
+        for way in self._kept(owning, 0):
+            bits = sum(1 << new for old, new in enumerate(way.names) if owning >> old & 1)
+            yield bits, *(way.own[state] for state in states)
 
     # ---- are turns the same under other names? ---------------------------------------------------
 

@@ -18,7 +18,8 @@ from bank.replica import Replica
 from bank.standing import Awaiting, Idle, Leader
 from harness.sim.explore.frozen import FAR, freeze
 from harness.sim.explore.owners import Found
-from harness.sim.explore.sites import Links, Sites
+from harness.sim.explore.sites import Links, Rule, Sites
+from harness.sim.explore.trials import Trials
 from harness.sim.explore.turns import Turns
 
 State = tuple[int, ...]
@@ -27,7 +28,8 @@ State = tuple[int, ...]
 class Forgetting:
     """See the module."""
 
-    def __init__(self, turns: Turns, sites: Sites, in_order: bool) -> None:
+    def __init__(self, turns: Turns, sites: Sites, in_order: bool, trials: Trials) -> None:
+        self._trials = trials
         self._turns, self._sites, self._in_order = turns, sites, in_order
         self._known: dict[int, Found] = {}  # by owners: of each site, the one that is left
         # Of each state of a replica the one that is left: if others own ballots, if none does.
@@ -35,6 +37,7 @@ class Forgetting:
             Found(lambda own: self._own(own, False)),
             Found(lambda own: self._own(own, True)),
         )
+        trials.forgotten = lambda own, alone: self._owns[alone][own]
 
     def first_of(self, state: State, owners: int) -> State:
         """A state without what is forgotten; no election is left in it."""
@@ -49,11 +52,12 @@ class Forgetting:
             return number
         alone = owners == 1 << site.replica
         own = self._owns[alone][site.own]
+        self._trials.forgot(site.own, own, owners)
         links: Links = site.links
         if self._in_order and (alone or not owners >> site.replica & 1):
             links = tuple(
                 [
-                    self._without_notices(link, own, alone)
+                    self._without_notices(link, own, owners)
                     if link and not owners >> source & 1
                     else link
                     for source, link in enumerate(links, 1)
@@ -61,7 +65,7 @@ class Forgetting:
             )
         return self._sites.moved(site._replace(links=links), own, site.disk)
 
-    def _without_notices(self, link: int, own: int, alone: bool) -> int:
+    def _without_notices(self, link: int, own: int, owners: int) -> int:
         on, sites = self._sites.links[link], self._sites
         if not any(sites.is_notice(one) for one in on):
             return link
@@ -69,13 +73,16 @@ class Forgetting:
             tuple(
                 one
                 for one in on
-                if not (sites.is_notice(one) and self._does_nothing(one, own, alone))
+                if not (sites.is_notice(one) and self._does_nothing(one, own, owners))
             )
         )
 
-    def _does_nothing(self, envelope: int, own: int, alone: bool) -> bool:
-        turn = self._turns.trial(own, envelope)
-        return turn is not None and self._owns[alone][turn.after] == own
+    def _does_nothing(self, envelope: int, own: int, owners: int) -> bool:
+        turn, alone = self._turns.trial(own, envelope), owners == 1 << self._turns.replicas[own]
+        if turn is None or self._owns[alone][turn.after] != own:
+            return False
+        self._trials.left_out(own, envelope, Rule.FORGOTTEN, owners)
+        return True
 
     def _own(self, own: int, alone: bool) -> int:
         replica = self._turns.replica(own)

@@ -11,11 +11,12 @@ moment. A clock that is not known here stays in the state: more states, never fe
 """
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import is_dataclass, replace
 from enum import Enum, IntEnum
+from operator import attrgetter
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from bank.accounts import Accounts
 from bank.ballot import NO_BALLOT
@@ -70,6 +71,9 @@ class Timer(IntEnum):
     SPARE = -5  # what was put off waited long enough
 
 
+STANDING = (Timer.ELECTION, Timer.HUSHED)  # only these make a replica own a ballot
+
+
 class Still(Random):
     """Draws the same number for ever. Its draws are times only, and time is left out."""
 
@@ -95,8 +99,30 @@ class Shared(NamedTuple):
     number: int
 
 
-_PLAIN = frozenset({int, bool, str, bytes, float, type(None), Still, Settings, Sizes, Accounts})
-_fields: dict[type, tuple[str, ...]] = {}
+_HELD = frozenset({Frozen, Shared})  # what is not thawed already
+_NONE = {kind: Frozen(kind, (), ()) for kind in (list, dict)}  # in it
+_PLAIN: frozenset[Any] = frozenset(
+    {int, bool, str, bytes, float, type(None), Still, Settings, Sizes, Accounts}
+)
+_HASHED, _OBJECT = object(), object()  # a value if nothing in it can change; one that can
+# What becomes of each class, and the fields of those that have the same in each object.
+_ways: dict[type, Any] = {list: list, dict: dict, set: set, array: array}
+_ways |= dict.fromkeys(_PLAIN)
+_Fields: TypeAlias = tuple[tuple[str, ...], Callable[[Any], Iterable[Any]]]  # names; their values
+_fields: dict[type, _Fields] = {}
+_open_fields: dict[tuple[type, tuple[str, ...]], _Fields] = {}  # of those that have more
+
+
+def _way(kind: type) -> Any:
+    """Found out once for each class."""
+    if issubclass(kind, Enum):
+        found = None
+    elif issubclass(kind, tuple) or (is_dataclass(kind) and kind.__hash__ is not None):
+        found = _HASHED
+    else:
+        found = _OBJECT
+    _ways[kind] = found
+    return found
 
 
 def freeze(value: Any, ordered: bool = True, seen: dict[int, Shared] | None = None) -> Any:
@@ -105,19 +131,13 @@ def freeze(value: Any, ordered: bool = True, seen: dict[int, Shared] | None = No
     `seen`: by identity, the objects met so far.
     """
     kind = type(value)
-    if kind in _PLAIN or isinstance(value, Enum):
+    way = _ways[kind] if kind in _ways else _way(kind)
+    if way is None:
         return value
-    seen = {} if seen is None else seen
-    if kind is list:
-        return Frozen(list, (), tuple([freeze(part, ordered, seen) for part in value]))
-    if kind is dict:
-        items = [(key, freeze(part, ordered, seen)) for key, part in value.items()]
-        return Frozen(dict, (), tuple(items if ordered else sorted(items)))
-    if kind is set:
-        return Frozen(set, (), tuple(sorted(value)))
-    if kind is array:
-        return Frozen(array, (), (value.typecode, value.tobytes()))
-    if isinstance(value, tuple) or (is_dataclass(value) and kind.__hash__ is not None):
+    if seen is None:
+        seen = {}
+    plain = _PLAIN
+    if way is _HASHED:
         try:
             hash(value)
         except TypeError:
@@ -126,20 +146,48 @@ def freeze(value: Any, ordered: bool = True, seen: dict[int, Shared] | None = No
             return value
         if isinstance(value, tuple):
             return Frozen(kind, (), tuple([freeze(part, ordered, seen) for part in value]))
+    elif not value and (way is list or way is dict):
+        return _NONE[way]
+    elif way is list:
+        parts = [part if type(part) in plain else freeze(part, ordered, seen) for part in value]
+        return Frozen(list, (), tuple(parts))
+    elif way is dict:
+        items = [
+            (key, part if type(part) in plain else freeze(part, ordered, seen))
+            for key, part in value.items()
+        ]
+        return Frozen(dict, (), tuple(items if ordered else sorted(items)))
+    elif way is set:
+        return Frozen(set, (), tuple(sorted(value)))
+    elif way is array:
+        return Frozen(array, (), (value.typecode, value.tobytes()))
     if (known := seen.get(id(value))) is not None:
         return known
     seen[id(value)] = Shared(len(seen))
-    names = _fields.get(kind) or _names(value)
-    parts = [freeze(getattr(value, name), ordered, seen) for name in names]
+    names, get = _fields[kind] if kind in _fields else _fields_of(value)
+    parts = []
+    for part in get(value):
+        parts.append(part if type(part) in plain else freeze(part, ordered, seen))
     return Frozen(kind, names, tuple(parts))
 
 
-def _names(value: object) -> tuple[str, ...]:
+def _fields_of(value: object) -> _Fields:
     """Slots are the same in all objects of a class; other fields are asked of each."""
-    slots = [name for base in type(value).__mro__ for name in _slots(base)]
-    if not hasattr(value, "__dict__"):
-        return _fields.setdefault(type(value), tuple(slots))
-    return (*slots, *sorted(vars(value)))
+    kind, others = type(value), getattr(value, "__dict__", None)
+    if others is None:
+        return _fields.setdefault(kind, _named(kind, ()))
+    key = kind, tuple(others)
+    known = _open_fields.get(key)
+    if known is None:
+        known = _open_fields[key] = _named(kind, sorted(others))
+    return known
+
+
+def _named(kind: type, others: Iterable[str]) -> _Fields:
+    names = (*(name for base in kind.__mro__ for name in _slots(base)), *others)
+    if len(names) > 1:
+        return names, attrgetter(*names)
+    return names, lambda value: [getattr(value, name) for name in names]
 
 
 def _slots(kind: type) -> Iterable[str]:
@@ -155,11 +203,12 @@ def thaw(value: Any, made: list[Any] | None = None) -> Any:
         return made[value.number]
     if kind is not Frozen:
         return value
+    held = _HELD
     kind, names, parts = value
-    if kind is list:
-        return [thaw(part, made) for part in parts]
     if kind is dict:
-        return {key: thaw(part, made) for key, part in parts}
+        return {key: thaw(part, made) if type(part) in held else part for key, part in parts}
+    if kind is list:
+        return [thaw(part, made) if type(part) in held else part for part in parts]
     if kind is set:
         return set(parts)
     if kind is array:
@@ -169,8 +218,9 @@ def thaw(value: Any, made: list[Any] | None = None) -> Any:
         return kind(*items) if hasattr(kind, "_fields") else kind(items)
     one = object.__new__(kind)
     made.append(one)
+    put = object.__setattr__
     for name, part in zip(names, parts, strict=True):
-        object.__setattr__(one, name, thaw(part, made))
+        put(one, name, thaw(part, made) if type(part) in held else part)
     return one
 
 

@@ -16,9 +16,10 @@ One of all such states is explored for all. What must hold for that:
   what must be kept is never more later than now, which is what makes merging right.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from itertools import permutations
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 from bank.ballot import Ballot, ReplicaId
@@ -41,8 +42,13 @@ _KEYS = frozenset(
 _SPARE = "spare"  # of a leader, names; of timers, a time
 _KEPT = "kept"  # a name and a message
 _VOTES = "_votes"
+_SPECIAL = _NAMES | _ITEMS | _KEYS | {_SPARE, _KEPT, _VOTES}
+_NAMELESS = frozenset(
+    {int, bool, str, bytes, float, type(None), type}
+)  # where a field says no more
 
 _MESSAGES = "bank.messages"
+_fields: dict[type, Sequence[str]] = {}
 
 
 class Unlike(Exception):
@@ -62,14 +68,16 @@ def kept_order(names: Names, pairs: Sequence[tuple[ReplicaId, ReplicaId]]) -> bo
 def renamed(value: Any, names: Names) -> Any:
     """A frozen value, or a message, under other names."""
     kind = type(value)
+    if kind in _NAMELESS:
+        return value
     if kind is Ballot:
-        return Ballot(value.number, names[value.replica])
+        return Ballot(value[0], names[value[1]])
     if kind is Frozen:
         return _frozen(value, names)
     if kind is Send:
         return Send(_named(value.to, names), renamed(value.message, names))
     if isinstance(value, tuple):
-        parts = [renamed(part, names) for part in value]
+        parts = [part if type(part) in _NAMELESS else renamed(part, names) for part in value]
         return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
     if kind is CheckpointHash:
         holders = tuple(sorted(names[holder] for holder in value.holders))
@@ -77,21 +85,39 @@ def renamed(value: Any, names: Names) -> Any:
     if kind is PeerDown:
         return PeerDown(names[value.peer], value.incarnation)
     if kind.__module__ == _MESSAGES:
-        return kind(*(renamed(getattr(value, name), names) for name in _fields_of(kind)))
+        return kind(*[renamed(getattr(value, name), names) for name in _fields_of(kind)])
     return value
 
 
-def _fields_of(kind: type) -> Iterable[str]:
-    return [field.name for field in fields(kind)]
+def _fields_of(kind: type) -> Sequence[str]:
+    known = _fields.get(kind)
+    if known is None:
+        known = _fields[kind] = [field.name for field in fields(kind)]
+    return known
 
 
 def _frozen(value: Frozen, names: Names) -> Frozen:
     kind, named, parts = value
     if kind is dict:
-        return Frozen(dict, (), tuple((renamed(k, names), renamed(v, names)) for k, v in parts))
+        items = [
+            (
+                key if type(key) in _NAMELESS else renamed(key, names),
+                part if type(part) in _NAMELESS else renamed(part, names),
+            )
+            for key, part in parts
+        ]
+        return Frozen(dict, (), tuple(items))
     if not named:
-        return Frozen(kind, (), tuple(renamed(part, names) for part in parts))
-    found = [_field(name, part, names) for name, part in zip(named, parts, strict=True)]
+        some = [part if type(part) in _NAMELESS else renamed(part, names) for part in parts]
+        return Frozen(kind, (), tuple(some))
+    found = [
+        _field(name, part, names)
+        if name in _SPECIAL
+        else part
+        if type(part) in _NAMELESS
+        else renamed(part, names)
+        for name, part in zip(named, parts, strict=True)
+    ]
     return Frozen(kind, named, tuple(found))
 
 
@@ -99,12 +125,12 @@ def _field(field: str, part: Any, names: Names) -> Any:
     if field in _NAMES or field in _ITEMS:
         return _named(part, names)
     if field in _KEYS:
-        items = ((names[key], renamed(inner, names)) for key, inner in part.parts)
-        return Frozen(dict, (), tuple(sorted(items, key=lambda item: item[0])))
+        items = [(names[key], renamed(inner, names)) for key, inner in part.parts]
+        return Frozen(dict, (), tuple(sorted(items, key=itemgetter(0))))
     if field == _SPARE and isinstance(part, tuple):
         return _named(part, names)
     if field == _VOTES:
-        votes = ((slot, _voters(inner, names)) for slot, inner in part.parts)
+        votes = [(slot, _voters(inner, names)) for slot, inner in part.parts]
         return Frozen(dict, (), tuple(votes))
     if field == _KEPT and part is not None and len(part) == 2:  # the checks keep slots
         return names[part[0]], renamed(part[1], names)
@@ -112,7 +138,7 @@ def _field(field: str, part: Any, names: Names) -> Any:
 
 
 def _voters(of_slot: Frozen, names: Names) -> Frozen:
-    items = ((renamed(vote, names), _named(who, names)) for vote, who in of_slot.parts)
+    items = [(renamed(vote, names), _named(who, names)) for vote, who in of_slot.parts]
     return Frozen(dict, (), tuple(items))
 
 
@@ -122,14 +148,14 @@ def _named(part: Any, names: Names) -> Any:
         return names[part]
     if isinstance(part, Frozen):
         if part.kind is dict:
-            items = ((key, _named(inner, names)) for key, inner in part.parts)
+            items = [(key, _named(inner, names)) for key, inner in part.parts]
             return Frozen(dict, (), tuple(items))
-        parts = (_named(inner, names) for inner in part.parts)
+        parts = [_named(inner, names) for inner in part.parts]
         return Frozen(part.kind, part.names, tuple(sorted(parts)))
     if type(part) is tuple and all(type(inner) is int for inner in part):
-        return tuple(sorted(names[inner] for inner in part))
+        return tuple(sorted([names[inner] for inner in part]))
     if type(part) is tuple:
-        return tuple(_named(inner, names) for inner in part)
+        return tuple([_named(inner, names) for inner in part])
     return part
 
 
@@ -137,14 +163,15 @@ def owners(value: Any) -> int:
     """Who owns a ballot in it, as bits."""
     kind = type(value)
     if kind is Ballot:
-        return 1 << value.replica if value.replica else 0
+        return 1 << value[1] if value[1] else 0
     if isinstance(value, tuple):
         found = 0
         for part in value:
-            found |= owners(part)
+            if type(part) not in _NAMELESS:
+                found |= owners(part)
         return found
     if kind.__module__ == _MESSAGES:
-        return owners(tuple(getattr(value, name) for name in _fields_of(kind)))
+        return owners(tuple([getattr(value, name) for name in _fields_of(kind)]))
     return 0
 
 

@@ -47,7 +47,8 @@ from harness.sim.explore.forgetting import Forgetting
 from harness.sim.explore.graph import Bounds, Budget, Graph, Move, State
 from harness.sim.explore.names import MOST_RENAMED
 from harness.sim.explore.owners import Owners
-from harness.sim.explore.sites import Site
+from harness.sim.explore.sites import Rule, Site
+from harness.sim.explore.trials import Trials
 from harness.sim.explore.turns import Turn
 from harness.sim.invariants import Violation
 
@@ -73,6 +74,16 @@ class Reductions:
     def without_names(self) -> "Reductions":
         """The same, and each replica keeps its name, and all that it knows."""
         return replace(self, names=False, forgetting=False)
+
+    def without(self, rule: Rule, bounds: Bounds) -> tuple[Bounds, "Reductions"]:
+        """The same without what a rule leaves out, and the bounds."""
+        match rule:
+            case Rule.FORGOTTEN:
+                return bounds, replace(self, forgetting=False)
+            case Rule.SAID:
+                return bounds, replace(self, said=False)
+            case Rule.STALE:
+                return replace(bounds, merge_stale=False), replace(self, said=False)
 
     def with_less(self) -> "Reductions":
         """Without what only is right for a replica that uses its fields as ours does; or none."""
@@ -102,13 +113,18 @@ class Reduced:
         turns, sites, checkers = graph.turns, graph.sites, graph.checkers
         self._owners = Owners(turns, sites, checkers)
         self._alike = Alike(turns, sites, checkers, self._owners) if on.names else None
+        self.trials = Trials(turns, self._owners, graph.bounds.budget.batches > 0)
+        turns.on_taken, sites.on_left_out = self.trials.taken, self.trials.left_out
         self._forgetting = (
-            Forgetting(turns, sites, not graph.bounds.reorder) if on.forgetting else None
+            Forgetting(turns, sites, not graph.bounds.reorder, self.trials)
+            if on.forgetting
+            else None
         )
         self._nodes, self._in_order = graph.bounds.nodes, not graph.bounds.reorder
         self._orders = on.orders
         if self._alike is not None:
             graph.on_turn, turns.on_trial = self._try, self._alike.try_turn
+            self.trials.alike = self._alike.states_alike
         # By budget: election timers left; that nothing is left that comes by itself.
         budgets = [Budget(*left) for left in graph.lefts]
         self._elections = [left.elections for left in budgets]

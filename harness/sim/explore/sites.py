@@ -5,7 +5,8 @@ and all it does to other sites is to put messages at the ends of their links. Of
 of a cluster only thousands of sites are distinct, so what can happen at each is found out once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from enum import Enum
 from typing import NamedTuple, TypeAlias
 
 from bank.ballot import ReplicaId
@@ -19,6 +20,14 @@ Links: TypeAlias = tuple[int, ...]  # from n1, n2, …
 
 MOST_NUMBERS = 1 << 26  # of sites, of which memory holds fewer; the checks remember far less
 EMPTY = 0  # the number of a link with nothing on it
+
+
+class Rule(Enum):
+    """Why something is left out of a site."""
+
+    STALE = "an answer to a ballot given up"
+    SAID = "an answer that said nothing new"
+    FORGOTTEN = "what only an election would tell"
 
 
 class Site(NamedTuple):
@@ -48,6 +57,8 @@ class Sites:
         that say nothing new are gone as well, see `_is_said`.
         """
         self._turns, self._in_order, self._merges_stale = turns, in_order, merges_stale
+        # Told of each message that is no longer on its way to a replica in some state.
+        self.on_left_out: Callable[[int, int, Rule], None] = lambda own, envelope, rule: None
         self._merges_said = merges_said
         self._numbers: dict[Site, int] = {}
         self.sites: list[Site] = []
@@ -210,15 +221,16 @@ class Sites:
         past = self._turns.pasts[own]
         match message:
             case Promise() | Accepted() if message.ballot < past.promised:
-                is_stale = True
-            case Promise() | Accepted() | State():
-                is_stale = said and _is_said(source, message, past)
+                rule = Rule.STALE
+            case Promise() | Accepted() | State() if said and _is_said(source, message, past):
+                rule = Rule.SAID
             case _:
-                is_stale = False
-        if not is_stale:
-            return False
+                return False
         turn = self._turns.trial(own, envelope)
-        return turn is not None and turn.after == own
+        if turn is None or turn.after != own:
+            return False
+        self.on_left_out(own, envelope, rule)
+        return True
 
 
 def _is_said(source: ReplicaId, message: Promise | Accepted | State, past: Past) -> bool:

@@ -29,6 +29,8 @@ from harness.sim.invariants import Violation
 from harness.sim.judging import Marks
 from harness.sim.process import Process, World
 
+START = -9  # no timer and no envelope
+
 
 class Envelope(NamedTuple):
     """A message on its way."""
@@ -151,6 +153,7 @@ class Turns:
         self._envelope_numbers: dict[Envelope, int] = {}
         self._states: list[Any] = [None]  # 0 is a replica that is down
         self._numbers: dict[Any, int] = {None: 0}
+        self.replicas: list[ReplicaId] = [0]  # by state: whose it is
         self.timers: list[tuple[Timer, ...]] = [()]
         self.pasts = [Past(NO_BALLOT, 0, None)]  # by state
         # By state, then by envelope * 2 (+ 1: and the turn goes on), or Timer.
@@ -159,6 +162,8 @@ class Turns:
         self._steps = 0
         # Told of each turn which is tried, and then perhaps not walked: see `trial`.
         self.on_trial: Callable[[int, int, Turn], None] = lambda state, code, turn: None
+        # Told of each turn when it is taken for the first time; a start is one of state 0.
+        self.on_taken: Callable[[int, int, Turn], None] = lambda state, code, turn: None
 
     @property
     def states(self) -> int:
@@ -194,6 +199,7 @@ class Turns:
         number = self._numbers.setdefault(state, len(self._states))
         if number == len(self._states):
             self._states.append(state)
+            self.replicas.append(replica.replica)
             self.timers.append(timers(replica))
             self.pasts.append(Past.of(replica))
             self.known.append({})
@@ -229,6 +235,7 @@ class Turns:
                 process = self._process(replica, acts, thaw(disk))
                 process.end_turn()
             turn = self._starts[replica, disk] = self._turn(process, acts)
+            self.on_taken(0, START, turn)
         return turn
 
     def take(self, state: int, code: int) -> Turn:
@@ -236,6 +243,7 @@ class Turns:
         turn = self.known[state].get(code)
         if turn is None:
             turn = self.known[state][code] = self._compute(state, code)
+            self.on_taken(state, code, turn)
         return turn
 
     def trial(self, state: int, envelope: int) -> Turn | None:
