@@ -255,25 +255,52 @@ def test_states_at_different_slots_may_differ():
 
 
 WRONG_TOGETHER = {
-    "balances": {"balances": {"A": 11, "B": 9}},
-    "a session": {"sessions": (("A", 1, "failed", 1), ("B", 1, "success", 2))},
-    "a session less": {"sessions": (("A", 1, "success", 1),)},
-    "slots that nobody executed": {"executed_upto": 3},
+    "balances": (
+        {"balances": {"A": 11, "B": 9}},
+        "n1 after slot 2 holds 11 for A, not 12, 9 for B, not 8",
+    ),
+    "a session": (
+        {"sessions": (("A", 1, "failed", 1), ("B", 1, "success", 2))},
+        "n1 after slot 2 holds ('A', 1, 'failed', 1) as A's last answer, "
+        "not ('A', 1, 'success', 1)",
+    ),
+    "a session less": (
+        {"sessions": (("A", 1, "success", 1),)},
+        "n1 after slot 2 holds None as B's last answer, not ('B', 1, 'success', 2)",
+    ),
+    "much": (
+        {"balances": {"A": 9, "B": 10, "C": 1}, "sessions": ()},
+        "n1 after slot 2 holds 9 for A, not 12, 10 for B, not 8, None as A's last answer, "
+        "not ('A', 1, 'success', 1), and 2 more",
+    ),
+    "slots that nobody executed": (
+        {"executed_upto": 3},
+        "n1 stands at slot 3, 2 were ever executed",
+    ),
 }
 
 
-@pytest.mark.parametrize("changes", WRONG_TOGETHER.values(), ids=WRONG_TOGETHER)
-def test_a_state_that_all_replicas_share_is_held_against_the_slots(changes):
+@pytest.mark.parametrize(("changes", "told"), WRONG_TOGETHER.values(), ids=WRONG_TOGETHER)
+def test_a_state_that_all_replicas_share_is_held_against_the_slots(changes, told):
+    """What is wrong alone is told: of two whole states nobody would find it."""
     looks_on, at_end = executes(PAY, BACK)
-    with pytest.raises(Violation):
+    with pytest.raises(Violation) as violation:
         looks_on.compare([replace(at_end, replica=r, **changes) for r in (1, 2, 3)])
+    assert str(violation.value) == told
 
 
-def test_money_and_debts_are_seen_where_nothing_else_is_known():
-    for balances in ({"A": 11, "B": 10}, {"A": -1, "B": 21}):
-        looks_on, _ = executes(PAY, BACK)
-        with pytest.raises(Violation, match="n1 holds"):
-            looks_on.compare([status(1, executed_upto=1, balances=balances)])
+@pytest.mark.parametrize(
+    ("balances", "told"),
+    [
+        ({"A": 11, "B": 10}, "n1 holds 21 in all, expected 20"),
+        ({"A": -1, "B": 21}, "n1 holds -1 for A"),
+    ],
+)
+def test_money_and_debts_are_seen_where_nothing_else_is_known(balances, told):
+    looks_on, _ = executes(PAY, BACK)
+    with pytest.raises(Violation) as violation:
+        looks_on.compare([status(1, executed_upto=1, balances=balances)])
+    assert str(violation.value) == told
 
 
 def test_a_state_is_held_against_one_of_long_before():

@@ -22,6 +22,7 @@ from harness.check.replay import execute
 from harness.cluster.wording import executed_text
 
 Claim: TypeAlias = tuple[Slot, Slot, Ballot]
+SHOWN = 3  # of what a replica holds and should not
 
 
 class Violation(AssertionError):
@@ -49,6 +50,38 @@ class Oracle:
         result = execute(self.balances, kind, sender, receiver, amount)
         self.sessions[client] = client, timestamp, result, slot
         return self.sessions[client]
+
+    def compare_money(self, status: ReplicaStatus) -> None:
+        """Violation where a replica, however far it is, holds more, less or a debt."""
+        held = status.balances
+        name, total = replica_name(status.replica), sum(held.values())
+        if total != self.total:
+            raise Violation(f"{name} holds {total} in all, expected {self.total}")
+        if min(held.values()) < 0:
+            account = min(held, key=held.__getitem__)
+            raise Violation(f"{name} holds {held[account]} for {account}")
+
+    def compare(self, status: ReplicaStatus) -> None:
+        """Violation unless a replica that executed the same holds the same: what it has else."""
+        sessions = {session[0]: session for session in status.sessions}
+        if status.balances == self.balances and sessions == self.sessions:
+            return
+        wrong = [
+            f"{status.balances.get(account)} for {account}, not {balance}"
+            for account, balance in self.balances.items()
+            if status.balances.get(account) != balance
+        ]
+        wrong += [
+            f"{sessions.get(client)} as {client}'s last answer, not {self.sessions.get(client)}"
+            for client in sorted(sessions.keys() | self.sessions)
+            if sessions.get(client) != self.sessions.get(client)
+        ]
+        wrong += [f"an account {name}" for name in status.balances.keys() - self.balances]
+        more = f", and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        raise Violation(
+            f"{replica_name(status.replica)} after slot {status.executed_upto} holds "
+            f"{', '.join(wrong[:SHOWN])}{more}"
+        )
 
 
 class _Known:
@@ -386,9 +419,7 @@ class Safety:
             if status.halted is not None:
                 raise Violation(f"{replica_name(status.replica)} stopped itself: {status.halted}")
             _hold(status.differs is None, f"{replica_name(status.replica)}: {status.differs}")
-            balances = status.balances
-            if sum(balances.values()) != self.oracle.total or min(balances.values()) < 0:
-                raise Violation(f"{replica_name(status.replica)} holds {balances}")
+            self.oracle.compare_money(status)
             slot = status.executed_upto
             _hold(
                 slot <= len(self.slots),
@@ -396,20 +427,10 @@ class Safety:
                 f"{len(self.slots)} were ever executed",
             )
             if slot == len(self.slots):
-                self._is_state(status)
+                self.oracle.compare(status)
             self._same(self._digests, slot, status.digest, status.replica)
             boundary = slot // self._interval * self._interval
             self._same(self._hashes, boundary, status.running_hash, status.replica)
-
-    def _is_state(self, status: ReplicaStatus) -> None:
-        """It executed everything that was ever executed: so its state is the oracle's."""
-        oracle, sessions = self.oracle, {session[0]: session for session in status.sessions}
-        if status.balances != oracle.balances or sessions != oracle.sessions:
-            raise Violation(
-                f"{replica_name(status.replica)} after slot {status.executed_upto} holds "
-                f"{status.balances} and {status.sessions}, not {oracle.balances} and "
-                f"{tuple(oracle.sessions.values())}"
-            )
 
     @staticmethod
     def _same(

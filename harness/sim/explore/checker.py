@@ -94,12 +94,4 @@ class CheckerStates:
         oracle = Oracle(self._balances)
         for slot, (request, _) in enumerate(safety.slots[: status.executed_upto], 1):
             oracle.answer(slot, request)
-        if status.balances != oracle.balances or set(status.sessions) != set(
-            oracle.sessions.values()
-        ):
-            raise Violation(
-                f"{name} after slot {status.executed_upto} holds {status.balances} and "
-                f"{status.sessions}, not {oracle.balances} and {tuple(oracle.sessions.values())}"
-            )
-        if sum(status.balances.values()) != oracle.total or min(status.balances.values()) < 0:
-            raise Violation(f"{name} holds {status.balances}, of {oracle.total}")
+        oracle.compare(status)
