@@ -16,6 +16,7 @@ import test_black_box
 import test_checks
 import test_client
 import test_expectations
+import test_explore
 import test_external_votes
 import test_invariants
 import test_judged
@@ -23,6 +24,7 @@ import test_judging
 import test_outside
 import test_page_table
 import test_promises
+import test_reductions
 import test_resumed
 import test_rules_commits
 import test_rules_histories
@@ -32,6 +34,7 @@ import test_rules_service
 import test_rules_timers
 import test_scripts
 import test_spare
+import test_trials
 from catalogue import Mutant
 
 RULES = (
@@ -44,6 +47,7 @@ RULES = (
     test_spare,
 )
 FILES = (test_page_table,)
+EXPLORER = (test_explore, test_reductions, test_trials)
 JUDGES = (
     test_checks,
     test_judged,
@@ -57,7 +61,7 @@ JUDGES = (
     test_external_votes,
 )
 TESTS: dict[str, Callable[..., None]] = {}
-for module in (*RULES, *JUDGES, *FILES, test_client):
+for module in (*RULES, *JUDGES, *FILES, *EXPLORER, test_client):
     for name, test in vars(module).items():
         if name.startswith("test_") and isinstance(test, FunctionType):
             assert TESTS.setdefault(name, test) is test, f"two tests are called {name}"

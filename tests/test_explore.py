@@ -2,6 +2,7 @@
 
 import io
 from argparse import ArgumentParser
+from itertools import chain
 
 import catalogue
 import pytest
@@ -15,7 +16,7 @@ from harness.commands import explore
 from harness.errors import HarnessError
 from harness.sim.explore import Explorer
 from harness.sim.explore.frozen import Timer, freeze, still, thaw
-from harness.sim.explore.graph import Bounds, Budget
+from harness.sim.explore.graph import Bounds, Budget, Graph
 from harness.sim.explore.reductions import ALL, NONE
 from harness.sim.explore.schedule import script
 
@@ -168,6 +169,24 @@ def test_a_leader_that_stands_again_and_reads_on_is_counted_once(reductions):
     bounds = Bounds(requests=1, elected=True, budget=budget)
     found = Explorer(bounds, ReadsOn, reductions).run()
     assert "it stood again and reads on" in (found.violation or "")
+
+
+def test_reading_on_pays_for_no_comeback():
+    budget = Budget(batches=1, heartbeats=1)
+    explorer = Explorer(Bounds(requests=0, elected=True, budget=budget))
+    assert explorer.run().complete
+    graph, paid = explorer.graph, set()
+    for before, sites in zip(graph.lefts, graph._events, strict=True):
+        for event in chain.from_iterable(sites.values()):
+            if (code := event.moves[-1].code) >= 0:
+                paid.add((code & 1, before[-1] - graph.lefts[event.left][-1]))
+    assert paid == {(0, 0), (1, 0), (0, 1)}
+
+
+def test_a_budget_covers_no_other_with_more_of_any_kind():
+    graph = Graph(Bounds(budget=Budget(drops=1, crashes=1)))
+    drop, crash = (graph.lefts.index((*left, 1, 0, 0, 0, 1)) for left in ((1, 0), (0, 1)))
+    assert drop not in graph.covers[crash] and crash not in graph.covers[drop]
 
 
 class Refuses(Replica):

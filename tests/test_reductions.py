@@ -9,7 +9,7 @@ from functools import cache
 import pytest
 
 from bank.ballot import Ballot
-from bank.messages import Accepted, Promise, State
+from bank.messages import Accepted, PeerDown, Promise, State
 from bank.replica import Replica
 from bank.standing import Leader
 from harness.sim.explore import Explorer
@@ -19,8 +19,8 @@ from harness.sim.explore.frozen import freeze, thaw
 from harness.sim.explore.graph import Bounds, Budget, Graph
 from harness.sim.explore.names import all_names, outline, renamed
 from harness.sim.explore.owners import Owners
-from harness.sim.explore.reductions import ALL, NONE
-from harness.sim.explore.sites import _is_said
+from harness.sim.explore.reductions import ALL, NONE, Reduced
+from harness.sim.explore.sites import EMPTY, _is_said
 from harness.sim.explore.turns import Past
 
 LOST_LATE = replace(NONE, lost_late=True)
@@ -48,6 +48,9 @@ SMALL = {
     "no queues": Bounds(nodes=2, requests=1, budget=SHORT, elected=True, reorder=True),
     "turns of two": Bounds(nodes=2, requests=1, budget=Budget(drops=1, batches=1)),
     "checkpoints": Bounds(nodes=2, requests=1, budget=SHORT, elected=True, checkpoint_interval=1),
+    "a second request": Bounds(nodes=2, budget=Budget(elections=0), elected=True),
+    "a pulse": Bounds(nodes=2, requests=1, budget=Budget(elections=0, heartbeats=1), elected=True),
+    "one is down": Bounds(nodes=2, requests=1, budget=Budget(elections=0, crashes=1), elected=True),
     "another leads": Bounds(requests=0, elected=True),
     "two led": Bounds(
         nodes=2, requests=0, budget=Budget(elections=1, crashes=1, heartbeats=1), elected=True
@@ -72,7 +75,8 @@ def walked(bounds, reductions):
 
     graph.after = watched
     found = explorer.run()
-    assert found.complete and found.violation is None and found.unlike is None
+    assert found.complete and found.violation is None
+    assert (found.unlike, found.heeded, found.distrusted) == (None, None, None)
     return explorer, found, turns
 
 
@@ -157,6 +161,39 @@ def test_every_turn_is_taken(name):
             assert taken(explorer.graph, turns, own) == everything
 
 
+def test_a_loss_is_paid_for():
+    explorer, _, turns = walked(SMALL["a lost message"], LOST_LATE)
+    lefts, lost = explorer.graph.lefts, {"lost"}
+    spent = {lefts[e.left][0] for _, e in turns if lost & {move.kind for move in e.moves}}
+    assert spent == {0}
+
+
+def test_nobody_goes_first_who_speaks_to_one_that_is_down():
+    explorer, _, _ = walked(SMALL["one is down"], NONE)
+    graph, reduced = explorer.graph, Reduced(explorer.graph, ORDERS)
+    first = 0
+    for key, left in zip(explorer._keys, explorer._budgets, strict=True):
+        state = explorer._unpacked(key)
+        for at in range(2):
+            if reduced._goes_first(state, left, at, lambda state: True):
+                receivers = {to for e in graph.events(state[at], left) for to, _ in e.pushes}
+                assert all(graph.sites.is_up[state[to]] for to in receivers)
+                first += 1
+    assert first
+
+
+@pytest.mark.parametrize("name", ["a pulse", "a second request"])
+def test_nobody_goes_first_while_anything_comes_by_itself(name):
+    bounds = SMALL[name]
+    explorer, _, _ = walked(bounds, NONE)
+    graph, reduced = explorer.graph, Reduced(explorer.graph, ORDERS)
+    for key, left in zip(explorer._keys, explorer._budgets, strict=True):
+        state = explorer._unpacked(key)
+        if any(graph.lefts[left][1:-1]) or state[-1] < bounds.requests:
+            some = {(s, less) for s, less, _ in reduced.successors(state, left, lambda s: True)}
+            assert some == {*reduced.all_after(state, left, False)}
+
+
 @pytest.mark.parametrize(
     ("answer", "is_said"),
     [
@@ -177,6 +214,15 @@ def test_answers_that_a_leader_needs_no_more(answer, is_said):
 def test_whoever_stands_needs_each_answer_and_who_follows_none_to_what_it_led():
     assert not _is_said(2, Promise(LED, 0, 0, ()), Past(LED, 1, None))
     assert _is_said(2, Accepted(LED, 4, 4, 0), Past(LED, 1, {}))
+
+
+def test_an_answer_behind_the_notice_of_a_death_is_of_another_life():
+    graph = Graph(Bounds(elected=True), merges_said=True)
+    leader, link = graph.sites[graph.first_state()[0]].own, graph.sites.link
+    said = graph.turns.envelope(2, 1, Promise(Ballot(1, 1), 0, 0, ()))
+    behind = link((graph.turns.envelope(2, 1, PeerDown(2, 1)), said))
+    assert graph.sites._without_stale(link((said,)), leader) == EMPTY
+    assert graph.sites._without_stale(behind, leader) == behind
 
 
 def known(graph, state):
@@ -271,19 +317,20 @@ def test_the_way_to_each_state_is_found_again_and_can_be_played(bounds):
         assert (first_of(state, wanted[1]), way[1]) == wanted
 
 
-def test_a_replica_that_goes_by_names_is_walked_under_all_of_them(monkeypatch):
-    usual = Replica.step
+class First(Replica):
+    """Only n1 sees a number in all that it reads."""
 
     def step(self, source, message, now):
-        usual(self, source, message, now)
+        super().step(source, message, now)
         if self.replica == 1:
             self.acceptor.see(1)
 
-    monkeypatch.setattr(Replica, "step", step)
+
+def test_a_replica_that_goes_by_names_is_walked_under_all_of_them():
     bounds = Bounds(nodes=2, requests=1)
-    found = Explorer(bounds).run()
+    found = Explorer(bounds, First).run()
     assert found.complete and found.unlike is not None
-    assert found.states == Explorer(bounds, reductions=ALL.without_names()).run().states
+    assert found.states == Explorer(bounds, First, ALL.without_names()).run().states
 
 
 class Stumbles(Replica):
@@ -308,12 +355,28 @@ class ThirdPromised(Third):
     answer = Promise
 
 
+class ThirdCommitted(Replica):
+    """Wrong as n3, once something is committed, where an answer was left out before that."""
+
+    answer = Promise
+
+    def step(self, source, message, now):
+        super().step(source, message, now)
+        led = isinstance(self.standing, Leader) and self.log.committed_upto
+        assert not (led and isinstance(message, Promise) and self.replica == 3), "it stumbles"
+
+
 PULSE = Bounds(requests=1, budget=Budget(heartbeats=1))
 
 
 @pytest.mark.parametrize(
     ("kind", "bounds"),
-    [(Stumbles, PULSE), (Third, PULSE), (ThirdPromised, Bounds(requests=1))],
+    [
+        (Stumbles, PULSE),
+        (Third, PULSE),
+        (ThirdPromised, Bounds(requests=1)),
+        (ThirdCommitted, Bounds(requests=1)),
+    ],
 )
 def test_an_answer_that_is_left_out_is_tried_under_all_names(kind, bounds):
     explorer = Explorer(bounds, kind)

@@ -66,6 +66,15 @@ class WithoutAnAnswer(Stumbles):
         return answered and isinstance(message, Accepted)
 
 
+class StillWithoutAnAnswer(WithoutAnAnswer):
+    """It shows some turns later only."""
+
+    @staticmethod
+    def at(replica, source, message):
+        without = WithoutAnAnswer.at(replica, source, message)
+        return without and replica.log.committed_upto > 0
+
+
 class BehindADeath(Stumbles):
     """Who answered a leader is forgotten, and that a notice was read."""
 
@@ -101,6 +110,11 @@ HEEDING = {
     ),
     OverADeath: (Rule.FORGOTTEN, DEATH, FORGETTING),
     WithoutAnAnswer: (Rule.FORGOTTEN, Bounds(requests=1), FORGETTING),
+    StillWithoutAnAnswer: (
+        Rule.FORGOTTEN,
+        Bounds(requests=1, budget=Budget(heartbeats=1)),
+        FORGETTING,
+    ),
     BehindADeath: (Rule.FORGOTTEN, DEATH, FORGETTING),
 }
 
@@ -122,3 +136,18 @@ def test_what_is_left_out_is_read_in_one_turn_with_others_as_well():
     trials.left_out(leader, promise, Rule.SAID)
     with pytest.raises(Heeded, match=Rule.SAID.value):
         trials.look()
+
+
+OURS = {
+    "one request": Bounds(requests=1),
+    "two lead": Bounds(requests=0, budget=Budget(heartbeats=1), elected=True),
+    "a death": DEATH,
+    "two led": Bounds(nodes=2, requests=0, budget=Budget(crashes=1, heartbeats=1), elected=True),
+}
+
+
+@pytest.mark.parametrize("bounds", OURS.values(), ids=OURS)
+def test_our_replica_heeds_nothing(bounds):
+    found = Explorer(bounds).run()
+    assert found.complete
+    assert (found.unlike, found.heeded, found.distrusted) == (None, None, None)
