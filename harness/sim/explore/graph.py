@@ -46,7 +46,7 @@ NOT_EXPLORED = (
     "damaged disks",
     "a leader that puts nothing off until it is busy",
     "several requests of one client, reads, transfers that fail",
-    "how long anything takes, and what goes by how many heartbeats, pauses or busy slots there were",
+    "how long anything takes, and what goes by a count of heartbeats, pauses or busy slots",
 )
 
 # Each replica's site, the checks' memory, how many requests were submitted.
