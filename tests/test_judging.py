@@ -3,6 +3,7 @@
 `catalogue/judges.txt` names what each of these tests guards.
 """
 
+import re
 from dataclasses import replace
 from random import Random
 from types import SimpleNamespace
@@ -32,6 +33,8 @@ from harness.sim.explore.checker import CheckerStates
 from harness.sim.explore.turns import Act, Envelope, Step
 from harness.sim.invariants import Safety, Violation
 from harness.sim.judging import Marks
+from harness.sim.scenario import SwarmOptions
+from harness.sim.swarm import run_seed
 from harness.sim.trace_writer import TraceWriter
 
 BALANCES = {"A": 10, "B": 10}
@@ -258,3 +261,10 @@ def test_a_state_after_executing_is_held_against_the_slots(changes):
     after(memory, *LED, looked_at())
     with pytest.raises(Violation):
         after(checkers(), *LED, looked_at(**changes))
+
+
+def test_a_deadline_that_a_tick_does_not_move_is_a_violation(monkeypatch):
+    """A real process would spin for ever, and a simulated clock stand still."""
+    monkeypatch.setattr(Replica, "deadline", lambda replica: 0)
+    outcome = run_seed(0, SwarmOptions(faults=()))
+    assert re.search(r"n\d wants to be ticked without end", outcome.violation or "")
