@@ -128,7 +128,8 @@ KILLED = {
         {DIE}""",
     "floor": f"""
         from harness.bench import baseline
-        baseline.run(1, 60, "process", 3, lambda: {DIE})""",
+        baseline.process.Guard = lambda _: {DIE}
+        baseline.run(1, 60, "process", 3)""",
     "hops": f"""
         from harness.bench import baseline
         baseline.time = SimpleNamespace(perf_counter_ns=lambda: {DIE})
@@ -149,15 +150,29 @@ def short_path():
         yield Path(folder)
 
 
+def killed(script, folder):
+    """Runs this until it is dead, and all that it started: without a word."""
+    environment = os.environ | {"TMPDIR": str(folder), "PYTHONPATH": str(ROOT)}
+    script = "import os, signal, time\nfrom types import SimpleNamespace\n" + dedent(script)
+    words = [sys.executable, "-c", script]
+    dead = subprocess.run(
+        words, env=environment, capture_output=True, check=False, timeout=PATIENCE
+    )
+    assert (dead.returncode, dead.stdout, dead.stderr) == (-signal.SIGKILL, b"", b"")
+    return [*folder.iterdir()]
+
+
+def test_a_floor_ends_with_its_harness(short_path):
+    script = f"""
+        from harness.bench import baseline
+        baseline.run(1, 3600, "process", 3, lambda: {DIE})"""
+    assert killed(script, short_path) == []
+
+
 @pytest.mark.parametrize("moment", KILLED)
 def test_what_a_harness_left_that_was_killed_at_once_goes_with_the_next_start(moment, short_path):
-    """Before it had a guardian. What it had started ends without a word."""
-    environment = os.environ | {"TMPDIR": str(short_path), "PYTHONPATH": str(ROOT)}
-    script = "import os, signal, time\nfrom types import SimpleNamespace\n"
-    words = [sys.executable, "-c", script + dedent(KILLED[moment])]
-    dead = subprocess.run(words, env=environment, capture_output=True, check=False)
-    assert (dead.returncode, dead.stdout, dead.stderr) == (-signal.SIGKILL, b"", b"")
-    left = [*short_path.iterdir()]
+    """Before it had a guardian."""
+    left = killed(KILLED[moment], short_path)
     assert left and all((folder / OWNER).exists() for folder in left)
     (left[0] / "n1.db").touch()
     new = TemporaryFolder("grade-", short_path)

@@ -213,8 +213,10 @@ def run(
     `each` is called ten times a second.
     """
     with closing(TemporaryFolder("floor-")) as folder:
-        loads = load_processes(clients)
-        return _run(clients, loads, seconds, durability, replicas, folder.path, each)
+        guard, loads = process.Guard(str(folder.path)), load_processes(clients)
+        figures = _run(clients, loads, seconds, durability, replicas, folder.path, guard, each)
+        guard.dismiss()  # after an error it ends whoever still runs
+        return figures
 
 
 def _run(
@@ -224,6 +226,7 @@ def _run(
     durability: str,
     replicas: int,
     folder: Path,
+    guard: process.Guard,
     each: Callable[[], None],
 ) -> FloorFigures:
     from_loads, to_loads, to_backups, from_backups, told = (
@@ -243,6 +246,8 @@ def _run(
     pairs = [*from_loads, *to_loads, *to_backups, *from_backups]
     ends = [end for pair in pairs for end in pair] + [writing for _, writing in told]
     processes = _started(plans, ends)
+    for one in processes:
+        guard.add(one)
     answers = []
     for reading, _ in told:
         while not reading.poll(0.1):
