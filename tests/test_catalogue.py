@@ -92,9 +92,21 @@ def fails(test: Callable[..., None]) -> bool:
 
 
 CAUGHT_HERE = [one for one in catalogue.read() if one.tests or one.caught_by("script")]
+# These walk for a second or more until a mutant fails them.
+LONG = {
+    "test_a_replica_that_heeds_what_is_left_out_is_walked_without",
+    "test_our_replica_heeds_nothing",
+    "test_every_turn_is_taken",
+}
 
 
-@pytest.mark.parametrize("mutant", CAUGHT_HERE, ids=lambda mutant: mutant.title)
+def row(mutant: Mutant) -> Any:
+    """Of the table of mutants; without what takes long unless that is asked for."""
+    marks = [pytest.mark.slow(4)] if LONG & {*mutant.tests} else []
+    return pytest.param(mutant, marks=marks, id=mutant.title)
+
+
+@pytest.mark.parametrize("mutant", [row(mutant) for mutant in CAUGHT_HERE])
 def test_mutant_is_caught(mutant: Mutant):
     with mutant.at_work():
         survived = [name for name in mutant.tests if not fails(TESTS[name])]
