@@ -18,7 +18,7 @@
 set -euo pipefail
 tmp=$(mktemp -d)
 server=
-trap '[ -z "$server" ] || kill "$server"; wait; rm -rf "$tmp"' EXIT
+trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; wait; rm -rf "$tmp"' EXIT
 cd "$tmp"
 apt-get -qq download etcd-server=3.4.23-4+b4 2>apt.log ||
     { cat apt.log; echo "needs Debian 12 and its package lists (apt-get update)"; exit 1; }
@@ -84,7 +84,7 @@ async def grpc():
 gateway()
 asyncio.run(grpc())
 P
-usr/bin/etcd --version | head -n 1
+usr/bin/etcd --version | sed -n 1p  # `head` may end it by SIGPIPE
 venv/bin/pip list --disable-pip-version-check 2>/dev/null | grep etcd
 venv/bin/python locks.py "$client_port" | tee seen.txt
 diff seen.txt - <<'E' || { echo "CHANGED: not what the head of this script says"; exit 1; }

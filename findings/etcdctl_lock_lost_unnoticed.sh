@@ -12,8 +12,8 @@
 #   whoever tests them by freezing the machine, then looks at exit statuses.
 set -euo pipefail
 tmp=$(mktemp -d)
-server=
-trap '[ -z "$server" ] || kill "$server"; wait; rm -rf "$tmp"' EXIT
+# An etcdctl may be paused, or wait for the server, and ends only so.
+trap '{ kill -KILL $(jobs -p); wait; } 2>/dev/null || true; rm -rf "$tmp"' EXIT
 cd "$tmp"
 apt-get -qq download etcd-server=3.4.23-4+b4 etcd-client=3.4.23-4+b4 2>apt.log ||
     { cat apt.log; echo "needs Debian 12 and its package lists (apt-get update)"; exit 1; }
@@ -29,7 +29,6 @@ etcd --data-dir data --initial-cluster "default=http://127.0.0.1:$peer_port" \
     --listen-client-urls "$ETCDCTL_ENDPOINTS" --advertise-client-urls "$ETCDCTL_ENDPOINTS" \
     --listen-peer-urls "http://127.0.0.1:$peer_port" \
     --initial-advertise-peer-urls "http://127.0.0.1:$peer_port" >etcd.log 2>&1 &
-server=$!
 for _ in $(seq 100); do
     etcdctl endpoint health >health.log 2>&1 && break
     sleep 0.2
@@ -43,7 +42,7 @@ P
 hold() { etcdctl lock --ttl 2 lock sh job.sh "$@" >"$1.out" 2>"$1.err"; }
 show() { cat jobs; cat ./*.err; rm -f jobs ./*.err; }
 
-etcdctl version | head -n 1
+etcdctl version | sed -n 1p  # `head` may end it by SIGPIPE, and so this script
 {
     echo "the first etcdctl is paused, its command is not:"
     etcdctl lock --ttl 2 lock sh job.sh first 12 >first.out 2>first.err &

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 EXIT_VALID = 0  # every check and expectation holds
@@ -51,6 +51,44 @@ def no_place(
 def unwritten(path: object, error: OSError, what: str = "cannot be written") -> HarnessError:
     """A file that the disk does not take, or a folder."""
     return HarnessError(f"{path}: {what} ({error.strerror or error})", exit_code=EXIT_MACHINE)
+
+
+def is_given(value: object) -> bool:
+    """Whether an option was typed whose default is None, False or an empty list: 0 was."""
+    return value is not None and value is not False and value != []
+
+
+def ignored(
+    beside: str,
+    options: Mapping[str, object],
+    reasons: Mapping[str, str],
+    anyway: Mapping[str, object] = {},
+) -> list[str]:
+    """A line for each option that is given and would be ignored with `beside`, "--sim" or so.
+
+    `reasons` are by option, as in a namespace of argparse: "" where there is none but that. What
+    stands in `anyway` is done without being asked for, so that to ask for it is no mistake.
+    """
+    problems = []
+    for key, why in reasons.items():
+        value = options.get(key)
+        if not is_given(value) or (key in anyway and anyway[key] == value):
+            continue
+        name = f"--{key.replace('_', '-')}" + (f" {value}" if key in anyway else "")
+        told = f"{why}, leave out this or {beside}"
+        problems.append(f"{name}: {told if why else f'has no effect with {beside}, leave it out'}")
+    return problems
+
+
+def refuse_ignored(
+    beside: str,
+    options: Mapping[str, object],
+    reasons: Mapping[str, str],
+    anyway: Mapping[str, object] = {},
+) -> None:
+    """HarnessError with the lines of `ignored`, if there are any."""
+    if problems := ignored(beside, options, reasons, anyway):
+        raise HarnessError(*problems)
 
 
 def nearest(word: str, known: list[str]) -> str:

@@ -380,6 +380,11 @@ def test_a_key_from_elsewhere(racy, tmp_path, capsys):
         (["--write-expected", "--no-key"], "--no-key: there is nothing to write"),
         (["--write-expected", "--report", "x"], "--report: nothing is run, leave out this"),
         (["--write-expected", "--format", "json"], "--format json: nothing is run, leave out"),
+        (["--write-expected"], "--sim: nothing is run, leave out this or --write-expected"),
+        (["--write-expected", "--seed", "0"], "--seed: nothing is run, leave out"),
+        (["--write-expected", "--failure", "crash"], "--failure: nothing is run, leave out"),
+        (["--write-expected", "--durability", "power"], "--durability: nothing is run"),
+        (["--write-expected", "--trace-format", "perfetto"], "--trace-format perfetto: nothing"),
     ],
 )
 def test_mistakes_start_nothing(racy, capsys, arguments, told):

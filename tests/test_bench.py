@@ -27,6 +27,8 @@ from harness.bench.outage import FirstAnswer, Outage, Turn, outage
 from harness.bench.results import Pair, Result
 from harness.bench.tables import bench_tables
 from harness.check.verdict import Judgement, Verdict, overall
+from harness.commands import bench
+from harness.errors import HarnessError
 from harness.live.usage import Usage
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -374,6 +376,8 @@ def test_the_sums_of_many_accounts_arrive(capsys):
         ("--repeat 0", "--repeat: 0: expected 1 or more"),
         ("--failover -2", "--failover: -2: expected 1 or more"),
         ("--failover 0", "--failover: 0: expected 1 or more"),
+        ("--failover 0 --failure crash", "--failover: 0: expected 1 or more"),
+        ("--router --repeat 2", "--repeat: 2: expected 3 or more"),
         ("--nodes 3,4", "--nodes: 4: expected some of 3, 5, 7, 9"),
         ("--soak 5G", "--soak: '5G': expected seconds (60) or transfers (500k, 5M)"),
         ("--soak 0", "--soak: '0': expected seconds"),
@@ -387,21 +391,61 @@ def test_a_number_that_makes_no_sense_is_refused(capsys, words, told):
 @pytest.mark.parametrize(
     ("words", "unused"),
     [
-        ("--failover 1 --floor --repeat 2", ["repeat", "floor"]),
+        ("--failover 1 --floor --repeat 2", ["repeat 2", "floor"]),
         ("--failover 1 --soak 5 --seconds 2", ["seconds"]),
-        ("--soak 5 --skew 1 --failure crash", ["skew", "failure"]),
+        ("--soak 5 --skew 1 --failure crash", ["skew 1.0", "failure"]),
+        ("--soak 5 --warmup 0", ["warmup"]),
+        ("--soak 5 --warmup 0 --seconds 0", ["warmup", "seconds"]),
         ("--clients 1 --failure disconnect", ["failure"]),
         ("--failure disconnect", ["failure"]),
         ("--failover 1 --nodes 3,5", ["nodes, --accounts"]),
         ("--router --clients 1", ["clients"]),
-        (f"--replicas {THEIRS} --watch --durability power", ["durability", "watch"]),
+        (f"--replicas {THEIRS} --watch --durability power", ["durability power", "watch"]),
         (f"--replicas {THEIRS} --nodes 3,5", ["nodes"]),
+        (f"--replicas {THEIRS} --failover 0 --failure crash", ["failover", "failure"]),
+        (f"--replicas {THEIRS} --format json --router", ["format json", "router"]),
     ],
 )
 def test_what_would_be_ignored_is_refused(capsys, words, unused):
     assert cli.main(["bench", *words.split()]) == 2
     told = [line.split(":")[0] for line in capsys.readouterr().err.splitlines()]
     assert sorted(told) == sorted(f"--{name}" for name in unused)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--soak 5 --clients 3 --failure crash", "--failure: belongs to --failover, expected"),
+        ("--soak 5 --warmup 0", "--warmup: has no effect with --soak, leave it out"),
+        ("--replicas true --failure crash", "--failure: has no effect with --replicas, leave"),
+        ("--replicas true --failover 3", "--failover: what a failover is spent on is known of"),
+        ("--replicas true --soak 3", "--soak: memory and disk are looked at in our own"),
+        ("--replicas true --durability power", "--durability power: other people's replicas"),
+    ],
+)
+def test_it_is_said_why_or_what_belongs_to_it(capsys, words, told):
+    assert cli.main(["bench", *words.split()]) == 2
+    assert capsys.readouterr().err.startswith(told)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--failover 5 --repeat 1 --skew 0 --no-floor",
+        "--soak 5 --repeat 1 --no-floor",
+        "--replicas true --format rich --durability process --repeat 1 --no-floor",
+        "--router --format rich --no-floor",
+    ],
+)
+def test_what_is_done_anyway_may_be_asked_for(monkeypatch, capsys, words):
+    """Each comes as far as the next look at them."""
+    monkeypatch.setattr(bench, "_check_numbers", far_enough)
+    assert cli.main(["bench", *words.split()]) == 2
+    assert capsys.readouterr().err == "far enough\n"
+
+
+def far_enough(*_):
+    raise HarnessError("far enough")
 
 
 def test_others_are_asked_by_as_many_clients_as_are_wanted(monkeypatch, capsys):

@@ -162,7 +162,10 @@ def test_a_campaign_of_no_seed_is_no_campaign_that_holds():
     [
         (["--seconds", "0"], "--seconds: 0: expected a number above 0"),
         (["--seconds", "nan"], "--seconds: nan: expected a number above 0"),
-        (["--trace", "--shrink", "x"], "--shrink: --trace makes nothing small, expected one of"),
+        (["--trace", "--shrink", "x"], "--shrink: --trace makes nothing small, leave out this or"),
+        (["--trace", "--jobs", "2"], "--jobs 2: has no effect with --trace, leave it out"),
+        (["--trace", "--seconds", "2"], "--seconds: has no effect with --trace"),
+        (["--executor", "dask://h:1", "--jobs", "2"], "--jobs 2: has no effect with --executor"),
         (["--shrink", "/dev/null"], "--shrink: /dev/null: cannot be written (File exists), expec"),
         (["--shrink", "/dev/null/x"], "--shrink: /dev/null/x: cannot be written (Not a directory"),
     ],

@@ -232,6 +232,11 @@ def test_the_schema_is_printed(capsys):
     [
         ([], "expected one or several FILEs, or --schema"),
         (["x.csv", "--schema"], "--schema: found FILEs too, expected one or the other"),
+        (["--schema", "--quiet"], "--quiet: has no effect with --schema, leave it out"),
+        (["--schema", "--nodes", "3"], "--nodes: has no effect with --schema"),
+        (["--schema", "--config", "none.yaml"], "--config: has no effect with --schema"),
+        (["--schema", "--unanswered", "drop"], "--unanswered: has no effect with --schema"),
+        (["--schema", "--format", "json"], "--format json: has no effect with --schema"),
         (["x.csv", "--nodes", "4"], "--nodes: "),
         (["x.csv", "--config", "none.yaml"], "none.yaml: no such file"),
         (["x.csv", "--format", "jsn"], "expected rich or json (did you mean json?)"),

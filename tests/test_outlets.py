@@ -266,6 +266,10 @@ def test_outlets_are_written_with_every_run(scripted, capsys, monkeypatch):  # n
         (["--score", "passes:21"], "expected at most as many passes as runs, which are 20"),
         (["--package", "gradscope"], "(did you mean gradescope?)"),
         (["-o", "x.zip"], "-o: found without --package"),
+        (["--package", "gradescope", "--report", "x"], "--report: nothing is run, leave out this"),
+        (["--package", "gradescope", "--keep", "x"], "--keep: nothing is run, leave out this"),
+        (["--package", "gradescope", "--outlet", "junit=x"], "--outlet: nothing is run, leave"),
+        (["--package", "gradescope", "--format", "json"], "--format json: nothing is run, leave"),
     ],
 )
 def test_mistakes_are_2(case, capsys, monkeypatch, words, told):  # noqa: F811

@@ -419,7 +419,7 @@ def test_a_seed_that_fails_says_what_was_violated(capfd):
     [
         ("simulate --trace --trace-format json", "'json': expected text or perfetto"),
         ("simulate --trace --trace-format perfeto", "did you mean perfetto?"),
-        ("simulate --seeds 7 --trace-format perfetto", "is of --trace, expected --trace beside it"),
+        ("simulate --seeds 7 --trace-format perfetto", "belongs to --trace, expected --trace"),
         ("simulate --seeds 3:9 --trace --trace-format perfetto",
          "found 6 seeds, expected one, as --seeds 3"),
         ("testsets/tour.csv --sim --trace-format perfetto", "expected --report DIR beside it"),

@@ -389,6 +389,8 @@ def test_options_that_do_not_go_with_it_are_refused(capsys, options, told):
         (["--seeds", "0:3"], "--step: found 3 seeds, expected one"),
         (["--seed", "3", "--trace"], "--trace: it runs to its end, leave out this or --step"),
         (["--seed", "3", "--shrink", "x"], "--shrink: it runs to its end"),
+        (["--seed", "3", "--jobs", "2"], "--jobs 2: has no effect with --step, leave it out"),
+        (["--seed", "3", "--seconds", "9"], "--seconds: has no effect with --step"),
     ],
 )
 def test_a_campaign_is_not_stepped_through(capsys, options, told):

@@ -12,7 +12,7 @@ from harness.cluster.nemesis import POINTS, Fail
 from harness.commands import torture
 from harness.commands.torture import INTERVAL, Torture
 from harness.errors import EXIT_MACHINE, HarnessError
-from harness.files import history_file
+from harness.files import history_file, outputs
 from harness.files.config import ClusterConfig
 from harness.live.cluster import LiveCluster
 
@@ -139,7 +139,17 @@ def test_what_would_look_at_nothing_is_refused(capsys, words):
 @pytest.mark.parametrize("words", [["--durability", "power"], ["--checkpoint-interval", "5"]])
 def test_what_others_would_not_look_at_is_refused(capsys, words):
     assert cli.main(["torture", "--replicas", "true", *words]) == 2
-    assert capsys.readouterr().err.startswith(f"{words[0]}: other people's replicas")
+    assert capsys.readouterr().err.startswith(f"{' '.join(words)}: other people's replicas")
+
+
+def test_what_is_done_with_others_anyway_may_be_asked_for(monkeypatch, capsys):
+    def far_enough(*_):
+        raise HarnessError("far enough")
+
+    monkeypatch.setattr(outputs, "check_file", far_enough)
+    words = ["--durability", "process", "--checkpoint-interval", "20"]
+    assert cli.main(["torture", "--replicas", "true", *words]) == 2
+    assert capsys.readouterr().err == "far enough\n"
 
 
 def test_truncation_and_reads_of_the_accounts_of_others_are_met():

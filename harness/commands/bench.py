@@ -10,7 +10,7 @@ meanwhile does so for both.
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import product
 from typing import Any
@@ -26,7 +26,7 @@ from harness.bench.results import Pair, Result
 from harness.bench.tables import bench_tables
 from harness.check.verdict import Judgement, overall
 from harness.cluster.wording import counted
-from harness.errors import EXIT_VALID, HarnessError
+from harness.errors import EXIT_VALID, HarnessError, ignored, is_given
 from harness.files.config import DURABILITIES, MOST_ACCOUNTS, NODES, ClusterConfig
 from harness.files.text_file import shown
 from harness.run import launch
@@ -38,6 +38,7 @@ RICH_ACCOUNT = 10**9  # so that no transfer fails for lack of balance
 CLIENTS = "1,10,100,1000"
 MOST_CLIENTS = 100_000
 SHORT_SECONDS = 10.0  # a measurement up to that has a floor beside it, if nothing is said of it
+TURNS = 3  # of --router, at least: what it measures is a ratio
 TICKS = 10  # of the progress bar, a second
 EXAMPLES = (
     ("", "throughput and latency at 1, 10, 100 and 1000 clients"),
@@ -61,10 +62,17 @@ USED = {
     "replicas": frozenset({"replicas", "clients", "seconds", "warmup", "nodes", "seed"}),
     "router": frozenset({"router", "seconds", "repeat"}),
 }
+# What each kind does without being asked for, though it looks at no such option.
+ONCE = {"repeat": 1, "skew": 0.0}
+ANYWAY: Mapping[str, Mapping[str, object]] = {
+    "failover": ONCE,
+    "soak": ONCE,
+    "replicas": {**ONCE, **launch.OF_OTHERS, "format": "rich"},
+    "router": {"format": "rich"},
+}
 DEFAULTS = {
     "seconds": 3.0,
     "warmup": 0.5,
-    "repeat": 1,
     "durability": "process",
     "nodes": "5",
     "accounts": "10",
@@ -107,12 +115,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, console: Console) -> int:
     """Benchmark; exit code 1 when answers were wrong, or when a soaked cluster grew."""
     _check_used(options)
-    for name, value in DEFAULTS.items():
+    least_repeat = TURNS if options.router else 1
+    for name, value in {**DEFAULTS, "repeat": least_repeat}.items():
         if getattr(options, name) is None:
             setattr(options, name, value)
-    _check_numbers(options)
+    _check_numbers(options, least_repeat)
     if options.router:
-        console.print(others.router_table(options.seconds, max(3, options.repeat)))
+        console.print(others.router_table(options.seconds, options.repeat))
         return EXIT_VALID
     clients = _numbers("--clients", options.clients or CLIENTS)
     if options.replicas is not None:
@@ -225,22 +234,25 @@ def _numbers(
 def _check_used(options: argparse.Namespace) -> None:
     """HarnessError for whatever is given and would be ignored."""
     names = dict.fromkeys(name for used in USED.values() for name in sorted(used))
-    given = [name for name in names if getattr(options, name) not in (None, False)]
-    alone = [name for name in given if name in ("router", "replicas")][:1]
+    given = {name: value for name in names if is_given(value := getattr(options, name))}
+    alone = [name for name in given if name in ("replicas", "router")][:1]
     kinds = alone or [name for name in given if name in ("failover", "soak", "clients")]
-    used = frozenset().union(*(USED[kind] for kind in kinds or ("clients",)))
-    unused = [name for name in given if name not in used]
+    used = frozenset[str]().union(*(USED[kind] for kind in kinds or ("clients",)))
+    reasons = {name: "" for name in given if name not in used}
+    problems = []
+    if not alone and reasons.pop("failure", None) is not None:
+        problems.append("--failure: belongs to --failover, expected --failover N beside it")
+    if "replicas" in kinds:
+        reasons |= {name: why for name, why in launch.OF_OURS.items() if name in reasons}
+    anyway = {key: value for kind in kinds for key, value in ANYWAY.get(kind, {}).items()}
     beside = " and ".join(f"--{kind}" for kind in kinds)
-    what = f"is not looked at with {beside}, leave it out"
-    if kinds in ([], ["clients"]):
-        what = "is of --failover, expected --failover N beside it"
-    if unused:
-        raise HarnessError(*(f"--{name}: {what}" for name in unused))
+    if problems := [*problems, *ignored(beside, given, reasons, anyway)]:
+        raise HarnessError(*problems)
 
 
-def _check_numbers(options: argparse.Namespace) -> None:
+def _check_numbers(options: argparse.Namespace, least_repeat: int) -> None:
     """HarnessError for the first that makes no sense."""
-    for name, least in (("warmup", 0), ("skew", 0), ("failover", 1), ("repeat", 1)):
+    for name, least in (("warmup", 0), ("skew", 0), ("failover", 1), ("repeat", least_repeat)):
         value = getattr(options, name)
         if value is not None and not least <= value < float("inf"):
             raise HarnessError(f"--{name}: {value}: expected {least} or more")

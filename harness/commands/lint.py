@@ -21,7 +21,7 @@ from rich.text import Text
 from bank.ballot import replica_name
 from harness.cluster.wording import counted
 from harness.commands import refuse_unknown
-from harness.errors import EXIT_USAGE, EXIT_VALID, HarnessError
+from harness.errors import EXIT_USAGE, EXIT_VALID, HarnessError, ignored
 from harness.files import answer_key, given, testset
 from harness.files.cases import CaseFile, CaseSet
 from harness.files.config import NODES, UNANSWERED, ClusterConfig
@@ -50,6 +50,7 @@ EXAMPLES = (
     ("FILE --format json", "the same for other programs"),
     ("--schema > testset.schema.json", "for an editor that knows JSON Schema"),
 )
+OF_FILES = dict.fromkeys(("config", "nodes", "unanswered", "quiet", "format"), "")
 _COLUMNS = (
     Column("#", right=True),
     Column("Step"),
@@ -97,8 +98,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
     """Lint every file; 2 when one has problems."""
     refuse_unknown("--format", options.format)
     if options.schema:
-        if options.files:
-            raise HarnessError("--schema: found FILEs too, expected one or the other")
+        problems = ["--schema: found FILEs too, expected one or the other"] if options.files else []
+        problems += ignored("--schema", vars(options), OF_FILES, {"format": "rich"})
+        if problems:
+            raise HarnessError(*problems)
         console.out(testset.schema_text(), end="", highlight=False)
         return EXIT_VALID
     if not options.files:

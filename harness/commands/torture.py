@@ -78,6 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--durability",
+        default="process",
         choices=("process", "power"),
         metavar="process|power",
         help="what a replica's disk survives: the death of its process, or also loss of power "
@@ -86,6 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint-interval",
         type=int,
+        default=INTERVAL,
         metavar="SLOTS",
         help="between checkpoints, and how many are kept below one [20]",
     )
@@ -112,9 +114,6 @@ def run(options: argparse.Namespace, console: Console) -> int:
     description = launch.replicas(options.replicas)
     if description is not None:
         modes = _modes_of_others(options, modes, description)
-    options.durability = options.durability or "process"
-    if options.checkpoint_interval is None:
-        options.checkpoint_interval = INTERVAL
     if options.checkpoint_interval < 1:
         found = f"--checkpoint-interval: {options.checkpoint_interval}"
         raise HarnessError(f"{found}: expected a number from 1 on")
@@ -193,7 +192,8 @@ def _modes_of_others(
     if not is_default and (beyond := [mode for mode in modes if mode not in possible]):
         told = f"--modes: {beyond[0]}: with links: {description.links} nothing passes the harness"
         raise HarnessError(f"{told}, expected some of {', '.join(possible)}")
-    launch.refuse_beside_replicas(vars(options))
+    anyway = {**launch.OF_OTHERS, "checkpoint_interval": INTERVAL}
+    launch.refuse_beside_replicas(vars(options), anyway=anyway)
     return [mode for mode in modes if mode in possible]
 
 

@@ -86,7 +86,7 @@ class Writer:
         self._for_perfetto = trace_format == "perfetto"
         if self._for_perfetto and path is None:
             raise HarnessError(
-                "--trace-format: is of the trace in a report, expected --report DIR beside it"
+                "--trace-format: belongs to the trace in a report, expected --report DIR beside it"
             )
         self._folder = Folder(path, (*NAMES, *SOMETIMES)) if path is not None else None
         self._file, self._config = file, config

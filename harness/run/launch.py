@@ -18,7 +18,7 @@ from bank.ledger import READ
 from harness.cluster import blame, ctrl_c, guarded
 from harness.cluster.driver import Cluster
 from harness.cluster.nemesis import FailLeader, KillAt
-from harness.errors import EXIT_INVALID, HarnessError, nearest
+from harness.errors import EXIT_INVALID, HarnessError, nearest, refuse_ignored
 from harness.files import config
 from harness.files.cases import CaseFile, Command
 from harness.files.config import ClusterConfig, Overrides
@@ -33,6 +33,18 @@ if TYPE_CHECKING:
 
 Theirs: TypeAlias = "tuple[Description, CaseFile, Path | None]"  # see `cluster`
 REQUIRABLE = ("state", "read", "log", "views")
+# Options that have no meaning for replicas whose code is not ours, and why.
+_SIMULATION = "a simulation runs our own replicas, step by step in one thread"
+OF_OURS = {
+    "sim": _SIMULATION,
+    "paxbank_sim": _SIMULATION,
+    "durability": "other people's replicas write to their disks as they like",
+    "checkpoint_interval": "other people's replicas keep what they like",
+    "write_expected": "it runs no replicas",
+    "failover": "what a failover is spent on is known of our own replicas alone",
+    "soak": "memory and disk are looked at in our own replicas alone",
+}
+OF_OTHERS = {"durability": "process"}  # what is done with theirs without being asked for
 SEEDS = 1_000_000  # drawn ones are below, short enough to be typed again
 
 
@@ -138,25 +150,13 @@ def trial(path: str, flags: Mapping[str, object], config_file: str | None) -> "T
     return trial(described, settings(flags, {}, config_file, described))
 
 
-def refuse_beside_replicas(options: Mapping[str, object], flag: str = "--replicas") -> None:
+def refuse_beside_replicas(
+    options: Mapping[str, object],
+    flag: str = "--replicas",
+    anyway: Mapping[str, object] = OF_OTHERS,
+) -> None:
     """HarnessError for options that have no meaning for replicas whose code is not ours."""
-    simulation = "a simulation runs our own replicas, step by step in one thread"
-    reasons = {
-        "sim": simulation,
-        "paxbank_sim": simulation,
-        "durability": "other people's replicas write to their disks as they like",
-        "checkpoint_interval": "other people's replicas keep what they like",
-        "write_expected": "it runs no replicas",
-        "failover": "what a failover is spent on is known of our own replicas alone",
-        "soak": "memory and disk are looked at in our own replicas alone",
-    }
-    problems = [
-        f"--{key.replace('_', '-')}: {why}, leave out this or {flag}"
-        for key, why in reasons.items()
-        if options.get(key)
-    ]
-    if problems:
-        raise HarnessError(*problems)
+    refuse_ignored(flag, options, OF_OURS, anyway)
 
 
 def refuse_unfit(description: "Description", file: CaseFile) -> None:

@@ -4,9 +4,9 @@ A grid fits itself to the width it is printed at: wide gaps first, then narrow o
 columns in the order they ask for, then it folds the one that may be folded, between its words;
 where one has no room, that cell goes over the columns at its right, which stand below it then, and
 where there is no room there either, below its row.
-Nothing is padded or cut without a word: a row of the wrong length is an AssertionError, no line
-ends in a blank, and a cell is a `Text`, never a string that rich could read as markup ("[n1]" would
-vanish).
+Nothing is cut without a word: a row of the wrong length is an AssertionError, and a cell is a
+`Text`, never a string that rich could read as markup ("[n1]" would vanish). A line that fits ends
+in no blank; one that is too long for the width all the same is broken by rich, maybe behind one.
 
 Colour only repeats what signs and words say. These few styles are readable on light and on dark
 terminals; yellow, white and plain blue are not.

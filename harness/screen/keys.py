@@ -9,15 +9,22 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.cluster.wording import counted
-from harness.errors import EXIT_VALID, HarnessError
+from harness.errors import EXIT_VALID, HarnessError, refuse_ignored
 from harness.files import answer_key, given, testset
 from harness.files.cases import CaseFile
 from harness.files.config import ClusterConfig
 from harness.run import launch
 from harness.screen.cells import Line
+from harness.screen.step_options import ANYWAY
 
 if TYPE_CHECKING:
     from harness.external.description import Description
+
+OF_A_RUN = dict.fromkeys(
+    ("sim", "seed", "failure", "durability", "data", "watch", "timing", "report", "trace_format",
+     "format"),
+    "nothing is run",
+)  # fmt: skip
 
 
 def write(
@@ -33,7 +40,7 @@ def write(
     if options.no_key:
         what = "there is nothing to write then, expected --write-expected alone"
         raise HarnessError(f"--no-key: {what}")
-    _refuse_of_a_run(options)
+    refuse_ignored("--write-expected", vars(options), OF_A_RUN, ANYWAY)
     found = given.sort_out(options.file)
     if options.key is not None and len(found.test_sets) > 1:
         number = len(found.test_sets)
@@ -53,21 +60,6 @@ def write(
     if problems:
         raise HarnessError(*dict.fromkeys(problems), exit_code=code)
     return EXIT_VALID
-
-
-def _refuse_of_a_run(options: argparse.Namespace) -> None:
-    """HarnessError for what is wanted of a run that there is not."""
-    wanted = {
-        "report": options.report,
-        "data": options.data,
-        "watch": options.watch,
-        "timing": options.timing,
-        "step-messages": options.step_messages,
-        "format json": options.format == "json",
-    }
-    what = "nothing is run, leave out this or --write-expected"
-    if problems := [f"--{name}: {what}" for name, value in wanted.items() if value]:
-        raise HarnessError(*problems)
 
 
 def _written(settings: ClusterConfig, file: CaseFile, key: Path | None) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from harness.errors import HarnessError
+from harness.errors import refuse_ignored
 
 # Options that have no meaning when nothing happens by itself, and why.
 UNFIT = {
@@ -14,24 +14,13 @@ UNFIT = {
     "timing": "time passes only when a timer runs out",
     "write_expected": "it runs no replicas",
     "key": "nothing is judged set by set",
+    "format": "it is a prompt",
+    "trace_format": "no report is written",
 }
+ANYWAY = {"format": "rich", "trace_format": "jsonl"}  # as good as not given, with anything
 
 
 def refuse_others(options: Mapping[str, object]) -> None:
     """HarnessError for options that do not go with --step-messages, if that is among them."""
-    if not options["step_messages"]:
-        return
-    problems = [
-        f"--{key.replace('_', '-')}: {why}, leave out this or --step-messages"
-        for key, why in UNFIT.items()
-        if options.get(key)
-    ]
-    for name, given, why in (
-        ("format", "json", "it is a prompt"),
-        ("trace_format", "perfetto", "no report is written"),
-    ):
-        if options.get(name) == given:
-            told = f"--{name.replace('_', '-')} {given}: {why}"
-            problems.append(f"{told}, leave out this or --step-messages")
-    if problems:
-        raise HarnessError(*problems)
+    if options["step_messages"]:
+        refuse_ignored("--step-messages", options, UNFIT, ANYWAY)

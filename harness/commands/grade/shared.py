@@ -17,7 +17,7 @@ from harness.commands import refuse_unknown
 from harness.commands.grade import outlets as documents
 from harness.commands.grade.grades import Graded
 from harness.commands.grade.runs import Plan
-from harness.errors import EXIT_INTERRUPTED, HarnessError, nearest, unwritten
+from harness.errors import EXIT_INTERRUPTED, HarnessError, nearest, refuse_ignored, unwritten
 from harness.external.description import Description
 from harness.files import answer_key, outputs, testset
 from harness.files.cases import CaseFile, Command, Wait
@@ -27,6 +27,7 @@ from harness.screen import consoles
 from harness.screen.cells import Parts
 
 SHARED = ("nodes", "durability", "unanswered")  # flags of every run
+OF_RUNS = dict.fromkeys(("keep", "report", "outlet", "format"), "nothing is run")
 MOST = {"runs": 1_000_000, "jobs": 1_000, "timeout": 1_000_000}  # of the last, seconds
 SPARE_SECONDS = 30.0  # of a run's limit: the start of its processes on a machine that is busy
 
@@ -43,6 +44,7 @@ def check(options: argparse.Namespace) -> None:
             raise HarnessError(f"--{name}: found {value:g}, expected a number up to {most}")
     if options.package is not None:
         refuse_unknown("--package", options.package, ["gradescope"])
+        refuse_ignored("--package", vars(options), OF_RUNS, {"format": "rich"})
     if options.archive is not None and options.package is None:
         raise HarnessError("-o: found without --package, expected --package gradescope beside it")
     refuse_unknown("--format", options.format)

@@ -24,7 +24,7 @@ from harness.commands.grade.grades import Graded, Refused
 from harness.commands.grade.resume import Store
 from harness.commands.grade.runs import Plan, Runs
 from harness.commands.grade.scoring import Scoring, scoring
-from harness.errors import HarnessError, unwritten
+from harness.errors import HarnessError, is_given, refuse_ignored, unwritten
 from harness.files import given
 from harness.files.cases import CaseFile
 from harness.files.config import FAILURES, ClusterConfig
@@ -36,6 +36,10 @@ from harness.screen.cells import BAD, QUIET, Column, Grid, Hanging, cell
 REPORT = Path("grades")
 LEAST_WORDS = 60  # columns of a table's first failure
 SHARE = 20  # of all time, one part may go into documents that are made of everything
+_OF_A_FOLDER = {
+    "package": "an archive grades a folder bank",
+    "keep": "what does not pass is kept in --report, in a folder for each submission",
+}
 _ALONE = ("replicas_file", "require", "resume")  # flags that mean nothing without submissions
 
 
@@ -43,22 +47,12 @@ def check(options: Mapping[str, Any]) -> None:
     """HarnessError for flags that need --submission, or cannot be beside it."""
     if not options["submission"]:
         for name in _ALONE:
-            if options[name]:
+            if is_given(options[name]):
                 flag = f"--{name.replace('_', '-')}"
                 raise HarnessError(f"{flag}: found without --submission, expected both or none")
         return
     launch.refuse_beside_replicas(options, "--submission")
-    reasons = {
-        "package": "an archive grades a folder bank",
-        "keep": "what does not pass is kept in --report, in a folder for each submission",
-    }
-    problems = [
-        f"--{name}: {why}, leave out this or --submission"
-        for name, why in reasons.items()
-        if options[name] is not None
-    ]
-    if problems:
-        raise HarnessError(*problems)
+    refuse_ignored("--submission", options, _OF_A_FOLDER)
 
 
 @dataclass(slots=True)

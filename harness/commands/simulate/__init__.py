@@ -27,6 +27,7 @@ from harness.errors import (
     EXIT_VALID,
     HarnessError,
     nearest,
+    refuse_ignored,
 )
 from harness.files import outputs
 from harness.files.config import NODES
@@ -45,6 +46,9 @@ LATE_SECONDS = 20.0  # that chunks may still take once --seconds are over
 MOST_SEEDS = 10**12
 MOST_VIOLATIONS = 10  # shown in full; more are counted
 TRACE_FORMATS = ("text", "perfetto")
+TO_THE_END = dict.fromkeys(("trace", "shrink"), "it runs to its end")
+OF_MANY = dict.fromkeys(("jobs", "executor", "seconds"), "")  # seeds, of which no event is shown
+ANYWAY = {"jobs": 1, "executor": executors.PROCESSES}
 EXAMPLES = (
     ("--seeds 0:1000", "a thousand seeds, each with its own faults"),
     ("--seeds 1629 --trace", "every event of one seed"),
@@ -86,8 +90,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if options.seconds is not None and not options.seconds > 0:
         raise HarnessError(f"--seconds: {options.seconds:g}: expected a number above 0")
     executors.check(options.executor)
-    if options.trace and options.shrink is not None:
-        raise HarnessError("--shrink: --trace makes nothing small, expected one of them")
+    _check_used(options)
     _check_trace_format(options, seeds)
     if options.step:
         return _step(seeds, allowed, options, console)
@@ -140,9 +143,6 @@ def _step(
     """One seed, event by event."""
     if len(seeds) > 1:
         raise HarnessError(f"--step: found {len(seeds):,} seeds, expected one: --seeds 7 --step")
-    for name, given in (("--trace", options.trace), ("--shrink", options.shrink)):
-        if given:
-            raise HarnessError(f"{name}: it runs to its end, leave out this or --step")
     return step_through.seed(
         console, seeds.start, allowed, shrunk.command(seeds.start, allowed, "--step")
     )
@@ -183,13 +183,24 @@ def _faults(text: str) -> tuple[str, ...]:
     return tuple(kind for kind in KINDS if kind in words)
 
 
+def _check_used(options: argparse.Namespace) -> None:
+    """HarnessError for what is given and would be ignored."""
+    if options.step:
+        refuse_ignored("--step", vars(options), {**TO_THE_END, **OF_MANY}, ANYWAY)
+    if options.trace:
+        no_shrink = {"shrink": "--trace makes nothing small"}
+        refuse_ignored("--trace", vars(options), {**no_shrink, **OF_MANY}, ANYWAY)
+    if options.executor != executors.PROCESSES:
+        refuse_ignored("--executor", vars(options), {"jobs": ""}, ANYWAY)
+
+
 def _check_trace_format(options: argparse.Namespace, seeds: range) -> None:
     word = options.trace_format
     if word not in TRACE_FORMATS:
         expected, hint = " or ".join(TRACE_FORMATS), nearest(word, list(TRACE_FORMATS))
         raise HarnessError(f"--trace-format: {word!r}: expected {expected}{hint}")
     if word == "perfetto" and not options.trace:
-        raise HarnessError("--trace-format: is of --trace, expected --trace beside it")
+        raise HarnessError("--trace-format: belongs to --trace, expected --trace beside it")
     if word == "perfetto" and len(seeds) > 1:
         one = f"--seeds {seeds.start}"
         raise HarnessError(
