@@ -174,6 +174,24 @@ def test_a_floor_ends_with_its_harness(short_path):
     assert killed(script, short_path) == []
 
 
+def test_a_floor_whose_files_no_disk_takes_says_so_in_one_line(short_path):
+    script = f"""
+        from pathlib import Path
+        from harness.bench import baseline
+        from harness.errors import EXIT_MACHINE, HarnessError
+        nowhere = SimpleNamespace(path=Path({str(short_path / "gone")!r}), close=lambda: None)
+        baseline.TemporaryFolder = lambda _: nowhere
+        try:
+            baseline.run(1, 3600, "process", 3)
+        except HarnessError as error:
+            assert error.exit_code == EXIT_MACHINE
+            expected = "the floor's files in {short_path}: unable to open database file"
+            assert str(error) == expected, error
+        else:
+            raise AssertionError"""
+    ran(script, short_path)
+
+
 @pytest.mark.parametrize("moment", KILLED)
 def test_what_a_harness_left_that_was_killed_at_once_goes_with_the_next_start(moment, short_path):
     """Before it had a guardian."""
