@@ -18,7 +18,7 @@ from screen_fakes import render
 
 from bank.ballot import Ballot
 from harness import cli
-from harness.bench import failover, others, soak
+from harness.bench import baseline, failover, others, soak
 from harness.bench.baseline import FloorFigures
 from harness.bench.histogram import Histograms, bars
 from harness.bench.load import bucket_of
@@ -28,7 +28,8 @@ from harness.bench.results import Pair, Result
 from harness.bench.tables import bench_tables
 from harness.check.verdict import Judgement, Verdict, overall
 from harness.commands import bench
-from harness.errors import HarnessError
+from harness.errors import EXIT_MACHINE, HarnessError
+from harness.live import process
 from harness.live.usage import Usage
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -313,6 +314,30 @@ def test_a_short_benchmark_prints_one_document_and_its_answers_are_checked(capsy
     means = [found["phases"][phase]["mean_ms"] for phase in failover.PHASES]
     assert sum(means) == pytest.approx(found["mean_ms"], abs=0.01)
     assert document["four_hops"]["p50_us"] > 0
+
+
+@pytest.mark.parametrize(
+    "who", ["_backup", "_leader", "_load", "_echo_backup", "_echo_leader"]
+)  # fmt: skip
+def test_a_process_of_the_floor_that_is_killed_ends_all_of_them_and_is_told(who, monkeypatch):
+    start, started = process.start, []
+
+    def and_kill(target, *arguments):
+        one = start(target, *arguments)
+        started.append(one.pid)
+        if getattr(baseline, who) in arguments:
+            one.kill()
+        return one
+
+    monkeypatch.setattr(process, "start", and_kill)
+    with pytest.raises(HarnessError, match=r"^a process of the floor was .* \(SIGKILL\)$") as told:
+        if "echo" in who:
+            baseline.four_hops(3)
+        else:
+            baseline.run(2, 3600, "memory", 3)
+    assert told.value.exit_code == EXIT_MACHINE
+    assert len(started) >= 3
+    assert not [pid for pid in started if process.kernel_state(pid) not in ("X", "Z", "")]
 
 
 def test_a_benchmark_takes_several_shapes(capsys):

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import io
 import os
+import pickle
 import subprocess
 import sys
 import time
@@ -131,6 +132,13 @@ def test_what_was_found_before_an_executor_died_is_told(monkeypatch, error, runs
     text = console.export_text()
     assert "20 of 60 seeds, " in text and told.value.exit_code == code
     assert text.count("slot 7 has two values") == (2 if code == EXIT_INVALID else 0)
+
+
+def test_what_a_worker_says_of_its_machine_is_told_as_it_is():
+    full = HarnessError("n1.db: disk is full", exit_code=EXIT_MACHINE)
+    with pytest.raises(HarnessError, match=r"^n1\.db: disk is full$") as told:
+        list(_parts(FEW, SwarmOptions(), Dying(0, pickle.loads(pickle.dumps(full))), 1, None))
+    assert told.value.exit_code == EXIT_MACHINE
 
 
 def test_the_seconds_end_a_campaign_whose_workers_are_gone(monkeypatch):

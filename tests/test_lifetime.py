@@ -152,14 +152,19 @@ def short_path():
 
 def killed(script, folder):
     """Runs this until it is dead, and all that it started: without a word."""
+    ran(script, folder, -signal.SIGKILL)
+    return [*folder.iterdir()]
+
+
+def ran(script, folder, code=0):
+    """The same for one that ends like this."""
     environment = os.environ | {"TMPDIR": str(folder), "PYTHONPATH": str(ROOT)}
     script = "import os, signal, time\nfrom types import SimpleNamespace\n" + dedent(script)
     words = [sys.executable, "-c", script]
-    dead = subprocess.run(
+    done = subprocess.run(
         words, env=environment, capture_output=True, check=False, timeout=PATIENCE
     )
-    assert (dead.returncode, dead.stdout, dead.stderr) == (-signal.SIGKILL, b"", b"")
-    return [*folder.iterdir()]
+    assert (done.returncode, done.stdout, done.stderr) == (code, b"", b"")
 
 
 def test_a_floor_ends_with_its_harness(short_path):
@@ -167,6 +172,24 @@ def test_a_floor_ends_with_its_harness(short_path):
         from harness.bench import baseline
         baseline.run(1, 3600, "process", 3, lambda: {DIE})"""
     assert killed(script, short_path) == []
+
+
+def test_a_floor_whose_files_no_disk_takes_says_so_in_one_line(short_path):
+    script = f"""
+        from pathlib import Path
+        from harness.bench import baseline
+        from harness.errors import EXIT_MACHINE, HarnessError
+        nowhere = SimpleNamespace(path=Path({str(short_path / "gone")!r}), close=lambda: None)
+        baseline.TemporaryFolder = lambda _: nowhere
+        try:
+            baseline.run(1, 3600, "process", 3)
+        except HarnessError as error:
+            assert error.exit_code == EXIT_MACHINE
+            expected = "the floor's files in {short_path}: unable to open database file"
+            assert str(error) == expected, error
+        else:
+            raise AssertionError"""
+    ran(script, short_path)
 
 
 @pytest.mark.parametrize("moment", KILLED)
@@ -198,6 +221,59 @@ def test_only_what_is_ours_and_of_the_dead_is_swept(tmp_path):
     alive.close()
     alive.close()
     assert not alive.path.exists()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_child_never_claims_the_folder_of_its_parent(method, short_path):
+    """It ends first, and the next run would remove what somebody else's program still uses."""
+    ran(
+        f"""
+        import multiprocessing
+        from multiprocessing import util
+        from harness.live import process
+        context, folder = multiprocessing.get_context({method!r}), util.get_temp_dir()
+        child = context.Process(target=process.own_folder)
+        child.start()
+        child.join()
+        assert child.exitcode == 0 and process.own_folder() == folder
+        assert not os.path.exists(folder + "/{OWNER}")""",
+        short_path,
+    )
+
+
+def test_the_guardian_of_a_child_leaves_its_parents_folder(short_path):
+    ran(
+        f"""
+        import multiprocessing, tempfile
+        from multiprocessing import util
+        from harness.live import process
+        def child():
+            process.Guard(data)
+            {DIE}
+        sockets, data = util.get_temp_dir(), tempfile.mkdtemp()
+        dying = multiprocessing.get_context("fork").Process(target=child)
+        dying.start()
+        while os.path.exists(data):
+            time.sleep(0.01)
+        assert os.path.exists(sockets)""",
+        short_path,
+    )
+
+
+def test_a_long_tmpdir_has_the_folders_of_the_dead_swept_where_the_sockets_are(short_path):
+    left, long = short_path / "pymp-left", short_path / ("x" * 100)
+    for folder in (left, long):
+        folder.mkdir()
+    (left / OWNER).write_text("1\n")
+    ran(
+        f"""
+        from harness.live import process
+        process.SHORT_PLACES = ({str(short_path)!r},)
+        assert process.own_folder().startswith({str(short_path / "pymp-")!r})
+        assert os.listdir({str(long)!r}) == []""",
+        long,
+    )
+    assert [*short_path.iterdir()] == [long]
 
 
 def test_a_long_tmpdir_is_no_path_of_a_socket(tmp_path, marked):  # noqa: F811

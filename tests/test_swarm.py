@@ -1,10 +1,16 @@
 """The swarm finds nothing in the replica, and something in every broken one."""
 
 import argparse
+import errno
+import fcntl
 import io
+import os
 import re
+import sqlite3
+import tempfile
 from collections import Counter
 from dataclasses import fields, replace
+from itertools import count
 
 import pytest
 from rich.console import Console
@@ -15,7 +21,10 @@ from bank.settings import USUAL, Sizes
 from harness.cluster.links import Links
 from harness.cluster.nemesis import LinkFault
 from harness.commands import find
-from harness.errors import HarnessError
+from harness.errors import EXIT_MACHINE, HarnessError
+from harness.files import temporary
+from harness.live import page_table
+from harness.live.storage import Storage
 from harness.sim import coverage
 from harness.sim.columns import LEGEND
 from harness.sim.scenario import KINDS, SwarmOptions, draw
@@ -41,7 +50,7 @@ def test_two_hundred_seeds():
         "executed again without effect",
         "power lost, last write kept",
     }
-    unreached = {what for _, what, count in coverage.rows(tally.coverage) if not count}
+    unreached = {what for _, what, often in coverage.rows(tally.coverage) if not often}
     assert unreached <= rarely
 
 
@@ -159,6 +168,67 @@ def test_an_error_inside_a_replica_is_a_violation_that_says_where(monkeypatch):
     assert outcome.violation is not None
     assert "KeyError" in outcome.violation
     assert "test_swarm.py" in outcome.violation
+
+
+def on_files():
+    """The first seed that is."""
+    return next(seed for seed in count() if draw(seed, SwarmOptions()).on_files)
+
+
+def no_lock(*_):
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+
+def test_a_seed_on_files_needs_no_locks(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(fcntl, "flock", no_lock)
+    outcome = run_seed(on_files(), SwarmOptions())
+    assert outcome.violation is None and outcome.coverage["seed on real files"] == 1
+    assert not list(tmp_path.glob("paxbank-*"))
+
+
+def takes_nothing(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def disk_is_full(*_):
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    raise error
+
+
+FAILS = {
+    "no folder": (tempfile, "mkdtemp", takes_nothing),
+    "nothing in the folder": (temporary, "claim", takes_nothing),
+    "no file": (page_table, "create", disk_is_full),
+    "no row": (Storage, "_transact", disk_is_full),
+    "no use of a file": (Storage, "_begin", disk_is_full),
+}
+
+
+@pytest.mark.parametrize("what", FAILS)
+def test_a_machine_that_fails_under_a_seed_is_no_violation(what, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(*FAILS[what])
+    with pytest.raises(HarnessError, match=r"No space left|disk is full") as told:
+        simulate("--seeds", str(on_files()))
+    assert told.value.exit_code == EXIT_MACHINE and len(told.value.problems) == 1
+    assert not list(tmp_path.glob("paxbank-*"))
+
+
+def test_a_file_that_cannot_be_opened_again_is_the_machines_fault(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    opened, began = [], Storage._begin
+
+    def begin(storage, content):
+        opened.append(storage)
+        if len(opened) > 7:  # the first time there was room for each
+            disk_is_full()
+        began(storage, content)
+
+    monkeypatch.setattr(Storage, "_begin", begin)
+    with pytest.raises(HarnessError, match="disk is full"):
+        run_seed(on_files(), SwarmOptions())
 
 
 # ---- the command ---------------------------------------------------------------------------------

@@ -10,9 +10,10 @@ import os
 import pickle
 import signal
 import sqlite3
+import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import connection
 from multiprocessing.connection import Connection
@@ -22,9 +23,11 @@ from typing import Any
 
 from harness.bench.load import bucket_of, load_processes, summed
 from harness.cluster import ctrl_c
+from harness.errors import EXIT_MACHINE, HarnessError
 from harness.files.temporary import TemporaryFolder
 from harness.live import process
 
+Plan = tuple[Callable[..., None], tuple[Any, ...]]  # what a process does
 Row = tuple[int, int, tuple[str, str, int]]  # client, timestamp, transfer
 STARTING_BALANCE = 10**9
 HOPS = 3000  # round trips measured
@@ -175,30 +178,78 @@ def _load(
     told.send_bytes(pickle.dumps((answered, took, histogram)))
 
 
-def _to_its_end(target: Callable[..., None], *arguments: Any) -> None:
-    """Without a word when those that it speaks to are through first, or gone with the harness."""
+def _to_its_end(words: Connection, target: Callable[..., None], *arguments: Any) -> None:
+    """Without a word when those that it speaks to are through first, or gone with the harness.
+
+    `words` are for what a disk does not take.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with suppress(EOFError, ConnectionError):
+    try:
         target(*arguments)
+    except (EOFError, ConnectionError):
+        pass
+    except (OSError, sqlite3.Error) as error:
+        words.send(str(error))
+        os._exit(EXIT_MACHINE)
     os._exit(0)
 
 
-@ctrl_c.afterwards()
-def _started(
-    plans: list[tuple[Callable[..., None], tuple[Any, ...]]], ends: list[Connection]
-) -> list[ForkServerProcess]:
-    """Start these processes, then close our copies of their ends."""
-    started = [process.start(_to_its_end, target, *arguments) for target, arguments in plans]
-    for end in ends:
-        end.close()
-    return started
+class _Crew:
+    """Processes that wait for each other: where one ends too early, all do."""
 
+    def __init__(
+        self, plans: list[Plan], ends: list[Connection], guard: process.Guard | None = None
+    ) -> None:
+        """Start them, then close our copies of their ends.
 
-def _end(processes: list[ForkServerProcess]) -> None:
-    for one in processes:
-        one.join(2)
-        process.kill(one)
-        one.close()
+        `guard` is for them alone: it ends those that are left if `end` is never reached.
+        """
+        self._guard = guard
+        self._words: dict[ForkServerProcess, Connection] = {}
+        with ctrl_c.afterwards():
+            for target, arguments in plans:
+                reading, writing = process.pipe()
+                one = process.start(_to_its_end, writing, target, *arguments)
+                writing.close()
+                self._words[one] = reading
+                if guard is not None:
+                    guard.add(one)
+            for end in ends:
+                end.close()
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """Inside, something is said to them or heard; HarnessError with EXIT_MACHINE if they end
+        instead."""
+        try:
+            yield
+        except (EOFError, ConnectionError) as error:
+            for one in self._words:
+                one.join(process.KERNEL_SECONDS)
+            told = self._trouble()
+            self.end()
+            raise HarnessError(told, exit_code=EXIT_MACHINE) from error
+
+    def _trouble(self) -> str:
+        """Of the one that ended first: the others, which miss it, end with exit code 0."""
+        for one, words in self._words.items():
+            if code := one.exitcode:
+                with suppress(EOFError):
+                    return f"the floor's files in {tempfile.gettempdir()}: {words.recv()}"
+                is_killed = process.is_killed_from_outside(code)
+                how = "was killed from outside" if is_killed else "ended by itself"
+                return f"a process of the floor {how} ({process.end(code)})"
+        return "a process of the floor ended by itself"
+
+    def end(self) -> None:
+        """Wait for those that are through, and end the others."""
+        for one, words in self._words.items():
+            one.join(2)
+            process.kill(one)
+            one.close()
+            words.close()
+        if self._guard is not None:
+            self._guard.dismiss()
 
 
 def run(
@@ -214,9 +265,7 @@ def run(
     """
     with closing(TemporaryFolder("floor-")) as folder:
         guard, loads = process.Guard(str(folder.path)), load_processes(clients)
-        figures = _run(clients, loads, seconds, durability, replicas, folder.path, guard, each)
-        guard.dismiss()  # after an error it ends whoever still runs
-        return figures
+        return _run(clients, loads, seconds, durability, replicas, folder.path, guard, each)
 
 
 def _run(
@@ -233,7 +282,7 @@ def _run(
         [process.pipe() for _ in range(count)]
         for count in (loads, loads, replicas - 1, replicas - 1, loads)
     )
-    plans: list[tuple[Callable[..., None], tuple[Any, ...]]] = [
+    plans: list[Plan] = [
         (_backup, (folder / f"floor-{i}.db", durability, to_backups[i][0], from_backups[i][1]))
         for i in range(replicas - 1)
     ]
@@ -245,15 +294,14 @@ def _run(
         plans.append((_load, (mine, seconds, from_loads[i][1], to_loads[i][0], told[i][1])))
     pairs = [*from_loads, *to_loads, *to_backups, *from_backups]
     ends = [end for pair in pairs for end in pair] + [writing for _, writing in told]
-    processes = _started(plans, ends)
-    for one in processes:
-        guard.add(one)
+    crew = _Crew(plans, ends, guard)
     answers = []
     for reading, _ in told:
         while not reading.poll(0.1):
             each()
-        answers.append(pickle.loads(reading.recv_bytes()))
-    _end(processes)
+        with crew.heard():
+            answers.append(pickle.loads(reading.recv_bytes()))
+    crew.end()
     histogram = summed(part for _, _, part in answers)
     return FloorFigures(sum(a[0] for a in answers), max(a[1] for a in answers), histogram)
 
@@ -290,18 +338,19 @@ def four_hops(replicas: int) -> list[int]:
     to_backups = [process.pipe() for _ in range(replicas - 1)]
     from_backups = [process.pipe() for _ in range(replicas - 1)]
     with_backups = [(from_backups[i][0], to_backups[i][1]) for i in range(replicas - 1)]
-    plans: list[tuple[Callable[..., None], tuple[Any, ...]]] = [
+    plans: list[Plan] = [
         (_echo_backup, (to_backups[i][0], from_backups[i][1])) for i in range(replicas - 1)
     ]
     plans.append((_echo_leader, (request[0], reply[1], with_backups)))
     ends = [end for pair in (*to_backups, *from_backups) for end in pair]
-    processes = _started(plans, [*ends, request[0], reply[1]])
+    crew = _Crew(plans, [*ends, request[0], reply[1]])
     frame, trips = pickle.dumps(("ACCEPT", (1, 1), 5, ("A", "B", 3, 1))), []
-    for _ in range(HOPS):
-        start = time.perf_counter_ns()
-        request[1].send_bytes(frame)
-        reply[0].recv_bytes()
-        trips.append((time.perf_counter_ns() - start) // 1000)
-    request[1].send_bytes(b"")
-    _end(processes)
+    with crew.heard():
+        for _ in range(HOPS):
+            start = time.perf_counter_ns()
+            request[1].send_bytes(frame)
+            reply[0].recv_bytes()
+            trips.append((time.perf_counter_ns() - start) // 1000)
+        request[1].send_bytes(b"")
+    crew.end()
     return sorted(trips)

@@ -107,6 +107,7 @@ class LoadedFleet:
             if keeps:
                 create_all(files, self._balances, self._folder.name, config.durability)
         except StorageError as error:
+            self._temporary.close()
             raise HarnessError(str(error), exit_code=EXIT_MACHINE) from error
         disks = Disks({r: files[r] if keeps else None for r in replicas}, self._folder.name)
         self.fleet = Fleet(config, disks, traced=False, listener=self)

@@ -17,7 +17,7 @@ from typing import Any
 
 from bank.ballot import ReplicaId, replica_name
 from bank.sessions import Request
-from harness.errors import EXIT_MACHINE, HarnessError, no_place
+from harness.errors import EXIT_MACHINE, HarnessError, no_place, unwritten
 from harness.files.config import ClusterConfig
 from harness.files.temporary import OWNER, TemporaryFolder
 from harness.live import lock
@@ -48,10 +48,7 @@ class DataFolder:
         self.clients: dict[str, dict[str, Any]] = {}
         if path is not None and os.path.exists(path) and not os.path.isdir(path):
             raise HarnessError(f"{path}: is a file, expected a folder for the data")
-        try:
-            self.path = self._made() if path is None else path
-        except OSError as error:
-            raise _failed(path, error) from error
+        self.path = self._made() if path is None else path
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if not self.is_temporary:
@@ -65,7 +62,9 @@ class DataFolder:
                 self._create(config)
         except OSError as error:
             self.close()
-            raise _failed(path, error) from error
+            if path is None:
+                raise unwritten(self.path, error) from error
+            raise no_place("", path, error, "a folder for the data") from error
         except HarnessError:
             self.close()
             raise
@@ -160,13 +159,6 @@ class DataFolder:
             self.lock.close()
         if self._temporary is not None:
             self._temporary.close()
-
-
-def _failed(path: Path | None, error: OSError) -> HarnessError:
-    if path is None:
-        told = f"temporary folder: {error.strerror or error}"
-        return HarnessError(told, exit_code=EXIT_MACHINE)
-    return no_place("", path, error, "a folder for the data")
 
 
 def _short(value: object) -> str:

@@ -18,7 +18,7 @@ REMOVALS = 600  # tries, within half a minute: who is dying may get no processor
 REMOVALS_AWAITED = 40  # by an interpreter that ends
 
 
-def main(connection: Connection, sockets: str, folder: str | None) -> None:
+def main(connection: Connection, sockets: str | None, folder: str | None) -> None:
     """The process's target; both folders are removed when the harness dies.
 
     An interpreter that ends in order removes its `sockets` by itself.
@@ -28,7 +28,7 @@ def main(connection: Connection, sockets: str, folder: str | None) -> None:
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     pids: set[int] = set()
-    folders, removals = [sockets] if folder is None else [sockets, folder], REMOVALS
+    folders, removals = [each for each in (sockets, folder) if each is not None], REMOVALS
     with contextlib.suppress(EOFError, OSError):
         while True:
             word, pid = connection.recv()
@@ -37,7 +37,7 @@ def main(connection: Connection, sockets: str, folder: str | None) -> None:
             elif word == REMOVE:
                 pids.discard(pid)
             elif word == ENDING:
-                folders.remove(sockets)
+                folders = [each for each in folders if each != sockets]
                 removals = REMOVALS_AWAITED
             else:
                 os._exit(0)  # the harness cleans up by itself

@@ -69,21 +69,23 @@ def own_folder() -> str:
     It is that of multiprocessing's sockets. Before Python 3.14 it is in TMPDIR however long that
     is, and a socket's path has an end.
     """
-    folder = _folder_of_sockets()
-    _claim(folder)
-    return folder
+    return _made(os.getpid()) or _folder_of_sockets()
 
 
 @functools.cache
-def _claim(folder: str) -> int | None:
-    """Who runs next removes it, if this process is killed before anybody else would.
+def _made(_: int) -> str | None:
+    """That folder, where this process makes it now: who runs next removes it if it is killed.
 
-    None in a child: it has the folder of the one that started it, who claimed it.
+    None where it was there: a child has that of the one that started it, and may end long before.
+    It is asked by process id, for a process that was forked remembers what the other one made.
     """
-    if (Path(folder) / temporary.OWNER).exists():
+    config: dict[str, Any] = vars(multiprocessing.current_process())["_config"]
+    if config.get("tempdir") is not None:
         return None
+    folder = _folder_of_sockets()
     temporary.sweep(Path(folder).parent)
-    return temporary.claim(Path(folder))
+    temporary.claim(Path(folder))
+    return folder
 
 
 def _folder_of_sockets() -> str:
@@ -217,9 +219,9 @@ class Guard:
     """The harness's end of the guardian; see `harness.live.guardian`."""
 
     def __init__(self, folder: str | None) -> None:
-        """`folder` is removed should the harness die, and so is where its sockets are."""
+        """`folder` is removed should the harness die, and so is where its own sockets are."""
         reading, self._writing = CONTEXT.Pipe(duplex=False)
-        self._process = start(guardian.main, reading, own_folder(), folder)
+        self._process = start(guardian.main, reading, _made(os.getpid()), folder)
         reading.close()
         # An interpreter that ends waits for its processes, and the guardian for that end.
         self._at_exit = util.Finalize(None, self._end, (guardian.ENDING,), exitpriority=1)

@@ -15,7 +15,7 @@ from bank.ballot import NO_BALLOT, Ballot, Slot
 from bank.checkpoint import Checkpoint
 from bank.effects import Pages, Persist, Stored
 from bank.sessions import Request, Session, hashes_of
-from harness.live.storage import Owner, Storage, StorageError
+from harness.live.storage import DiskError, Owner, Storage, StorageError
 
 FIELDS = tuple(Stored.__dataclass_fields__)
 
@@ -123,6 +123,8 @@ class FileDisk(Disk):
         self._storage.close()
         try:
             self._storage = self._opened()
+        except DiskError:
+            raise  # the machine's
         except StorageError as error:  # its folder is another one at each run
             told = str(error).removeprefix(f"{self._path.parent}{os.sep}")
             raise AssertionError(f"its own file is refused: {told}") from None

@@ -25,8 +25,9 @@ from harness.check.verdict import Verdict
 from harness.cluster import guarded
 from harness.cluster.history import Operation
 from harness.cluster.links import LEADS_WITHIN_US
+from harness.errors import EXIT_MACHINE, HarnessError
 from harness.files.temporary import TemporaryFolder
-from harness.live.storage import Owner, create_all
+from harness.live.storage import DiskError, Owner, create_all
 from harness.sim.columns import EVERYBODY, Happening, Sink
 from harness.sim.disk import FileDisk
 from harness.sim.faults import Injector, Strike
@@ -64,7 +65,10 @@ def run_seed(
     options: SwarmOptions,
     sink: Sink | None = None,
 ) -> Outcome:
-    """Run one seed to its verdict; never raises for what a replica or its storage did."""
+    """Run one seed to its verdict; never raises for what a replica or its storage did.
+
+    HarnessError with EXIT_MACHINE when the machine has no place for its files.
+    """
     scenario = draw(seed, options)
     world = SimCluster(scenario.config, scenario.rules, sink=sink)
     outcome = run_scenario(scenario, world)
@@ -83,6 +87,10 @@ def run_scenario(scenario: Scenario, world: SimCluster) -> Outcome:
             _run(world, scenario, outcome)
     except AssertionError as error:
         outcome.violation = str(error) or where(error)
+    except HarnessError:
+        raise  # there is no temporary folder
+    except DiskError as error:
+        raise HarnessError(f"seed {seed}: {error}", exit_code=EXIT_MACHINE) from error
     except (Exception, SystemExit) as error:  # no replica ends the campaign
         outcome.violation = f"{type(error).__name__}: {error}; {where(error)}"
     outcome.events, outcome.at = world.events, world.now()

@@ -290,10 +290,10 @@ def _submitted(pool: Executor, chunk: range, allowed: SwarmOptions) -> Future[Ta
 
 
 def _result(future: Future[Tally]) -> Tally:
-    """What a worker found. A seed never raises, so an error is the worker's."""
+    """What a worker found. A seed raises for a machine that fails; the rest is the worker's."""
     try:
         return future.result()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, HarnessError):
         raise
     except BaseException as error:  # asyncio's CancelledError, of a scheduler that died, is one
         raise HarnessError(
