@@ -85,7 +85,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     rate = found.states / max(found.seconds, 0.001)
     unlike = f"; no other names, for {found.unlike}" if found.unlike else ""
     if found.heeded:
-        unlike += f"; begun again, for {found.heeded} makes a difference to this replica"
+        unlike += f"; begun again, for {found.heeded} may make a difference to this replica"
     if found.distrusted:
         unlike += f"; begun again, for a violation had no schedule with {found.distrusted}"
     console.print(

@@ -44,7 +44,7 @@ class Exploration:
     violation: str | None = None
     schedule: list[Move] = field(default_factory=list)  # one that leads to it
     unlike: str | None = None  # why names were not taken for each other, where they might have been
-    heeded: str | None = None  # what was left out at first, and makes a difference
+    heeded: str | None = None  # what was left out at first, and may make a difference
     distrusted: str | None = None  # reductions with which a violation had no schedule
 
 
@@ -106,7 +106,7 @@ class Explorer:
         except Unlike as why:
             unlike, self.reductions = str(why), reductions.without_names()
         except Heeded as why:
-            heeded = heeded or str(why)
+            heeded = f"{heeded} and {why}" if heeded else str(why)
             bounds, self.reductions = reductions.without(why.rule, bounds)
         except _Untold:
             distrusted = distrusted or str(reductions)
@@ -122,6 +122,12 @@ class Explorer:
         self, started: float, seconds: float | None, progress: Callable[[Exploration], None]
     ) -> None:
         found = self._found
+
+        def is_over() -> bool:
+            found.seconds = time.monotonic() - started
+            progress(found)
+            return seconds is not None and found.seconds >= seconds
+
         self._reduced = Reduced(self.graph, self.reductions)  # before anything is tried
         try:
             first = self.graph.first_state()
@@ -141,14 +147,10 @@ class Explorer:
                     looked += 1
                     found.depth = self._events
                 found.waiting -= 1
-                if looked % LOOKS_EVERY == 0:
-                    found.seconds = time.monotonic() - started
-                    progress(found)
-                    self._reduced.trials.look()
-                    if seconds is not None and found.seconds >= seconds:
-                        return
-        self._reduced.trials.look()
-        found.complete = True
+                looks = looked % LOOKS_EVERY == 0
+                if looks and (not self._reduced.trials.look(is_over) or is_over()):
+                    return
+        found.complete = self._reduced.trials.look(is_over)
 
     def _is_covered(self, node: int) -> bool:
         """A state was found again, with more left of the budget, before it was looked at.
