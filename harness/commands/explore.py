@@ -18,6 +18,7 @@ from harness.cluster import guarded
 from harness.errors import EXIT_INVALID, EXIT_UNKNOWN, EXIT_VALID, HarnessError
 from harness.screen.cells import Line
 from harness.sim.explore import Exploration, Explorer
+from harness.sim.explore.frozen import Unfit
 from harness.sim.explore.graph import NOT_EXPLORED, Bounds, Budget
 from harness.sim.explore.reductions import ALL, NONE
 from harness.sim.explore.schedule import script
@@ -68,8 +69,11 @@ def run(options: argparse.Namespace, console: Console) -> int:
         def show(found: Exploration) -> None:
             progress.update(task, description=_progress(found))
 
-        with guarded.replicas():
-            found = explorer.run(options.seconds, show)
+        try:
+            with guarded.replicas():
+                found = explorer.run(options.seconds, show)
+        except Unfit as why:
+            raise HarnessError(f"{why}", exit_code=EXIT_INVALID) from why
     if found.violation is not None:
         for line in script(explorer.graph, found.schedule):
             console.print(Text(line), soft_wrap=True)

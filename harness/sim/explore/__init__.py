@@ -18,9 +18,10 @@ from struct import Struct
 from typing import TypeAlias
 
 from bank.replica import Replica
+from harness.sim.explore.frozen import Unfit
 from harness.sim.explore.graph import Bounds, Graph, Move, State
 from harness.sim.explore.names import Unlike
-from harness.sim.explore.reductions import ALL, Reduced, Reductions
+from harness.sim.explore.reductions import ALL, NONE, Reduced, Reductions
 from harness.sim.explore.trials import Heeded
 from harness.sim.invariants import Violation
 
@@ -80,7 +81,7 @@ class Explorer:
         seconds: float | None = None,
         progress: Callable[[Exploration], None] = lambda _: None,
     ) -> Exploration:
-        """Walk until all is seen, a violation is found, or `seconds` are over."""
+        """Walk until all is seen, a violation is found, or `seconds` are over. Raises Unfit."""
         started, collected = time.monotonic(), gc.isenabled()
         gc.disable()  # nothing here goes in circles, and states are many
         try:
@@ -109,6 +110,9 @@ class Explorer:
             heeded = f"{heeded} and {why}" if heeded else str(why)
             bounds, self.reductions = reductions.without(why.rule, bounds)
         except _Untold:
+            if reductions == NONE:
+                told = "it is not deterministic, or keeps something outside its fields"
+                raise Unfit(f"{self.graph.turns.replica_class.__name__}: {told}") from None
             distrusted = distrusted or str(reductions)
             self.reductions = reductions.with_less()
         kind = self.graph.turns.replica_class

@@ -46,6 +46,8 @@ NOT_EXPLORED = (
     "damaged disks",
     "a leader that puts nothing off until it is busy",
     "several requests of one client, reads, transfers that fail",
+    "a client that comes before A, and so on in that order",
+    "what goes by the incarnation that a notice of death names (always 1)",
     "how long anything takes, and what goes by a count of heartbeats, pauses or busy slots",
 )
 

@@ -29,7 +29,7 @@ from typing import Any, TypeAlias
 from bank.ballot import Ballot, ReplicaId
 from bank.effects import Persist, Run, Send
 from bank.messages import CheckpointHash, PeerDown
-from harness.sim.explore.frozen import Frozen
+from harness.sim.explore.frozen import Frozen, Truth
 from harness.sim.explore.turns import Act, Envelope, Step
 
 Names: TypeAlias = tuple[ReplicaId, ...]  # the new name of n1, n2, …; 0 is nobody's
@@ -48,7 +48,7 @@ _KEPT = "kept"  # a name and a message
 _VOTES = "_votes"
 _SPECIAL = _NAMES | _ITEMS | _KEYS | {_SPARE, _KEPT, _VOTES}
 _NAMELESS = frozenset(
-    {int, bool, str, bytes, float, type(None), type}
+    {int, bool, str, bytes, float, type(None), type, Truth}
 )  # where a field says no more
 
 _MESSAGES = "bank.messages"
