@@ -3,7 +3,8 @@
 Breadth first over all states of a small cluster: messages delayed and lost, processes that die
 anywhere in a turn and start again, timers that run out at any time. What is bounded is how often
 each of these happens; within the bounds nothing is left out but what is printed, so "no violation"
-is a proof for them. A walk that ran out of time proves nothing and says so.
+is a proof for them, of a replica that is deterministic and keeps nothing outside its fields. A walk
+that ran out of time proves nothing and says so.
 """
 
 import argparse

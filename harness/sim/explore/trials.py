@@ -15,8 +15,9 @@ This is done for single replicas, of which there are few, and for more states th
 turns lead to from where something was left out, whether or not the cluster ever comes that way. So
 a replica may be walked without a reduction that loses nothing there.
 
-Other names need nothing more: each turn that is walked, or tried here, is taken under all of them,
-so what happens under one is told of all; and what is forgotten is told here under each.
+Other names need nothing more: each turn that is walked, or tried here, is taken under all that may
+be given then, and all that is renamed is itself again under the names put back (`alike`). So what
+happens under one is told of all; and what is forgotten is told here under each.
 """
 
 from collections import defaultdict, deque
