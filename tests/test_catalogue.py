@@ -18,6 +18,7 @@ import test_client
 import test_expectations
 import test_explore
 import test_external_votes
+import test_frozen
 import test_invariants
 import test_judged
 import test_judging
@@ -47,7 +48,7 @@ RULES = (
     test_spare,
 )
 FILES = (test_page_table,)
-EXPLORER = (test_explore, test_reductions, test_trials)
+EXPLORER = (test_explore, test_frozen, test_reductions, test_trials)
 JUDGES = (
     test_checks,
     test_judged,

@@ -15,13 +15,13 @@ from bank.standing import Leader
 from harness.sim.explore import Explorer
 from harness.sim.explore.alike import Alike
 from harness.sim.explore.forgetting import forget
-from harness.sim.explore.frozen import freeze, thaw
+from harness.sim.explore.frozen import Unfit, freeze, thaw
 from harness.sim.explore.graph import Bounds, Budget, Graph
 from harness.sim.explore.names import all_names, outline, renamed
 from harness.sim.explore.owners import Owners
 from harness.sim.explore.reductions import ALL, NONE, Reduced
 from harness.sim.explore.sites import EMPTY, _is_said
-from harness.sim.explore.turns import Past
+from harness.sim.explore.turns import Act, Past
 
 LOST_LATE = replace(NONE, lost_late=True)
 NAMES = replace(NONE, names=True)
@@ -74,7 +74,10 @@ def walked(bounds, reductions):
         return after(state, event, submitted)
 
     graph.after = watched
-    found = explorer.run()
+    try:
+        found = explorer.run()
+    except Unfit as why:  # ours is fit: then something was met that no schedule leads to
+        pytest.fail(str(why))
     assert found.complete and found.violation is None
     assert (found.unlike, found.heeded, found.distrusted) == (None, None, None)
     return explorer, found, turns
@@ -331,6 +334,62 @@ def test_a_replica_that_goes_by_names_is_walked_under_all_of_them():
     found = Explorer(bounds, First).run()
     assert found.complete and found.unlike is not None
     assert found.states == Explorer(bounds, First, ALL.without_names()).run().states
+
+
+class Ring(Replica):
+    """Wrong where a leader reads a vote of its successor, if that has the greater name."""
+
+    def __init__(self, *args, **more):
+        super().__init__(*args, **more)
+        self.peers = tuple(sorted(self.peers, key=lambda peer: (peer - self.replica) % 3))
+
+    def step(self, source, message, now):
+        super().step(source, message, now)
+        heard = isinstance(message, Accepted) and isinstance(self.standing, Leader)
+        assert not (heard and source == self.peers[0] > self.peers[1]), "it stumbles"
+
+
+class Nobody(Replica):
+    """Its field `peer` is -1 for nobody, and `told` a flag."""
+
+    peer, told = -1, False
+
+    def __init__(self, *args, **more):
+        super().__init__(*args, **more)
+        self.peer = self.peer
+
+
+class Told(Nobody):
+    """A flag, where ours has a dictionary."""
+
+    def __init__(self, *args, **more):
+        super().__init__(*args, **more)
+        self.peer, self.told = 0, False
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [(Ring, "in an order"), (Nobody, "-1 is where"), (Told, "something else")],
+)
+def test_a_replica_whose_fields_other_names_do_not_fit_is_walked_under_its_own(kind, why):
+    found = Explorer(Bounds(requests=1), kind).run()
+    assert why in (found.unlike or "")
+    assert (found.violation is None) == (kind is not Ring)
+
+
+def test_what_leaves_before_the_write_is_not_what_leaves_after_it():
+    graph = Graph(Bounds())
+    to_two = graph.turns.envelope(1, 2, Promise(LED, 0, 0, ()))
+    to_three = graph.turns.envelope(1, 3, Promise(LED, 0, 0, ()))
+
+    def does(*acts):
+        step = graph.turns._step(1, acts)
+        return outline(step, graph.turns.envelopes, (0, 1, 2, 3))
+
+    two, three = Act(envelope=to_two), Act(envelope=to_three)
+    between = Act(read=(2, Promise(LED, 0, 0, ())))
+    assert does(two, between, three) != does(three, between, two)
+    assert does(two, three, between) == does(three, two, between)
 
 
 class Stumbles(Replica):

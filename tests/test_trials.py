@@ -12,7 +12,7 @@ from harness.sim.explore import Explorer
 from harness.sim.explore.graph import Bounds, Budget, Graph
 from harness.sim.explore.reductions import ALL, NONE, Reduced
 from harness.sim.explore.sites import Rule
-from harness.sim.explore.trials import Heeded
+from harness.sim.explore.trials import MOST_SHADOWS, Heeded, Trials
 
 
 class Stumbles(Replica):
@@ -136,6 +136,39 @@ def test_what_is_left_out_is_read_in_one_turn_with_others_as_well():
     trials.left_out(leader, promise, Rule.SAID)
     with pytest.raises(Heeded, match=Rule.SAID.value):
         trials.look()
+
+
+def test_a_state_that_gets_more_and_more_shadows_ends_the_walk():
+    graph = Graph(Bounds(elected=True))
+    endless = Reduced(graph, NONE).trials
+    own = graph.sites[graph.first_state()[0]].own
+    endless.forgotten = lambda own, alone: 0
+    for owners in range(MOST_SHADOWS):
+        endless._shadow(own + 1, own, owners)
+    with pytest.raises(Heeded, match=Rule.FORGOTTEN.value):
+        endless._shadow(own + 1, own, MOST_SHADOWS)
+
+
+def test_time_runs_out_in_a_look_too():
+    trials, done = Reduced(Graph(Bounds()), NONE).trials, []
+    trials._todo.extend([lambda: done.append(1)] * 1000)
+    assert not trials.look(lambda: len(done) > 100)
+    assert 100 < len(done) < 200
+    assert trials.look()
+
+
+def test_every_rule_that_was_given_up_is_told(monkeypatch):
+    rules = iter([Rule.FORGOTTEN, Rule.SAID])
+
+    def look(trials, is_over):
+        if rule := next(rules, None):
+            raise Heeded(rule)
+        return True
+
+    monkeypatch.setattr(Trials, "look", look)
+    found = Explorer(Bounds(nodes=2, requests=0)).run()
+    assert found.complete
+    assert found.heeded == f"{Rule.FORGOTTEN.value} and {Rule.SAID.value}"
 
 
 OURS = {

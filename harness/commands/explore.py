@@ -3,7 +3,8 @@
 Breadth first over all states of a small cluster: messages delayed and lost, processes that die
 anywhere in a turn and start again, timers that run out at any time. What is bounded is how often
 each of these happens; within the bounds nothing is left out but what is printed, so "no violation"
-is a proof for them. A walk that ran out of time proves nothing and says so.
+is a proof for them, of a replica that is deterministic and keeps nothing outside its fields. A walk
+that ran out of time proves nothing and says so.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from harness.cluster import guarded
 from harness.errors import EXIT_INVALID, EXIT_UNKNOWN, EXIT_VALID, HarnessError
 from harness.screen.cells import Line
 from harness.sim.explore import Exploration, Explorer
+from harness.sim.explore.frozen import Unfit
 from harness.sim.explore.graph import NOT_EXPLORED, Bounds, Budget
 from harness.sim.explore.reductions import ALL, NONE
 from harness.sim.explore.schedule import script
@@ -68,8 +70,11 @@ def run(options: argparse.Namespace, console: Console) -> int:
         def show(found: Exploration) -> None:
             progress.update(task, description=_progress(found))
 
-        with guarded.replicas():
-            found = explorer.run(options.seconds, show)
+        try:
+            with guarded.replicas():
+                found = explorer.run(options.seconds, show)
+        except Unfit as why:
+            raise HarnessError(f"{why}", exit_code=EXIT_INVALID) from why
     if found.violation is not None:
         for line in script(explorer.graph, found.schedule):
             console.print(Text(line), soft_wrap=True)
@@ -85,7 +90,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     rate = found.states / max(found.seconds, 0.001)
     unlike = f"; no other names, for {found.unlike}" if found.unlike else ""
     if found.heeded:
-        unlike += f"; begun again, for {found.heeded} makes a difference to this replica"
+        unlike += f"; begun again, for {found.heeded} may make a difference to this replica"
     if found.distrusted:
         unlike += f"; begun again, for a violation had no schedule with {found.distrusted}"
     console.print(

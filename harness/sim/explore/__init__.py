@@ -18,9 +18,10 @@ from struct import Struct
 from typing import TypeAlias
 
 from bank.replica import Replica
+from harness.sim.explore.frozen import Unfit
 from harness.sim.explore.graph import Bounds, Graph, Move, State
 from harness.sim.explore.names import Unlike
-from harness.sim.explore.reductions import ALL, Reduced, Reductions
+from harness.sim.explore.reductions import ALL, NONE, Reduced, Reductions
 from harness.sim.explore.trials import Heeded
 from harness.sim.invariants import Violation
 
@@ -44,7 +45,7 @@ class Exploration:
     violation: str | None = None
     schedule: list[Move] = field(default_factory=list)  # one that leads to it
     unlike: str | None = None  # why names were not taken for each other, where they might have been
-    heeded: str | None = None  # what was left out at first, and makes a difference
+    heeded: str | None = None  # what was left out at first, and may make a difference
     distrusted: str | None = None  # reductions with which a violation had no schedule
 
 
@@ -80,7 +81,7 @@ class Explorer:
         seconds: float | None = None,
         progress: Callable[[Exploration], None] = lambda _: None,
     ) -> Exploration:
-        """Walk until all is seen, a violation is found, or `seconds` are over."""
+        """Walk until all is seen, a violation is found, or `seconds` are over. Raises Unfit."""
         started, collected = time.monotonic(), gc.isenabled()
         gc.disable()  # nothing here goes in circles, and states are many
         try:
@@ -106,9 +107,12 @@ class Explorer:
         except Unlike as why:
             unlike, self.reductions = str(why), reductions.without_names()
         except Heeded as why:
-            heeded = heeded or str(why)
+            heeded = f"{heeded} and {why}" if heeded else str(why)
             bounds, self.reductions = reductions.without(why.rule, bounds)
         except _Untold:
+            if reductions == NONE:
+                told = "it is not deterministic, or keeps something outside its fields"
+                raise Unfit(f"{self.graph.turns.replica_class.__name__}: {told}") from None
             distrusted = distrusted or str(reductions)
             self.reductions = reductions.with_less()
         kind = self.graph.turns.replica_class
@@ -122,6 +126,12 @@ class Explorer:
         self, started: float, seconds: float | None, progress: Callable[[Exploration], None]
     ) -> None:
         found = self._found
+
+        def is_over() -> bool:
+            found.seconds = time.monotonic() - started
+            progress(found)
+            return seconds is not None and found.seconds >= seconds
+
         self._reduced = Reduced(self.graph, self.reductions)  # before anything is tried
         try:
             first = self.graph.first_state()
@@ -141,14 +151,10 @@ class Explorer:
                     looked += 1
                     found.depth = self._events
                 found.waiting -= 1
-                if looked % LOOKS_EVERY == 0:
-                    found.seconds = time.monotonic() - started
-                    progress(found)
-                    self._reduced.trials.look()
-                    if seconds is not None and found.seconds >= seconds:
-                        return
-        self._reduced.trials.look()
-        found.complete = True
+                looks = looked % LOOKS_EVERY == 0
+                if looks and (not self._reduced.trials.look(is_over) or is_over()):
+                    return
+        found.complete = self._reduced.trials.look(is_over)
 
     def _is_covered(self, node: int) -> bool:
         """A state was found again, with more left of the budget, before it was looked at.

@@ -1,7 +1,7 @@
 """States of a cluster that differ in names only: one is explored for all. The reasons: `names`."""
 
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 
 from bank.ballot import ReplicaId
 from harness.sim.explore.checker import CheckerStates
@@ -10,7 +10,9 @@ from harness.sim.explore.names import (
     Names,
     Unlike,
     all_names,
+    inverse,
     kept_order,
+    known_form,
     outline,
     renamed,
 )
@@ -25,33 +27,43 @@ class _Ways:
 
     def __init__(self, alike: "Alike", names: Names) -> None:
         self.names, self._alike = names, alike
+        self._back = inverse(names)
         # Whose site comes first, second, … under the new names.
         self.order = tuple(names.index(new) - 1 for new in range(1, len(names)))
-        self.own = Found(self._own)
-        self.envelopes = Found(self._envelope)
+        self.own = Found(partial(self._and_back, "own", self._own))
+        self.envelopes = Found(partial(self._and_back, "envelopes", self._envelope))
         self.links = Found(self._link)
-        self.disks = Found(self._disk)
+        self.disks = Found(partial(self._and_back, "disks", self._disk))
         self.sites = Found(self._site)
-        self.checkers = Found(self._checker)
+        self.checkers = Found(partial(self._and_back, "checkers", self._checker))
 
-    def _own(self, state: int) -> int:
+    def _and_back(self, kind: str, rename: Callable[[int, Names], int], number: int) -> int:
+        """What it is under these names, if it can be told from all others there. Else Unlike."""
+        with known_form():
+            there = rename(number, self.names)
+            if there != number or self.names != self._back:
+                if rename(there, self._back) != number:
+                    raise Unlike("replicas are in an order that is not that of their names")
+                getattr(self._alike.way_back(self._back), kind)[there] = number
+        return there
+
+    def _own(self, state: int, names: Names) -> int:
         if not state:
             return 0
         turns = self._alike.turns
-        return turns.number(renamed(turns.frozen(state), self.names))
+        return turns.number(renamed(turns.frozen(state), names))
 
-    def _envelope(self, number: int) -> int:
+    def _envelope(self, number: int, names: Names) -> int:
         source, to, message = self._alike.turns.envelopes[number]
-        names = self.names
         return self._alike.turns.envelope(names[source], names[to], renamed(message, names))
 
     def _link(self, number: int) -> int:
         sites = self._alike.sites
         return sites.link(tuple(self.envelopes[one] for one in sites.links[number]))
 
-    def _disk(self, number: int) -> int:
+    def _disk(self, number: int, names: Names) -> int:
         sites = self._alike.sites
-        disk = thaw(renamed(sites.disks[number], self.names))
+        disk = thaw(renamed(sites.disks[number], names))
         return sites.disk(freeze(disk, ordered=False))
 
     def _site(self, number: int) -> int:
@@ -60,9 +72,9 @@ class _Ways:
         own, disk = self.own[site.own], self.disks[site.disk]
         return self._alike.sites.number(Site(self.names[site.replica], own, disk, links))
 
-    def _checker(self, number: int) -> int:
+    def _checker(self, number: int, names: Names) -> int:
         checkers = self._alike.checkers
-        return checkers.number(thaw(renamed(freeze(checkers.memory(number)), self.names)))
+        return checkers.number(thaw(renamed(freeze(checkers.memory(number)), names)))
 
 
 class Alike:
@@ -73,6 +85,7 @@ class Alike:
         self._owners = owners
         self._everyone = range(1, turns.nodes + 1)
         self._ways = [_Ways(self, names) for names in all_names(turns.nodes)]
+        self._by_names = {way.names: way for way in self._ways}
         self._tried: set[tuple[int, int]] = set()
         self._tried_starts: set[tuple[ReplicaId, object]] = set()
         # Ways that keep what must be kept, by owners and by election timers left (2: or more).
@@ -84,6 +97,10 @@ class Alike:
                 for way in self._kept(owning, elections)[1:]
             ]
         )
+
+    def way_back(self, names: Names) -> _Ways:
+        """The way with these names."""
+        return self._by_names[names]
 
     def _that_keep(self, owning: int, elections: int) -> list[_Ways]:
         owning_ones = [r for r in self._everyone if owning >> r & 1]
@@ -156,8 +173,9 @@ class Alike:
     def _compare(self, turn: Turn, there: Turn, way: _Ways) -> None:
         envelopes: list[Envelope] = self.turns.envelopes
         same = self._ways[0].names
-        is_alike = way.own[turn.after] == there.after and outline(
-            turn.step, envelopes, way.names
-        ) == outline(there.step, envelopes, same)
+        with known_form():
+            is_alike = way.own[turn.after] == there.after and outline(
+                turn.step, envelopes, way.names
+            ) == outline(there.step, envelopes, same)
         if not is_alike:
             raise Unlike("a turn is another one under other names")

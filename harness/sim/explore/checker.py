@@ -14,7 +14,7 @@ from collections.abc import Hashable, Mapping
 from bank.ballot import replica_name
 from bank.replica import Replica
 from harness.sim import judging
-from harness.sim.explore.turns import Envelope, Step
+from harness.sim.explore.turns import Envelope, Step, judged
 from harness.sim.invariants import Oracle, Safety, Violation
 
 
@@ -87,7 +87,8 @@ class CheckerStates:
 
     def _compare(self, safety: Safety, replica: Replica) -> None:
         """The state is what the executed slots give, and money is neither made nor lost."""
-        status = replica.status()
+        with judged():
+            status = replica.status()
         name = replica_name(status.replica)
         if not status.truncated_upto <= status.executed_upto <= status.committed_upto:
             raise Violation(f"{name}: watermarks out of order: {status}")

@@ -3,19 +3,23 @@
 `freeze` turns an object into nested tuples that can be compared and hashed, `thaw` builds an equal
 object from them. Whatever freeze leaves out is not there after thaw either, so two states with
 equal values cannot behave differently: merging them is sound by construction. What several parts
-hold is one object again after thaw.
+hold is one object again after thaw. What cannot be made again by its fields is refused (`Unfit`).
+One thing is left: inside a tuple or a message, True passes for 1, as they are equal.
 
 Time is left out. `still` sets every clock of a replica to the same instant; `alarm` makes exactly
 one of its timers due at that instant. So a timer fires when the explorer says so, and at no other
 moment. A clock that is not known here stays in the state: more states, never fewer.
 """
 
+import sys
 from array import array
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable
-from dataclasses import is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from enum import Enum, IntEnum
 from operator import attrgetter
 from random import Random
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, NamedTuple, TypeAlias
 
 from bank.accounts import Accounts
@@ -94,20 +98,42 @@ class Frozen(NamedTuple):
 
 
 class Shared(NamedTuple):
-    """An object that was met before, by its number in the order of meeting."""
+    """Something that can change and was met before, by its number in the order of meeting."""
 
     number: int
 
 
-_HELD = frozenset({Frozen, Shared})  # what is not thawed already
+class Truth(NamedTuple):
+    """A bool: True is equal to 1, and a replica can tell them apart."""
+
+    text: str
+
+
+class Unfit(Exception):
+    """This replica cannot be explored; the text says where and why, in one line."""
+
+
+class _Unfrozen(Exception):
+    """Of this class is something that is no value and cannot be made one."""
+
+
+TRUE, FALSE = Truth("True"), Truth("False")
+_HELD = frozenset({Frozen, Shared, Truth})  # what is not thawed already
 _NONE = {kind: Frozen(kind, (), ()) for kind in (list, dict)}  # in it
 _PLAIN: frozenset[Any] = frozenset(
-    {int, bool, str, bytes, float, type(None), Still, Settings, Sizes, Accounts}
+    {int, str, bytes, range, type(None), Still, Settings, Sizes, Accounts}
 )
-_HASHED, _OBJECT = object(), object()  # a value if nothing in it can change; one that can
+_DICTS = (dict, defaultdict, OrderedDict, Counter)
+_FUNCTIONS = (FunctionType, BuiltinFunctionType)
+# A value if nothing in it can change; one that can; one that no other can be made like.
+_HASHED, _OBJECT, _UNKNOWN = object(), object(), object()
 # What becomes of each class, and the fields of those that have the same in each object.
-_ways: dict[type, Any] = {list: list, dict: dict, set: set, array: array}
+_ways: dict[type, Any] = {
+    kind: kind
+    for kind in (list, *_DICTS, set, array, deque, bytearray, bool, float, MethodType, *_FUNCTIONS)
+}
 _ways |= dict.fromkeys(_PLAIN)
+_values: set[Any] = set()  # of _HASHED, those known to hold values only
 _Fields: TypeAlias = tuple[tuple[str, ...], Callable[[Any], Iterable[Any]]]  # names; their values
 _fields: dict[type, _Fields] = {}
 _open_fields: dict[tuple[type, tuple[str, ...]], _Fields] = {}  # of those that have more
@@ -115,60 +141,166 @@ _open_fields: dict[tuple[type, tuple[str, ...]], _Fields] = {}  # of those that 
 
 def _way(kind: type) -> Any:
     """Found out once for each class."""
-    if issubclass(kind, Enum):
+    if issubclass(kind, Enum | type):
         found = None
-    elif issubclass(kind, tuple) or (is_dataclass(kind) and kind.__hash__ is not None):
+    elif issubclass(kind, tuple | frozenset) or (
+        is_dataclass(kind)
+        and kind.__hash__ not in (None, object.__hash__)
+        and kind.__eq__ is not object.__eq__
+    ):
         found = _HASHED
     else:
-        found = _OBJECT
+        try:
+            object.__new__(kind)
+            found = _OBJECT
+        except TypeError:  # it is made of more than fields
+            found = _UNKNOWN
     _ways[kind] = found
     return found
 
 
-def freeze(value: Any, ordered: bool = True, seen: dict[int, Shared] | None = None) -> Any:
+def _is_value(value: Any) -> bool:
+    """Nothing in it can change."""
+    kind = type(value)
+    way = _ways[kind] if kind in _ways else _way(kind)
+    if way is None or way is bool or way is float:
+        return True
+    if way in _FUNCTIONS:
+        return _is_found_by_name(value)
+    if way is not _HASHED:
+        return False
+    if isinstance(value, tuple | frozenset):
+        return all(map(_is_value, value))
+    return all(_is_value(getattr(value, part.name)) for part in fields(value))
+
+
+def _is_found_by_name(function: Any) -> bool:
+    """It stands in a module, and so holds on to nothing."""
+    found: Any = sys.modules.get(function.__module__ or "")
+    for name in function.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is function
+
+
+def _plain(value: Any) -> Any:
+    """What stands in a set or for something in a dictionary: a value."""
+    if type(value) not in _PLAIN and not _is_value(value):
+        raise _Unfrozen(type(value))
+    return value
+
+
+def freeze(value: Any, ordered: bool = True, seen: dict[int, int] | None = None) -> Any:
     """`value` as nested tuples. With `ordered` False the order of dictionaries does not count.
 
-    `seen`: by identity, the objects met so far.
+    `seen`: by identity, what can change and was met so far. Raises _Unfrozen.
     """
     kind = type(value)
     way = _ways[kind] if kind in _ways else _way(kind)
     if way is None:
         return value
+    if way is bool:
+        return TRUE if value else FALSE
     if seen is None:
         seen = {}
     plain = _PLAIN
     if way is _HASHED:
         try:
-            hash(value)
+            if value in _values:
+                return value
+            if _is_value(value):
+                _values.add(value)
+                return value
         except TypeError:
             pass  # something in it can change
-        else:
-            return value
         if isinstance(value, tuple):
             return Frozen(kind, (), tuple([freeze(part, ordered, seen) for part in value]))
-    elif not value and (way is list or way is dict):
-        return _NONE[way]
-    elif way is list:
-        parts = [part if type(part) in plain else freeze(part, ordered, seen) for part in value]
-        return Frozen(list, (), tuple(parts))
-    elif way is dict:
+        if isinstance(value, frozenset):
+            raise _Unfrozen(kind)
+    if (known := seen.get(id(value))) is not None:
+        return Shared(known)
+    if way is not _OBJECT and way is not _HASHED and way not in _MADE_OF:
+        return _other(value, ordered, seen)
+    seen[id(value)] = len(seen)
+    if way is list or way is dict:
+        if not value:
+            return _NONE[way]
+        if way is list:
+            parts = [part if type(part) in plain else freeze(part, ordered, seen) for part in value]
+            return Frozen(list, (), tuple(parts))
         items = [
-            (key, part if type(part) in plain else freeze(part, ordered, seen))
+            (
+                key if type(key) in plain else _plain(key),
+                part if type(part) in plain else freeze(part, ordered, seen),
+            )
             for key, part in value.items()
         ]
         return Frozen(dict, (), tuple(items if ordered else sorted(items)))
-    elif way is set:
-        return Frozen(set, (), tuple(sorted(value)))
-    elif way is array:
-        return Frozen(array, (), (value.typecode, value.tobytes()))
-    if (known := seen.get(id(value))) is not None:
-        return known
-    seen[id(value)] = Shared(len(seen))
     names, get = _fields[kind] if kind in _fields else _fields_of(value)
     parts = []
     for part in get(value):
         parts.append(part if type(part) in plain else freeze(part, ordered, seen))
     return Frozen(kind, names, tuple(parts))
+
+
+_MADE_OF = (list, dict)
+
+
+def _other(value: Any, ordered: bool, seen: dict[int, int]) -> Any:
+    """Of classes that our replica has few of, or none."""
+    kind: Any = type(value)
+    if kind is float:
+        return Frozen(kind, (), (value.hex(),))  # 1.0 is equal to 1
+    if kind in _FUNCTIONS:
+        return _plain(value)
+    if kind is MethodType:
+        whose = freeze(value.__self__, ordered, seen)
+        return Frozen(kind, (), (_plain(value.__func__), whose))
+    seen[id(value)] = len(seen)
+    if kind is set:
+        return Frozen(set, (), tuple(_in_order(map(_plain, value))))
+    if kind is array:
+        return Frozen(array, (), (value.typecode, value.tobytes()))
+    if kind is bytearray:
+        return Frozen(bytearray, (), (bytes(value),))
+    if kind is deque:
+        return Frozen(deque, (), (value.maxlen, *[freeze(one, ordered, seen) for one in value]))
+    if kind in _DICTS:
+        made = (_plain(value.default_factory),) if kind is defaultdict else ()
+        items = [(_plain(key), freeze(part, ordered, seen)) for key, part in value.items()]
+        return Frozen(kind, (), (*made, *items))
+    raise _Unfrozen(kind)
+
+
+def _in_order(values: Iterable[Any]) -> list[Any]:
+    """One order for equal sets, whatever they hold."""
+    found = [*values]
+    try:
+        return sorted(found)
+    except TypeError:
+        return sorted(found, key=lambda value: (type(value).__name__, repr(value)))
+
+
+def unfit(value: Any, error: Exception) -> Unfit:
+    """Why this cannot be frozen: the field, its class, what is expected; or what `error` says."""
+    if not isinstance(error, _Unfrozen):
+        told = f"{type(error).__name__}: {error}"
+        return Unfit(f"{type(value).__name__}: {told}, expected the fields of the replica in bank")
+    path, kind, met = type(value).__name__, type(value), set[int]()
+    is_deeper = True
+    while is_deeper and id(value) not in met and _ways.get(type(value)) in (_OBJECT, _HASHED):
+        met.add(id(value))
+        is_deeper = False
+        names, get = _fields_of(value)
+        for name, part in zip(names, get(value), strict=True):
+            try:
+                freeze(part)
+            except _Unfrozen as error:
+                path, kind, value, is_deeper = f"{path}.{name}", error.args[0], part, True
+                break
+    return Unfit(
+        f"{path} holds a {kind.__name__}, expected what can be compared and copied: numbers, text, "
+        "lists, dictionaries, sets, objects with such fields"
+    )
 
 
 def _fields_of(value: object) -> _Fields:
@@ -199,6 +331,8 @@ def thaw(value: Any, made: list[Any] | None = None) -> Any:
     """A fresh object that `freeze` turns into `value`. `made`: the objects so far, in order."""
     kind = type(value)
     made = [] if made is None else made
+    if kind is Truth:
+        return value is TRUE
     if kind is Shared:
         return made[value.number]
     if kind is not Frozen:
@@ -206,13 +340,16 @@ def thaw(value: Any, made: list[Any] | None = None) -> Any:
     held = _HELD
     kind, names, parts = value
     if kind is dict:
-        return {key: thaw(part, made) if type(part) in held else part for key, part in parts}
+        made.append(filled := {})
+        for key, part in parts:
+            filled[key] = thaw(part, made) if type(part) in held else part
+        return filled
     if kind is list:
-        return [thaw(part, made) if type(part) in held else part for part in parts]
-    if kind is set:
-        return set(parts)
-    if kind is array:
-        return array(*parts)
+        made.append(some := [])
+        some += [thaw(part, made) if type(part) in held else part for part in parts]
+        return some
+    if kind in _THAWED:
+        return _THAWED[kind](kind, parts, made)
     if issubclass(kind, tuple):
         items = [thaw(part, made) for part in parts]
         return kind(*items) if hasattr(kind, "_fields") else kind(items)
@@ -222,6 +359,28 @@ def thaw(value: Any, made: list[Any] | None = None) -> Any:
     for name, part in zip(names, parts, strict=True):
         put(one, name, thaw(part, made) if type(part) in held else part)
     return one
+
+
+def _thawed(kind: Any, parts: tuple[Any, ...], made: list[Any]) -> Any:
+    if kind is float:
+        return float.fromhex(parts[0])
+    if kind is MethodType:
+        return MethodType(parts[0], thaw(parts[1], made))
+    if kind is deque:
+        made.append(one := deque[Any](maxlen=parts[0]))
+        one.extend([thaw(part, made) for part in parts[1:]])
+        return one
+    if kind in _DICTS:
+        put: Any = defaultdict(parts[0]) if kind is defaultdict else kind()
+        made.append(put)
+        for key, part in parts[1:] if kind is defaultdict else parts:
+            put[key] = thaw(part, made)
+        return put
+    made.append(kind(*parts) if kind in (array, bytearray) else kind(parts))
+    return made[-1]
+
+
+_THAWED = dict.fromkeys((set, array, bytearray, deque, float, MethodType, *_DICTS[1:]), _thawed)
 
 
 def still(replica: Replica) -> None:

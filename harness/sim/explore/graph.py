@@ -46,6 +46,9 @@ NOT_EXPLORED = (
     "damaged disks",
     "a leader that puts nothing off until it is busy",
     "several requests of one client, reads, transfers that fail",
+    "a client that comes before A, and so on in that order",
+    "what goes by the incarnation that a notice of death names (always 1)",
+    "whether a tuple or a message holds True, 1 or 1.0, which are equal",
     "how long anything takes, and what goes by a count of heartbeats, pauses or busy slots",
 )
 

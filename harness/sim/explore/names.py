@@ -8,6 +8,9 @@ One of all such states is explored for all. What must hold for that:
   ACCEPTs off asks the first ones by name (so `puts_off` is walked without this). It is not
   believed: each turn is taken under the other names as well, and one that comes out otherwise ends
   the walk with `Unlike`; it is begun again without this reduction.
+- Names can be put back: whatever is renamed, and renamed the other way, is what it was. Where names
+  are kept in the order of their numbers, an order that means something would be lost, and two
+  states would pass for one. That is tried on all that is renamed, and `Unlike` as well.
 - Only names that are never compared from here on change places. Compared are the owners of two
   ballots with one number. A replica owns one if it stands or stood, as far as anything in the state
   still tells. With no election timer left nobody else ever will: then the owners must keep their
@@ -16,16 +19,17 @@ One of all such states is explored for all. What must hold for that:
   what must be kept is never more later than now, which is what makes merging right.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
-from itertools import permutations
+from itertools import groupby, permutations
 from operator import itemgetter
 from typing import Any, TypeAlias
 
 from bank.ballot import Ballot, ReplicaId
 from bank.effects import Persist, Run, Send
 from bank.messages import CheckpointHash, PeerDown
-from harness.sim.explore.frozen import Frozen
+from harness.sim.explore.frozen import Frozen, Truth
 from harness.sim.explore.turns import Act, Envelope, Step
 
 Names: TypeAlias = tuple[ReplicaId, ...]  # the new name of n1, n2, …; 0 is nobody's
@@ -44,7 +48,7 @@ _KEPT = "kept"  # a name and a message
 _VOTES = "_votes"
 _SPECIAL = _NAMES | _ITEMS | _KEYS | {_SPARE, _KEPT, _VOTES}
 _NAMELESS = frozenset(
-    {int, bool, str, bytes, float, type(None), type}
+    {int, bool, str, bytes, float, type(None), type, Truth}
 )  # where a field says no more
 
 _MESSAGES = "bank.messages"
@@ -52,7 +56,7 @@ _fields: dict[type, Sequence[str]] = {}
 
 
 class Unlike(Exception):
-    """A turn that depends on a name."""
+    """A turn that depends on a name, or a state that other names do not fit."""
 
 
 def all_names(nodes: int) -> list[Names]:
@@ -65,13 +69,33 @@ def kept_order(names: Names, pairs: Sequence[tuple[ReplicaId, ReplicaId]]) -> bo
     return all((a < b) == (names[a] < names[b]) for a, b in pairs)
 
 
+def inverse(names: Names) -> Names:
+    """The names that give everybody back its own."""
+    return tuple(names.index(old) for old in range(len(names)))
+
+
+@contextmanager
+def known_form() -> Iterator[None]:
+    """Fields called like ours that hold something else than ours are Unlike."""
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError, LookupError):
+        raise Unlike("a field that holds names in our replica holds something else") from None
+
+
+def _name(who: ReplicaId, names: Names) -> ReplicaId:
+    if not 0 <= who < len(names):
+        raise Unlike(f"{who} is where a replica's number is expected")
+    return names[who]
+
+
 def renamed(value: Any, names: Names) -> Any:
-    """A frozen value, or a message, under other names."""
+    """A frozen value, or a message, under other names. Raises as `known_form` expects."""
     kind = type(value)
     if kind in _NAMELESS:
         return value
     if kind is Ballot:
-        return Ballot(value[0], names[value[1]])
+        return Ballot(value[0], _name(value[1], names))
     if kind is Frozen:
         return _frozen(value, names)
     if kind is Send:
@@ -80,10 +104,10 @@ def renamed(value: Any, names: Names) -> Any:
         parts = [part if type(part) in _NAMELESS else renamed(part, names) for part in value]
         return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
     if kind is CheckpointHash:
-        holders = tuple(sorted(names[holder] for holder in value.holders))
+        holders = tuple(sorted(_name(holder, names) for holder in value.holders))
         return CheckpointHash(value.slot, value.running_hash, value.answer, holders)
     if kind is PeerDown:
-        return PeerDown(names[value.peer], value.incarnation)
+        return PeerDown(_name(value.peer, names), value.incarnation)
     if kind.__module__ == _MESSAGES:
         return kind(*[renamed(getattr(value, name), names) for name in _fields_of(kind)])
     return value
@@ -125,7 +149,7 @@ def _field(field: str, part: Any, names: Names) -> Any:
     if field in _NAMES or field in _ITEMS:
         return _named(part, names)
     if field in _KEYS:
-        items = [(names[key], renamed(inner, names)) for key, inner in part.parts]
+        items = [(_name(key, names), renamed(inner, names)) for key, inner in part.parts]
         return Frozen(dict, (), tuple(sorted(items, key=itemgetter(0))))
     if field == _SPARE and isinstance(part, tuple):
         return _named(part, names)
@@ -133,7 +157,7 @@ def _field(field: str, part: Any, names: Names) -> Any:
         votes = [(slot, _voters(inner, names)) for slot, inner in part.parts]
         return Frozen(dict, (), tuple(votes))
     if field == _KEPT and part is not None and len(part) == 2:  # the checks keep slots
-        return names[part[0]], renamed(part[1], names)
+        return _name(part[0], names), renamed(part[1], names)
     return renamed(part, names)
 
 
@@ -145,7 +169,7 @@ def _voters(of_slot: Frozen, names: Names) -> Frozen:
 def _named(part: Any, names: Names) -> Any:
     """All numbers in it are names."""
     if type(part) is int:
-        return names[part]
+        return _name(part, names)
     if isinstance(part, Frozen):
         if part.kind is dict:
             items = [(key, _named(inner, names)) for key, inner in part.parts]
@@ -153,7 +177,7 @@ def _named(part: Any, names: Names) -> Any:
         parts = [_named(inner, names) for inner in part.parts]
         return Frozen(part.kind, part.names, tuple(sorted(parts)))
     if type(part) is tuple and all(type(inner) is int for inner in part):
-        return tuple(sorted([names[inner] for inner in part]))
+        return tuple(sorted([_name(inner, names) for inner in part]))
     if type(part) is tuple:
         return tuple([_named(inner, names) for inner in part])
     return part
@@ -176,18 +200,24 @@ def owners(value: Any) -> int:
 
 
 def outline(step: Step, envelopes: Sequence[Envelope], names: Names) -> tuple[Any, ...]:
-    """What a step does, under other names: equal for steps that differ in names only."""
-    links: dict[ReplicaId, list[Envelope]] = {}
-    rest: list[Any] = []
-    for act in step.acts:
-        if act.envelope is not None:
+    """What a step does, under other names: equal for steps that differ in names only.
+
+    Between two other acts messages leave to each receiver in order, and of two receivers either
+    gets its own first (`Turns.cuts`).
+    """
+    acts: list[Any] = []
+    for is_sent, group in groupby(step.acts, lambda act: act.envelope is not None):
+        if not is_sent:
+            acts += [_act(act, names) for act in group]
+            continue
+        links: dict[ReplicaId, list[Envelope]] = {}
+        for act in group:
+            assert act.envelope is not None
             source, to, message = envelopes[act.envelope]
             envelope = Envelope(names[source], names[to], renamed(message, names))
             links.setdefault(names[to], []).append(envelope)
-            rest.append("sends")
-        else:
-            rest.append(_act(act, names))
-    return names[step.replica], sorted(links.items(), key=lambda item: item[0]), rest
+        acts.append(sorted(links.items(), key=itemgetter(0)))
+    return names[step.replica], acts
 
 
 def _act(act: Act, names: Names) -> Any:

@@ -1,10 +1,11 @@
 """Who owns a ballot, as far as anything in a state of the cluster tells."""
 
 from collections.abc import Callable
+from typing import Any
 
 from harness.sim.explore.checker import CheckerStates
 from harness.sim.explore.frozen import freeze
-from harness.sim.explore.names import owners
+from harness.sim.explore.names import known_form, owners
 from harness.sim.explore.sites import Sites
 from harness.sim.explore.turns import Turns
 
@@ -26,12 +27,12 @@ class Owners:
 
     def __init__(self, turns: Turns, sites: Sites, checkers: CheckerStates) -> None:
         self._sites = sites
-        self.states = Found(lambda state: owners(turns.frozen(state)))
-        self.envelopes = Found(lambda one: owners(turns.envelopes[one].message))
-        self.disks = Found(lambda disk: owners(sites.disks[disk]))
+        self.states = Found(lambda state: _owners(turns.frozen(state)))
+        self.envelopes = Found(lambda one: _owners(turns.envelopes[one].message))
+        self.disks = Found(lambda disk: _owners(sites.disks[disk]))
         self._links = Found(self._of_link)
         self._of_sites = Found(self._of_site)
-        self._of_checkers = Found(lambda one: owners(freeze(checkers.memory(one))))
+        self._of_checkers = Found(lambda one: _owners(freeze(checkers.memory(one))))
 
     def of(self, state: tuple[int, ...]) -> int:
         """Of all that is in it."""
@@ -52,3 +53,8 @@ class Owners:
         for envelope in self._sites.links[number]:
             found |= self.envelopes[envelope]
         return found
+
+
+def _owners(value: Any) -> int:
+    with known_form():
+        return owners(value)

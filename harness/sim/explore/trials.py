@@ -9,14 +9,15 @@ later turn of the same process holds them to it:
   makes any difference, the walk ends with `Heeded`, and is begun again without what left it out.
 - A replica that forgot something has shadows: what it would be had it not. Whatever happens to it
   happens to its shadows too, and must come to the same: the same is done, and what is left, once
-  forgotten, is equal.
+  forgotten, is equal. One that gets more and more shadows is walked without forgetting as well.
 
 This is done for single replicas, of which there are few, and for more states than needed: all that
 turns lead to from where something was left out, whether or not the cluster ever comes that way. So
 a replica may be walked without a reduction that loses nothing there.
 
-Other names need nothing more: each turn that is walked, or tried here, is taken under all of them,
-so what happens under one is told of all; and what is forgotten is told here under each.
+Other names need nothing more: each turn that is walked, or tried here, is taken under all that may
+be given then, and all that is renamed is itself again under the names put back (`alike`). So what
+happens under one is told of all; and what is forgotten is told here under each.
 """
 
 from collections import defaultdict, deque
@@ -32,6 +33,11 @@ from harness.sim.explore.sites import Rule
 from harness.sim.explore.turns import Turn, Turns
 from harness.sim.invariants import Violation
 
+LOOKS_EVERY = 1 << 5  # trials between two looks at the clock
+# Of one state; of ours 14 at most, with two elections and a loss. A replica that counts in what is
+# forgotten has one more with each turn, without end.
+MOST_SHADOWS = 100
+
 
 class Left(NamedTuple):
     """A message that was left out."""
@@ -42,7 +48,7 @@ class Left(NamedTuple):
 
 
 class Heeded(Exception):
-    """What was left out made a difference."""
+    """What was left out made a difference, or it was not found out that it makes none."""
 
     def __init__(self, rule: Rule) -> None:
         super().__init__(rule.value)
@@ -86,10 +92,18 @@ class Trials:
         if own != less and (less, owners) not in self._forgets[own]:
             self._todo.append(partial(self._forget_alike, own, less, owners))
 
-    def look(self) -> None:
-        """Raise Heeded if anything that was left out so far makes a difference."""
+    def look(self, is_over: Callable[[], bool] = lambda: False) -> bool:
+        """Raise Heeded if anything that was left out so far may make a difference.
+
+        False if time was over before all was looked at.
+        """
+        looked = 0
         while self._todo:
             self._todo.popleft()()
+            looked += 1
+            if looked % LOOKS_EVERY == 0 and is_over():
+                return False
+        return True
 
     # ---- messages ------------------------------------------------------------------------------
 
@@ -186,6 +200,8 @@ class Trials:
         if shadow == own or (shadow, owners) in self._shadows[own]:
             return
         self._shadows[own].add((shadow, owners))
+        if len(self._shadows[own]) > MOST_SHADOWS:
+            raise Heeded(Rule.FORGOTTEN)
         alone = owners == 1 << self._turns.replicas[own]
         if self.forgotten(shadow, alone) != self.forgotten(own, alone):
             raise Heeded(Rule.FORGOTTEN)

@@ -22,9 +22,20 @@ from bank.messages import Message
 from bank.replica import Replica
 from bank.settings import Settings
 from bank.standing import Candidate, Leader
+from harness.cluster import blame
 from harness.sim import judging
 from harness.sim.disk import Disk
-from harness.sim.explore.frozen import STILL, Timer, alarm, freeze, still, thaw, timers
+from harness.sim.explore.frozen import (
+    STILL,
+    Timer,
+    Unfit,
+    alarm,
+    freeze,
+    still,
+    thaw,
+    timers,
+    unfit,
+)
 from harness.sim.invariants import Violation
 from harness.sim.judging import Marks
 from harness.sim.process import Process, World
@@ -194,8 +205,11 @@ class Turns:
         return self._number(thaw(frozen)) if number is None else number
 
     def _number(self, replica: Replica) -> int:
-        still(replica)
-        state = freeze(replica)
+        try:
+            still(replica)
+            state = freeze(replica)
+        except Exception as error:
+            raise unfit(replica, error) from error
         number = self._numbers.setdefault(state, len(self._states))
         if number == len(self._states):
             self._states.append(state)
@@ -209,7 +223,8 @@ class Turns:
 
     def fresh(self, replica: ReplicaId) -> int:
         """The state of a replica that never ran before."""
-        return self._number(self._process(replica, []).replica)
+        with judged():
+            return self._number(self._process(replica, []).replica)
 
     def _process(self, replica: ReplicaId, acts: list[Act], disk: Disk | None = None) -> Process:
         """A process that starts, fresh or from a disk."""
@@ -231,7 +246,7 @@ class Turns:
         turn = self._starts.get((replica, disk))
         if turn is None:
             acts = [Act(found=thaw(disk).stored())]
-            with _judged():
+            with judged():
                 process = self._process(replica, acts, thaw(disk))
                 process.end_turn()
             turn = self._starts[replica, disk] = self._turn(process, acts)
@@ -264,15 +279,16 @@ class Turns:
     def seek_leader(self, state: int) -> Turn:
         """Somebody waits for a leader."""
         acts: list[Act] = []
-        process = self._running(state, acts)
-        process.seek_leader()
-        process.end_turn()
+        with judged():
+            process = self._running(state, acts)
+            process.seek_leader()
+            process.end_turn()
         return self._turn(process, acts)
 
     def _compute(self, state: int, code: int) -> Turn:
         acts: list[Act] = []
         process = self._running(state, acts)
-        with _judged():
+        with judged():
             if code < 0:
                 alarm(process.replica, Timer(code))
                 process.tick()
@@ -372,14 +388,15 @@ def _outcome(acts: Iterable[Act]) -> tuple[Any, ...]:
 
 
 @contextmanager
-def _judged() -> Iterator[None]:
-    """What a replica raises is a violation: to assert is its way to say so."""
+def judged() -> Iterator[None]:
+    """What a replica raises is a violation, told with where: to assert is its way to say so."""
     try:
         yield
-    except Violation:
+    except (Violation, Unfit):
         raise
     except Exception as error:
-        raise Violation(f"{type(error).__name__}: {error}") from error
+        told = blame.told(error) if blame.is_of_bank(error) else f"{type(error).__name__}: {error}"
+        raise Violation(told) from error
 
 
 def write(disk: Any, persists: Iterable[Persist]) -> Any:
