@@ -123,7 +123,7 @@ raise SystemExit(entry.main())
     [
         ("x.csv --sim --no-step", "a replica raised in the simulation: bank/replica.py:2: "),
         ("simulate --seeds 0", "✗ seed 0: Left: os._exit(0); bank/replica.py:2: "),
-        ("explore --requests 1", "violation after 1 events: Left: os._exit(0)"),
+        ("explore --requests 1", "violation after 1 event: bank/replica.py:2: Left: os._exit(0)"),
     ],
 )
 @pytest.mark.parametrize("leaves", ["import os; os._exit(0)", "import posix; posix._exit(0)"])

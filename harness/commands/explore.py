@@ -16,6 +16,7 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from harness.cluster import guarded
+from harness.cluster.wording import counted
 from harness.errors import EXIT_INVALID, EXIT_UNKNOWN, EXIT_VALID, HarnessError
 from harness.screen.cells import Line
 from harness.sim.explore import Exploration, Explorer
@@ -150,7 +151,8 @@ def _progress(found: Exploration) -> str:
 
 def _verdict(found: Exploration) -> tuple[str, int]:
     if found.violation is not None:
-        return f"✗ violation after {len(found.schedule)} events: {found.violation}", EXIT_INVALID
+        events = counted(len(found.schedule), "event")
+        return f"✗ violation after {events}: {found.violation}", EXIT_INVALID
     if not found.complete:
         return f"? unknown: time ran out with {found.waiting} states waiting", EXIT_UNKNOWN
     return "✓ no violation: every schedule within the bounds was seen", EXIT_VALID
