@@ -62,9 +62,8 @@ class Trials:
         """`reads_on`: a turn may read several messages."""
         self._turns, self._owners, self._reads_on = turns, owners, reads_on
         self._same = tuple(range(turns.nodes + 1))
-        self._todo: deque[Callable[[], None]] = (
-            deque()
-        )  # oldest first: turns before what they bring
+        # Oldest first: turns come before what they bring.
+        self._todo: deque[Callable[[], None]] = deque()
         self._left: defaultdict[int, set[Left]] = defaultdict(set)  # by state
         self._turned: defaultdict[int, list[tuple[int, Turn]]] = defaultdict(list)
         # By state, and with who owned ballots then: what is left of it; what it would be else.
