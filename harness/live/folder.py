@@ -6,6 +6,9 @@ cluster.json holds the cluster's shape, so that a folder is never resumed as ano
 identifier, which each database repeats, and per client the last timestamp and the request without
 an answer, written before either is sent: a resumed client can neither use a timestamp twice nor
 forget what it asked for.
+
+It is the last file of a new folder, and its text is there first under another name (BEGUN): a run
+that is killed in between has asked for nothing yet, and the next one makes the folder anew.
 """
 
 import contextlib
@@ -18,7 +21,7 @@ from typing import Any
 from bank.ballot import ReplicaId, replica_name
 from bank.sessions import Request
 from harness.errors import EXIT_MACHINE, HarnessError, no_place, unwritten
-from harness.files.config import ClusterConfig
+from harness.files.config import NODES, ClusterConfig
 from harness.files.temporary import OWNER, TemporaryFolder
 from harness.live import lock
 from harness.live.durable import sync, sync_path
@@ -27,6 +30,7 @@ from harness.live.storage import StorageError, create_all
 
 VERSION = 3  # of cluster.json and of the databases beside it
 FILE = "cluster.json"
+NEW, BEGUN = "cluster.json.new", "cluster.json.begun"
 
 
 class DataFolder:
@@ -65,7 +69,7 @@ class DataFolder:
             if path is None:
                 raise unwritten(self.path, error) from error
             raise no_place("", path, error, "a folder for the data") from error
-        except HarnessError:
+        except BaseException:
             self.close()
             raise
 
@@ -82,28 +86,31 @@ class DataFolder:
             )
 
     def _create(self, config: ClusterConfig) -> None:
+        if (self.path / BEGUN).exists():
+            self._remove_what_was_made()
         self._refuse_strangers()
-        if config.durability != "memory":
-            files = {replica: self.file(replica) for replica in range(1, config.nodes + 1)}
-            try:
+        try:
+            self._put(BEGUN)
+            if config.durability != "memory":
+                files = {replica: self.file(replica) for replica in range(1, config.nodes + 1)}
                 create_all(files, config.balances(), self.cluster, config.durability)
                 if config.durability == "power":
                     sync_path(self.path.parent)
-            except StorageError as error:
-                self._remove_what_was_made()
-                raise HarnessError(str(error), exit_code=EXIT_MACHINE) from error
-        try:
-            self.write()
+            self._rename(BEGUN)
+        except StorageError as error:
+            self._remove_what_was_made()
+            raise HarnessError(str(error), exit_code=EXIT_MACHINE) from error
         except HarnessError:
             self._remove_what_was_made()
             raise
 
     def _remove_what_was_made(self) -> None:
         """It was empty before, and is again but for the lock: a full disk has nothing of ours."""
-        for path in self.path.iterdir():
-            if path.name != lock.FILE:
-                with contextlib.suppress(OSError):
-                    path.unlink()
+        databases = tuple(self.file(replica).name for replica in range(1, max(NODES) + 1))
+        made = [path for path in self.path.iterdir() if path.name.startswith(databases)]
+        for path in (*made, self.path / FILE, self.path / BEGUN):  # in this order, if killed again
+            with contextlib.suppress(OSError):
+                path.unlink()
 
     def _resume(self) -> None:
         where = self.path / FILE
@@ -136,22 +143,35 @@ class DataFolder:
 
     def write(self) -> None:
         """Replace cluster.json in one step, so that a crash leaves the old or the new one."""
+        self._put(NEW)
+        self._rename(NEW)
+
+    def _put(self, name: str) -> None:
+        """What cluster.json is to say, on the disk under another name."""
         if self.is_temporary:
             return
         content = {"shape": self._shape, "cluster": self.cluster, "clients": self.clients}
         text = json.dumps(content, indent=1)
-        new = self.path / (FILE + ".new")
         try:
-            with open(new, "w") as stream:
+            with open(self.path / name, "w") as stream:
                 stream.write(text)
                 stream.flush()
                 sync(stream.fileno())
-            os.replace(new, self.path / FILE)
+        except OSError as error:
+            raise self._unwritten(error) from error
+
+    def _rename(self, name: str) -> None:
+        if self.is_temporary:
+            return
+        try:
+            os.replace(self.path / name, self.path / FILE)
             sync_path(self.path)  # else the disk may go on with the old one
         except OSError as error:
-            raise HarnessError(
-                f"{self.path / FILE}: {error.strerror}", exit_code=EXIT_MACHINE
-            ) from error
+            raise self._unwritten(error) from error
+
+    def _unwritten(self, error: OSError) -> HarnessError:
+        told = f"{self.path / FILE}: {error.strerror}"
+        return HarnessError(told, exit_code=EXIT_MACHINE)
 
     def close(self) -> None:
         """At the end of a run: others may have the folder; a temporary one is removed."""
