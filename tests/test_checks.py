@@ -269,7 +269,18 @@ def test_a_run_goes_on_from_a_checkpoint():
 def test_who_stands_below_the_checkpoint_cannot_be_judged():
     views = [*views_of(PAY, PAY_BACK, LOOK, replicas=2), view(3, PAY)]
     judgement = judged("agreement", resumed(PAY, PAY_BACK, LOOK, at=2), views=views)
-    assert_unknown(judgement, "n3 stands at slot 1; what led there is not known below slot 2")
+    told = "an earlier run left n3 at slot 1, and the disks tell only what followed slot 2"
+    assert_unknown(judgement, told)
+
+
+def test_who_executed_nothing_yet_is_judged_whatever_the_log_begins_with():
+    log = resumed(PAY, PAY_BACK, LOOK, at=2)
+    new = view(3)
+    views = [*views_of(PAY, PAY_BACK, LOOK, replicas=2), new]
+    assert_valid(judged("agreement", log, views=views))
+    rich = {account: amount + 1 for account, amount in new.status.balances.items()}
+    views[2] = dataclasses.replace(new, status=dataclasses.replace(new.status, balances=rich))
+    assert_invalid(judged("agreement", log, views=views), "n3 after slot 0: A is")
 
 
 BASES = {

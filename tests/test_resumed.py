@@ -9,6 +9,13 @@ from bank.ballot import Ballot
 from bank.effects import Stored
 from bank.ledger import SUCCESS
 from bank.sessions import Machine
+from bank.status import Role
+from harness.cluster.journal import Liveness
+from harness.files.config import ClusterConfig
+from harness.live import protocol
+from harness.live.cluster import LiveCluster
+from harness.live.handle import Handle
+from harness.live.protocol import Progress
 from harness.live.resumed import committed_before
 
 BALANCES = {"A": 10, "B": 10}
@@ -90,3 +97,65 @@ def test_of_two_checkpoints_at_one_slot_both_are_looked_at():
     for order in ((wrong, checkpoint(4)), (checkpoint(4), wrong)):
         disks = {r: replace(disk([], 4), checkpoint=c) for r, c in enumerate(order, 1)}
         assert len(committed_before(disks, BALANCES).contradictions) == 1
+
+
+class Fleet:
+    """Three replicas without processes, on a clock of its own; n3 was left at slot 1."""
+
+    def __init__(self, live, comes_by):
+        """`comes_by` is who brings n3 to slot 4: "itself", "a leader" or nobody."""
+        self.handles = {
+            r: Handle(r, liveness=Liveness.LIVE if r in live else Liveness.STOPPED, progress=at(4))
+            for r in (1, 2, 3)
+        }
+        self.handles[3].progress = at(1)
+        self.comes_by, self.clock, self.asked = comes_by, 0, []
+
+    def start(self, _):
+        pass
+
+    def tell(self, replica, order):
+        self.asked.append((replica, *order))
+
+    def look_after(self):
+        pass
+
+    def pump(self, deadline):
+        if self.comes_by == "itself" or (self.asked and self.comes_by == "a leader"):
+            self.handles[3].progress = at(4)
+        else:
+            self.clock = deadline
+
+
+def at(slot):
+    return Progress(Role.FOLLOWER.value, (0, 0), False, slot)
+
+
+ALL = (1, 2, 3)
+SOUGHT = [(r, protocol.SEEK) for r in ALL]
+
+
+@pytest.mark.parametrize(
+    ("base", "live", "comes_by", "slot", "waited_ms", "asked"),
+    [
+        (4, ALL, "itself", 4, 0, []),
+        (4, ALL, "a leader", 4, 300, SOUGHT),
+        (4, ALL, "nobody", 1, 300 + 10_000, SOUGHT),
+        (4, [3], "nobody", 1, 300, SOUGHT),
+        (4, [1, 2], "nobody", 1, 0, []),
+        (None, ALL, "nobody", 1, 0, []),
+    ],
+    ids=["itself", "a leader", "in vain", "no quorum", "who stopped is left", "all is known"],
+)
+def test_whoever_was_left_below_the_base_is_brought_there_before_anything_fails(
+    tmp_path, base, live, comes_by, slot, waited_ms, asked
+):
+    cluster = LiveCluster(ClusterConfig(nodes=3), tmp_path / "data")
+    real, cluster.fleet = cluster.fleet, Fleet(live, comes_by)
+    cluster.now = lambda: cluster.fleet.clock
+    cluster.committed.base = base and checkpoint(base)
+    cluster.start()
+    fleet, cluster.fleet = cluster.fleet, real
+    cluster.stop()
+    assert fleet.handles[3].progress.executed_upto == slot
+    assert (fleet.clock, fleet.asked) == (waited_ms * 1000, asked)

@@ -45,8 +45,9 @@ def _unknown(replayed: Replay, views: Sequence[ReplicaView] | None) -> str:
         slot = view.status.executed_upto
         if own_word(view) and slot < replayed.begins_at and slot not in replayed.states:
             return (
-                f"{replica_name(view.replica)} stands at slot {slot}; "
-                f"what led there is not known below slot {replayed.begins_at}"
+                f"an earlier run left {replica_name(view.replica)} at slot {slot}, and the disks "
+                f"tell only what followed slot {replayed.begins_at}: whether it agrees is not "
+                "known; it can be judged once it was live in a set, and caught up"
             )
     return ""
 

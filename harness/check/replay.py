@@ -89,6 +89,8 @@ def replay(
         state = _going_on(since, stands)
     else:
         state = _beginning(log, balances, interval, sizes)
+        if base is not None and 0 in stands:  # all replicas began alike
+            state.states[0] = State(dict(balances), {}, None if interval is None else GENESIS_HASH)
     state.flaws += [
         f"slot {slot} was reported, the first one is 1" for slot in log.slots if slot < 1
     ]

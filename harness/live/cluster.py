@@ -15,6 +15,7 @@ from bank.ballot import NO_BALLOT, ReplicaId, Slot, replica_name
 from bank.effects import Stored
 from bank.ledger import NOOP
 from bank.messages import ClientRequest, Elected, Reply
+from bank.quorum import quorum_size
 from bank.replica import Replica
 from bank.sessions import Request
 from bank.status import ReplicaStatus, Role, SlotMark, SlotStatus
@@ -76,6 +77,27 @@ class LiveCluster(OwnReplicas):
     def start(self) -> None:
         """Start every replica and wait until all have recovered."""
         self.fleet.start(str(self._folder.path) if self._folder.is_temporary else None)
+        if self.committed.base is not None:
+            self._catch_up(self.committed.base.slot)
+
+    def _catch_up(self, base: Slot) -> None:
+        """Whoever an earlier run left below the base is brought there before anything fails.
+
+        The disks do not tell any more what led to it, so nobody could judge a replica that is cut
+        off below. It asked all others as it began; a leader tells it if that came too early.
+        Without a quorum, or in vain, it stays as it is.
+        """
+
+        def live() -> list[Handle]:
+            return [h for h in self.fleet.handles.values() if h.liveness is Liveness.LIVE]
+
+        def is_there() -> bool:
+            return all(handle.progress.executed_upto >= base for handle in live())
+
+        if not self.run_until(is_there, self._config.client_timeout_ms * 1000):
+            self.seek_leader()
+            if len(live()) >= quorum_size(self.replicas):
+                self.run_until(is_there, self._config.progress_ms * 1000)
 
     def stop(self) -> None:
         """End every process and remove temporary data. Idempotent."""
