@@ -306,7 +306,9 @@ class FakeCluster:
         self.calls.append("stop")
 
     def views(self) -> tuple[ReplicaView, ...]:
-        return self.reports[0].views
+        """As in the report, but that the leader holds slot 17; see `slots`."""
+        n1, n2, *others = self.reports[0].views
+        return (n1, replace(n2, status=replace(n2.status, last_slot=17)), *others)
 
     def liveness(self, replica: int) -> Liveness:
         return self.views()[replica - 1].liveness

@@ -171,6 +171,13 @@ def test_echoes_hide_control_codes():
         ("PrintView", "n1 n3"),
         ("PrintSlots n1", "14 "),
         ("PrintSlots n1 3-4", "  4   E executed"),
+        ("PrintSlots n1 16-99", " 17   A accepted"),
+        ("PrintSlots n1 16-99", "the last slot is 17"),
+        ("PrintSlots n1 50-99", "no such slots: the last slot is 17"),
+        ("PrintStatus 16-99", "the last slot is 17"),
+        ("PrintStatus 50 60-99", "no such slots: the last slot is 17"),
+        ("PrintSteps 2-99", "the last step is 6"),
+        ("PrintSteps 50", "no such steps: the last step is 6"),
         ("PrintSteps", "(E, J, 2)"),
         ("Performance", "p90"),
         ("timeline", "n1 disconnected (LF)"),
@@ -245,6 +252,38 @@ def test_pokes(line, action):
     assert [poke.action for poke in session.runner.poked] == [action]
 
 
+@pytest.mark.parametrize(
+    ("line", "actions"),
+    [
+        ("LF; (A, B, 1)", [FailLeader(), Command(TRANSFER, "A", "B", 1)]),
+        ("(A, B, 1), (b)", [Command(TRANSFER, "A", "B", 1), Command(READ, "B", "", 0)]),
+        ("F(n4),lf", [Fail(4), FailLeader()]),
+        ("fail n3;PrintDB; read a;", [Fail(3), Command(READ, "A", "", 0)]),
+        ("cut n1->n2, n3->n4; heal", [LinkFault("cut", frozenset({(1, 2), (3, 4)})), Heal()]),
+        ('"(A)"', [Command(READ, "A", "", 0)]),
+        ("fail n4; fail n1; read A", [Fail(4)]),
+        ("read A; quit; read B", [Command(READ, "A", "", 0)]),
+    ],
+)
+def test_several_commands_in_a_line(line, actions):
+    session = Session()
+    session.after_one_set(line)
+    assert [poke.action for poke in session.runner.poked] == actions
+
+
+def test_what_came_after_a_command_that_cannot_be_done_is_told():
+    text = Session().after_one_set("fail n1; read A;PrintDB")
+    assert "n1 is disconnected already (left out: read A; PrintDB)" in text
+
+
+def test_a_name_in_quotes_is_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    session = Session()
+    session.after_one_set("save \"my; file.yaml\"; report 'a folder'")
+    assert [path.name for path in tmp_path.iterdir()] == ["my; file.yaml"]
+    assert session.reported == [Path("a folder")]
+
+
 def test_pokes_are_listed_by_print_steps_until_the_next_set():
     session = Session()
     assert session.after_one_set("send A B 3", "PrintSteps").count("(A, B, 3)") == 2
@@ -287,12 +326,26 @@ def test_pokes_are_listed_by_print_steps_until_the_next_set():
         ("cut n1", 'found "n1", expected links'),
         ("cut", "expected cut n1->n3"),
         ("wait", "expected wait 200 ms"),
-        ("wait for it", "expected milliseconds"),
+        ("wait for it", 'found "for it", expected 0.001 ms to 86400 s, as in wait 200 ms'),
+        ("wait 60", 'found "60", expected 0.001 ms to 86400 s'),
+        ("read A; PritLog n1", 'unknown command "PritLog" (did you mean PrintLog?)'),
+        ("read A; (A, Z, 2)", 'unknown account "Z"'),
+        ("(A, B, 1) (B, C, 2)", "nothing between them, expected (A, B, 1); (B, C, 2)"),
+        ("(A)F(n3)", "2 steps with nothing between them, expected (A); F(n3)"),
+        ("A, B, 1", 'unknown command "A" (did you mean (A, B, 1)?)'),
+        ("F n3", 'unknown command "F" (did you mean F(n3)?)'),
+        ("fail n1 n2", "2 replicas, expected one, as in fail n1"),
+        ("[n1, n2]", "[n1, n2]: whom a set begins with stands in its file, expected fail or"),
+        ("lf n3", "lf: expected lf alone"),
+        (";", 'found ";", expected a command; help lists all'),
+        ("save ''", "save '': an empty name"),
+        ('report ""; quit', "an empty name, expected one between the quotes"),
+        ("PrintSteps 0", '"0" is no step'),
         ("save", "expected save FILE"),
         ("save x.txt", "expected a name that ends in .csv or .yaml"),
         ("save /nowhere/x.csv", "cannot be written (No such file or directory)"),
         ("recover n2", "n2 is live already"),
-        ("next 3", "expected next"),
+        ("next 3", "expected next alone"),
         ("explain", "expected explain 12"),
         ("explain 1-2", "2 slots, expected one at a time"),
         ("diff n1", "expected diff n1 n5"),

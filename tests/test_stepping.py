@@ -354,6 +354,11 @@ def test_a_line_that_cannot_be_done_is_refused_and_changes_nothing(monkeypatch, 
     assert text.rstrip().endswith("0 events: no violation") and code == 0
 
 
+def test_several_commands_in_a_line_up_to_one_that_cannot_be_done(monkeypatch):
+    text, _ = stepped(monkeypatch, "next; fire n2;", "kill n1; back 99; next", "next; quit; next")
+    assert text.rstrip().endswith("4 events: no violation")
+
+
 def test_a_dead_or_absent_replica_has_no_timer(monkeypatch):
     text, _ = stepped(monkeypatch, "", "kill n1", "fire n1", "disconnect n2", "fire n2")
     assert "n1 is crashed, its timers stand still" in text

@@ -26,6 +26,12 @@ READ_AS: dict[str, tuple[str, Action]] = {
     "fail  n3 after the write": ("fail n3 after the write", KillAt(3, "after the write")),
     "wait 200ms": ("wait 200 ms", Wait(200_000)),
     "wait 0.5 ms": ("wait 0.5 ms", Wait(500)),
+    "wait 60 s": ("wait 60000 ms", Wait(60_000_000)),
+    "wait 0.2S": ("wait 200 ms", Wait(200_000)),
+    "delay n1->n3 0.5-1 s": (
+        "delay n1->n3 500-1000 ms",
+        LinkFault("delay", frozenset({(1, 3)}), least=500_000, most=1_000_000),
+    ),
     "cut n1->n3": ("cut n1->n3", LinkFault("cut", frozenset({(1, 3)}))),
     "cut N1 <-> n3": ("cut n1<->n3", LinkFault("cut", frozenset({(1, 3), (3, 1)}))),
     "cut n1, n2 -> n4": ("cut n1,n2->n4", LinkFault("cut", frozenset({(1, 4), (2, 4)}))),
@@ -74,22 +80,27 @@ REFUSED = {  # "…": and so on
     "cut n1->": "cut n1->: an empty place, expected n1..n5",
     "cut n1->n2->n3": 'cut n1->n2->n3: found "n1->n2->n3", expected links such as …',
     "cut n1->n3 30 %": 'cut n1->n3 30 %: unexpected "30 %", expected links only',
-    "delay n1->n3": "delay n1->n3: found no time, expected milliseconds from 0.001 to "
-    "86400000, as in delay n1->n3 20 ms or 20-50 ms",
-    "delay n1->n3 20": 'delay n1->n3 20: found "20", expected milliseconds from 0.001 to 8640…',
+    "delay n1->n3": "delay n1->n3: found no time, expected 0.001 ms to 86400 s, "
+    "as in delay n1->n3 20 ms or 20-50 ms",
+    "delay n1->n3 20": 'delay n1->n3 20: found "20", expected 0.001 ms to 86400 s, as in …',
     "delay n1->n3 50-20 ms": 'delay n1->n3 50-20 ms: found "50-20 ms", expected the shorter '
     "time first, as in delay …",
     "lose n1->n3 0 %": 'lose n1->n3 0 %: found "0 %", expected 1 % to 100 %, as in lose …',
     "lose n1->n3 101 %": 'lose n1->n3 101 %: found "101 %", expected 1 % to 100 %, …',
     "lose n1->n3": "lose n1->n3: found no rate, expected 1 % to 100 %, …",
-    "wait": "wait: found no time, expected milliseconds from 0.001 to 86400000, as in wait 200 ms",
-    "wait 0 ms": 'wait 0 ms: found "0 ms", expected milliseconds from 0.001 to 86400000, …',
+    "wait": "wait: found no time, expected 0.001 ms to 86400 s, as in wait 200 ms",
+    "wait 0 ms": 'wait 0 ms: found "0 ms", expected 0.001 ms to 86400 s, …',
+    "wait 60": 'wait 60: found "60", expected 0.001 ms to 86400 s, as in wait 200 ms',
+    "wait 1 min": 'wait 1 min: found "1 min", expected 0.001 ms to 86400 s, as in wait 200 ms',
+    "wait 86401 s": 'wait 86401 s: found "86401 s", expected 0.001 ms to 86400 s, as …',
     "wait 1-2 ms": "wait 1-2 ms: two times, expected one, …",
-    "wait 86400001 ms": 'wait 86400001 ms: found "86400001 ms", expected milliseconds from 0.001 '
-    "to 86400000, as in wait 200 ms",
+    "wait 86400001 ms": 'wait 86400001 ms: found "86400001 ms", expected 0.001 ms to '
+    "86400 s, as in wait 200 ms",
     "fail leader before comit": 'fail leader before comit: no point "before comit", expected '
     "before the write, after the write, before COMMIT, in mid-NEW-VIEW, in mid-checkpoint, "
     "in mid-catch-up (did you mean before COMMIT?)",
+    "fail n1 n2": "fail n1 n2: 2 replicas, expected one, as in fail n1",
+    "recover n4, N5": "recover n4, N5: 2 replicas, expected one, as in recover n4",
     "fail": "fail: an empty place, expected n1..n5",
     "recover n9": 'recover n9: unknown replica "n9", …',
     "F(n1, n2)": "F(n1, n2): 2 replicas, expected one, as in F(n3)",

@@ -40,8 +40,8 @@ _ARROW = re.compile(r"([^<>-]*)(<->|->)([^<>-]*)")
 _ZEROS = re.compile(r"(?<=[0-9])\.0*$")  # a spreadsheet's 3.0
 _AMOUNT = re.compile(r"(.*?)(?:\s+([0-9.].*))?")  # links, and what follows them
 _NUMBER = r"([0-9]{1,9}(?:\.[0-9]{1,3})?)"
-_TIMES = f"milliseconds from 0.001 to {LONGEST_MS}"
-_TIME = re.compile(rf"{_NUMBER}(?:\s*-\s*{_NUMBER})?\s*ms", re.IGNORECASE)
+_TIMES = f"0.001 ms to {LONGEST_MS // 1000} s"
+_TIME = re.compile(rf"{_NUMBER}(?:\s*-\s*{_NUMBER})?\s*(m?)s", re.IGNORECASE)
 _RATE = re.compile(r"([0-9]{1,9})\s*%")
 
 
@@ -199,8 +199,11 @@ def _in_words(word: str, rest: str, names: Names) -> Action:
             return Wait(most)
         case "heal":
             return Heal() if rest.lower() in ("", "all") else Heal(_links(rest, names)[0])
-        case "recover":
-            return Recover(names.replica(rest))
+    several = re.split(r"[\s,]+", rest)
+    if len(several) > 1 and all(name.lower() in names.replicas for name in several):
+        raise ValueError(f"{len(several)} replicas, expected one, as in {word} {several[0]}")
+    if word == "recover":
+        return Recover(names.replica(rest))
     who, _, where = rest.partition(" ")
     points = {point.lower(): point for point in POINTS}
     point = points.get(where.lower())
@@ -236,9 +239,12 @@ def _link_fault(kind: str, rest: str, names: Names) -> tuple[str, Action]:
 
 
 def _time(text: str, example: str) -> tuple[int, int]:
-    """ "20 ms" or "20-50 ms" in microseconds."""
+    """ "20 ms", "20-50 ms" or "2 s" in microseconds."""
     match = _TIME.fullmatch(text)
-    times = [round(float(part or match[1]) * 1000) for part in match.groups()] if match else []
+    times = []
+    if match is not None:
+        unit = 1000 if match[3] else 1_000_000
+        times = [round(float(part) * unit) for part in (match[1], match[2] or match[1])]
     least, most = times or (0, 0)
     if not 0 < most <= LONGEST_MS * 1000 or least > most:
         found = f'"{shown(text)}"' if text else "no time"

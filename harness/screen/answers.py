@@ -170,7 +170,7 @@ def slot_marks(
 ) -> RenderableType:
     """PrintStatus: one row per slot, one column per replica; `marks` as long as `slots` each."""
     if not slots:
-        return Text(" no slots", style=QUIET)
+        return _no_slots(left_out)
     failed = {view.replica for view in views if view.liveness is not Liveness.LIVE}
     columns = [Column("Seq", right=True)]
     columns += [Column(replica_name(r) + ("○" if r in failed else "")) for r in marks]
@@ -247,9 +247,15 @@ def log_slots(
     if truncated_upto:
         facts.append(f"truncated up to {truncated_upto}")
     body: list[RenderableType] = [Parts(map(cell, facts), indent=1)]
-    body.append(Grid(columns, rows, gaps=(3, 2)) if rows else Text(" no slots", style=QUIET))
+    if not rows:
+        return Group(*body, _no_slots(left_out))
+    body.append(Grid(columns, rows, gaps=(3, 2)))
     body += [Text(f" {left_out}", style=QUIET)] if left_out else []
     return Group(*body)
+
+
+def _no_slots(why: str) -> Text:
+    return Text(f" no such slots: {why}" if why else " no slots", style=QUIET)
 
 
 def performance(measured: Performance) -> RenderableType:

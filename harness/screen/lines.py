@@ -20,7 +20,7 @@ from rich.text import Text
 from bank.ballot import replica_name
 from harness.cluster.nemesis import POINTS
 from harness.errors import nearest
-from harness.files import outputs
+from harness.files import csv_source, outputs
 from harness.files.config import ClusterConfig
 from harness.files.steps import WORDS as STEP_WORDS
 from harness.files.text_file import shown
@@ -80,7 +80,8 @@ _POINTS = f"fail leader {POINTS[2]} (or fail n3 …) makes it die there, before 
 _POINTS += f"begins. Such points are: {', '.join(POINTS)}."
 _SAVED = "FILE ends in .csv or .yaml. It holds the sets run, and what was done at the prompt as "
 _SAVED += "further steps of the set before. save! writes over a file."
-_STEPS = "A step as in a file does as well: (A, B, 3), (A), F(n3), R(n3)."
+_STEPS = "A step as in a file does as well: (A, B, 3), (A), F(n3), R(n3). Several commands in one "
+_STEPS += "line are joined by ;."
 _REPORTED = "DIR is a new or empty folder, or one with an earlier report; without it the one of "
 _REPORTED += "--report, or report. It gets the page and what other programs read."
 WORDS = (
@@ -156,6 +157,8 @@ STEPS = frozenset(("lf", *STEP_WORDS))  # a step of a file says the same
 _AS_TYPED = STEPS | {"save", "save!", "report"}
 STEP = "step"  # what `parse` calls a line that is one: (A, B, 3), (A), F(n3), R(n3)
 _STEP = re.compile(r"\s*[FR]?\s*\(.*", re.IGNORECASE)
+_UNJOINED = re.compile(r"(?<=\))\s*(?=[FR]?\s*\()", re.IGNORECASE)  # between two steps
+_EMPTY = re.compile(r"""(?<!\S)(?:""|'')(?![^\s;])""")
 
 
 def complete(config: ClusterConfig, before: str, word: str) -> list[str]:
@@ -202,26 +205,64 @@ def _offered(takes: str, place: int, config: ClusterConfig, word: str) -> list[s
     return []
 
 
+def commands(line: str) -> list[str]:
+    """What a line asks for, in order: joined by ";", and steps by "," too, as in a cell of a file.
+
+    Never empty; an empty line is one empty command. May raise Refused.
+    """
+    if _EMPTY.search(line):
+        raise Refused(f"{shown(line.strip())}: an empty name, expected one between the quotes")
+    found: list[str] = []
+    for part in csv_source.split(line, ";"):
+        steps = csv_source.split(part, ",")
+        are_steps = len(steps) > 1 and all(map(_is_step, steps))
+        found += steps if are_steps else [part]
+    found = list(filter(None, found))
+    if line.strip() and not found:
+        raise Refused(f'found "{shown(line.strip())}", expected a command; help lists all')
+    return found or [""]
+
+
+def _is_step(text: str) -> bool:
+    return bool(_STEP.fullmatch(text)) or text.lower() == "lf"
+
+
 def parse(line: str) -> tuple[str, list[str]]:
     """A command in lower case and its arguments; an empty line is "next". May raise Refused.
 
     What is a step of a file, or names a file, is one argument, as it was typed.
     """
-    if _STEP.fullmatch(line.strip()):
-        return STEP, [line.strip()]
+    line = line.strip()
+    if _STEP.fullmatch(line):
+        if len(steps := _UNJOINED.split(line)) > 1:
+            expected = f"expected {shown('; '.join(steps))}"
+            raise Refused(f"{len(steps)} steps with nothing between them, {expected}")
+        return STEP, [line]
     words = line.replace(",", " ").replace("(", " ").replace(")", " ").split()
     if not words:
         return "next", []
     known, arguments = _BY_NAME.get(words[0].lower()), words[1:]
     if known is None:
-        what = shown(words[0])
-        raise Refused(f'unknown command "{what}"{nearest(what, _NAMES)}; help lists all commands')
+        raise Refused(_unknown(line, words))
     name = known.name.lower()
     if not known.least <= len(arguments) <= known.most:
-        raise Refused(f"{known.name}: expected {known.usage}")
+        raise Refused(f"{known.name}: expected {known.usage}{'' if known.most else ' alone'}")
     if name in _AS_TYPED:
-        return name, [line.strip()[len(name) :].strip()]
+        return name, [line[len(name) :].strip() if known.most else ""]
     return name, arguments
+
+
+def _unknown(line: str, words: Sequence[str]) -> str:
+    """What is told of a line that begins with no command: what is near, or does what is meant."""
+    what = shown(words[0])
+    hint = nearest(what, _NAMES)
+    if line.startswith("["):
+        return f"{shown(line)}: whom a set begins with stands in its file, expected fail or recover"
+    if len(words) == 3 and words[2].isdigit():
+        hint = f" (did you mean ({shown(', '.join(words))})?)"
+    elif words[0].upper() in ("F", "R") and len(words) == 2:
+        hint = f" (did you mean {words[0].upper()}({shown(words[1])})?)"
+    return f'unknown command "{what}"{hint}; help lists all commands'
 
 
 class TerminalLines:

@@ -89,6 +89,8 @@ class Looks:
         views, left_out = self._cluster.views(), ""
         if not wanted:
             slots, left_out = _last_slots(views, "PrintStatus")
+        else:
+            slots, left_out = _there(slots, views)
         marks = {view.replica: self._cluster.slots(view.replica, slots) for view in views}
         legend, self._legend_shown = not self._legend_shown, True
         committed = self._cluster.committed.slots
@@ -100,7 +102,7 @@ class Looks:
         if wanted:
             asked = slots_named(wanted[0])
             refuse_too_many(len(asked))
-            slots = list(asked)
+            slots, left_out = _there(list(asked), self._cluster.views())
         else:
             slots, left_out = _last_slots([view], f"PrintSlots {replica_name(replica)}")
         statuses = self._cluster.slots(replica, slots) if slots else ()
@@ -160,14 +162,14 @@ class Looks:
         return self._cluster.views()[replica - 1]
 
 
-def slots_named(text: str) -> range:
-    """The slots of "12" or "12-17". May raise Refused."""
+def slots_named(text: str, what: str = "slot") -> range:
+    """The slots of "12" or "12-17", or other rows that are counted. May raise Refused."""
     first, dash, last = text.partition("-")
     if not (_is_slot(first) and (_is_slot(last) if dash else True)):
-        raise Refused(f'"{shown(text)}" is no slot, expected a number such as 12, or 12-17')
+        raise Refused(f'"{shown(text)}" is no {what}, expected a number such as 12, or 12-17')
     slots = range(int(first), int(last if dash else first) + 1)
     if not slots:
-        raise Refused(f"{shown(text)} is empty, expected the smaller slot first")
+        raise Refused(f"{shown(text)} is empty, expected the smaller {what} first")
     return slots
 
 
@@ -177,6 +179,15 @@ def _last_slots(views: Sequence[ReplicaView], command: str) -> tuple[list[Slot],
     first = max(1, last - LAST_SLOTS + 1)
     left_out = f"{command} 1-{first - 1} shows the others" if first > 1 else ""
     return list(range(first, last + 1)), left_out
+
+
+def _there(asked: list[Slot], views: Sequence[ReplicaView]) -> tuple[list[Slot], str]:
+    """Those of them that any replica knows of, and what is said of the others."""
+    last = max(view.status.last_slot for view in views)
+    found = [slot for slot in asked if slot <= last]
+    if len(found) == len(asked):
+        return found, ""
+    return found, f"the last slot is {last}" if last else "there are none yet"
 
 
 def refuse_too_many(rows: int, what: str = "slots") -> None:

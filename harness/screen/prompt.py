@@ -31,6 +31,7 @@ from harness.screen.lines import (
     Lines,
     Refused,
     cancelling,
+    commands,
     listed_words,
     parse,
     save,
@@ -128,16 +129,43 @@ class Prompt:
     # ---- commands ------------------------------------------------------------------------------
 
     def obey(self, line: str) -> bool:
-        """Do one command; False when the prompt is to end."""
+        """Do the commands of one line; False when the prompt is to end.
+
+        None is done when one of them cannot be read.
+        """
         try:
-            word, arguments = parse(line)
-            return self._do(word, arguments)
+            texts = commands(line)
+            read = list(map(self._read, texts))
         except Refused as refused:
             self._console.print(answers.refusal(str(refused)))
             return True
+        for place, (word, arguments, action) in enumerate(read, 1):
+            try:
+                if not self._do(word, arguments, action):
+                    return False
+            except Refused as refused:
+                left_out = "; ".join(texts[place:])
+                told = f" (left out: {shown(left_out)})" if left_out else ""
+                self._console.print(answers.refusal(f"{refused}{told}"))
+                return True
+        return True
 
-    def _do(self, word: str, arguments: list[str]) -> bool:
+    def _read(self, text: str) -> tuple[str, list[str], Action | None]:
+        """A command, its arguments, and what it does where that is a step. May raise Refused."""
+        word, arguments = parse(text)
         match word:
+            case "send" | "read":
+                return word, arguments, self._action(f"({', '.join(arguments)})")
+            case "step":
+                return word, arguments, self._action(arguments[0])
+            case _ if word in STEPS:
+                return word, arguments, self._action(f"{word} {arguments[0]}")
+        return word, arguments, None
+
+    def _do(self, word: str, arguments: list[str], action: Action | None) -> bool:
+        match word:
+            case _ if action is not None:
+                self._poke(action)
             case "quit":
                 return False
             case "next" | "run" if not self._runner.remaining:
@@ -146,12 +174,6 @@ class Prompt:
                 self.run_next()
             case "run":
                 self.run_rest()
-            case "send" | "read":
-                self._poke(f"({', '.join(arguments)})")
-            case "step":
-                self._poke(arguments[0])
-            case _ if word in STEPS:
-                self._poke(f"{word} {arguments[0]}")
             case "clear":
                 if may_redraw(self._console):
                     self._console.clear()
@@ -179,9 +201,15 @@ class Prompt:
     def _steps(self, wanted: str = "") -> RenderableType:
         """Rows are counted from 1, what was carried over first; as many as one command may show."""
         steps = self._done()[-1][1]
-        rows = slots_named(wanted) if wanted else range(1, min(len(steps), MOST_ROWS) + 1)
+        rows = range(1, min(len(steps), MOST_ROWS) + 1)
+        rows = slots_named(wanted, "step") if wanted else rows
         refuse_too_many(len(rows), "steps")
+        last = f"the last step is {len(steps):,}" if steps else "there are none"
+        if rows.start > len(steps) and wanted:
+            return Text(f" no such steps: {last}", QUIET)
         table = tables.step_table(steps[rows.start - 1 : rows.stop - 1], self._config.failure)
+        if rows.stop > len(steps) + 1:
+            return Group(table, Text(f" {last}", QUIET))
         if wanted or rows.stop > len(steps):
             return table
         following = f"PrintSteps {rows.stop}-{rows.stop + MOST_ROWS - 1}"
@@ -203,8 +231,7 @@ class Prompt:
 
     # ---- pokes ---------------------------------------------------------------------------------
 
-    def _poke(self, text: str) -> None:
-        action = self._action(text)
+    def _poke(self, action: Action) -> None:
         if isinstance(action, Fail | Recover):
             self._refuse_repetition(action)
         try:

@@ -36,6 +36,7 @@ from harness.screen.lines import (
     Refused,
     Word,
     cancelling,
+    commands,
     completed,
     listed_words,
     names_of,
@@ -131,7 +132,7 @@ class SteppingPrompt:
         self._console.print(self._state())
         while (line := lines.read(self.prompt_text())) is not None:
             try:
-                if not self.obey(line.strip()):
+                if not all(map(self.obey, commands(line))):
                     break
             except (Refused, Impossible) as refused:
                 self._console.print(answers.refusal(str(refused)))
