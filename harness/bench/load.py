@@ -24,7 +24,7 @@ from bank.ledger import SUCCESS, TRANSFER, Result
 from bank.messages import ClientRequest, Elected, Reply
 from bank.sessions import Request
 from harness.cluster import wire
-from harness.live.queues import CLOSED, ControlEnd, Incoming, Outgoing, framed
+from harness.live.queues import ControlEnd, Incoming, Outgoing, framed
 from harness.live.waiting import Waiter
 
 # Control words, to the load process and from it.
@@ -196,13 +196,6 @@ class Load:
             self._control.send((WRONG, replica, f"{type(error).__name__}: {error}".rstrip(": ")))
             self._running = False
 
-    def _resume(self, writer: Outgoing) -> None:
-        if writer.fileno() == CLOSED:
-            return  # by an earlier event
-        writer.resume()
-        if not writer.is_waiting:
-            self._waiter.stop_writing(writer.fileno())
-
     def _take(self, messages: Iterable[Any]) -> None:
         """Send the next request of every client that got an answer, then count the answers."""
         at = _now()
@@ -284,7 +277,7 @@ class Load:
         for writer in writers:
             writer.send(frame)
             if writer.is_waiting:
-                self._waiter.on_writable(writer.fileno(), partial(self._resume, writer))
+                self._waiter.keep_writing(writer)
 
     def _send_again(self, clients: Sequence[str]) -> None:
         """Ask every replica what these clients wait for."""

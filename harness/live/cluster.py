@@ -218,7 +218,8 @@ class LiveCluster(OwnReplicas):
                 self.fleet.look_after()
                 return False
             due = self.clients.deadline()
-            self.fleet.pump(deadline if due is None else min(deadline, due))
+            until = deadline if due is None else min(deadline, due)
+            self.fleet.pump(until, for_answers=self.clients.unanswered > 0)
 
     # ---- faults --------------------------------------------------------------------------------
 

@@ -6,10 +6,10 @@ queue, the kernel's notice of a death) and tells the listener.
 """
 
 import contextlib
-import selectors
 import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -29,7 +29,9 @@ from harness.live.loads import LoadHandle
 from harness.live.protocol import Gauges, Progress
 from harness.live.queues import ControlEnd, Incoming, Outgoing, framed
 from harness.live.spec import Disks, WorkerSpec
+from harness.live.waiting import Waiter
 
+WORDS_US = 4_000  # so long words may wait while answers come
 STOP_SECONDS = 1.0  # to end in good order, before SIGKILL
 
 
@@ -53,7 +55,10 @@ class Fleet:
         self._disks = disks
         self._traced = traced
         self._listener = listener
-        self._selector = selectors.DefaultSelector()
+        self._waiter = Waiter(stays_awake=False)  # for all that can happen
+        self._hurried = Waiter(stays_awake=False)  # for answers and deaths
+        self._words_due = 0  # when words are to be read at the latest, while answers come
+        self._was_answered = False  # since words were read
         self._guard: process.Guard | None = None
         self._ctrl_z = CtrlZ(self.handles.values())
         self._ticket = 0
@@ -73,7 +78,6 @@ class Fleet:
         """End every process, also when one leaves something that cannot be read. Idempotent."""
         with contextlib.ExitStack() as ends:  # the last comes first, and none is left out
             ends.callback(self._ctrl_z.leave)
-            ends.callback(self._selector.close)
             ends.callback(self._dismiss_guard)
             for load in reversed(self.loads):
                 ends.callback(load.stop)
@@ -104,7 +108,7 @@ class Fleet:
         self, load: LoadHandle, target: Callable[[Any], None], spec: Callable[[Connection], Any]
     ) -> None:
         """Start a load process, after the replicas; `spec` makes what `target` is given."""
-        load.start(target, spec, self._guard, self._selector)
+        load.start(target, spec, self._guard, self._waiter)
 
     @property
     def links(self) -> Links:
@@ -172,7 +176,7 @@ class Fleet:
             assert other.control is not None
             message = (protocol.PEER, replica, handle.incarnation)
             other.control.send(message, (reading.fileno(), writing.fileno()))
-            self._watch_writing(other.control)
+            self._waiter.keep_writing(other.control)
             reading.close()
             writing.close()
         for end in ours:
@@ -190,10 +194,10 @@ class Fleet:
 
     def _watch(self, handle: Handle) -> None:
         assert handle.control and handle.incoming and handle.process
-        register, when = self._selector.register, selectors.EVENT_READ
-        register(handle.control, when, lambda: self._read_control(handle))
-        register(handle.incoming, when, lambda: self._read_replies(handle))
-        register(handle.process.sentinel, when, lambda: self._on_death(handle))
+        self._waiter.on_readable(handle.control.fileno(), partial(self._read_control, handle))
+        for waiter in (self._waiter, self._hurried):
+            waiter.on_readable(handle.incoming.fileno(), partial(self._read_replies, handle))
+            waiter.on_readable(handle.process.sentinel, partial(self._on_death, handle))
 
     def _await_ready(self, handles: Iterable[Handle]) -> None:
         """Wait until each is ready or refused; a refused one is left out, the others go on."""
@@ -229,13 +233,10 @@ class Fleet:
     def _give_back(self, handle: Handle) -> None:
         assert handle.process and handle.control and handle.incoming and handle.outgoing
         process.kill_group(handle.process)
-        watched = self._selector.get_map() or ()  # of a stop that is repeated: none
         for end in (handle.control, handle.incoming, handle.outgoing):
-            if end.fileno() in watched:
-                self._selector.unregister(end.fileno())
+            self._forget(end.fileno())
             end.close()
-        if handle.process.sentinel in watched:
-            self._selector.unregister(handle.process.sentinel)
+        self._forget(handle.process.sentinel)
         if self._guard is not None:
             self._guard.remove(handle.process)
         handle.process.close()
@@ -274,19 +275,22 @@ class Fleet:
 
     # ---- the loop ------------------------------------------------------------------------------
 
-    def pump(self, until: int) -> None:
+    def pump(self, until: int, for_answers: bool = False) -> None:
         """Wait for the next thing to happen, at most until that time, and take all that did.
 
-        HarnessError with EXIT_MACHINE when a replica's disk does not take what it writes.
+        Who waits `for_answers` need not wake for each word of each replica: while answers come,
+        words are read every WORDS_US. HarnessError with EXIT_MACHINE when a replica's disk does
+        not take what it writes.
         """
         if self.watch is not None:
             until = self.watch(until)
-        timeout = max(0.0, (until - worker.now()) / 1e6)
-        for key, events in self._selector.select(timeout):
-            if events & selectors.EVENT_READ and key.fd in self._selector.get_map():
-                key.data()
-            if events & selectors.EVENT_WRITE and key.fd in self._selector.get_map():
-                self._resume_writing(key.fd)
+        at = worker.now()
+        if for_answers and at < self._words_due:
+            self._hurried.sleep(max(0, min(until, self._words_due) - at))
+        else:
+            self._waiter.sleep(max(0, until - at))
+            self._words_due = worker.now() + WORDS_US if self._was_answered else 0
+            self._was_answered = False
         if self._failed:
             raise HarnessError(self._failed, exit_code=EXIT_MACHINE)
 
@@ -295,38 +299,21 @@ class Fleet:
         outgoing = self.handles[replica].outgoing
         if outgoing is not None:
             outgoing.send(framed(data))
-            self._watch_writing(outgoing)
+            self._waiter.keep_writing(outgoing)
 
-    def _watch_writing(self, end: Outgoing | ControlEnd) -> None:
-        if not end.is_waiting or end.closed:
-            return
-        known = self._selector.get_map().get(end.fileno())
-        if known is None:
-            self._selector.register(end.fileno(), selectors.EVENT_WRITE, end)
-        else:
-            both = selectors.EVENT_READ | selectors.EVENT_WRITE
-            self._selector.modify(end.fileno(), both, known.data)
-
-    def _resume_writing(self, descriptor: int) -> None:
-        for handle in self.handles.values():
-            if handle.outgoing is not None and handle.outgoing.fileno() == descriptor:
-                handle.outgoing.resume()
-                if not handle.outgoing.is_waiting:
-                    self._selector.unregister(descriptor)
-            elif handle.control is not None and handle.control.fileno() == descriptor:
-                handle.control.resume()
-                if not handle.control.is_waiting:
-                    data = self._selector.get_key(descriptor).data
-                    self._selector.modify(descriptor, selectors.EVENT_READ, data)
+    def _forget(self, descriptor: int) -> None:
+        for waiter in (self._waiter, self._hurried):
+            waiter.forget(descriptor)
 
     def _read_replies(self, handle: Handle) -> None:
         incoming = handle.incoming
         if incoming is None:
             return
+        self._was_answered = True
         for plain in read_safely(incoming.read):
             self._listener.on_reply(handle.replica, plain)
         if incoming.closed:
-            self._selector.unregister(incoming)
+            self._forget(incoming.fileno())
             self._listener.on_lost(handle.replica)
 
     def _read_control(self, handle: Handle) -> None:
@@ -338,8 +325,8 @@ class Fleet:
             handle.silence, handle.heard_at = None, worker.now()  # a turn for each
         for value in values:
             self._hear(handle, value)
-        if control.closed and control.fileno() in self._selector.get_map():
-            self._selector.unregister(control)
+        if control.closed:
+            self._forget(control.fileno())
 
     def _hear(self, handle: Handle, value: Any) -> None:
         """One value from a replica's control queue."""
@@ -375,10 +362,10 @@ class Fleet:
             return  # a start since then brought new queues
         reading, writing = process.pipe()
         reader.control.send((protocol.READING, writer), (reading.fileno(),))
-        self._watch_writing(reader.control)
+        self._waiter.keep_writing(reader.control)
         if other.control is not None:
             other.control.send((protocol.WRITING, reader.replica), (writing.fileno(),))
-            self._watch_writing(other.control)
+            self._waiter.keep_writing(other.control)
         reading.close()
         writing.close()
 
@@ -469,6 +456,7 @@ class Fleet:
         handle = self.handles[replica]
         if handle.liveness is Liveness.LIVE and handle.control is not None:
             handle.control.send(value)
+            self._waiter.keep_writing(handle.control)
 
     def ask_gauges(self, replica: ReplicaId) -> bool:
         """Ask a replica how it is and wait for nothing; False when it cannot be asked."""
@@ -476,7 +464,7 @@ class Fleet:
         if handle.control is None or handle.liveness not in CAN_ANSWER:
             return False
         handle.control.send((protocol.GAUGES,))
-        self._watch_writing(handle.control)
+        self._waiter.keep_writing(handle.control)
         return True
 
     def ask(self, word: str, *arguments: Any, only: ReplicaId | None = None) -> dict[Any, Any]:
@@ -491,6 +479,6 @@ class Fleet:
         for handle in asked:
             assert handle.control is not None
             handle.control.send((word, ticket, *arguments))
-            self._watch_writing(handle.control)
+            self._waiter.keep_writing(handle.control)
         self._hanging.await_each(asked, lambda handle: ticket in handle.answers)
         return {h.replica: h.answers.pop(ticket) for h in asked if ticket in h.answers}

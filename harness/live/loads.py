@@ -1,6 +1,5 @@
 """A process of load clients as the fleet knows it; what it does is `harness.bench.load`'s."""
 
-import selectors
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
@@ -11,6 +10,7 @@ from harness.cluster import ctrl_c
 from harness.live import process
 from harness.live.handle import read_safely
 from harness.live.queues import ControlEnd
+from harness.live.waiting import Waiter
 
 
 class LoadHandle:
@@ -37,7 +37,7 @@ class LoadHandle:
         target: Callable[[Any], None],
         spec: Callable[[Connection], Any],
         guard: process.Guard | None,
-        selector: selectors.BaseSelector,
+        waiter: Waiter,
     ) -> None:
         """Start it, after the replicas; `spec` makes what `target` is given."""
         ours, theirs = process.CONTEXT.Pipe(duplex=True)
@@ -53,9 +53,9 @@ class LoadHandle:
         def read() -> None:
             self.heard += read_safely(control.read)
             if control.closed:
-                selector.unregister(control)
+                waiter.forget(control.fileno())
 
-        selector.register(control, selectors.EVENT_READ, read)
+        waiter.on_readable(control.fileno(), read)
 
     def stop(self) -> None:
         """Kill it, if it runs."""

@@ -11,6 +11,9 @@ import os
 import select
 import time
 from collections.abc import Callable, Collection
+from functools import partial
+
+from harness.live.queues import CLOSED, ControlEnd, Outgoing
 
 AWAKE_NS = 800_000  # stay awake for so long at the most, after a wait that took no longer
 READ = select.POLLIN
@@ -49,6 +52,18 @@ class Waiter:
         """Nothing waits to be written any more; idempotent."""
         if self._write.pop(descriptor, None) is not None:
             self._update(descriptor)
+
+    def keep_writing(self, end: Outgoing | ControlEnd) -> None:
+        """What waits at this end goes on its way when its pipe takes bytes again."""
+        if end.is_waiting and not end.closed:
+            self.on_writable(end.fileno(), partial(self._resume, end))
+
+    def _resume(self, end: Outgoing | ControlEnd) -> None:
+        if end.fileno() == CLOSED:
+            return  # by an earlier call
+        end.resume()
+        if not end.is_waiting:
+            self.stop_writing(end.fileno())
 
     def stop_reading(self, descriptor: int) -> None:
         """What comes is not wanted for now; idempotent."""

@@ -199,7 +199,7 @@ class Worker:
         if entries or executed or progress != self._told or self._has_returned:
             self._told = progress
             self._control.send((protocol.TURN, tuple(progress), executed, entries, now()))
-            self._watch_writing(self._control)
+            self._waiter.keep_writing(self._control)
         if self._has_returned:
             self._has_returned = False
             self._answer((protocol.CONFIRMED,))
@@ -275,19 +275,7 @@ class Worker:
     def _put(self, writer: Outgoing, frame: bytes) -> None:
         writer.send(frame)
         if writer.is_waiting:
-            self._watch_writing(writer)
-
-    def _watch_writing(self, end: Outgoing | ControlEnd) -> None:
-        """Let the waiter say when a full queue takes bytes again."""
-        if end.is_waiting and not end.closed:
-            self._waiter.on_writable(end.fileno(), partial(self._resume, end))
-
-    def _resume(self, end: Outgoing | ControlEnd) -> None:
-        if end.fileno() == CLOSED:
-            return  # by an earlier event of this turn
-        end.resume()
-        if not end.is_waiting:
-            self._waiter.stop_writing(end.fileno())
+            self._waiter.keep_writing(writer)
 
     # ---- reading -------------------------------------------------------------------------------
 
@@ -478,7 +466,7 @@ class Worker:
 
     def _answer(self, value: tuple[Any, ...]) -> None:
         self._control.send(value)
-        self._watch_writing(self._control)
+        self._waiter.keep_writing(self._control)
 
 
 def now() -> int:
