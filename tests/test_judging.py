@@ -4,6 +4,7 @@
 """
 
 import re
+from collections import Counter
 from dataclasses import replace
 from random import Random
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import pytest
 from bank.ballot import NO_BALLOT, Ballot
 from bank.effects import Effects, Executed, Persist, Run, Send, Stored
 from bank.events import Leads
+from bank.ledger import Ledger
 from bank.messages import (
     Accept,
     Accepted,
@@ -28,13 +30,14 @@ from bank.messages import (
 from bank.replica import Replica
 from bank.sessions import Machine
 from bank.settings import Settings
+from harness.files.config import MOST_MONEY
 from harness.sim import judging
 from harness.sim.explore.checker import CheckerStates
 from harness.sim.explore.turns import Act, Envelope, Step
 from harness.sim.invariants import Safety, Violation
 from harness.sim.judging import Marks
-from harness.sim.scenario import SwarmOptions
-from harness.sim.swarm import run_seed
+from harness.sim.scenario import SwarmOptions, draw
+from harness.sim.swarm import load, run_seed
 from harness.sim.trace_writer import TraceWriter
 
 BALANCES = {"A": 10, "B": 10}
@@ -268,3 +271,45 @@ def test_a_deadline_that_a_tick_does_not_move_is_a_violation(monkeypatch):
     monkeypatch.setattr(Replica, "deadline", lambda replica: 0)
     outcome = run_seed(0, SwarmOptions(faults=()))
     assert re.search(r"n\d wants to be ticked without end", outcome.violation or "")
+
+
+def test_some_seeds_have_amounts_of_all_sizes_and_none_more_money_than_is_counted():
+    sizes, shares = Counter(), 0
+    for seed in range(400):
+        scenario = draw(seed, SwarmOptions(faults=()))
+        config = scenario.config
+        assert len(config.accounts) * config.initial_balance <= MOST_MONEY
+        amounts = [operation.request[5] for _, operation in load(scenario)]
+        assert max(amounts) < MOST_MONEY
+        if scenario.unit == 1:
+            assert config.initial_balance == 10 and max(amounts) <= 8
+            continue
+        shares += 1
+        sizes.update({size for size in (8, 16, 32, 53) for one in amounts if one >> size})
+        sizes["small"] += any(0 < one <= 8 for one in amounts)
+        sizes["no multiple"] += any(one > scenario.unit and one % scenario.unit for one in amounts)
+    assert 400 / 12 < shares < 400 / 6
+    assert min(sizes.values()) >= 10 and len(sizes) == 6, sizes
+
+
+@pytest.mark.parametrize(
+    ("seed", "kept"),
+    [
+        (4, lambda a: a & 0xFF),
+        (4, lambda a: a & 0xFFFF),
+        (8, lambda a: a & 0xFFFF_FFFF),
+        (8, lambda a: (a + 2**31) % 2**32 - 2**31),
+        (8, lambda a: int(float(a))),
+    ],
+    ids=["a byte", "two bytes", "four bytes", "four bytes with a sign", "a fraction"],
+)
+def test_an_amount_of_which_too_few_bits_are_kept_is_a_violation(seed, kept):
+    sound = Ledger.apply
+
+    def narrow(self, kind, sender, receiver, amount):
+        return sound(self, kind, sender, receiver, kept(amount))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Ledger, "apply", narrow)
+        outcome = run_seed(seed, SwarmOptions(nodes=(3,), faults=()))
+    assert outcome.violation is not None and re.match(r"slot \d+: .* gave ", outcome.violation)

@@ -384,6 +384,13 @@ def test_committed_entry_is_installed_whatever_its_ballot():
     assert effects.persist.committed_upto == 2, "in one write with the rows"
 
 
+def test_no_committed_entry_is_held_above_the_promise():
+    for ballots in ((SECOND, FIRST), (FIRST, SECOND)):
+        c = Conductor(3)
+        effects = c.step(3, State(1, ballots, (X, Y), 2), source=1)
+        assert effects.persist.promised == c[3].promised == SECOND, ballots
+
+
 def test_leader_waits_for_no_client_to_finish_what_another_left_open():
     c = Conductor(5)
     c.elect(1)

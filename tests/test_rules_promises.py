@@ -227,6 +227,13 @@ def test_value_of_the_highest_ballot_wins():
     assert new_view(c).requests == (Y,)
 
 
+def test_of_two_ballots_with_one_number_that_of_the_later_replica_is_higher():
+    c, ballot = candidate(5)
+    c.step(1, Promise(ballot, 0, 0, (AcceptedEntry(1, Ballot(3, 2), X, False),)), source=2)
+    c.step(1, Promise(ballot, 0, 0, (AcceptedEntry(1, Ballot(3, 3), Y, False),)), source=3)
+    assert new_view(c).requests == (Y,)
+
+
 def test_committed_entry_outranks_any_ballot():
     c, ballot = candidate(5)
     c.step(1, Promise(ballot, 0, 0, (AcceptedEntry(1, THIRD, Y, False),)), source=2)

@@ -21,6 +21,7 @@ from bank.messages import (
     Prepare,
     Promise,
 )
+from bank.replica import CLIENT
 
 X, Y, Z = transfer("A", "J", 3), transfer("B", "J", 4), transfer("C", "J", 5)
 FIRST, SECOND, THIRD = Ballot(1, 1), Ballot(2, 2), Ballot(2, 3)
@@ -96,6 +97,14 @@ def test_kept_requests_get_slots_when_the_replica_leads_itself():
     c.expire(2)
     c.deliver_all()
     assert c.leaders() == [2] and c.said(2, Accept) == [Accept(Ballot(1, 2), 1, (X, Y), 0)]
+
+
+def test_what_was_asked_in_the_turn_that_deposes_a_leader_is_relayed_to_the_next():
+    c = Conductor(3)
+    c.elect(1)
+    c[1].step(CLIENT, ClientRequest((X,)), c.now)
+    effects = c.step(1, NewView(SECOND, 1, (), 0), source=2)
+    assert Send((2,), ClientRequest((X,), relayed=True)) in effects.early
 
 
 def test_request_starts_an_election_staggered_by_the_replicas_number():

@@ -54,6 +54,7 @@ _SHOWN: tuple[tuple[str, str, str], ...] = (
     ("clusters", "seeds with 5 replicas", "seeds with 5 replicas"),
     ("clusters", "seeds with 7 replicas", "seeds with 7 replicas"),
     ("clusters", "seeds on real files", "seed on real files"),
+    ("clusters", "seeds with large amounts", "seed with large amounts"),
 )
 
 

@@ -12,7 +12,7 @@ from bank.ballot import ReplicaId
 from bank.settings import Sizes
 from harness.cluster.links import Links, LinkState
 from harness.cluster.nemesis import Link, LinkFault
-from harness.files.config import ClusterConfig
+from harness.files.config import MOST_MONEY, ClusterConfig
 from harness.sim.timed import ProcessRules
 from harness.sim.topologies import draw_cut
 from harness.sim.wires import NEAR, WorldRules
@@ -45,6 +45,8 @@ KINDS = (
 # Drawn by themselves, so that seeds that were known before a kind was there stay what they were.
 DRAWN_APART = ("lasting-cut", "topology")
 ON_FILES = 1 / 8  # of the seeds
+RICH = 1 / 8  # of the seeds move amounts that fill one byte, two, four or all eight of a balance
+UNITS = (2**8, 2**16, 2**32, MOST_MONEY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class Scenario:
     lasting: frozenset[Link] = frozenset()  # cut at some time, and mended only if nobody is able
     outsiders: tuple[ReplicaId, ...] = ()  # may miss what is decided while these are cut
     is_able: bool = True  # somebody hears a quorum although these are cut
+    unit: int = 1  # of the amounts; above 1 some are small all the same, most not a multiple
     strikes: frozenset[int] | None = (
         None  # of the faults, by number, those that are done; None: all
     )
@@ -113,8 +116,18 @@ def draw(seed: int, options: SwarmOptions) -> Scenario:
         scenario = _with_topology(scenario, apart["topology"])
     sizes = _sizes(random, Random(f"{seed}/sizes"), Random(f"{seed}/pages"))
     scenario = replace(scenario, rules=replace(scenario.rules, sizes=sizes))
-    far = Random(f"{seed}/long")
-    return _long(far, scenario) if far.random() < LONG else scenario
+    far, rich = Random(f"{seed}/long"), Random(f"{seed}/rich")
+    if far.random() < LONG:
+        scenario = _long(far, scenario)
+    return _rich(rich, scenario) if rich.random() < RICH else scenario
+
+
+def _rich(random: Random, scenario: Scenario) -> Scenario:
+    """The same with more money: what counts in too few bits, or in fractions, shows."""
+    each = MOST_MONEY // len(scenario.config.accounts)  # all of it may end in one account
+    unit = min(random.choice(UNITS), each // 10)
+    config = replace(scenario.config, initial_balance=min(10 * unit + random.randrange(unit), each))
+    return replace(scenario, config=config, unit=unit)
 
 
 def _with_topology(scenario: Scenario, random: Random) -> Scenario:

@@ -95,6 +95,7 @@ def run_scenario(scenario: Scenario, world: SimCluster) -> Outcome:
         outcome.violation = f"{type(error).__name__}: {error}; {where(error)}"
     outcome.events, outcome.at = world.events, world.now()
     outcome.coverage["request executed again without effect"] = world.checks.oracle.repeats
+    outcome.coverage["seed with large amounts"] = int(scenario.unit > 1)
     outcome.coverage["slot proposed with two values"] = world.checks.contested
     outcome.coverage["message overtook another"] = world.network.overtook
     return outcome
@@ -161,15 +162,18 @@ def _run(world: SimCluster, scenario: Scenario, outcome: Outcome) -> None:
 
 def load(scenario: Scenario) -> list[tuple[int, Operation]]:
     """Operations, and when each is handed to its client."""
-    random, reads = Random(f"{scenario.config.seed}/load"), Random(f"{scenario.config.seed}/reads")
-    accounts = scenario.config.accounts
+    seed, unit, accounts = scenario.config.seed, scenario.unit, scenario.config.accounts
+    random, reads, amounts = (Random(f"{seed}/{what}") for what in ("load", "reads", "amounts"))
     load: list[tuple[int, Operation]] = []
     for _ in range(scenario.operations):
         sender = random.choice(accounts)
         if random.random() < 0.2:
             request = (sender, 0, READ, reads.choice(accounts), "", 0)
         else:
-            request = (sender, 0, TRANSFER, sender, random.choice(accounts), random.randint(1, 8))
+            receiver, amount = random.choice(accounts), random.randint(1, 8)
+            if unit > 1 and amounts.random() < 0.75:
+                amount = amount * unit + amounts.randrange(unit)
+            request = (sender, 0, TRANSFER, sender, receiver, amount)
         if scenario.bursts:
             when = random.choice(scenario.bursts) + random.randint(0, 3_000)
         else:
