@@ -120,7 +120,7 @@ class Fleet:
     def look_after(self):
         pass
 
-    def pump(self, deadline):
+    def pump(self, deadline, for_answers=False):
         if self.comes_by == "itself" or (self.asked and self.comes_by == "a leader"):
             self.handles[3].progress = at(4)
         else:
