@@ -11,6 +11,7 @@ from harness import commands
 from harness.commands import FORMATS, Command
 from harness.errors import HarnessError, nearest, unknown
 from harness.files.config import DURABILITIES, FAILURES, NODES, UNANSWERED
+from harness.files.text_file import shown
 from harness.report.writer import FORMATS as TRACE_FORMATS
 from harness.screen import consoles
 from harness.screen.answers import SIGNS
@@ -66,11 +67,30 @@ class Parser(argparse.ArgumentParser):
             self.error("; ".join(_unknown_argument(word, known) for word in unknown))
         return options
 
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        """Nothing typed is no name and no number; mostly it was a variable that is not set."""
+        wanted = _wanted(action)
+        refusal = HarnessError(f'{_named(action)}: found "{shown(arg_string)}", expected {wanted}')
+        if wanted and not arg_string.strip():
+            raise refusal
+        try:
+            return super()._get_value(action, arg_string)
+        except argparse.ArgumentError:
+            if action.type in _NUMBERS:
+                raise refusal from None
+            raise
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        known = list(map(str, action.choices or ()))
+        if known and (told := unknown(str(value), known)):
+            raise HarnessError(f"{_named(action)}: {told}")
+
     def _print_message(self, message: str, file: Any = None) -> None:
         """Unlike argparse's own, which drops what cannot be written."""
         (file or sys.stderr).write(message)
 
     def error(self, message: str) -> NoReturn:
+        message = message.removeprefix("argument ")
         raise HarnessError(f"{message}\nTry: {self.prog} --help")
 
     def format_help(self) -> str:
@@ -94,6 +114,34 @@ class FileParser(Parser):
         }
         ending = "".join(_section(title, rows) for title, rows in sections.items() if rows)
         return super().format_help() + ending
+
+
+_NUMBERS: dict[Any, str] = {int: "a whole number", float: "a number"}  # by what is read as one
+
+
+_WANTED = {  # by the word for it in the help
+    "FILE": "the name of a file",
+    "DIR": "the name of a folder",
+    "N": "a whole number",
+    "K": "numbers such as 1,10,100",
+    "WORDS": "words with commas between them",
+}
+
+
+def _named(action: argparse.Action) -> str:
+    """The option, or what stands in its place in the usage line."""
+    names = sorted(action.option_strings, key=lambda name: not name.startswith("--"))
+    return names[0] if names else str(action.metavar or action.dest)
+
+
+def _wanted(action: argparse.Action) -> str:
+    """What it takes, "" where whoever reads the value says that better."""
+    if action.type in _NUMBERS:
+        return _NUMBERS[action.type]
+    words = list(map(str, action.choices or str(action.metavar).split("|")))
+    if len(words) == 1:
+        return _WANTED.get(words[0], "")
+    return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 def _section(title: str, rows: Sequence[tuple[str, str]]) -> str:

@@ -24,7 +24,7 @@ from screen_fakes import (
 
 from harness import __main__ as entry
 from harness import cli, commands
-from harness.arguments import version
+from harness.arguments import parsers, version
 from harness.check.verdict import Judgement, Verdict
 from harness.run import launch
 from harness.screen import consoles, lines, other_cluster, streams
@@ -245,6 +245,38 @@ def test_mistakes_are_2_and_start_nothing(bench, capsys, arguments, told):
     out, err = capsys.readouterr()
     assert told in err and out == "" and "Traceback" not in err
     assert bench.cluster.calls == []
+
+
+def test_nothing_is_no_value_of_any_option(tmp_path, monkeypatch, capsys):
+    """Mostly a variable of the shell that is not set: a report went where the person was."""
+    monkeypatch.chdir(tmp_path)
+    before = {"lint": ["x"], "check": ["x"], "grade": ["x"], "completion": ["bash"], "": ["x"]}
+    for command, parser in parsers().items():
+        for action in parser._actions:
+            option = next(iter(action.option_strings), "")
+            typed = [command, *(before.get(command, []) if option else []), option]
+            for empty in ["", " "] if action.nargs != 0 else []:
+                assert cli.main([*filter(None, typed), empty]) == 2, typed
+                (told,) = capsys.readouterr().err.splitlines()
+                name = option or action.metavar
+                assert told.startswith(name) and "expected" in told, (typed, told)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["simulate", "--jobs", "x"], '--jobs: found "x", expected a whole number'),
+        (["explore", "--requests", "1.5"], '--requests: found "1.5", expected a whole number'),
+        (["simulate", "--seconds", "soon"], '--seconds: found "soon", expected a number'),
+        (["torture", "--nodes", "4"], '--nodes: found "4", expected 3, 5, 7 or 9'),
+        (["bench", "--failure", "crsh"], "expected crash or disconnect (did you mean crash?)"),
+    ],
+)
+def test_a_value_that_is_none_of_its_kind_is_told_in_one_line(arguments, told, capsys):
+    assert cli.main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line
 
 
 def test_all_problems_of_the_flags_at_once(bench, capsys):
