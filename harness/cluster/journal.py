@@ -172,11 +172,7 @@ def passed(
     """The event of a message, or of the notice of a death."""
     if isinstance(message, PeerDown):
         return PeerDied(message.peer)
-    plain, left_out = wire.to_plain(message), _left_out(message)
-    if left_out:
-        at, most = _PLACES[type(message)]
-        plain = (*plain[:at], plain[at][:most], *plain[at + 1 :])
-    return Passed(way, peers, plain, _slots(message), left_out, unreached)
+    return Passed(way, peers, *_worth_keeping(message), unreached)
 
 
 _LONG = {  # what may be long in a message, and how much of it is kept
@@ -219,6 +215,15 @@ def _left_out(message: Message) -> int:
     return 0 if long is None else max(0, len(getattr(message, long[0])) - long[1])
 
 
+def _worth_keeping(message: Message) -> tuple[tuple[Any, ...], Slots | None, int]:
+    """What `cut` gives, the message in its plain form."""
+    plain, left_out = wire.to_plain(message), _left_out(message)
+    if left_out:
+        at, most = _PLACES[type(message)]
+        plain = (*plain[:at], plain[at][:most], *plain[at + 1 :])
+    return plain, _slots(message), left_out
+
+
 def cut(message: Message) -> tuple[Message, Slots | None, int]:
     """What is worth keeping of a message, the slots that it speaks of, and how much is left out."""
     kind: Any = type(message)
@@ -251,8 +256,6 @@ def to_plain(entry: Entry) -> Plain:
     at, event = entry
     if isinstance(event, Passed):
         return (at, _PASSED, event.way.value, *event[1:])
-    if isinstance(event, Executed):
-        return (at, _EXECUTED, event.slots)
     values = (value.value if isinstance(value, Enum) else value for value in event)
     plain = (tuple(value) if isinstance(value, Ballot) else value for value in values)
     return (at, _CODES[type(event)], *plain)
@@ -272,10 +275,13 @@ def from_plain(plain: Plain) -> Entry:
 
 
 class Journal:
-    """Of one replica; heartbeats, LEADER again and answers that say nothing new become counts."""
+    """Of one replica; heartbeats, LEADER again and answers that say nothing new become counts.
+
+    Entries are plain from the start: they are to cross processes, and few are ever looked at.
+    """
 
     def __init__(self) -> None:
-        self.entries: list[Entry] = []
+        self.entries: list[Plain] = []
         self._heartbeats: dict[tuple[Way, Ballot], int] = {}
         # Ballot and last slot claimed, by way and peers: in a new ballot votes count afresh.
         self._claimed: dict[tuple[Way, tuple[ReplicaId, ...]], tuple[Ballot, Slot]] = {}
@@ -290,39 +296,46 @@ class Journal:
                 ballot = self._announced
             case Accepted(ballot) if self._says_nothing(way, peers, message):
                 pass
+            case PeerDown(peer):
+                self.add(at, PeerDied(peer))
+                return
             case _:
                 if isinstance(message, Elected):
                     self._announced = message.ballot
-                self.add(at, passed(way, peers, message))
+                self._write((at, _PASSED, way.value, peers, *_worth_keeping(message), ()))
                 return
         self._heartbeats[way, ballot] = self._heartbeats.get((way, ballot), 0) + 1
 
     def _says_nothing(self, way: Way, peers: tuple[ReplicaId, ...], message: Accepted) -> bool:
-        claim = message.ballot, message.last_slot
-        known = self._claimed.get((way, peers), (NO_BALLOT, 0))
-        self._claimed[way, peers] = max(known, claim)
-        return claim <= known
+        claim, link = (message.ballot, message.last_slot), (way, peers)
+        if claim <= self._claimed.get(link, (NO_BALLOT, 0)):
+            return True
+        self._claimed[link] = claim
+        return False
 
     def add(self, at: int, event: Event) -> None:
         """Anything else happened."""
+        self._write(to_plain(Entry(at, event)))
+
+    def _write(self, entry: Plain) -> None:
         if self._heartbeats:
-            self.settle(at)
-        self.entries.append(Entry(at, event))
+            self.settle(entry[0])
+        self.entries.append(entry)
 
     def turned(self, at: int, told: Iterable[Event], runs: Iterable[ExecutedRun]) -> None:
         """What a turn decided, and the slots that it executed."""
         for event in told:
             self.add(at, event)
         for first_slot, requests, _ in runs:
-            self.add(at, Executed((first_slot, first_slot + len(requests) - 1)))
+            self._write((at, _EXECUTED, (first_slot, first_slot + len(requests) - 1)))
 
     def settle(self, at: int) -> None:
         """Write down the counts so far."""
         for (way, ballot), count in self._heartbeats.items():
-            self.entries.append(Entry(at, Heartbeats(way, ballot, count)))
+            self.entries.append(to_plain(Entry(at, Heartbeats(way, ballot, count))))
         self._heartbeats.clear()
 
-    def take(self) -> list[Entry]:
+    def take(self) -> list[Plain]:
         """The entries since the last call; counts still open stay."""
         entries, self.entries = self.entries, []
         return entries

@@ -192,7 +192,7 @@ class Worker:
         entries: list[journal.Plain] = []
         executed: list[tuple[Slot, Sequence[Request], list[Result]]] = []
         if self._journal is not None:
-            entries = list(map(journal.to_plain, self._journal.take()))
+            entries = self._journal.take()
             executed = [
                 (
                     e.first_slot,
