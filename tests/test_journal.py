@@ -125,6 +125,20 @@ def test_an_event_crosses_processes_as_plain_values_and_has_words(event):
     assert any(wording.line(event)[2:]) and wording.story(event)
 
 
+@pytest.mark.parametrize("most", [5, 1000])
+def test_entries_that_come_as_plain_values_are_kept_as_all_others(most):
+    entries = [Entry(at, event) for at, event in enumerate(EVENTS, 1)]
+    here, plain = (journal.Traces([1, 2], most) for _ in range(2))
+    for began in (1, 20, 40):
+        for traces, told in (here, entries), (plain, list(map(journal.to_plain, entries))):
+            traces.new_set(began)
+            traces.add(2, told)
+        for look in ("of_set", "of_set_before", "of_run") * 2:
+            assert getattr(plain, look)(2) == getattr(here, look)(2)
+    assert plain.events == here.events
+    assert len(plain.events) == 3 * sum(e.way is None and e.slots is None for e in entries)
+
+
 @pytest.mark.parametrize("count", [0, KEPT_REQUESTS, KEPT_REQUESTS + 1, KEPT_IN_VIEW + 1])
 def test_what_is_long_is_cut_and_still_tells_all_its_slots(count):
     for message in messages(count):
@@ -284,10 +298,11 @@ def test_a_journal_sums_heartbeats_up_and_keeps_the_order():
     written.add(3, events.Follows(BALLOT))
     written.passed(4, Way.SENT, (2,), Accepted(BALLOT, 4, 4, 0))
     written.passed(5, Way.SENT, (2,), Accepted(BALLOT, 4, 4, 9))
-    assert [(at, type(event)) for at, event in written.take()] == [
+    assert [(at, type(event)) for at, event in map(journal.from_plain, written.take())] == [
         (3, Heartbeats),
         (3, events.Follows),
         (4, Passed),
     ]
     written.settle(6)
-    assert written.take() == [Entry(6, Heartbeats(Way.SENT, BALLOT, 1))]
+    (left,) = written.take()
+    assert journal.from_plain(left) == Entry(6, Heartbeats(Way.SENT, BALLOT, 1))

@@ -22,7 +22,7 @@ from harness.check.verdict import Judgement, Verdict
 from harness.cluster.choices import Seeded
 from harness.cluster.driver import Cluster
 from harness.cluster.history import Operation
-from harness.cluster.journal import Heartbeats, Journal, Liveness, LivenessChanged, Way
+from harness.cluster.journal import Heartbeats, Journal, Liveness, LivenessChanged, Way, from_plain
 from harness.cluster.links import LinkState, Transit
 from harness.cluster.nemesis import Fail, FailLeader, LinkFault, Recover, SetLive
 from harness.files.config import ClusterConfig
@@ -333,7 +333,8 @@ def test_votes_of_a_new_ballot_are_no_heartbeats():
     for ballot, last_slot in [((1, 1), 3), ((1, 1), 3), ((2, 2), 3), ((2, 2), 2), ((1, 1), 3)]:
         journal.passed(0, Way.READ, (2,), Accepted(Ballot(*ballot), 1, last_slot, 0))
     journal.settle(0)
-    told = [event for _, event in journal.take() if not isinstance(event, Heartbeats)]
+    told = [from_plain(plain).event for plain in journal.take()]
+    told = [event for event in told if not isinstance(event, Heartbeats)]
     assert [(e.message.ballot, e.slots) for e in told] == [((1, 1), (1, 3)), ((2, 2), (1, 3))]
 
 

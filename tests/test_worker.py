@@ -155,7 +155,8 @@ def test_leader_goes_to_each_process_of_clients_until_one_is_heard(held):
     worker._replica.timers.heartbeat = 0
     turn(worker)
     assert [queue.read() for queue in heard] == [[], []]
-    told = [event for _, event in worker._journal.take() if isinstance(event, journal.Passed)]
+    told = [journal.from_plain(plain).event for plain in worker._journal.take()]
+    told = [event for event in told if isinstance(event, journal.Passed)]
     assert sum(isinstance(event.message, Elected) for event in told) <= 1
     for end in (*heard, *asks):
         end.close()

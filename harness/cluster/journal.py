@@ -172,8 +172,7 @@ def passed(
     """The event of a message, or of the notice of a death."""
     if isinstance(message, PeerDown):
         return PeerDied(message.peer)
-    message, slots, left_out = cut(message)
-    return Passed(way, peers, wire.to_plain(message), slots, left_out, unreached)
+    return Passed(way, peers, *_worth_keeping(message), unreached)
 
 
 _LONG = {  # what may be long in a message, and how much of it is kept
@@ -183,6 +182,8 @@ _LONG = {  # what may be long in a message, and how much of it is kept
     Promise: ("accept_log", KEPT_REQUESTS),
     StatePiece: ("data", 0),
 }
+# Where that stands in a plain message, and how much of it is kept.
+_PLACES = {kind: (wire.place(kind, name), most) for kind, (name, most) in _LONG.items()}
 _SLOTS: dict[type, Callable[[Any], Slots]] = {
     **dict.fromkeys(
         (Accept, NewView, State), lambda m: (m.first_slot, m.first_slot + len(m.requests) - 1)
@@ -200,24 +201,49 @@ def _extent(slots: Sequence[Slot]) -> Slots:
     return min(slots, default=1), max(slots, default=0)
 
 
+def _slots(message: Message) -> Slots | None:
+    """That a message speaks of."""
+    find = _SLOTS.get(type(message))
+    if find is None or (found := find(message))[0] > found[1]:
+        return None
+    return found
+
+
+def _left_out(message: Message) -> int:
+    """How much of a message is not worth keeping: requests or entries."""
+    long = _LONG.get(type(message))
+    return 0 if long is None else max(0, len(getattr(message, long[0])) - long[1])
+
+
+def _worth_keeping(message: Message) -> tuple[tuple[Any, ...], Slots | None, int]:
+    """What `cut` gives, the message in its plain form."""
+    plain, left_out = wire.to_plain(message), _left_out(message)
+    if left_out:
+        at, most = _PLACES[type(message)]
+        plain = (*plain[:at], plain[at][:most], *plain[at + 1 :])
+    return plain, _slots(message), left_out
+
+
 def cut(message: Message) -> tuple[Message, Slots | None, int]:
     """What is worth keeping of a message, the slots that it speaks of, and how much is left out."""
     kind: Any = type(message)
-    left_out, slots = 0, None
-    if kind in _SLOTS and (found := _SLOTS[kind](message))[0] <= found[1]:
-        slots = found
-    if kind in _LONG:
+    slots, left_out = _slots(message), _left_out(message)
+    if left_out:
         name, most = _LONG[kind]
-        if (left_out := max(0, len(getattr(message, name)) - most)) > 0:
-            values = ((field, getattr(message, field)) for field in kind.__slots__)
-            message = kind(*[value[:most] if field == name else value for field, value in values])
+        values = ((field, getattr(message, field)) for field in kind.__slots__)
+        message = kind(*[value[:most] if field == name else value for field, value in values])
     return message, slots, left_out
 
 
 # ---- as plain tuples, between processes --------------------------------------------------------
 
+# The tuple that stands for an entry: its time, a code, and the event's values.
+Plain: TypeAlias = tuple[Any, ...]
+
 _KINDS = get_args(Event)
 _CODES = {kind: code for code, kind in enumerate(_KINDS)}
+# The place of their slots, in plain entries of these two; nearly all are of one or the other.
+_SLOTS_AT = {(_PASSED := -1): 5, (_EXECUTED := _CODES[Executed]): 2}
 _WAYS = {way.value: way for way in Way}
 _BACK: dict[Any, Callable[[Any], Any]] = {
     Ballot: Ballot._make,
@@ -225,20 +251,20 @@ _BACK: dict[Any, Callable[[Any], Any]] = {
 }
 
 
-def to_plain(entry: Entry) -> tuple[Any, ...]:
-    """The tuple that stands for an entry: its time, a code, and the event's values."""
+def to_plain(entry: Entry) -> Plain:
+    """An entry as it crosses processes."""
     at, event = entry
-    if isinstance(event, Passed):  # nearly all are
-        return (at, -1, event.way.value, *event[1:])
+    if isinstance(event, Passed):
+        return (at, _PASSED, event.way.value, *event[1:])
     values = (value.value if isinstance(value, Enum) else value for value in event)
     plain = (tuple(value) if isinstance(value, Ballot) else value for value in values)
     return (at, _CODES[type(event)], *plain)
 
 
-def from_plain(plain: tuple[Any, ...]) -> Entry:
+def from_plain(plain: Plain) -> Entry:
     """The inverse of `to_plain`."""
     at, code, *values = plain
-    if code < 0:
+    if code == _PASSED:
         return Entry(at, Passed(_WAYS[values[0]], *values[1:]))
     kinds = _KINDS[code].__annotations__.values()
     fields = zip(kinds, values, strict=True)
@@ -249,10 +275,13 @@ def from_plain(plain: tuple[Any, ...]) -> Entry:
 
 
 class Journal:
-    """Of one replica; heartbeats, LEADER again and answers that say nothing new become counts."""
+    """Of one replica; heartbeats, LEADER again and answers that say nothing new become counts.
+
+    Entries are plain from the start: they are to cross processes, and few are ever looked at.
+    """
 
     def __init__(self) -> None:
-        self.entries: list[Entry] = []
+        self.entries: list[Plain] = []
         self._heartbeats: dict[tuple[Way, Ballot], int] = {}
         # Ballot and last slot claimed, by way and peers: in a new ballot votes count afresh.
         self._claimed: dict[tuple[Way, tuple[ReplicaId, ...]], tuple[Ballot, Slot]] = {}
@@ -267,56 +296,75 @@ class Journal:
                 ballot = self._announced
             case Accepted(ballot) if self._says_nothing(way, peers, message):
                 pass
+            case PeerDown(peer):
+                self.add(at, PeerDied(peer))
+                return
             case _:
                 if isinstance(message, Elected):
                     self._announced = message.ballot
-                self.add(at, passed(way, peers, message))
+                self._write((at, _PASSED, way.value, peers, *_worth_keeping(message), ()))
                 return
         self._heartbeats[way, ballot] = self._heartbeats.get((way, ballot), 0) + 1
 
     def _says_nothing(self, way: Way, peers: tuple[ReplicaId, ...], message: Accepted) -> bool:
-        claim = message.ballot, message.last_slot
-        known = self._claimed.get((way, peers), (NO_BALLOT, 0))
-        self._claimed[way, peers] = max(known, claim)
-        return claim <= known
+        claim, link = (message.ballot, message.last_slot), (way, peers)
+        if claim <= self._claimed.get(link, (NO_BALLOT, 0)):
+            return True
+        self._claimed[link] = claim
+        return False
 
     def add(self, at: int, event: Event) -> None:
         """Anything else happened."""
-        self.settle(at)
-        self.entries.append(Entry(at, event))
+        self._write(to_plain(Entry(at, event)))
+
+    def _write(self, entry: Plain) -> None:
+        if self._heartbeats:
+            self.settle(entry[0])
+        self.entries.append(entry)
 
     def turned(self, at: int, told: Iterable[Event], runs: Iterable[ExecutedRun]) -> None:
         """What a turn decided, and the slots that it executed."""
         for event in told:
             self.add(at, event)
         for first_slot, requests, _ in runs:
-            self.add(at, Executed((first_slot, first_slot + len(requests) - 1)))
+            self._write((at, _EXECUTED, (first_slot, first_slot + len(requests) - 1)))
 
     def settle(self, at: int) -> None:
         """Write down the counts so far."""
         for (way, ballot), count in self._heartbeats.items():
-            self.entries.append(Entry(at, Heartbeats(way, ballot, count)))
+            self.entries.append(to_plain(Entry(at, Heartbeats(way, ballot, count))))
         self._heartbeats.clear()
 
-    def take(self) -> list[Entry]:
+    def take(self) -> list[Plain]:
         """The entries since the last call; counts still open stay."""
         entries, self.entries = self.entries, []
         return entries
 
 
 class _Kept:
-    """The last entries, and how many older ones were dropped."""
+    """The last entries, and how many older ones were dropped.
+
+    Of a long set most are dropped before anybody looks: those that came as plain tuples stay so
+    until then.
+    """
 
     def __init__(self, most: int) -> None:
-        self.entries = deque[Entry](maxlen=most)
+        self.told = deque[Entry | Plain](maxlen=most)
         self.dropped = 0
 
-    def add(self, entry: Entry) -> None:
-        self.dropped += len(self.entries) == self.entries.maxlen
-        self.entries.append(entry)
+    def add(self, told: Entry | Plain) -> None:
+        self.dropped += len(self.told) == self.told.maxlen
+        self.told.append(told)
 
     def all(self) -> tuple[Sequence[Entry], int]:
-        return tuple(self.entries), self.dropped
+        entries = tuple(t if isinstance(t, Entry) else from_plain(t) for t in self.told)
+        self.told = deque(entries, self.told.maxlen)
+        return entries, self.dropped
+
+
+def _about(told: Entry | Plain) -> Slots | None:
+    """The slots that it speaks of."""
+    return told.slots if isinstance(told, Entry) else told[_SLOTS_AT[told[1]]]
 
 
 class Traces:
@@ -333,18 +381,20 @@ class Traces:
         # Of each replica: this set, the one before, and what all before this one say of slots.
         self._kept = {r: [_Kept(most), _Kept(most), _Kept(most)] for r in replicas}
 
-    def add(self, replica: ReplicaId, entries: Iterable[Entry]) -> None:
+    def add(self, replica: ReplicaId, entries: Iterable[Entry | Plain]) -> None:
         """`replica` read, sent or decided this. What comes late belongs to its own set."""
         now, before, earlier = self._kept[replica]
-        for entry in entries:
-            if entry.way is None and entry.slots is None:
-                self.events.append((replica, entry))
-            if entry.at >= self._began:
-                now.add(entry)
+        for told in entries:
+            if isinstance(told, Entry) or told[1] not in _SLOTS_AT:
+                told = told if isinstance(told, Entry) else from_plain(told)
+                if told.way is None and told.slots is None:
+                    self.events.append((replica, told))
+            if told[0] >= self._began:
+                now.add(told)
                 continue
-            before.add(entry)
-            if entry.slots is not None:
-                earlier.add(entry)
+            before.add(told)
+            if _about(told) is not None:
+                earlier.add(told)
 
     def drop(self, replica: ReplicaId, count: int) -> None:
         """So many entries of this set were lost before they came here, some of them its own."""
@@ -355,9 +405,9 @@ class Traces:
         self._began = at
         for kept in self._kept.values():
             kept[1], kept[0] = kept[0], _Kept(self._most)
-            for entry in kept[1].entries:
-                if entry.slots is not None:
-                    kept[2].add(entry)
+            for told in kept[1].told:
+                if _about(told) is not None:
+                    kept[2].add(told)
             kept[2].dropped += kept[1].dropped
 
     def of_set(self, replica: ReplicaId) -> tuple[Sequence[Entry], int]:
@@ -371,5 +421,5 @@ class Traces:
     def of_run(self, replica: ReplicaId) -> tuple[Sequence[Entry], int]:
         """Those that speak of a slot, from the first set on, and how many were dropped in all."""
         now, _, earlier = self._kept[replica]
-        about = (entry for entry in now.entries if entry.slots is not None)
-        return (*earlier.entries, *about), earlier.dropped + now.dropped
+        about = (entry for entry in now.all()[0] if entry.slots is not None)
+        return (*earlier.all()[0], *about), earlier.dropped + now.dropped

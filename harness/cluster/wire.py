@@ -106,6 +106,12 @@ def to_plain(message: Message) -> tuple[Any, ...]:
     return (code, *values[0], *values[1:]) if has_ballot else (code, *values)
 
 
+def place(kind: Any, field: str) -> int:
+    """Where a field of this kind of messages stands in `to_plain`."""
+    at: int = 1 + _CODES[kind][1] + kind.__slots__.index(field)  # behind the code
+    return at
+
+
 def _flattened(message: Message, values: tuple[Any, ...]) -> tuple[Any, ...]:
     if isinstance(message, Promise):
         return (

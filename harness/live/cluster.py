@@ -24,7 +24,7 @@ from harness.cluster.client import Client, Clients, ClientSend
 from harness.cluster.driver import CommitLog, OwnReplicas, ReplicaView
 from harness.cluster.form import checked
 from harness.cluster.history import Operation
-from harness.cluster.journal import Liveness, Traces, from_plain
+from harness.cluster.journal import Liveness, Traces
 from harness.cluster.nemesis import Fault, Heal, KillAt, LinkFault, change
 from harness.errors import EXIT_MACHINE, HarnessError
 from harness.files.config import ClusterConfig
@@ -130,9 +130,9 @@ class LiveCluster(OwnReplicas):
 
     def on_turn(self, replica: ReplicaId, executed: list[Any], entries: list[Any]) -> None:
         """A replica executed slots or handled messages: keep both."""
-        for first_slot, what in executed:
-            self.committed.add(replica, first_slot, what)
-        self._traces.add(replica, map(from_plain, entries))
+        for first_slot, requests, results in executed:
+            self.committed.add(replica, first_slot, zip(requests, results, strict=True))
+        self._traces.add(replica, entries)
 
     def on_lost(self, replica: ReplicaId) -> None:
         """A replica's process died: who believed in it asks everyone at once."""

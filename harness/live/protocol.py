@@ -20,7 +20,8 @@ Values are plain tuples whose first item is one of the words below. To the worke
 To the harness:
 
     (READY,)                       recovered from disk and about to take part
-    (TURN, progress, executed, entries, at)  something happened in this turn, which ended then
+    (TURN, progress, executed, entries, at)  something happened in this turn, which ended then;
+                                   of each run of slots (first slot, requests, results)
     (GAUGES, gauges)                    an answer, as of now
     (DAMAGED, replica, incarnation)     the queue from this replica held a malformed frame and ended
 

@@ -225,10 +225,7 @@ class ControlEnd:
 
     def send(self, value: Any, descriptors: Sequence[int] = ()) -> None:
         """Put a value on the queue; the descriptors are duplicated, the caller keeps its own."""
-        body = wire.dumps(value)
-        self._waiting.append(
-            (LENGTH.pack(len(body)) + body, tuple(os.dup(fd) for fd in descriptors))
-        )
+        self._waiting.append((framed(wire.dumps(value)), tuple(map(os.dup, descriptors))))
         self.resume()
 
     def resume(self) -> None:

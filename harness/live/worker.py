@@ -20,11 +20,12 @@ from multiprocessing.connection import Connection
 from random import Random
 from typing import Any, NoReturn
 
-from bank.ballot import Ballot, ReplicaId, replica_name
+from bank.ballot import Ballot, ReplicaId, Slot, replica_name
 from bank.effects import Effects, Send
+from bank.ledger import Result
 from bank.messages import ClientRequest, Elected, Message, PeerDown, Reply, State, StatePiece
 from bank.replica import CLIENT, Replica
-from bank.sessions import Session
+from bank.sessions import Request, Session
 from bank.status import Role
 from harness.cluster import journal, kill_points, links, nemesis, wire
 from harness.cluster.choices import Seeded
@@ -188,12 +189,16 @@ class Worker:
         self._led = (replica.role, replica.following)
         role, ballot, is_answered, executed_upto = standing(replica)
         progress = Progress(role.value, (*ballot,), is_answered, executed_upto)
-        entries: list[tuple[Any, ...]] = []
-        executed: list[tuple[int, list[tuple[Any, Any]]]] = []
+        entries: list[journal.Plain] = []
+        executed: list[tuple[Slot, Sequence[Request], list[Result]]] = []
         if self._journal is not None:
-            entries = list(map(journal.to_plain, self._journal.take()))
+            entries = self._journal.take()
             executed = [
-                (e.first_slot, [(r, a[2]) for r, a in zip(e.requests, e.answers, strict=True)])
+                (
+                    e.first_slot,
+                    e.requests,
+                    [a[2] for _, a in zip(e.requests, e.answers, strict=True)],
+                )
                 for e in effects.executed
             ]
         if entries or executed or progress != self._told or self._has_returned:
