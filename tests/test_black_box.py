@@ -20,7 +20,7 @@ from harness.check.evidence import latest
 from harness.check.guided import Guided
 from harness.check.likely import Likely, as_chosen
 from harness.check.looks import Chosen, looks_at
-from harness.check.operations import arithmetic, events_of
+from harness.check.operations import arithmetic, events_of, text
 from harness.check.search import BudgetSpent, Search
 from harness.check.unanswered import Unanswered
 from harness.check.verdict import Verdict
@@ -647,9 +647,9 @@ def test_evidence_begins_with_a_look_whatever_came_before():
     ]
     judgement = black_box({"A": 500, "B": 0, "C": 0}, [*seen, *before, *late])
     assert judgement.reason == (
-        "no order explains x's (A) = 395, 2040-2050 µs, whatever came before, beside "
-        "x's (A, C, 5) from 0 µs on, never answered; x's (A) = 395, 2000-2010 µs; "
-        "x's (A, C, 9) = success, 2020-2030 µs"
+        "no order explains x's (A) = 395, 2.04-2.05 ms, whatever came before, beside "
+        "x's (A, C, 5) from 0 µs on, never answered; x's (A) = 395, 2.00-2.01 ms; "
+        "x's (A, C, 9) = success, 2.02-2.03 ms"
     )
     assert judgement.evidence.failed is late[2] and judgement.evidence.others[1:] == tuple(late[:2])
 
@@ -691,3 +691,30 @@ def test_a_picture_shows_where_a_balance_comes_from():
     many = [pay("A", "B", 1, at, at + 1) for at in range(0, 20, 2)]
     shown = black_box({"A": 10, "B": 0}, [*many, look("A", 9, 30, 31)]).evidence
     assert (shown.others, shown.before) == ((), {"A": 0})  # more than a person looks at
+
+
+BEGAN = 78_301_000_000  # µs since the machine was started
+
+
+@pytest.mark.parametrize(
+    ("sent", "answered", "said"),
+    [
+        (0, 40, "x's (A) = 10, 0-40 µs"),
+        (900, 2_041, "x's (A) = 10, 0.90-2.04 ms"),
+        (83_214_100, 83_218_320, "x's (A) = 10, 83.2141-83.2183 s"),
+        (None, 2_041, "x's (A) = 10, sent never, answered 2.04 ms"),
+        (83_214_100, None, "x's (A) from 83.2141 s on, never answered"),
+    ],
+)
+def test_times_count_from_the_first_request_and_are_read_by_people(sent, answered, said):
+    operation = look("A", 10, 0, 1)
+    operation.invoked_at = None if sent is None else BEGAN + sent
+    operation.answered_at = None if answered is None else BEGAN + answered
+    operation.result = None if answered is None else 10
+    assert text(operation, BEGAN) == said
+
+
+def test_evidence_is_told_in_times_of_the_run():
+    history = [pay("A", "B", 3, BEGAN, BEGAN + 2_000), look("A", 9, BEGAN + 5_000, BEGAN + 9_000)]
+    (_, reason) = black_box({"A": 10, "B": 10}, history).reason.split("no order explains ")
+    assert reason == "x's (A) = 9, 5.00-9.00 ms, with A at 7 before"

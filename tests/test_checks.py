@@ -616,10 +616,16 @@ def test_what_clients_of_earlier_runs_asked_for_was_not_invented():
 
 
 TIMES = {
-    "before it was sent": (operation(PAY, 1, SUCCESS, 5, 4), "answered at 4 µs and sent at 5 µs"),
-    "and never sent": (operation(PAY, 1, SUCCESS, None, 4), "answered at 4 µs and sent never"),
-    "at no time": (operation(PAY, 1, SUCCESS, 0, None), "has result 'success' and was answered at"),
-    "with nothing": (operation(PAY, 1, None, 0, 4), "has result None and was answered at 4"),
+    "before it was sent": (operation(PAY, 1, SUCCESS, 5, 4), "answered 1 µs before it was sent"),
+    "and never sent": (operation(PAY, 1, SUCCESS, None, 4), "was answered and never sent"),
+    "at no time": (
+        operation(PAY, 1, SUCCESS, 0, None),
+        "has result 'success' and was never answered",
+    ),
+    "with nothing": (
+        operation(PAY, 1, None, 0, 4),
+        "has result None and was answered all the same",
+    ),
 }
 
 

@@ -135,7 +135,7 @@ def test_what_a_majority_may_have_heard_of_may_be_answered(reach):
 def test_an_answer_without_a_majority_is_seen(reach):
     for result in (SUCCESS, FAILED):
         said = reason(quorum(reach, [replace(PAID[0], result=result)]))
-        told = f"A's (A, B, 3) = {result}, 20-30 µs, by n1, when only n1, n2 of 5 can have voted"
+        told = f"A's (A, B, 3) = {result}, 0-10 µs, by n1, when only n1, n2 of 5 can have voted"
         assert said.startswith(told)
 
 

@@ -8,13 +8,23 @@ What no order explains is made small by `evidence`.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from harness.check.bounds import overdrawn
 from harness.check.evidence import evidence, illustrated, latest
 from harness.check.guided import Guided
 from harness.check.likely import Likely, as_chosen
 from harness.check.looks import Looks, looks_at
-from harness.check.operations import Event, Op, arithmetic, events_of, impossible, text
+from harness.check.operations import (
+    Event,
+    Op,
+    arithmetic,
+    began,
+    events_of,
+    impossible,
+    moment,
+    text,
+)
 from harness.check.search import BudgetSpent, Search
 from harness.check.unanswered import Unanswered
 from harness.check.verdict import Judgement, Verdict
@@ -43,7 +53,7 @@ def black_box(
     ops: list[Op] = []
     for operation in history:
         if (wrong := impossible(operation, balances)) is not None:
-            return Judgement(CHECK, Verdict.INVALID, f"{text(operation)}: {wrong}")
+            return Judgement(CHECK, Verdict.INVALID, f"{text(operation, began(history))}: {wrong}")
         if operation.invoked_at is None or operation.refused is not None:
             continue
         if (op := arithmetic(operation, balances)) is not None:
@@ -73,7 +83,7 @@ def black_box(
         at = max(reached, failed_at or 0)
         answered = sum(1 for event in events[:at] if event[1])
         reason = (
-            f"gave up after {spent} configurations, at {events[at][0]} µs, "
+            f"gave up after {spent} configurations, at {moment(events[at][0], began(history))}, "
             f"{answered} of {sum(op.answered_at is not None for op in ops)} answers explained"
         )
         if unanswered:
@@ -84,7 +94,7 @@ def black_box(
         return Judgement(CHECK, Verdict.UNKNOWN, reason)
     if failed_at is None:
         return Judgement(CHECK, Verdict.VALID)
-    found = evidence(balances, events, failed_at)
+    found = replace(evidence(balances, events, failed_at), since=began(history))
     shown = illustrated(balances, events, failed_at, found)
     return Judgement(CHECK, Verdict.INVALID, str(found), shown)
 
@@ -93,6 +103,7 @@ def _proved(
     balances: Mapping[str, int], ops: Sequence[Op], looks: Looks, budget: int
 ) -> tuple[Op, str] | None:
     """By which answer there is no order, and why: found without a search for one."""
+    since = began(op.source for op in ops)
     if (found := overdrawn(balances, ops)) is not None:
         return found.read, found.reason
     try:
@@ -102,8 +113,8 @@ def _proved(
     if look is None:
         return None
     reason = (
-        f"no order explains {text(look.op.source)}: whichever requests without an answer were "
-        "done, this answer or one before it has another balance"
+        f"no order explains {text(look.op.source, since)}: whichever requests without an answer "
+        "were done, this answer or one before it has another balance"
     )
     return look.op, reason
 

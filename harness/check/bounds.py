@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from harness.check.operations import Op, text
+from harness.check.operations import Op, began, text
 
 
 class _Sum:
@@ -50,12 +50,13 @@ def overdrawn(balances: Mapping[str, int], ops: Sequence[Op]) -> Overdrawn | Non
             moves[op.other].append((op, op.moves))
         elif op.low == op.high and op.answered_at is not None:
             reads[op.account].append(op)
-    found = (_of_account(balances[a], reads[a], moves[a]) for a in balances)
+    since = began(op.source for op in ops)
+    found = (_of_account(balances[a], reads[a], moves[a], since) for a in balances)
     return next(filter(None, found), None)
 
 
 def _of_account(
-    base: int, reads: Sequence[Op], moves: Sequence[tuple[Op, int]]
+    base: int, reads: Sequence[Op], moves: Sequence[tuple[Op, int]], since: int
 ) -> Overdrawn | None:
     in_, out = [(op, by) for op, by in moves if by > 0], [(op, by) for op, by in moves if by < 0]
     sent_in, sent_out = map(_sent, (in_, out))
@@ -82,8 +83,8 @@ def _of_account(
         ):
             if needed > there:
                 reason = (
-                    f"no order explains {text(read.source)}: the reads of {read.account} up to "
-                    f"then take {needed} that no answer tells of, and all requests without one "
+                    f"no order explains {text(read.source, since)}: the reads of {read.account} up "
+                    f"to then take {needed} that no answer tells of, and all requests without one "
                     f"can have {what} {there}"
                 )
                 return Overdrawn(read, reason)

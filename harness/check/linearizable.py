@@ -9,6 +9,7 @@ from itertools import chain
 
 from bank.ledger import SKIPPED, describe
 from bank.sessions import NOOP_REQUEST
+from harness.check.operations import moment
 from harness.check.replay import Replay
 from harness.check.verdict import Judgement, judge
 from harness.cluster.driver import CommitLog
@@ -30,10 +31,13 @@ def _out_of_time(history: Sequence[Operation]) -> Iterator[str]:
         client, _, *command = operation.request
         text = f"{client}'s {describe(*command)}"  # type: ignore[arg-type]
         if (answered_at is None) == operation.is_answered:
-            yield f"{text} has result {operation.result!r} and was answered at {answered_at}"
+            when = "never answered" if answered_at is None else "answered all the same"
+            yield f"{text} has result {operation.result!r} and was {when}"
         elif answered_at is not None and (invoked_at is None or answered_at < invoked_at):
-            sent = "never" if invoked_at is None else f"at {invoked_at} µs"
-            yield f"{text} was answered at {answered_at} µs and sent {sent}"
+            early = "and never sent"
+            if invoked_at is not None:
+                early = f"{moment(invoked_at, answered_at)} before it was sent"
+            yield f"{text} was answered {early}"
 
 
 def _violations(log: CommitLog, replayed: Replay, history: Sequence[Operation]) -> Iterator[str]:

@@ -86,9 +86,38 @@ def events_of(ops: Iterable[Op]) -> list[Event]:
     return events
 
 
-def text(operation: Operation) -> str:
+def began(history: Iterable[Operation]) -> int:
+    """When the first of them was sent; times that people read count from then."""
+    return min((o.invoked_at for o in history if o.invoked_at is not None), default=0)
+
+
+def text(operation: Operation, since: int) -> str:
+    """ "ann's (A, B, 3) = success, 12.41-30.10 ms", its times counted from `since`."""
     client, _, *command = operation.request
     said = f"{client}'s {describe(*command)}"  # type: ignore[arg-type]
+    sent_at, answered_at = operation.invoked_at, operation.answered_at
     if operation.result is None:
-        return f"{said} from {operation.invoked_at} µs on, never answered"
-    return f"{said} = {operation.result}, {operation.invoked_at}-{operation.answered_at} µs"
+        return f"{said} from {moment(sent_at, since)} on, never answered"
+    said += f" = {operation.result}, "
+    if sent_at is None or answered_at is None:
+        return f"{said}sent {moment(sent_at, since)}, answered {moment(answered_at, since)}"
+    unit = _unit(answered_at - since)
+    begins = moment(sent_at, since, unit).removesuffix(f" {unit}")
+    return f"{said}{begins}-{moment(answered_at, since, unit)}"
+
+
+def moment(at: int | None, since: int, unit: str = "") -> str:
+    """ "8 µs", "12.41 ms" or "83.2141 s" after `since`, in this unit or in the one that fits."""
+    if at is None:
+        return "never"
+    after = at - since
+    match unit or _unit(after):
+        case "µs":
+            return f"{after} µs"
+        case "ms":
+            return f"{after / 1000:.2f} ms"
+    return f"{after / 1e6:.4f} s"
+
+
+def _unit(us: int) -> str:
+    return "µs" if abs(us) < 1000 else "ms" if abs(us) < 1_000_000 else "s"

@@ -13,7 +13,7 @@ from bank.ballot import replica_name
 from bank.ledger import READ, SKIPPED, SUCCESS, TRANSFER, Result, describe
 from bank.sessions import NOOP_REQUEST, Request
 from harness.check.black_box import BUDGET, CHECK, black_box
-from harness.check.operations import text
+from harness.check.operations import began, text
 from harness.check.quorum import Reach, no_quorum_no_answer
 from harness.check.replay import execute
 from harness.check.sums import MOST_SUMS, Sums
@@ -69,7 +69,7 @@ def judge_from_outside(seen: Seen) -> tuple[Judgement, ...]:
         agreement_from_outside(balances, seen.told, seen.unsettled),
         judge(ANSWERS_AGREE, seen.contradictions),
         told_to_the_end(seen.tellings, seen.require),
-        refused(seen.refusals),
+        refused(seen.refusals, began(history)),
         ended_by_themselves(seen.endings),
     )
 
@@ -126,7 +126,9 @@ def exactly_once_from_outside(
     given: dict[Key, Result] = {}
     for key, result in answers:
         if key in transfers and given.setdefault(key, result) != result:
-            said = f"{text(transfers[key])} was answered {given[key]} and {result} too"
+            said = (
+                f"{text(transfers[key], began(history))} was answered {given[key]} and {result} too"
+            )
             return Judgement("exactly_once", Verdict.INVALID, said)
     if final is None:
         return Judgement("exactly_once", Verdict.VALID)
@@ -172,16 +174,17 @@ def _lost(
         and o.answered_at is not None
         and o.answered_at <= last_kill
     ]
+    since = began(history)
     held = {entry.request[:2] for log in logs for entry in log}  # type: ignore[attr-defined]
     for operation in safe if logs else ():
         if operation.request[:2] not in held:
-            yield f"{text(operation)} is in no log after a replica was killed"
+            yield f"{text(operation, since)} is in no log after a replica was killed"
     sums = None if final is None else Sums(balances, history, final)
     if sums is not None and sums.explained() is False:
         for operation in safe:
             if sums.explained(without=operation):
                 yield (
-                    f"{text(operation)} is not in the balances after a replica was killed, "
+                    f"{text(operation, since)} is not in the balances after a replica was killed, "
                     "which are explained without it"
                 )
 
@@ -327,11 +330,14 @@ def _silences(tellings: Sequence[Telling], require: Sequence[str]) -> Iterator[s
             )
 
 
-def refused(refusals: Sequence[Refusal]) -> Judgement:
+def refused(refusals: Sequence[Refusal], since: int) -> Judgement:
     """A request that a replica says it never did and never will, its balance being no reason."""
     return judge(
         "refused",
-        (f"{text(r.operation)}: {replica_name(r.replica)} answers {r.text}" for r in refusals),
+        (
+            f"{text(r.operation, since)}: {replica_name(r.replica)} answers {r.text}"
+            for r in refusals
+        ),
     )
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from bank.ballot import ReplicaId, replica_name
 from bank.ledger import TRANSFER
 from bank.quorum import quorum_size
-from harness.check.operations import text
+from harness.check.operations import began, text
 from harness.check.verdict import Judgement, Verdict, judge
 from harness.cluster.history import Operation
 from harness.cluster.journal import CLIENTS
@@ -63,8 +63,9 @@ def no_quorum_no_answer(
         if o.request[2] == TRANSFER and o.is_answered and o.invoked_at is not None
     ]
     answered.sort(key=lambda o: o.invoked_at or 0)
+    since = began(history)
     problems = (
-        f"{text(operation)}, by {replica_name(operation.answered_by)}, "
+        f"{text(operation, since)}, by {replica_name(operation.answered_by)}, "
         f"when only {_names(voters)} of {replicas} can have voted for it"
         for operation, voters in (
             _by_what_passed(answered)

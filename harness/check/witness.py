@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 
 from bank.ledger import FAILED, READ, SUCCESS
-from harness.check.operations import text
+from harness.check.operations import began, text
 from harness.check.replay import execute
 from harness.cluster.history import Operation
 
@@ -29,18 +29,19 @@ def flaw(
 def _flaws(
     balances: Mapping[str, int], history: Sequence[Operation], order: Sequence[Operation]
 ) -> Iterator[str]:
-    now = dict(balances)
+    now, since = dict(balances), began(history)
     stands = {account: ([0], [balance]) for account, balance in balances.items()}
-    latest, later = -1, ""
+    latest = -1
+    later: Operation | None = None  # was sent then
     placed: set[int] = set()
     for place, operation in enumerate(order, 1):
         if id(operation) in placed:
-            yield f"{text(operation)} is in the order twice"
+            yield f"{text(operation, since)} is in the order twice"
         placed.add(id(operation))
         _, _, kind, sender, receiver, amount = operation.request
         result = execute(now, kind, sender, receiver, amount)
         if operation.result not in (None, result):
-            yield f"{text(operation)} gives {result!r} there"
+            yield f"{text(operation, since)} gives {result!r} there"
         for account in {sender, receiver} & stands.keys():
             places, values = stands[account]
             if values[-1] != now[account]:
@@ -48,19 +49,22 @@ def _flaws(
                 values.append(now[account])
         sent_at, answered_at = operation.invoked_at, operation.answered_at
         if sent_at is None or (answered_at is not None and answered_at < sent_at):
-            yield f"{text(operation)} was answered before it was sent"
+            yield f"{text(operation, since)} was answered before it was sent"
         elif answered_at is not None and answered_at < latest:
-            yield f"{text(operation)} was answered before {later} was sent, which comes earlier"
+            assert later is not None
+            told = f"{text(operation, since)} was answered before"
+            yield f"{told} {text(later, since)} was sent, which comes earlier"
         elif sent_at > latest:
-            latest, later = sent_at, text(operation)
+            latest, later = sent_at, operation
     left = [o for o in history if o.is_answered and id(o) not in placed]
-    yield from _misfits(stands, order, left)
+    yield from _misfits(stands, order, left, since)
 
 
 def _misfits(
     stands: Mapping[str, tuple[list[int], list[int]]],
     order: Sequence[Operation],
     left: Sequence[Operation],
+    since: int,
 ) -> Iterator[str]:
     """What has no place between the others; the earliest one is taken, which never hurts."""
     places = range(1, len(order) + 1)
@@ -75,7 +79,7 @@ def _misfits(
     for operation in sorted(left, key=lambda o: o.invoked_at or 0):
         sent_at, answered_at = operation.invoked_at, operation.answered_at
         if sent_at is None or answered_at is None or answered_at < sent_at:
-            yield f"{text(operation)} was answered before it was sent"
+            yield f"{text(operation, since)} was answered before it was sent"
             continue
         while waiting and waiting[0][0] < sent_at:
             floor = max(floor, heapq.heappop(waiting)[1])
@@ -85,7 +89,7 @@ def _misfits(
         most = not_after[index] - 1 if index < len(sent) else len(order)
         place = _place(stands, operation, least, most)
         if place is None:
-            yield f"{text(operation)} has no place in the order"
+            yield f"{text(operation, since)} has no place in the order"
             continue
         heapq.heappush(waiting, (answered_at, place))
 
