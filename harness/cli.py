@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     earlier = EarlierReport(arguments)
-    with streams.guarded() as output:
+    with ctrl_c.never_dropped(), streams.guarded() as output:
         code, problems = _outcome(arguments, output)
         if code not in (EXIT_VALID, EXIT_INVALID, EXIT_UNKNOWN):
             reasons = [problem.strip() for problem in problems] or ["nobody read standard output"]

@@ -7,11 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from processes import PATIENCE
 from screen_fakes import (
     FakeCluster,
     FakeRunner,
@@ -415,6 +418,83 @@ def test_ctrl_c_is_130_and_stops_the_cluster(bench, capsys, monkeypatch, when):
     assert capsys.readouterr().err == "interrupted\n"
     assert bench.cluster.calls == ([] if when == "load" else ["start", "stop"])
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # a second one cannot hurt
+
+
+class Finalized:
+    """Ctrl-C comes while its finalizer runs, or is called back when it is let go."""
+
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+
+class Watched:
+    pass
+
+
+def dropped(where):
+    """Ctrl-C where Python drops what is raised; whoever lost it goes on."""
+
+    def generated():
+        try:
+            yield
+        finally:
+            signal.raise_signal(signal.SIGINT)
+
+    def go_on(*_):
+        match where:
+            case "a finalizer":
+                Finalized()
+            case "a weak reference":
+                watched = Watched()
+                _reference = weakref.ref(watched, lambda _: signal.raise_signal(signal.SIGINT))
+                del watched
+            case "a generator":
+                next(generated())
+            case "two finalizers":
+                Finalized()
+                Finalized()
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
+            pass
+
+    return go_on
+
+
+DROPPED = ["a finalizer", "a weak reference", "a generator", "two finalizers"]
+
+
+@pytest.mark.parametrize("where", DROPPED)
+def test_ctrl_c_that_python_drops_is_heard(bench, capsys, where):
+    """A run with --watch went on to its end once."""
+    hook, bench.before_set = sys.unraisablehook, dropped(where)
+    assert bench.run() == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    assert bench.cluster.calls == ["start", "stop"]
+    assert sys.unraisablehook is hook
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("name", commands.names())
+def test_ctrl_c_that_python_drops_is_heard_by_every_command(capsys, monkeypatch, name):
+    found = commands.find
+    run = dropped("a finalizer")
+    monkeypatch.setattr(commands, "find", lambda word: replace(found(word), run=run))
+    words = {"completion": ["bash"], "lint": ["x"], "check": ["x"], "grade": ["x"]}
+    assert cli.main([name, *words.get(name, [])]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_what_else_is_dropped_is_reported_as_ever(bench, monkeypatch):
+    seen = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda dropped: seen.append(dropped.exc_type))
+
+    class Broken:
+        def __del__(self):
+            raise ValueError
+
+    bench.before_set = Broken
+    assert bench.run("--no-step") == 0
+    assert set(seen) == {ValueError}
 
 
 def test_a_second_ctrl_c_does_not_reach_the_stopping(bench):

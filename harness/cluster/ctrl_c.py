@@ -1,15 +1,19 @@
-"""Ctrl-C that comes at a bad moment is heard at the end of that moment.
+"""Ctrl-C that comes at a bad moment is heard at the end of that moment, or soon after.
 
 A child whose parent leaves in the middle of its start prints a traceback, and one of which nobody
 knows is ended by nobody. In the middle of an import it may be raised in a callback of the importing
 machinery, which prints a traceback and goes on; or, before Python 3.12, as the cause of another
-error. Imports nothing heavy and nothing of ours, and an old Python can read it.
+error. In a finalizer, which may run at any moment, it is dropped. Imports nothing heavy and nothing
+of ours, and an old Python can read it.
 """
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+AGAIN_SECONDS = 0.01  # a finalizer is over by then, or drops it again
 
 
 @contextmanager
@@ -35,3 +39,36 @@ def afterwards(or_again: bool = False) -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
         if heard:
             signal.raise_signal(signal.SIGINT)
+
+
+@contextmanager
+def never_dropped() -> Iterator[None]:
+    """One that is raised where nothing can be raised is raised again, a moment later.
+
+    In a `__del__`, the callback of a weak reference or a generator that is thrown away, Python
+    prints an exception and goes on; weak references are let go wherever a process object ends.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    report = sys.unraisablehook
+
+    def dropped(unraisable: "sys.UnraisableHookArgs") -> None:
+        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            report(unraisable)
+            return
+        signal.signal(signal.SIGALRM, again)
+        signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
+
+    def again(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGINT)
+
+    sys.unraisablehook = dropped
+    try:
+        yield
+    finally:
+        sys.unraisablehook = report
+        if signal.getsignal(signal.SIGALRM) is again:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
