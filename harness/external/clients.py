@@ -10,10 +10,11 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
 from bank.ballot import Ballot, ClientId, ReplicaId, replica_name
-from bank.ledger import READ, Result
+from bank.ledger import READ, Result, describe
 from bank.sessions import Request
 from harness.cluster.history import Operation
 from harness.external import remarks
@@ -34,6 +35,7 @@ from harness.external.votes import Votes
 from harness.files.text_file import shown
 
 FIRST_PAUSE_US, LONGEST_PAUSE_US = 30_000, 500_000
+MOST_WAITING_SHOWN = 5  # requests without an answer, with the last error each
 SHORTEST_RETRY_US = 1_000
 ALL_CLIENTS = "clients"  # whom a replica tells that it leads
 
@@ -174,6 +176,12 @@ class Clients:
     def pending(self) -> list[Operation]:
         """Operations that nothing settled."""
         return list(self._open.values())
+
+    def waiting(self) -> list[str]:
+        """Some of those that were answered with an error and go on, with the last word on each."""
+        errors = ((o, self.last_error.get(id(o))) for o in self._open.values())
+        told = (f"{describe(*o.request[2:])} waits; {e} was the last word" for o, e in errors if e)
+        return list(islice(told, MOST_WAITING_SHOWN))
 
     def drop_pending(self, now: int) -> None:
         """Give up what nothing settled; what is answered later is not heard."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from bank.ballot import Ballot, ReplicaId, Slot
 from bank.events import Leads
-from bank.ledger import READ, describe
+from bank.ledger import READ
 from bank.status import Role, SlotStatus
 from harness.cluster.driver import CommitLog, ReplicaView
 from harness.cluster.history import Operation
@@ -27,7 +27,7 @@ from harness.external.description import Description
 from harness.external.faults import Faults
 from harness.external.fits import why_not
 from harness.external.fleet import Fleet, Handle
-from harness.external.last_words import ends_of
+from harness.external.last_words import ends_of, indented
 from harness.external.looking import Looking
 from harness.external.router import HARNESS, Node
 from harness.external.services import ABSENT, LIN_KV, LinKvService, absent
@@ -40,7 +40,6 @@ from harness.live.waiting import Waiter
 
 LOOK_US = 5_000  # between two looks at a condition while nothing happens
 IDLE_US = 500_000  # between two looks at what replicas do while nobody drives
-MOST_WAITING_SHOWN = 5  # requests without an answer, with the last error each
 PROBE_US = 300_000  # the same before the first set: only a refusal is of interest
 
 
@@ -446,16 +445,7 @@ class ExternalCluster:
 
     def _flush_records(self) -> None:
         """What the router kept becomes part of the traces."""
-        records, recorded = self.router.records, self.router.recorded
-        first = recorded - len(records)
-        lost = first - self._flushed
-        for replica, entry in diagram.entries(records, first):
-            self._traces.add(replica, [entry])
-        if lost > 0:
-            for replica in self.fleet.handles:
-                self._traces.drop(replica, lost)
-        records.clear()
-        self._flushed = recorded
+        self._flushed = diagram.flush(self.router, self._flushed, self._traces)
 
     def traces(self) -> Traces:
         """The journals of all replicas, with what is kept of earlier sets."""
@@ -490,12 +480,10 @@ class ExternalCluster:
     def remarks(self) -> list[str]:
         """What they did that is worth a word and was not told yet."""
         found = self.router.remarks.news()
-        waiting = [(o, self.clients.last_error.get(id(o))) for o in self.clients.pending()]
-        for operation, error in [one for one in waiting if one[1]][:MOST_WAITING_SHOWN]:
-            found.append(f"{describe(*operation.request[2:])} waits; {error} was the last word")
+        found += self.clients.waiting()
         for handle in self.fleet.handles.values():
             if handle.last_words:
                 found.append(f"{handle.name}: the end of what it wrote to standard error:")
-                found += [f"    {line}" for line in handle.last_words]
+                found += indented(handle.last_words)
                 handle.last_words = []
         return found
