@@ -22,13 +22,14 @@ from harness.bench import baseline, failover, others, soak
 from harness.bench.baseline import FloorFigures
 from harness.bench.histogram import Histograms, bars
 from harness.bench.load import bucket_of
-from harness.bench.measuring import Window, _disk_bytes, largest, percentile
+from harness.bench.measuring import LoadedFleet, Window, _disk_bytes, largest, percentile
 from harness.bench.outage import FirstAnswer, Outage, Turn, outage
 from harness.bench.results import Pair, Result
 from harness.bench.tables import bench_tables
 from harness.check.verdict import Judgement, Verdict, overall
 from harness.commands import bench
 from harness.errors import EXIT_MACHINE, HarnessError
+from harness.files.config import ClusterConfig
 from harness.live import process
 from harness.live.usage import Usage
 
@@ -338,6 +339,18 @@ def test_a_process_of_the_floor_that_is_killed_ends_all_of_them_and_is_told(who,
     assert told.value.exit_code == EXIT_MACHINE
     assert len(started) >= 3
     assert not [pid for pid in started if process.kernel_state(pid) not in ("X", "Z", "")]
+
+
+def test_a_process_of_clients_that_is_killed_is_told_at_once():
+    fleet = LoadedFleet(ClusterConfig(nodes=3, durability="memory"), clients=2)
+    wanted = r"^a process of clients was killed from outside \(SIGKILL\)$"
+    with fleet.running():
+        fleet.go()
+        fleet.fleet.loads[1].process.kill()
+        for waits in (lambda: fleet.sleep(30), lambda: fleet.measure(0), fleet.finish):
+            with pytest.raises(HarnessError, match=wanted) as told:
+                waits()
+            assert told.value.exit_code == EXIT_MACHINE
 
 
 def test_a_benchmark_takes_several_shapes(capsys):

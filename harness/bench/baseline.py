@@ -236,9 +236,7 @@ class _Crew:
             if code := one.exitcode:
                 with suppress(EOFError):
                     return f"the floor's files in {tempfile.gettempdir()}: {words.recv()}"
-                is_killed = process.is_killed_from_outside(code)
-                how = "was killed from outside" if is_killed else "ended by itself"
-                return f"a process of the floor {how} ({process.end(code)})"
+                return f"a process of the floor {process.ending(code)}"
         return "a process of the floor ended by itself"
 
     def end(self) -> None:

@@ -178,6 +178,7 @@ class LoadedFleet:
         until = worker.now() + int(seconds * 1e6)
         while (now := worker.now()) < until:
             self.fleet.pump(min(until, now + 100_000))
+            self._refuse_ended()
             if each is not None:
                 each()
 
@@ -354,7 +355,7 @@ class LoadedFleet:
     def _await(self, condition: Callable[[], bool], what: str) -> None:
         deadline = worker.now() + int(ANSWER_SECONDS * 1e6)
         while not condition():
-            self._refuse_wrong()
+            self._refuse_ended()
             if worker.now() > deadline:
                 raise self._in_vain(f"waited {ANSWER_SECONDS:.0f} s {what}")
             stopped = [h for h in self.fleet.handles.values() if h.liveness is Liveness.STOPPED]
@@ -364,11 +365,15 @@ class LoadedFleet:
             if worker.now() >= look:
                 self.fleet.look_after()
 
-    def _refuse_wrong(self) -> None:
+    def _refuse_ended(self) -> None:
+        """A process of clients ended: it was told what is no answer, or else by no replica."""
         for word, *rest in (value for handle in self.fleet.loads for value in handle.heard):
             if word == load.WRONG:
                 what = f"n{rest[0]} says to clients what is no answer: {rest[1]}"
                 raise HarnessError(what, exit_code=EXIT_INVALID)
+        for handle in self.fleet.loads:
+            if handle.trouble:
+                raise HarnessError(handle.trouble, exit_code=EXIT_MACHINE)
 
     def _in_vain(self, told: str) -> HarnessError:
         """The fault of the replicas that are gone, or else of the machine."""

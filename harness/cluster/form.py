@@ -211,7 +211,7 @@ def _of_many(part: Any, name: str) -> Check:
     def found(value: Any) -> str:
         if not isinstance(value, _LISTS):
             return _told(value, name)
-        if not value or (fit and fit(value)):
+        if not value or (fit and len(value) > 1 and fit(value)):
             return ""
         for at, item in enumerate(value):
             if wrong := one(item):

@@ -258,17 +258,17 @@ class Fleet:
             )
         is_killed = process.is_killed_from_outside(code)
         if handle.trouble is None and is_killed and self._disks.files[handle.replica] is None:
-            handle.trouble = f"its process was killed from outside ({process.end(code)}), and with "
+            handle.trouble = f"its process {process.ending(code)}, and with "
             handle.trouble += "it what it promised, which durability memory keeps nowhere: "
             handle.trouble += "it stays down"
         if handle.trouble is None and is_killed:
             handle.liveness = Liveness.CRASHED  # it may come back like any crashed one
             if handle.armed is None or code != -signal.SIGKILL:
-                handle.trouble = f"its process was killed from outside ({process.end(code)})"
+                handle.trouble = f"its process {process.ending(code)}"
         else:
             handle.liveness = Liveness.STOPPED
             if handle.trouble is None:
-                handle.trouble = f"its process ended by itself ({process.end(code)})"
+                handle.trouble = f"its process {process.ending(code)}"
                 handle.ended_silently = True
         self._note_liveness(handle)
         self._listener.on_lost(handle.replica)

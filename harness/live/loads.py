@@ -21,6 +21,7 @@ class LoadHandle:
         self.control: ControlEnd | None = None
         self.peers: dict[ReplicaId, tuple[Connection, Connection]] = {}  # until it starts
         self.heard: list[Any] = []  # from its control queue, for whoever runs the benchmark
+        self.trouble = ""  # how it ended before it was told to
 
     def connect(self, replica: ReplicaId, reading: Connection, writing: Connection) -> None:
         """Hand over the ends of the queues with a replica, at once when the process runs."""
@@ -54,8 +55,14 @@ class LoadHandle:
             self.heard += read_safely(control.read)
             if control.closed:
                 waiter.forget(control.fileno())
+                self._note_end()
 
         waiter.on_readable(control.fileno(), read)
+
+    def _note_end(self) -> None:
+        assert self.process is not None
+        self.process.join(process.KERNEL_SECONDS)
+        self.trouble = f"a process of clients {process.ending(self.process.exitcode)}"
 
     def stop(self) -> None:
         """Kill it, if it runs."""

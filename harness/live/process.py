@@ -165,6 +165,12 @@ def end(code: int | None) -> str:
     return f"exit code {code}" if code is None or code >= 0 else signal.Signals(-code).name
 
 
+def ending(code: int | None) -> str:
+    """ "ended by itself (exit code 1)", "was killed from outside (SIGTERM)"."""
+    how = "was killed from outside" if is_killed_from_outside(code) else "ended by itself"
+    return f"{how} ({end(code)})"
+
+
 def pause(process: ForkServerProcess) -> None:
     """SIGSTOP, and wait until the kernel reports the process as stopped."""
     assert process.pid is not None
