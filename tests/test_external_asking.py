@@ -11,14 +11,16 @@ from external_runs import tiny, trouble
 
 from bank.ballot import Ballot
 from bank.status import Role
+from harness.check.hearing import CutOff
 from harness.cluster.journal import Liveness
-from harness.cluster.nemesis import FailLeader, LinkFault
+from harness.cluster.nemesis import Fail, FailLeader, LinkFault, Recover
 from harness.external import clients
 from harness.external.asking import ASK_US, IN_VAIN, Asking
 from harness.external.cluster import ExternalCluster
 from harness.external.fleet import Handle
 from harness.external.remarks import Remarks
 from harness.external.router import Node, Router
+from harness.external.seen import cut_off
 from harness.external.services import ABSENT, LIN_KV, LinKvService, absent
 from harness.external.speaking import dialect
 from harness.external.told import State
@@ -288,3 +290,23 @@ def test_who_ended_by_itself_is_missing_from_those_that_should_be_a_majority():
         standing = Standing(made)
         standing.begin_set((1, 2, 3), frozenset())
         assert standing.should_be_able(), "who ended by itself should be there all the same"
+
+
+# ---- who hears nobody --------------------------------------------------------------------------
+
+
+def test_what_is_told_since_it_was_cut_off_is_held_against_who_is_disconnected_alone():
+    with cluster() as made:
+        for handle in made.fleet.handles.values():
+            handle.knowledge.state, handle.knowledge.told_at = State(balances={"A": 1}), 0
+        made.faults.apply(Fail(3))
+        assert list(cut_off(made)) == [], "nothing was told since"
+        since = made.faults.away[3]
+        made.fleet.handles[3].knowledge.told_at = made.fleet.handles[2].knowledge.told_at = (
+            since + 1
+        )
+        assert list(cut_off(made)) == [CutOff(3, since, {"A": 1})]
+        made.faults.apply(Recover(3))
+        assert list(cut_off(made)) == []
+        made.fleet.handles[2].liveness = Liveness.DISCONNECTED
+        assert list(cut_off(made)) == [], "it was asked to fail, and hears all"

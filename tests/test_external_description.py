@@ -55,7 +55,7 @@ def test_everything_that_can_be_said():
     ("text", "told"),
     [
         ("name: x", ["r.yaml:1: no start: expected lines such as start: python3 node.py"]),
-        ("- x", ["r.yaml:1: r.yaml: found a list, expected lines such as start: python3 node.py"]),
+        ("- x", ["r.yaml:1: found a list, expected lines such as start: python3 node.py"]),
         ("start: ''", ['r.yaml:1: start: found "", expected a command such as python3 node.py']),
         (
             "start: a\nlinks: sdtio\nretries: 3",

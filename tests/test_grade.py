@@ -140,6 +140,28 @@ def test_answer_keys_are_honoured(case, capsys):
 # ---- what runs come to -------------------------------------------------------------------------
 
 
+def test_what_is_certain_is_the_first_reason_and_a_check_before_what_follows_from_it():
+    def met(key, verdict):
+        return {"where": "k:9", "key": key, "holds": False, "verdict": verdict, "reason": "why"}
+
+    checks = {"durable": "not asked", "progress": "invalid", "no quorum, no answer": "invalid"}
+    first = {"set": 1, "expectations": [met("leader", "unknown")], "reasons": {}}
+    second = {
+        "set": 2,
+        "expectations": [met("balances", "unknown"), met("outcomes", "invalid")],
+        "checks": {**checks, "linearizable": "unknown", "expectations": "invalid"},
+        "reasons": dict.fromkeys((*checks, "linearizable", "expectations"), "why"),
+    }
+    assert runs._reasons({"sets": [first, second]}) == [
+        "set 2: no quorum, no answer: why",
+        "k:9: outcomes: why",
+        "set 2: progress: why",
+        "k:9: leader: why",
+        "set 2: linearizable: why",
+        "k:9: balances: why",
+    ]
+
+
 def test_every_outcome_is_told_with_its_reason(scripted, capsys, monkeypatch):
     def seconds(one):  # by this clock a run takes too long once it did all that it does
         return 2.0 if one.plan.seed % 10 == 3 and (one.folder / "data").exists() else 0.1
@@ -153,7 +175,7 @@ def test_every_outcome_is_told_with_its_reason(scripted, capsys, monkeypatch):
     assert code == found["exit_code"] == 1
     assert told == {
         1: ("passed", []),
-        2: ("failed", ["x.yaml:6: leader: expected n1, found n2", "set 6: agreement: slot 7"]),
+        2: ("failed", ["set 6: agreement: slot 7", "x.yaml:6: leader: expected n1, found n2"]),
         3: ("unknown", ["set 6: linearizable: too many"]),
         4: ("hung", ["not through after 1.5 s, 1 of 2 sets run"]),
         5: ("failed", []),

@@ -9,6 +9,7 @@ import pytest
 
 from bank.ledger import FAILED, READ, SUCCESS, TRANSFER
 from bank.sessions import NOOP_REQUEST
+from harness.check.hearing import CutOff
 from harness.check.outside import (
     Seen,
     agreement_from_outside,
@@ -395,6 +396,30 @@ def test_what_is_required_is_told_by_everybody():
     said = reason(told_to_the_end(tellings[:1], ["read", "state"]))
     assert said == "state is required, and nobody was asked for it"
     assert told_to_the_end(tellings[:1], ["read"]).verdict is Verdict.VALID
+
+
+# ---- what it cannot have heard -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("since", "held", "said"),
+    [
+        (7, BALANCES, None),
+        (7, {"A": 7, "B": 13, "C": 0}, None),
+        (7, {"A": 7, "B": 9, "C": 4}, "n4 holds 9 for B while it is cut off, expected at least 10"),
+        (7, {"A": 7, "C": 4}, "n4 holds 4 for C while it is cut off, expected at most 0"),
+        (10, {"A": 7, "B": 9, "C": 4}, None),
+    ],
+    ids=["nothing", "what was asked before", "too little", "too much", "asked in that moment"],
+)
+def test_who_is_cut_off_knows_nothing_that_was_asked_since(since, held, said):
+    asked = [pay("A", "B", 3, 0, 5), pay("B", "C", 4, 10, 15), pay("C", "B", 9, None)]
+    seen = Seen(BALANCES, [*asked, look("C", 4, 20, 25)], 5, cut_off=[CutOff(4, since, held)])
+    (judged,) = (one for one in judge_from_outside(seen) if one.check == "answers agree")
+    if said is None:
+        assert judged.verdict is Verdict.VALID
+    else:
+        assert reason(judged) == f"{said} by all that was asked before"
 
 
 # ---- all together ------------------------------------------------------------------------------

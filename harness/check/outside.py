@@ -13,6 +13,7 @@ from bank.ballot import replica_name
 from bank.ledger import READ, SKIPPED, SUCCESS, TRANSFER, Result, describe
 from bank.sessions import NOOP_REQUEST, Request
 from harness.check.black_box import BUDGET, CHECK, black_box
+from harness.check.hearing import CutOff, unheard_of
 from harness.check.operations import began, text
 from harness.check.quorum import Reach, no_quorum_no_answer
 from harness.check.replay import execute
@@ -38,6 +39,7 @@ class Seen:
     final: Mapping[str, int] | None = None  # balances at the end: last reads, else told ones
     answers: Iterable[tuple[Key, Result]] = ()  # all that came to transfers
     contradictions: Sequence[str] = ()  # that answers show by themselves
+    cut_off: Sequence[CutOff] = ()  # who hears nobody now
     sees_all: bool = False  # `voters` of operations know of all that passed
     reach: Sequence[Reach] = ()  # who could do what, from when on; empty: not judged by it
     holds: bool = False  # what is sent on a cut link arrives when it is whole again
@@ -67,7 +69,7 @@ def judge_from_outside(seen: Seen) -> tuple[Judgement, ...]:
         durable(balances, history, seen.told, seen.final, seen.failed_at),
         conservation_from_outside(balances, seen.told),
         agreement_from_outside(balances, seen.told, seen.unsettled),
-        judge(ANSWERS_AGREE, seen.contradictions),
+        judge(ANSWERS_AGREE, [*seen.contradictions, *unheard_of(balances, history, seen.cut_off)]),
         told_to_the_end(seen.tellings, seen.require),
         refused(seen.refusals, began(history)),
         ended_by_themselves(seen.endings),

@@ -196,12 +196,12 @@ def parse(data: bytes, name: str, folder: Path) -> Description:
         where = f"{name}:{section.lines['sets']}: sets"
         raise HarnessError(f"{where}: this is a test set, expected a description of replicas")
     problems = Problems(name)
-    found: dict[str, Any] = dict(*read_or_tell(_DESCRIPTION, section, Place(problems, 1, name)))
+    found: dict[str, Any] = dict(*read_or_tell(_DESCRIPTION, section, Place(problems, 1, "")))
     if "folder" in found:
         found["works_in"] = found.pop("folder")
     found["recovers"] = found.get("recovers", found.get("keeps", "data") == "data")
     if isinstance(section, Section):
-        _check_links(section, Place(problems, 1, name))
+        _check_links(section, Place(problems, 1, ""))
     problems.refuse()
     return Description(source=name, folder=folder, **found)
 

@@ -42,7 +42,7 @@ class Faults:
         self.links = Links()
         self._seen_leader: ReplicaId | None = None
         self._running = set(fleet.handles)
-        self._away: set[ReplicaId] = set()
+        self.away: dict[ReplicaId, int] = {}  # who is cut off from everybody, since when, µs
         self._note()
 
     # ---- faults --------------------------------------------------------------------------------
@@ -85,7 +85,7 @@ class Faults:
         self._fleet.change(replicas, (), mode)
         for replica in replicas:
             if mode == "disconnect":
-                self._away.add(replica)
+                self.away[replica] = self._fleet.now()
             else:
                 self._running.discard(replica)
         if mode == "crash":
@@ -96,7 +96,7 @@ class Faults:
         if not replicas:
             return
         self._running.update(replicas)
-        self._away.difference_update(replicas)
+        self.away = {one: since for one, since in self.away.items() if one not in replicas}
         self._note()
         asked = [r for r in replicas if mode == ASKED and self._is_asked_to_fail(r)]
         self._fleet.change((), [r for r in replicas if r not in asked], mode)
@@ -130,7 +130,7 @@ class Faults:
     def _note(self) -> None:
         everybody = [CLIENTS, *self._fleet.handles]
         cut = {link for link in self.links.states if self.links.is_lost(*link)}
-        for away in self._away:
+        for away in self.away:
             cut.update((away, other) for other in everybody if other != away)
             cut.update((other, away) for other in everybody if other != away)
         reach = Reach(self._fleet.now(), frozenset(self._running), frozenset(cut))

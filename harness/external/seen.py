@@ -5,11 +5,12 @@ last reads while nothing is open, since reads at several moments are one state o
 of a replica that executed all that was answered.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from bank.ballot import ReplicaId
 from bank.ledger import NOOP, READ, SKIPPED, TRANSFER, Result
 from bank.quorum import quorum_size
+from harness.check.hearing import CutOff
 from harness.check.outside import Seen
 from harness.check.told import EXECUTED, Refusal, Told, ToldEntry
 from harness.cluster.history import Operation
@@ -60,6 +61,7 @@ def seen(
         final=final if final is not None else _told_balances(told, history),
         answers=answers,
         contradictions=cluster.contradictions(),
+        cut_off=list(cut_off(cluster)),
         sees_all=sees_all,
         reach=() if sees_all else tuple(faults.reach),
         holds=links == "template" and cluster.description.cut == "hold",
@@ -77,6 +79,14 @@ def _can_tell_loss(cluster: ExternalCluster, told: Sequence[Told]) -> bool:
     logs = [t for t in told if t.log is not None and t.log_from == 1]
     is_enough = not logs or len(logs) >= quorum_size(cluster.replicas)
     return cluster.description.recovers and is_enough
+
+
+def cut_off(cluster: ExternalCluster) -> Iterator[CutOff]:
+    """Who hears nobody, and has told since what it holds."""
+    for replica, since in cluster.faults.away.items():
+        knowledge = cluster.fleet.handles[replica].knowledge
+        if knowledge.state.balances is not None and knowledge.told_at > since:
+            yield CutOff(replica, since, knowledge.state.balances)
 
 
 def _may_tell(handle: Handle) -> bool:

@@ -309,20 +309,24 @@ _HOLDS = ("valid", "not asked")  # what is said of these checks is no reason aga
 
 
 def _reasons(document: dict[str, Any]) -> list[str]:
-    """Everything against a run, each with its place; of a set what is certain comes first."""
+    """Everything against a run, each with its place: what is certain first, then set by set.
+
+    Of a set the checks come first, since what they say explains why an expectation does not hold.
+    Progress comes last, as a consequence of anything.
+    """
     found = []
-    for one in document.get("sets", ()):
+    for at, one in enumerate(document.get("sets", ())):
         wrong = [met for met in one["expectations"] if not met["holds"]]
-        found += [f"{met['where']}: {met['key']}: {met['reason']}" for met in wrong]
+        for met in wrong:
+            text = f"{met['where']}: {met['key']}: {met['reason']}"
+            found.append((met.get("verdict") == "unknown", at, 1, text))
         said = one.get("checks", {})
-        found += [
-            f"set {one['set']}: {check}: {reason}"
-            for check, reason in sorted(
-                one["reasons"].items(), key=lambda each: said.get(each[0]) != "invalid"
-            )
-            if said.get(check) not in _HOLDS and not (check == "expectations" and wrong)
-        ]
-    return found
+        for check, reason in one["reasons"].items():
+            if said.get(check) not in _HOLDS and not (check == "expectations" and wrong):
+                text = f"set {one['set']}: {check}: {reason}"
+                rank = 2 if check == "progress" else 0
+                found.append((said.get(check) == "unknown", at, rank, text))
+    return [text for *_, text in sorted(found, key=lambda each: each[:3])]
 
 
 def _failovers_ms(document: dict[str, Any]) -> Iterator[float]:
