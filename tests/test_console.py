@@ -538,11 +538,12 @@ def test_ctrl_c_ends_a_wait_and_the_prompt_goes_on():
         return ()
 
     session.runner.poke = poke
-    typed = iter(["wait 10000 ms", "quit"])
+    typed = iter(["wait 10 s; read A; quit", "quit"])
     session.prompt.step_through(
         SimpleNamespace(runs_on=False, read=lambda prompt: next(typed, None))
     )
     assert asked == [False, True] and signal.getsignal(signal.SIGINT) is before
+    assert "Ctrl-C (left out: read A; quit)" in session.text()
 
 
 def test_a_second_ctrl_c_ends_and_of_a_pipe_the_first():

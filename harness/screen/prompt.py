@@ -70,6 +70,7 @@ class Prompt:
         self._replicas = cluster.replicas
         self._names = Names(config.nodes, config.accounts)
         self._cancels = False  # Ctrl-C, what is waited for
+        self._was_cancelled = False  # what was done last
         self._looks = Looks(cluster, config, self._done)
 
     # ---- sets ----------------------------------------------------------------------------------
@@ -131,8 +132,9 @@ class Prompt:
     def obey(self, line: str) -> bool:
         """Do the commands of one line; False when the prompt is to end.
 
-        None is done when one of them cannot be read.
+        None is done when one of them cannot be read, and none after one that Ctrl-C ended.
         """
+        self._was_cancelled = False
         try:
             texts = commands(line)
             read = list(map(self._read, texts))
@@ -140,14 +142,17 @@ class Prompt:
             self._console.print(answers.refusal(str(refused)))
             return True
         for place, (word, arguments, action) in enumerate(read, 1):
+            left_out = "; ".join(texts[place:])
+            rest = f" (left out: {shown(left_out)})" if left_out else ""
             try:
                 if not self._do(word, arguments, action):
                     return False
             except Refused as refused:
-                left_out = "; ".join(texts[place:])
-                told = f" (left out: {shown(left_out)})" if left_out else ""
-                self._console.print(answers.refusal(f"{refused}{told}"))
-                return True
+                self._console.print(answers.refusal(f"{refused}{rest}"))
+                break
+            if self._was_cancelled and rest:
+                self._console.print(answers.refusal(f"Ctrl-C{rest}"))
+                break
         return True
 
     def _read(self, text: str) -> tuple[str, list[str], Action | None]:
@@ -237,6 +242,7 @@ class Prompt:
         try:
             with self._progress.running(), cancelling(self._cancels) as is_cancelled:
                 steps = self._runner.poke(action, is_cancelled)
+                self._was_cancelled = is_cancelled()
         except HarnessError as error:
             if error.exit_code != EXIT_USAGE:
                 raise
