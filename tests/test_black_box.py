@@ -716,5 +716,14 @@ def test_times_count_from_the_first_request_and_are_read_by_people(sent, answere
 
 def test_evidence_is_told_in_times_of_the_run():
     history = [pay("A", "B", 3, BEGAN, BEGAN + 2_000), look("A", 9, BEGAN + 5_000, BEGAN + 9_000)]
-    (_, reason) = black_box({"A": 10, "B": 10}, history).reason.split("no order explains ")
-    assert reason == "x's (A) = 9, 5.00-9.00 ms, with A at 7 before"
+    judgement = black_box({"A": 10, "B": 10}, history)
+    assert judgement.reason == "no order explains x's (A) = 9, 5.00-9.00 ms, with A at 7 before"
+    assert "9, 5.00-9.00 ms, with A at 10 before and x's (A, B, 3)" in str(judgement.evidence)
+
+
+def test_evidence_of_what_is_proved_at_large_is_told_in_times_of_the_run():
+    opened = [pay("A", "B", 1, BEGAN + at, client=f"c{at}") for at in range(200)]
+    seen = look("A", 5000, BEGAN + 5_000, BEGAN + 9_000)
+    judgement = black_box({"A": 1000, "B": 1000}, [*opened, seen])
+    assert "= 5000, 5.00-9.00 ms" in judgement.reason
+    assert "= 5000, 5.00-9.00 ms" in str(judgement.evidence)

@@ -70,7 +70,7 @@ def black_box(
         failed_at, spent = _searched(balances, events, len(events), min(budget, SHOWING))
         assert spent or failed_at is not None, f"an order was found although {reason}"
         if spent:
-            shown = latest(events, len(events) - 1)
+            shown = replace(latest(events, len(events) - 1), since=began(history))
             return Judgement(CHECK, Verdict.INVALID, reason, shown)
     else:
         if looks is not None and _chosen(balances, history, events, looks, budget):
@@ -94,8 +94,9 @@ def black_box(
         return Judgement(CHECK, Verdict.UNKNOWN, reason)
     if failed_at is None:
         return Judgement(CHECK, Verdict.VALID)
-    found = replace(evidence(balances, events, failed_at), since=began(history))
-    shown = illustrated(balances, events, failed_at, found)
+    since = began(history)
+    found = replace(evidence(balances, events, failed_at), since=since)
+    shown = replace(illustrated(balances, events, failed_at, found), since=since)
     return Judgement(CHECK, Verdict.INVALID, str(found), shown)
 
 
