@@ -159,6 +159,7 @@ def test_echoes_hide_control_codes():
         ("PrintLog n4", "n4: no messages in this set"),
         ("PrintDB", " n5 "),
         ("PrintDB n1", "stale"),
+        ("PrintDB n4, 5", " n5 "),
         ("PrintStatus 16 17", "A accepted  C committed"),
         ("PrintStatus 1,2", "  2   E"),
         ("PrintStatus", " 16   X     E"),
@@ -274,6 +275,12 @@ def test_several_commands_in_a_line(line, actions):
 def test_what_came_after_a_command_that_cannot_be_done_is_told():
     text = Session().after_one_set("fail n1; read A;PrintDB")
     assert "n1 is disconnected already (left out: read A; PrintDB)" in text
+
+
+def test_a_remark_does_nothing():
+    session = Session()
+    assert session.after_one_set("# next; read A", "#") == ""
+    assert session.going == [True, True] and len(session.runner.reports) == 1
 
 
 def test_a_name_in_quotes_is_a_name(tmp_path, monkeypatch):

@@ -85,7 +85,7 @@ _STEPS += "line are joined by ;."
 _REPORTED = "DIR is a new or empty folder, or one with an earlier report; without it the one of "
 _REPORTED += "--report, or report. It gets the page and what other programs read."
 WORDS = (
-    Word("PrintDB", "[n1]", "balances by replica; PrintBalance A, by account", 0, 1, "replica",
+    Word("PrintDB", "[n1]", "balances by replica; PrintBalance A, by account", 0, MANY, "replica",
          "Look"),
     Word("PrintBalance", "A", "balances of this account, and of more", 1, MANY, "account",
          listed=False),
@@ -208,8 +208,10 @@ def _offered(takes: str, place: int, config: ClusterConfig, word: str) -> list[s
 def commands(line: str) -> list[str]:
     """What a line asks for, in order: joined by ";", and steps by "," too, as in a cell of a file.
 
-    Never empty; an empty line is one empty command. May raise Refused.
+    An empty line is one empty command, and one that begins with "#" none. May raise Refused.
     """
+    if line.lstrip().startswith("#"):
+        return []
     if _EMPTY.search(line):
         raise Refused(f"{shown(line.strip())}: an empty name, expected one between the quotes")
     found: list[str] = []

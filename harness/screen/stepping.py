@@ -80,7 +80,7 @@ WORDS = (
     Word("PrintLog", "n1", "the messages n1 sent and read", 1, 1, "replica"),
     Word("PrintStatus", "[12 20-29]", "how far slots are at every replica", 0, MANY),
     Word("PrintSlots", "n1 [1-20]", "the log of n1, slot by slot", 1, 2, "replica"),
-    Word("PrintDB", "[n1]", "balances by replica", 0, 1, "replica"),
+    Word("PrintDB", "[n1]", "balances by replica", 0, MANY, "replica"),
     Word("PrintBalance", "A", "the balance of this account", 1, MANY, "account", listed=False),
     Word("PrintView", "", "every NEW-VIEW: who led, with what"),
     Word("timeline", "", "who led when; elections, failures, returns"),
