@@ -31,7 +31,7 @@ from harness.live.queues import ControlEnd, Incoming, Outgoing, framed
 from harness.live.spec import Disks, WorkerSpec
 from harness.live.waiting import Waiter
 
-WORDS_US = 4_000  # so long words may wait while answers come
+WORDS_US = 3_000  # so long words wait while answers come, and as long again for the next answer
 STOP_SECONDS = 1.0  # to end in good order, before SIGKILL
 
 
@@ -57,7 +57,7 @@ class Fleet:
         self._listener = listener
         self._waiter = Waiter(stays_awake=False)  # for all that can happen
         self._hurried = Waiter(stays_awake=False)  # for answers and deaths
-        self._words_due = 0  # when words are to be read at the latest, while answers come
+        self._words_due = 0  # when words are to be read, while answers come
         self._was_answered = False  # since words were read
         self._guard: process.Guard | None = None
         self._ctrl_z = CtrlZ(self.handles.values())
@@ -279,14 +279,14 @@ class Fleet:
         """Wait for the next thing to happen, at most until that time, and take all that did.
 
         Who waits `for_answers` need not wake for each word of each replica: while answers come,
-        words are read every WORDS_US. HarnessError with EXIT_MACHINE when a replica's disk does
-        not take what it writes.
+        words are read every WORDS_US, after an answer, since replicas have new requests to do
+        then. HarnessError with EXIT_MACHINE when a replica's disk does not take what it writes.
         """
         if self.watch is not None:
             until = self.watch(until)
         at = worker.now()
         if for_answers and at < self._words_due:
-            self._hurried.sleep(max(0, min(until, self._words_due) - at))
+            self._hurried.sleep(max(0, min(until, self._words_due + WORDS_US) - at))
         else:
             self._waiter.sleep(max(0, until - at))
             self._words_due = worker.now() + WORDS_US if self._was_answered else 0
