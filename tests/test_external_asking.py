@@ -143,7 +143,9 @@ def test_an_error_settles_its_attempt_or_leaves_it_open(code):
 
 def test_one_that_never_answers_init_does_not_start(monkeypatch):
     monkeypatch.setattr(Router, "start_seconds", 0.6)
-    assert trouble(tiny("mute")) == "does not answer init within 1 s"
+    assert trouble(tiny("mute")) == (
+        "does not answer init within 1 s: it wrote nothing, is each line flushed?"
+    )
 
 
 # ---- until all are equal -----------------------------------------------------------------------

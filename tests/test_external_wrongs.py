@@ -32,14 +32,16 @@ def remarks(*words, rows=ONE, **more):
 
 
 @pytest.mark.parametrize(
-    ("argument", "shown"), [("garbage", "starting up …"), ("number", "42"), ("braces", "{}")]
+    ("argument", "told"),
+    [
+        ("garbage", "what is no message: starting up …: is this meant for standard error?"),
+        ("number", "what is no message: 42: is this meant for standard error?"),
+        ("braces", "an object that is no message: {}: expected src, dest, and a body with a type"),
+    ],
 )
-def test_what_is_no_message_is_shown_once(argument, shown):
+def test_what_is_no_message_is_shown_once(argument, told):
     found = remarks("garbage", argument)
-    assert sorted(found) == [
-        f"n{number} prints what is no message: {shown}: is this meant for standard error?"
-        for number in (1, 2, 3)
-    ]
+    assert sorted(found) == [f"n{number} prints {told}" for number in (1, 2, 3)]
 
 
 def test_two_objects_on_a_line_are_read():

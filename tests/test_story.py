@@ -289,7 +289,8 @@ def test_the_same_replicas_do_not_differ():
     world, runner = run("tour.csv")
     live = [v for v in runner.reports[-1].views if v.liveness is LIVE and v.status.role.value]
     compared = story.compare(live[0], live[1], world.slots)
-    assert compared == story.Compared((), None, None)
+    told = ("promises", "log", "balances", "sessions")
+    assert compared == story.Compared((), None, None, None, told)
 
 
 def test_who_was_away_differs_from_the_first_slot_it_missed():
@@ -321,6 +322,30 @@ def test_who_tells_fewer_balances_is_not_told_to_be_equal():
     shown = render(stories.difference(one, other, story.compare(one, other, slots_of())), 80)
     assert "balance A" in shown and "✓" not in shown
     assert "? they executed as much; what only one of them tells cannot be compared" in shown
+
+
+SAME = "✓ n1 and n2 do not differ"
+
+
+@pytest.mark.parametrize(
+    ("untold", "changes", "said"),
+    [
+        (("sessions", "digest"), {}, f"{SAME}: promises, log, balances"),
+        (("promised", "following", "log", "sessions", "digest"), {}, f"{SAME}: balances"),
+        (("executed_upto", "committed_upto", "sessions"), {}, f"{SAME}: promises, log, balances"),
+        (("promised", "following", "log", "balances", "sessions"), {},
+         "? they tell nothing that could be compared"),
+        (("digest",), {"balances": {**AFTER, "A": 3}}, "✗ they executed as much and hold"),
+        (("executed_upto",), {"balances": {**AFTER, "A": 3}}, "? how far both executed is not"),
+        (("log",), {"executed_upto": 3}, "? n2 is 13 slots behind; what both executed is not told"),
+        (("balances", "sessions"), {"promised": Ballot(9, 1)}, "✓ they executed the same slots\n"),
+    ],
+)  # fmt: skip
+def test_what_is_not_told_is_not_said_to_be_equal(untold, changes, said):
+    one, other = view(1, AFTER), view(2, AFTER)
+    other = replace(other, status=replace(other.status, **changes), untold=frozenset(untold))
+    shown = render(stories.difference(one, other, story.compare(one, other, slots_of())), 80)
+    assert said in f"{shown}\n", shown
 
 
 def test_what_is_truncated_is_compared_by_its_mark_only():
@@ -388,9 +413,11 @@ def made_up():
     one = view(1, BEFORE, GONE, Role.LEADER, 14, was_leader=True)
     other = view(2, AFTER)
     compared = story.compare(one, other, slots_of())
+    none = {replica: SlotStatus(99, SlotMark.NONE, None, None) for replica in statuses}
     return [
         stories.timeline(events, 5),
         stories.life(16, lived, statuses, log, [(12, step)], 7),
+        stories.life(99, story.Life((), ()), none, log, [], 0),
         stories.life(99, story.Life((), ()), {}, log, [], 0),
         stories.difference(one, other, compared),
         stories.difference(one, one, story.compare(one, one, slots_of())),

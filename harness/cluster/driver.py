@@ -20,6 +20,8 @@ from harness.cluster.journal import Liveness, Traces
 from harness.cluster.nemesis import Fault
 from harness.cluster.wording import executed_text
 
+LOG = "log"  # what is in its slots
+
 
 @dataclass(frozen=True, slots=True)
 class ReplicaView:
@@ -30,7 +32,7 @@ class ReplicaView:
     status: ReplicaStatus
     was_leader: bool = False  # a failed one that led when it failed
     trouble: str | None = None  # why a STOPPED one is
-    # Fields of `status` that it did not tell: other people's replicas need not.
+    # Fields of `status` that it did not tell, and LOG: other people's replicas need not.
     untold: frozenset[str] = frozenset()
 
 

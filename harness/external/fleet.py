@@ -285,7 +285,7 @@ class Fleet:
                 continue
             if self.now() >= until:
                 for handle in waiting:
-                    self._stop(handle, f"{self._router.unready} within {patience:.0f} s")
+                    self._stop(handle, self._router.unready(handle.node, patience))
                 return
             self._pump(until)
         if again := [h for h in handles if h.trouble == PORT_BUSY]:

@@ -49,6 +49,15 @@ def shortened(line: str) -> str:
     return encode({"src": message["src"], "dest": message["dest"], "body": body})
 
 
+def is_object(text: str) -> bool:
+    """It is one object, of whatever form."""
+    try:
+        found, end = SCAN(text, 0)
+    except (StopIteration, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and end == len(text)
+
+
 def is_message(value: object) -> bool:
     """It has a sender, a reader and a body with a type."""
     if not isinstance(value, dict):

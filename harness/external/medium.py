@@ -29,8 +29,11 @@ class Medium(Protocol):
     votes: Votes
     clients: set[str]
     services: dict[str, Callable[[dict[str, Any]], dict[str, Any]]]
-    unready: str  # what is said of one that does not get ready
-    start_seconds: float  # what it has for that
+    start_seconds: float  # what one has to get ready
+
+    def unready(self, node: Node, seconds: float) -> str:
+        """What is said of one that did not get ready in so long."""
+        ...
 
     @property
     def records(self) -> deque[Record]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from harness.external.lines import is_object
 from harness.files.text_file import shown
 
 MOST_SHOWN = 100  # characters of a line
@@ -47,6 +48,7 @@ class Remarks:
 
 
 NO_MESSAGE = "prints what is no message: {}: is this meant for standard error?"
+NO_ADDRESS = "prints an object that is no message: {}: expected src, dest, and a body with a type"
 SEVERAL_LINES = "prints a message over several lines, the first is {}: write each on one line"
 TWO_ON_A_LINE = "prints two objects on one line: {}: write each with its newline in one call"
 NO_NEWLINE = "prints an object without its newline: {}: end every message with a newline"
@@ -68,6 +70,8 @@ TOO_MANY_CONNECTIONS = "keeps above 500 connections open: further ones are reset
 
 def of_no_message(rest: str) -> str:
     """Of a line, this is no message."""
+    if is_object(rest):
+        return NO_ADDRESS
     return SEVERAL_LINES if rest == "{" else NO_MESSAGE
 
 

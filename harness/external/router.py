@@ -41,9 +41,9 @@ class Node:
     """One replica, and behind stdio its standard input and output."""
 
     __slots__ = (
-        "appetite", "drops", "held", "incarnation", "is_cut_off", "is_easy", "is_ready",
-        "is_unended", "lines", "name", "number", "partial", "queue", "queued", "reading",
-        "too_large", "writing",
+        "appetite", "drops", "has_written", "held", "incarnation", "is_cut_off", "is_easy",
+        "is_ready", "is_unended", "lines", "name", "number", "partial", "queue", "queued",
+        "reading", "too_large", "writing",
     )  # fmt: skip
 
     def __init__(self, number: ReplicaId) -> None:
@@ -55,6 +55,7 @@ class Node:
         self.is_easy = False  # a message to it may just be written
         self.partial = b""  # of a line whose end was not read yet
         self.is_unended = False  # its last message was taken before its newline
+        self.has_written = False  # anything since its start
         self.too_large = False  # the line being read is thrown away
         self.lines: list[str] = []  # to be written at the end of this round
         self.queue = deque[bytes]()  # what its pipe did not take
@@ -72,7 +73,6 @@ class Node:
 class Router:
     """See the module."""
 
-    unready = "does not answer init"
     start_seconds = 10.0
 
     def __init__(
@@ -150,11 +150,16 @@ class Router:
         """It runs, and gets its `init`."""
         self.send(HARNESS, node, init, now)
 
+    def unready(self, node: Node, seconds: float) -> str:
+        """What is said of one that did not get ready in so long."""
+        flushed = "" if node.has_written else ": it wrote nothing, is each line flushed?"
+        return f"does not answer init within {seconds:.0f} s{flushed}"
+
     def connect(self, node: Node, reading: int, writing: int) -> None:
         """These are the other ends of its standard output and input."""
         node.incarnation += 1
         node.reading, node.writing = reading, writing
-        node.is_ready = node.too_large = node.is_unended = False
+        node.is_ready = node.too_large = node.is_unended = node.has_written = False
         os.set_blocking(reading, False)
         os.set_blocking(writing, False)
         self._waiter.on_readable(reading, partial(self._serve, node))
@@ -223,6 +228,7 @@ class Router:
             node.reading = -1
             self._on_end(node)
             return False
+        node.has_written = True
         if node.partial:
             data = node.partial + data
         if node.is_unended:

@@ -81,16 +81,18 @@ class Sockets:
             self._ground.dial, self._seen.stream, self.remarks, self.votes.passed,
         )  # fmt: skip
         self._shim = Shim(waiter, logs / "shim.log", self._fail)
-        ready = description.ready
-        self.unready = "its port is not open"
-        if ready.line:
-            self.unready = f"writes no line with {shown(ready.line, 60)}"
         self._starting: dict[ReplicaId, _Starting] = {}
         self._looked_at = 0
         self._has_begun = False  # a client asked something
         self._restarted: set[ReplicaId] = set()
         self._sizes: dict[ReplicaId, int] = {}  # of logs, when a process was started
         self._is_closed = False
+
+    def unready(self, node: Node, seconds: float) -> str:
+        """See Medium."""
+        line = self._description.ready.line
+        why = f"writes no line with {shown(line, 60)}" if line else "its port is not open"
+        return f"{why} within {seconds:.0f} s"
 
     @property
     def records(self) -> deque[Record]:

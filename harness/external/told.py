@@ -8,6 +8,7 @@ from bank.ballot import NO_BALLOT, Ballot, ReplicaId, Slot
 from bank.ledger import FAILED, NOOP, READ, SUCCESS, TRANSFER, Result
 from bank.sessions import NOOP_REQUEST, Request
 from bank.status import ReplicaStatus, Role, SlotMark, SlotStatus
+from harness.cluster.driver import LOG
 from harness.external.clients import read_ballot
 from harness.files.text_file import shown
 
@@ -142,7 +143,7 @@ def status_of(
         committed_upto=state.committed or 0,
         executed_upto=state.executed or 0,
         truncated_upto=max(0, knowledge.log_from - 1),
-        last_slot=max(knowledge.log, default=state.committed or 0),
+        last_slot=max((*knowledge.log, state.committed or 0, state.executed or 0)),
         checkpoint=0,
         digest="",
         running_hash="",
@@ -152,6 +153,7 @@ def status_of(
     )
     if state.committed is None and state.executed is not None:
         status = replace(status, committed_upto=state.executed)
+    untold |= set() if knowledge.tells.get("log") else {LOG}
     return status, frozenset(untold | set(NEVER_TOLD))
 
 

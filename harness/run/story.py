@@ -17,7 +17,7 @@ from bank.messages import Accept, Accepted, NewView, Promise, State, StatePiece
 from bank.quorum import quorum_size
 from bank.sessions import Request
 from bank.status import ReplicaStatus, Role, SlotStatus
-from harness.cluster.driver import ReplicaView
+from harness.cluster.driver import LOG, ReplicaView
 from harness.cluster.journal import (
     Entry,
     Event,
@@ -353,6 +353,7 @@ class Compared:
     first_slot: tuple[SlotStatus, SlotStatus] | None  # where their logs differ, in any respect
     contradiction: tuple[SlotStatus, SlotStatus] | None  # executed by both, and not the same
     unread: Slot | None = None  # from here on nothing was compared: the logs are told too long
+    told: tuple[str, ...] = ()  # what both tell, in words
 
 
 def compare(
@@ -360,19 +361,23 @@ def compare(
     other: ReplicaView,
     read: Callable[[ReplicaId, Sequence[Slot]], Sequence[SlotStatus]],
 ) -> Compared:
-    """Watermarks, promises, balances, sessions and the logs, which `read` reads piece by piece."""
-    statuses = one.status, other.status
+    """Watermarks, promises, balances, sessions and the logs, which `read` reads piece by piece.
+
+    What one of them does not tell is not compared.
+    """
+    statuses, untold = (one.status, other.status), one.untold | other.untold
     found = [
         Difference(what, str(get(statuses[0])), str(get(statuses[1])))
-        for what, get in _FACTS.items()
-        if get(statuses[0]) != get(statuses[1])
+        for (what, name), get in _FACTS.items()
+        if name not in untold and get(statuses[0]) != get(statuses[1])
     ]
-    found += _of_mappings("balance ", statuses[0].balances, statuses[1].balances)
+    if "balances" not in untold:
+        found += _of_mappings("balance ", statuses[0].balances, statuses[1].balances)
     sessions = [{s[0]: f"{s[1]}: {s[2]}, slot {s[3]}" for s in x.sessions} for x in statuses]
     found += _of_mappings("session ", *sessions)
     first = contradiction = None
     truncated = min(status.truncated_upto for status in statuses)
-    last = max(status.last_slot for status in statuses)
+    last = truncated if LOG in untold else max(status.last_slot for status in statuses)
     both = min(status.executed_upto for status in statuses)
     unread = None
     for begin in range(truncated + 1, last + 1, CHUNK):
@@ -390,17 +395,27 @@ def compare(
             executed = left.slot <= both
             if contradiction is None and executed and not hidden and left.request != right.request:
                 contradiction = pair
-    return Compared(tuple(found), first, contradiction, unread)
+    told = tuple(what for what, name in _TOLD.items() if name not in untold)
+    return Compared(tuple(found), first, contradiction, unread, told)
 
 
-_FACTS: dict[str, Callable[[ReplicaStatus], object]] = {
-    "promised": lambda status: status.promised if status.promised.number else "nobody",
-    "follows": lambda status: status.following if status.following.number else "nobody",
-    "committed up to": lambda status: status.committed_upto,
-    "executed up to": lambda status: status.executed_upto,
-    "holds slots up to": lambda status: status.last_slot,
-    "checkpoint": lambda status: status.checkpoint,
-    "truncated up to": lambda status: status.truncated_upto,
+def _or_nobody(ballot: Ballot) -> object:
+    return ballot if ballot.number else "nobody"
+
+
+_TOLD = {"promises": "promised", "log": LOG, "balances": "balances", "sessions": "sessions"}
+_FACTS: dict[tuple[str, str], Callable[[ReplicaStatus], object]] = {  # with who may not tell it
+    ("promised", "promised"): lambda status: (
+        status.promised if status.promised.number else "nobody"
+    ),
+    ("follows", "following"): lambda status: (
+        status.following if status.following.number else "nobody"
+    ),
+    ("committed up to", "committed_upto"): lambda status: status.committed_upto,
+    ("executed up to", "executed_upto"): lambda status: status.executed_upto,
+    ("holds slots up to", LOG): lambda status: status.last_slot,
+    ("checkpoint", "checkpoint"): lambda status: status.checkpoint,
+    ("truncated up to", LOG): lambda status: status.truncated_upto,
 }
 
 

@@ -254,6 +254,9 @@ def log_slots(
     return Group(*body)
 
 
+NO_LOG = " no replica tells its log"
+
+
 def _no_slots(why: str) -> Text:
     return Text(f" no such slots: {why}" if why else " no slots", style=QUIET)
 

@@ -6,14 +6,16 @@ The prompt between sets has them, and the one that goes through a simulated run 
 from collections.abc import Callable, Sequence
 
 from rich.console import RenderableType
+from rich.text import Text
 
 from bank.ballot import ReplicaId, Slot, replica_name
-from harness.cluster.driver import Looked, ReplicaView
+from harness.cluster.driver import LOG, Looked, ReplicaView
 from harness.files.config import ClusterConfig
 from harness.files.steps import Names
 from harness.files.text_file import shown
 from harness.run import story
 from harness.screen import answers, stories, tables
+from harness.screen.cells import QUIET
 from harness.screen.lines import Refused
 
 MOST_ROWS = 1000  # slots or steps that one command may ask for
@@ -87,6 +89,8 @@ class Looks:
         refuse_too_many(sum(map(len, wanted)))
         slots = list(dict.fromkeys(slot for some in wanted for slot in some))
         views, left_out = self._cluster.views(), ""
+        if all(LOG in view.untold for view in views):
+            return Text(answers.NO_LOG, style=QUIET)
         if not wanted:
             slots, left_out = _last_slots(views, "PrintStatus")
         else:
@@ -122,7 +126,8 @@ class Looks:
         if len(slots) > 1:
             raise Refused(f"{len(slots)} slots, expected one at a time")
         (slot,), cluster = slots, self._cluster
-        statuses = {r: cluster.slots(r, slots)[0] for r in range(1, self._replicas + 1)}
+        telling = [view.replica for view in cluster.views() if LOG not in view.untold]
+        statuses = {replica: cluster.slots(replica, slots)[0] for replica in telling}
         traces = cluster.traces()
         starts = self._starts or story.starts_of(report for report, _ in self._done())
         steps = [(r.number, s) for r, steps in self._done() for s in steps if s.slot == slot]
@@ -132,7 +137,7 @@ class Looks:
             statuses,
             cluster.committed,
             steps,
-            sum(traces.of_run(replica)[1] for replica in statuses),
+            sum(traces.of_run(replica)[1] for replica in range(1, self._replicas + 1)),
         )
 
     def _difference(self, one: ReplicaId, other: ReplicaId) -> RenderableType:

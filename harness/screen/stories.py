@@ -17,7 +17,7 @@ from harness.cluster.journal import Executed
 from harness.cluster.wording import counted, line, peers_text, request_text
 from harness.run.report import StepReport
 from harness.run.story import Chosen, Compared, Deed, Lane, Life, Moment
-from harness.screen.answers import MARK_WORDS, request_cell
+from harness.screen.answers import MARK_WORDS, NO_LOG, request_cell
 from harness.screen.cells import (
     ATTENTION,
     BAD,
@@ -107,7 +107,8 @@ def life(
 ) -> RenderableType:
     """Explain: what a slot holds, who did what about it, and how far it is at every replica.
 
-    `steps` come with the number of their set; `dropped` messages were not kept.
+    `statuses` of those that tell their log; `steps` come with the number of their set; `dropped`
+    messages were not kept.
     """
     committed = log.slots.get(slot)
     executed = {
@@ -135,7 +136,7 @@ def life(
             for part, value in _by_value(deed, lived.values, executed)
         ]
         body.append(Grid(columns, rows, gaps=(2,)))
-    body.append(_marks(statuses))
+    body += [_marks(statuses)] if statuses else []
     if lived.later:
         left = [Text("later leaders had it committed and left it alone"), *map(cell, lived.later)]
         body.append(Parts(left, separator="  ", indent=1))
@@ -155,6 +156,8 @@ def _content(
 ) -> RenderableType:
     held = dict.fromkeys(s.request for s in statuses.values() if s.request is not None)
     requests = [committed[0]] if committed else list(held)
+    if not statuses and not requests:
+        return Text(NO_LOG, style=QUIET)
     if not requests:
         return Text(f" slot {slot} is empty at every replica", style=QUIET)
     parts = [Text(f"slot {slot}", style=STRONG), Text(" or ").join(map(request_cell, requests))]
@@ -292,17 +295,31 @@ def _conclusion(
     if compared.unread is not None:
         what = f"? nothing executed differs below slot {compared.unread}; the rest was not compared"
         return sentence(what, ATTENTION)
+    if not compared.told:
+        return sentence("? they tell nothing that could be compared", ATTENTION)
+    is_same = not compared.differences and compared.first_slot is None
+    same = f"✓ {names[0]} and {names[1]} do not differ: {', '.join(compared.told)}"
+    if "executed_upto" in one.untold | other.untold:
+        if is_same:
+            return sentence(same, GOOD)
+        return sentence("? how far both executed is not told", ATTENTION)
     executed = [view.status.executed_upto for view in (one, other)]
-    if executed[0] == executed[1]:
-        if one.status.balances.keys() != other.status.balances.keys():
-            what = "? they executed as much; what only one of them tells cannot be compared"
-            return sentence(what, ATTENTION)
-        if one.status.digest != other.status.digest:
-            return sentence("✗ they executed as much and hold different states", BAD)
-        same = "✓ they executed the same slots and hold the same balances and sessions"
-        if not compared.differences and compared.first_slot is None:
-            same = f"✓ {names[0]} and {names[1]} do not differ: promises, log, balances, sessions"
-        return sentence(same, GOOD)
-    behind = names[0] if executed[0] < executed[1] else names[1]
-    slots = counted(abs(executed[0] - executed[1]), "slot")
-    return sentence(f"✓ {behind} is {slots} behind; nothing both executed differs", GOOD)
+    if executed[0] != executed[1]:
+        behind = names[0] if executed[0] < executed[1] else names[1]
+        slots = counted(abs(executed[0] - executed[1]), "slot")
+        if "log" in compared.told:
+            what = f"✓ {behind} is {slots} behind; nothing both executed differs"
+            return sentence(what, GOOD)
+        what = f"? {behind} is {slots} behind; what both executed is not told"
+        return sentence(what, ATTENTION)
+    if one.status.balances.keys() != other.status.balances.keys():
+        what = "? they executed as much; what only one of them tells cannot be compared"
+        return sentence(what, ATTENTION)
+    holds = [what for what in ("balances", "sessions") if what in compared.told]
+    differs = "balances" in holds and one.status.balances != other.status.balances
+    if differs or one.status.digest != other.status.digest:
+        return sentence("✗ they executed as much and hold different states", BAD)
+    if not is_same:
+        same = "✓ they executed the same slots"
+        same += f" and hold the same {' and '.join(holds)}" if holds else ""
+    return sentence(same, GOOD)
