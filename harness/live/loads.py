@@ -19,6 +19,7 @@ class LoadHandle:
     def __init__(self) -> None:
         self.process: ForkServerProcess | None = None
         self.control: ControlEnd | None = None
+        self._waiter: Waiter | None = None  # that reads it, once it runs
         self.peers: dict[ReplicaId, tuple[Connection, Connection]] = {}  # until it starts
         self.heard: list[Any] = []  # from its control queue, for whoever runs the benchmark
         self.trouble = ""  # how it ended before it was told to
@@ -49,7 +50,7 @@ class LoadHandle:
         for reading, writing in self.peers.values():
             reading.close()
             writing.close()
-        self.control = control = ControlEnd(ours)
+        self.control, self._waiter = (control := ControlEnd(ours)), waiter
 
         def read() -> None:
             self.heard += read_safely(control.read)
@@ -67,6 +68,8 @@ class LoadHandle:
     def stop(self) -> None:
         """Kill it, if it runs."""
         if self.process is not None and self.control is not None:
+            assert self._waiter is not None
+            self._waiter.forget(self.control.fileno())
             process.kill(self.process)
             self.process.close()
             self.control.close()
