@@ -21,8 +21,17 @@ from harness.sim.record import Recorded
 from harness.sim.scenario import SwarmOptions
 from harness.sim.script import ScriptError
 from harness.sim.script_runner import play, play_text
-from harness.sim.shrink import Plan, kind_of, reduced, run_plan, shrink, started
-from harness.sim.swarm import Tally, run_seed
+from harness.sim.shrink import (
+    Plan,
+    _smaller_plans,
+    described,
+    kind_of,
+    reduced,
+    run_plan,
+    shrink,
+    started,
+)
+from harness.sim.swarm import Outcome, Tally, load, run_seed
 from harness.sim.world import SimCluster
 
 BROKEN = {animal.wrong: animal for animal in ANIMALS}
@@ -72,6 +81,19 @@ def test_a_failure_is_made_small_and_shown_by_its_files(mutant, events, tmp_path
     assert not ending(script).startswith("✗ "), "the sound replica passes it"
     for file in tmp_path.glob("*.yaml"):
         assert main([str(file), "--sim", "--no-step", "--seed", "1"]) == 0, file.read_text()
+
+
+def test_large_amounts_go_where_they_do_not_matter():
+    plan = Plan(4, SwarmOptions())
+    scenario = plan.scenario()
+    assert scenario.unit > 1
+    (small,) = (one for one in _smaller_plans(plan, scenario) if one.small)
+    left = small.scenario()
+    assert left.unit == 1 and left.config.initial_balance == 10
+    assert max(operation.request[5] for _, operation in load(left)) <= 8
+    assert small not in _smaller_plans(small, left)
+    drawn = [described(one, Outcome(4, 7, ())) for one in (scenario, left)]
+    assert ["large amounts" in text for text in drawn] == [True, False]
 
 
 def test_ctrl_c_keeps_what_is_smallest_by_then(tmp_path, monkeypatch):

@@ -483,3 +483,12 @@ def test_a_row_of_a_table_is_one_line():
     assert rows.in_words(rows.Cell(0, 1, 0, 5, 0, False)) == "not run"
     assert rows.in_words(rows.Cell(1, 1, 2, 5, 2, False)) == "… 2/5"
     assert rows.in_words(rows.Cell(2.5, 4, 2, 5, 5, True)) == "2.5 of 4"
+
+
+def test_names_of_folders_are_printable_and_apart(tmp_path):
+    named = ("red\x1b[31m", "two\nlines", "a b é")
+    for name in named:
+        (tmp_path / name).mkdir()
+    found = folders.find([str(tmp_path / name) for name in named], None)
+    assert [one.name for one in found] == ["red\\u001b[31m", "two\\u000alines", "a b é"]
+    assert [one.folder.name for one in found] == [*named]

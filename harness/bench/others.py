@@ -8,18 +8,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from bank.ledger import TRANSFER
 from harness.bench import relay, streams
+from harness.bench.tables import OF_PAIRS
 from harness.check.verdict import Judgement
 from harness.cluster.history import Operation
 from harness.external.cluster import ExternalCluster
 from harness.external.description import Description
 from harness.files.config import ClusterConfig
 from harness.run.outside import judged
-from harness.screen.cells import STRONG, Column, Grid, cell, duration, percentile, sentence
+from harness.screen.cells import QUIET, STRONG, Column, Grid, cell, duration, percentile, sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,4 +123,4 @@ def router_table(seconds: float, turns: int) -> RenderableType:
         [cell(name), cell(f"{ours:,.0f}"), cell(f"{theirs:,.0f}"), cell(f"{ratio:.2f}", STRONG)]
         for name, (ours, theirs, ratio) in figures.items()
     ]
-    return Grid(columns, rows)
+    return Group(Grid(columns, rows), sentence(f"Medians of {turns} runs. {OF_PAIRS}", QUIET))

@@ -37,6 +37,10 @@ _COST: tuple[_Figure, ...] = (
 )
 
 
+# A machine that is slow in one run and quick in the next makes the two differ a lot.
+OF_PAIRS = "A ratio is the median of those of each run, not the quotient of two medians."
+
+
 def bench_tables(
     durability: str, hops: Sequence[int], results: Sequence[Result]
 ) -> Iterator[RenderableType]:
@@ -53,6 +57,9 @@ def bench_tables(
     yield Text()
     yield _table(shape, _SPEED, results)
     if repeats > 1:
+        if results[0].pairs[0].floor is not None:
+            yield Text()
+            yield sentence(OF_PAIRS, QUIET)
         yield from _ranges(shape, results)
     yield Text()
     yield sentence("µs of CPU and bytes per transfer; MB resident, and ms to start:", QUIET)

@@ -94,7 +94,12 @@ def shown(text: str, width: int = 40) -> str:
     flat = " ".join(text[: 4 * width].split())
     if len(flat) > width or len(text) > 4 * width:
         flat = flat[: width - 1] + "…"
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in flat)
+    return printable(flat)
+
+
+def printable(text: str) -> str:
+    """The same, with what moves a cursor or changes a colour written out: "\\u001b[31m"."""
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
 def _lines(text: str) -> str:

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from bank.ballot import replica_name
 from bank.settings import MILLISECOND, Sizes
-from harness.files.config import NODES
+from harness.files.config import NODES, ClusterConfig
 from harness.sim.invariants import Violation
 from harness.sim.record import Recorded
 from harness.sim.scenario import Scenario, SwarmOptions, draw
@@ -68,6 +68,7 @@ class Plan:
     phase: int | None = None  # microseconds of faults
     strikes: tuple[int, ...] | None = None
     whole: bool = False  # all goes in pieces of the usual sizes
+    small: bool = False  # no amount is large
     roll: int = 0  # of the dice
 
     def scenario(self) -> Scenario:
@@ -76,6 +77,9 @@ class Plan:
         config = replace(scenario.config, seed=self.seed + self.roll * APART)
         if self.accounts is not None:
             config = replace(config, accounts=config.accounts[: self.accounts])
+        if self.small:
+            scenario = replace(scenario, unit=1)
+            config = replace(config, initial_balance=ClusterConfig().initial_balance)
         phase = min(scenario.fault_phase, self.phase or scenario.fault_phase)
         asked = scenario.operations if self.operations is None else self.operations
         if self.whole:
@@ -104,6 +108,8 @@ def _smaller_plans(plan: Plan, scenario: Scenario) -> Iterator[Plan]:
             yield replace(plan, options=replace(plan.options, nodes=(nodes,)))
     if not plan.whole:
         yield replace(plan, whole=True)
+    if scenario.unit > 1:
+        yield replace(plan, small=True)
     fewer = [tuple(one for one in scenario.kinds if one != kind) for kind in scenario.kinds]
     for faults in ((), *fewer):
         if len(faults) < len(scenario.kinds):
@@ -169,11 +175,12 @@ class _Plans:
 
 
 def described(scenario: Scenario, outcome: Outcome) -> str:
-    """ "3 replicas, 2 clients, 1 request, faults kill, 2 strikes"."""
+    """ "3 replicas, 2 clients, 1 request, large amounts, faults kill, 2 strikes"."""
     struck = sum(strike.number > 0 for strike in outcome.done)
+    amounts = "large amounts, " if scenario.unit > 1 else ""
     return (
         f"{scenario.config.nodes} replicas, {len(scenario.config.accounts)} clients, "
-        f"{scenario.operations} requests, faults {', '.join(scenario.kinds) or 'none'}, "
+        f"{scenario.operations} requests, {amounts}faults {', '.join(scenario.kinds) or 'none'}, "
         f"{struck} strikes"
     )
 

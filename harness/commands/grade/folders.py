@@ -122,7 +122,7 @@ def _names(places: Sequence[Path]) -> list[str]:
             name = "-".join(parts[-length:])
             if tails[name.casefold()] == 1:
                 break
-        found.append(name)
+        found.append(text_file.printable(name))
     return found
 
 
