@@ -1,6 +1,7 @@
 """Queues between processes: whole frames or none, never blocking, end-of-file at death."""
 
 import os
+import socket
 from multiprocessing import Pipe
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from harness.cluster import wire
 from harness.live.queues import (
     LENGTH,
+    READ_BYTES,
     ControlEnd,
     FrameReader,
     Incoming,
@@ -94,6 +96,20 @@ def test_a_writer_notices_that_the_reader_is_gone():
 def test_malformed_frames_are_refused(data):
     with pytest.raises(MalformedFrame):
         FrameReader().feed(data)
+
+
+def test_what_a_dead_writer_told_is_read_to_the_end_however_long_a_word_is():
+    one, other = Pipe(duplex=True)
+    with socket.socket(fileno=os.dup(one.fileno())) as roomy:
+        roomy.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * READ_BYTES)
+    here, there = ControlEnd(one), ControlEnd(other)
+    words = [("short",), ("long", b"x" * (READ_BYTES + 1000)), ("last",)]
+    for word in words:
+        here.send(word)
+    assert not here.is_waiting
+    here.close()
+    assert there.drain() == words
+    there.close()
 
 
 def test_a_control_queue_carries_descriptors_in_the_order_of_their_messages():

@@ -224,9 +224,8 @@ class Fleet:
 
     def _hear_last_words(self, handle: Handle) -> None:
         assert handle.control and handle.incoming
-        while values := read_safely(handle.control.read):
-            for value in values:
-                self._hear(handle, value)
+        for value in read_safely(handle.control.drain):
+            self._hear(handle, value)
         for plain in handle.incoming.drain():
             self._listener.on_reply(handle.replica, plain)
 

@@ -213,6 +213,7 @@ class ControlEnd:
         self._waiting: deque[tuple[bytes, tuple[int, ...]]] = deque()
         self.descriptors: deque[int] = deque()  # received, in the order of the values they go with
         self.closed = False
+        self._is_empty = False  # the last look found nothing
 
     def fileno(self) -> int:
         """For selectors."""
@@ -250,9 +251,11 @@ class ControlEnd:
 
     def read(self) -> list[Any]:
         """Everything that has arrived; sets `closed` at end-of-file."""
+        self._is_empty = False
         try:
             data, descriptors, _, _ = socket.recv_fds(self._socket, READ_BYTES, MAX_DESCRIPTORS)
         except BlockingIOError:
+            self._is_empty = True
             return []
         except OSError:
             data, descriptors = b"", []
@@ -261,6 +264,13 @@ class ControlEnd:
             self.closed = True
             return []
         return self._frames.feed(data)
+
+    def drain(self) -> list[Any]:
+        """All that a dead writer left; a value may have been longer than one look takes."""
+        values = self.read()
+        while not (self.closed or self._is_empty):
+            values += self.read()
+        return values
 
     def close(self) -> None:
         """Give the socket back; idempotent."""
