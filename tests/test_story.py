@@ -11,7 +11,7 @@ from bank.events import BecameCandidate, Follows, Leads, Reason, SteppedDown
 from bank.messages import Accept, Accepted, NewView, Prepare, State
 from bank.sessions import NOOP_REQUEST
 from bank.status import Role, SlotMark, SlotStatus
-from harness.cluster.driver import CommitLog
+from harness.cluster.driver import LOG, CommitLog
 from harness.cluster.journal import Entry, Executed, Liveness, LivenessChanged, Traces, Way
 from harness.cluster.nemesis import Fail, Recover
 from harness.cluster.wording import request_text
@@ -22,6 +22,7 @@ from harness.run import story
 from harness.run.runner import Runner
 from harness.run.story import Chosen, Deed, Doing, Lane
 from harness.screen import stories
+from harness.screen.looking import Looks
 from harness.sim.world import SimCluster
 
 TESTSETS = Path(__file__).parents[1] / "testsets"
@@ -322,6 +323,24 @@ def test_who_tells_fewer_balances_is_not_told_to_be_equal():
     shown = render(stories.difference(one, other, story.compare(one, other, slots_of())), 80)
     assert "balance A" in shown and "✓" not in shown
     assert "? they executed as much; what only one of them tells cannot be compared" in shown
+
+
+@pytest.mark.parametrize(
+    ("word", "arguments", "said"),
+    [
+        ("printslots", ["n1"], "n1 does not tell its log"),
+        ("printstatus", ["1-3"], "no replica tells its log"),
+        ("explain", ["99"], "no replica tells its log"),
+        ("diff", ["n1", "n2"], "? they tell nothing that could be compared"),
+    ],
+)
+def test_of_who_tells_nothing_no_slot_is_said_to_be_empty(word, arguments, said, monkeypatch):
+    world, runner = run("tour.csv", 1)
+    fields = ("promised", "balances", "sessions", "executed_upto", "committed_upto", LOG)
+    views = [replace(each, untold=frozenset(fields)) for each in world.views()]
+    monkeypatch.setattr(world, "views", lambda: views)
+    looks = Looks(world, ClusterConfig(), lambda: [(runner.reports[0], ())])
+    assert said in render(looks.answer(word, arguments), 80)
 
 
 SAME = "✓ n1 and n2 do not differ"

@@ -238,12 +238,10 @@ def log_slots(
                 cell(known[1] if known else None),
             )
         )
-    status_ = view.status
-    facts = [
-        f"{replica_name(view.replica)} {view.liveness.value}",
-        f"committed up to {status_.committed_upto}",
-        f"executed up to {status_.executed_upto}",
-    ]
+    facts = [f"{replica_name(view.replica)} {view.liveness.value}"]
+    for word in ("committed", "executed"):
+        if (name := f"{word}_upto") not in view.untold:
+            facts.append(f"{word} up to {getattr(view.status, name)}")
     if truncated_upto:
         facts.append(f"truncated up to {truncated_upto}")
     body: list[RenderableType] = [Parts(map(cell, facts), indent=1)]

@@ -103,6 +103,8 @@ class Looks:
     def _log_slots(self, replica: ReplicaId, wanted: Sequence[str]) -> RenderableType:
         view = self._view(replica)
         left_out = ""
+        if LOG in view.untold:
+            return Text(f" {replica_name(replica)} does not tell its log", style=QUIET)
         if wanted:
             asked = slots_named(wanted[0])
             refuse_too_many(len(asked))
