@@ -95,7 +95,8 @@ def run_scenario(scenario: Scenario, world: SimCluster) -> Outcome:
         outcome.violation = f"{type(error).__name__}: {error}; {where(error)}"
     outcome.events, outcome.at = world.events, world.now()
     outcome.coverage["request executed again without effect"] = world.checks.oracle.repeats
-    outcome.coverage["seed with large amounts"] = int(scenario.unit > 1)
+    if scenario.unit > 1:
+        world.count("seed with large amounts")
     outcome.coverage["slot proposed with two values"] = world.checks.contested
     outcome.coverage["message overtook another"] = world.network.overtook
     return outcome
