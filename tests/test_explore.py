@@ -14,7 +14,7 @@ from bank.replica import Replica
 from bank.standing import Candidate, Leader, Settled
 from harness.commands import explore
 from harness.errors import HarnessError
-from harness.sim.explore import Explorer
+from harness.sim.explore import Exploration, Explorer
 from harness.sim.explore.frozen import Timer, freeze, still, thaw
 from harness.sim.explore.graph import Bounds, Budget, Graph
 from harness.sim.explore.reductions import ALL, NONE
@@ -257,6 +257,11 @@ def test_command_prints_the_shortest_schedule():
     assert code == 1
     assert "  1. n1 gets from client: REQUEST (A, Z, 6)" in out
     assert "✗ violation after 2 events: n1 spoke of (1, n1)" in out
+
+
+def test_a_violation_without_a_schedule_is_told_as_such():
+    told, code = explore._verdict(Exploration(violation="it broke", is_told=False))
+    assert told.startswith("✗ violation: it broke (time ran out before a schedule") and code == 1
 
 
 def test_command_names_every_bad_flag():
