@@ -14,7 +14,7 @@ from bank.replica import Replica
 from bank.standing import Candidate, Leader, Settled
 from harness.commands import explore
 from harness.errors import HarnessError
-from harness.sim.explore import Explorer
+from harness.sim.explore import Exploration, Explorer
 from harness.sim.explore.frozen import Timer, freeze, still, thaw
 from harness.sim.explore.graph import Bounds, Budget, Graph
 from harness.sim.explore.reductions import ALL, NONE
@@ -140,7 +140,7 @@ def test_broken_replica_is_caught_with_a_script(wrong):
         explorer = Explorer(bounds)
         found = explorer.run()
         lines = script(explorer.graph, found.schedule)
-    assert found.violation is not None
+    assert found.violation is not None and found.distrusted is None
     assert reason in found.violation
     numbers = [line for line in lines if line[:3].strip().isdigit() and int(line[:3])]
     assert len(numbers) == len(found.schedule)
@@ -222,10 +222,10 @@ def command(*flags):
     [
         (
             (),
-            "other names, orders, said before, past elections",
-            "19 states, 25 transitions, depth 14",
+            "other names, orders, said before, past elections, passed through",
+            "6 states kept, 33 transitions, depth 14",
         ),
-        (("--all",), "none", "424 states, 963 transitions, depth 17"),
+        (("--all",), "none", "424 states kept, 963 transitions, depth 17"),
     ],
     ids=["reduced", "all"],
 )
@@ -257,6 +257,11 @@ def test_command_prints_the_shortest_schedule():
     assert code == 1
     assert "  1. n1 gets from client: REQUEST (A, Z, 6)" in out
     assert "✗ violation after 2 events: n1 spoke of (1, n1)" in out
+
+
+def test_a_violation_without_a_schedule_is_told_as_such():
+    told, code = explore._verdict(Exploration(violation="it broke", is_told=False))
+    assert told.startswith("✗ violation: it broke (time ran out before a schedule") and code == 1
 
 
 def test_command_names_every_bad_flag():

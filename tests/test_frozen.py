@@ -75,7 +75,7 @@ def test_what_is_held_twice_is_one_again(value):
 
 
 def test_an_object_that_is_equal_to_no_other_is_frozen_by_its_fields():
-    @dataclass(eq=False)
+    @dataclass(eq=False, frozen=True)
     class Box:
         n: int = 0
 
@@ -87,6 +87,51 @@ def test_an_object_that_is_equal_to_no_other_is_frozen_by_its_fields():
         frozen = freeze(holds(Box(1)))
         assert frozen == freeze(holds(Box(1))) != freeze(holds(Box(2)))
         assert freeze(thaw(frozen)) == frozen
+
+
+def test_a_dataclass_that_can_change_is_no_value_because_it_has_a_hash():
+    @dataclass(unsafe_hash=True)
+    class Count:
+        n: int = 0
+
+    count = Count()
+    frozen = freeze(Held(count, {count: 1}))  # it may stand for something in a dictionary
+    count.n = 1
+    assert thaw(frozen).what == Count(0)
+
+
+class Unsaid(Replica):
+    """What it has to store has no ballot."""
+
+    def flush(self):
+        effects = super().flush()
+        if effects.persist is not None:
+            effects.persist.promised = None
+        return effects
+
+
+class Astray(Replica):
+    """It writes to a replica that is none."""
+
+    def flush(self):
+        effects = super().flush()
+        effects.early += [send._replace(to=(9,)) for send in effects.early]
+        return effects
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (Unsaid, "flush() gave persist.promised = None, expected Ballot"),
+        (Astray, "flush() sends to (9,), expected some of 1 to 2"),
+    ],
+)
+def test_what_has_a_wrong_form_is_the_replicas_fault(kind, told):
+    try:
+        found = Explorer(Bounds(nodes=2, requests=1), kind).run()
+    except TypeError as error:
+        pytest.fail(f"not told, but {error!r}")
+    assert told in (found.violation or "")
 
 
 COUNTED: list[int] = []

@@ -5,35 +5,39 @@ Walks without any reduction are what others are compared with.
 
 from dataclasses import replace
 from functools import cache
+from itertools import islice, pairwise
 
 import pytest
 
 from bank.ballot import Ballot
-from bank.messages import Accepted, PeerDown, Promise, State
+from bank.messages import Accepted, CheckpointHash, PeerDown, Prepare, Promise, State
 from bank.replica import Replica
 from bank.standing import Leader
-from harness.sim.explore import Explorer
+from harness.sim.explore import Explorer, ways
 from harness.sim.explore.alike import Alike
 from harness.sim.explore.forgetting import forget
 from harness.sim.explore.frozen import Unfit, freeze, thaw
 from harness.sim.explore.graph import Bounds, Budget, Graph
 from harness.sim.explore.names import all_names, outline, renamed
 from harness.sim.explore.owners import Owners
-from harness.sim.explore.reductions import ALL, NONE, Reduced
+from harness.sim.explore.reductions import ALL, MOST_PASSED, NONE, Reduced
 from harness.sim.explore.sites import EMPTY, _is_said
 from harness.sim.explore.turns import Act, Past
+from harness.sim.invariants import Safety, Violation
 
 LOST_LATE = replace(NONE, lost_late=True)
 NAMES = replace(NONE, names=True)
 ORDERS = replace(NONE, orders=True)
 SAID = replace(NONE, said=True)
 FORGETTING = replace(NAMES, forgetting=True)
+PASSING = replace(NONE, passing=True)
 WAYS = {
     "lost late": LOST_LATE,
     "names": NAMES,
     "orders": ORDERS,
     "said": SAID,
     "forgetting": FORGETTING,
+    "passing": PASSING,
     "all": ALL,
 }
 
@@ -171,30 +175,156 @@ def test_a_loss_is_paid_for():
     assert spent == {0}
 
 
-def test_nobody_goes_first_who_speaks_to_one_that_is_down():
-    explorer, _, _ = walked(SMALL["one is down"], NONE)
-    graph, reduced = explorer.graph, Reduced(explorer.graph, ORDERS)
-    first = 0
-    for key, left in zip(explorer._keys, explorer._budgets, strict=True):
-        state = explorer._unpacked(key)
-        for at in range(2):
-            if reduced._goes_first(state, left, at, lambda state: True):
-                receivers = {to for e in graph.events(state[at], left) for to, _ in e.pushes}
-                assert all(graph.sites.is_up[state[to]] for to in receivers)
-                first += 1
-    assert first
+MORE = {
+    "a death to come": Bounds(
+        nodes=2, requests=0, budget=Budget(elections=0, crashes=1, heartbeats=1), elected=True
+    ),
+    "two requests to come": Bounds(nodes=2, budget=Budget(elections=0, heartbeats=1), elected=True),
+    "a request to come again": Bounds(nodes=2, requests=1, budget=Budget(elections=1, retries=1)),
+    "a pulse to come": Bounds(requests=1, budget=Budget(elections=0, heartbeats=1), elected=True),
+    "an election to come": Bounds(nodes=2, requests=1, budget=Budget(elections=2, batches=1)),
+    "put off": Bounds(
+        requests=1, budget=Budget(elections=0, heartbeats=1), elected=True, puts_off=True
+    ),
+}
 
 
-@pytest.mark.parametrize("name", ["a pulse", "a second request"])
-def test_nobody_goes_first_while_anything_comes_by_itself(name):
-    bounds = SMALL[name]
+FIRST = ("one request", "a lost message", "a crash", "a leader dies", "one is down", *MORE)
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_who_goes_first_may_go_before_all_that_the_others_can_do(name):
+    """Each of its first moves can be taken here, and comes to the same in either order."""
+    bounds = (SMALL | MORE)[name]
     explorer, _, _ = walked(bounds, NONE)
     graph, reduced = explorer.graph, Reduced(explorer.graph, ORDERS)
+    states = list(zip(explorer._keys, explorer._budgets, strict=True))
+    tried = 0
+    for key, left in states[:: 1 + len(states) // MOST_TRIED]:
+        state = explorer._unpacked(key)
+        for moves in reduced._orders.firsts(state, left):
+            (at,) = {event.place for event in moves.events}
+            tried += hold_first(graph, state, left, at)
+    assert tried
+
+
+MOST_TRIED = 1000  # states
+MOST_AFTER = 40  # states that others come to
+
+
+def hold_first(graph, state, left, at):
+    """How often anything of others was held against a move of the first."""
+    ways, met, held = [(state, left)], {(state, left)}, 0
+    for before, less in islice(ways, MOST_AFTER):
+        own = {event.moves: (then, event) for then, event in can(graph, before, less, at, True)}
+        for then, event in can(graph, before, less, at, False):
+            after = graph.after(before, event, then)
+            for later, move in can(graph, after, event.left, at, True):
+                assert move.moves in own
+                other = graph.after(before, own[move.moves][1], own[move.moves][0])
+                found = {
+                    (graph.after(other, one, submitted), one.left)
+                    for submitted, one in can(graph, other, own[move.moves][1].left, at, False)
+                    if one.moves == event.moves
+                }
+                assert found == {(graph.after(after, move, later), move.left)}
+                held += 1
+            if (after, event.left) not in met:
+                met.add((after, event.left))
+                ways.append((after, event.left))
+    return held
+
+
+def test_nobody_goes_first_for_a_request_that_others_may_get_as_well():
+    explorer, _, _ = walked(MORE["two requests to come"], NONE)
+    graph, reduced = explorer.graph, Reduced(explorer.graph, ORDERS)
+    tried = 0
     for key, left in zip(explorer._keys, explorer._budgets, strict=True):
         state = explorer._unpacked(key)
-        if any(graph.lefts[left][1:-1]) or state[-1] < bounds.requests:
-            some = {(s, less) for s, less, _ in reduced.successors(state, left, lambda s: True)}
-            assert some == {*reduced.all_after(state, left, False)}
+        for moves in reduced._orders.firsts(state, left):
+            new = [(event, then) for then, event in moves.asked if then > state[-1]]
+            come = {graph.after(state, event, then) for event, then in new}
+            tried += len(new)
+            assert reduced._goes_first(state, left, moves, come.__contains__) is None
+    assert tried
+
+
+@pytest.mark.parametrize("first", [1, 2])
+def test_of_two_hashes_of_a_slot_whoever_comes_second_is_wrong(first):
+    """So it is no fact that a step is held against."""
+    safety = Safety(3, {"A": 10}, 1)
+    before = safety.facts()
+    safety.told(3, first, CheckpointHash(1, f"h{first}", False, ()))
+    assert safety.facts() == before
+    with pytest.raises(Violation, match="after slot 1"):
+        safety.told(3, 3 - first, CheckpointHash(1, f"h{3 - first}", False, ()))
+
+
+class Circle(Replica):
+    """One thing only can happen to it, for ever: a COMMIT waits, though there is none."""
+
+    def flush(self):
+        effects = super().flush()
+        self.timers.commit = 0
+        return effects
+
+
+class Endless(Circle):
+    """The same, and never comes to where it was."""
+
+    beats = 0
+
+    def flush(self):
+        self.beats += 1
+        return super().flush()
+
+
+LEADS = Bounds(nodes=1, requests=0, budget=Budget(elections=0), elected=True)
+
+
+def test_a_way_that_never_parts_is_not_followed_for_ever():
+    assert Explorer(LEADS, Circle).run().complete
+    explorer = Explorer(LEADS, Endless)
+    found = explorer.run(seconds=0)
+    assert not found.complete and found.violation is None
+    assert 4 * MOST_PASSED > found.transitions > len(explorer._keys) > 1
+
+
+class Outbid(Replica):
+    """Wrong where a leader reads of another that stands."""
+
+    def step(self, source, message, now):
+        super().step(source, message, now)
+        assert not (isinstance(message, Prepare) and isinstance(self.standing, Leader)), "outbid"
+
+
+def test_a_schedule_has_nothing_of_a_way_that_was_passed_before():
+    found = Explorer(Bounds(nodes=2, requests=1, elected=True), Outbid).run()
+    assert (found.violation or "").startswith("AssertionError: outbid")
+    assert found.distrusted is None
+
+
+class Heard(Replica):
+    """Wrong where a leader counts a vote."""
+
+    def step(self, source, message, now):
+        super().step(source, message, now)
+        assert not (isinstance(message, Accepted) and isinstance(self.standing, Leader)), "heard"
+
+
+def test_a_violation_is_told_without_its_schedule_when_time_is_over():
+    bounds = Bounds(nodes=2, requests=1)
+    assert Explorer(bounds, Heard).run(seconds=0).is_told  # it takes a few states
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ways, "LOOKS_EVERY", 1)
+        found = Explorer(bounds, Heard).run(seconds=0)
+    assert (found.violation or "").startswith("AssertionError: heard")
+    assert not found.is_told and not found.schedule
+
+
+def can(graph, state, left, at, is_own):
+    """What can happen at this place, or at all others."""
+    return [one for one in graph.can_happen(state, left) if (one[1].place == at) is is_own]
 
 
 @pytest.mark.parametrize(
@@ -310,9 +440,10 @@ def test_the_way_to_each_state_is_found_again_and_can_be_played(bounds):
     for key, left in zip(explorer._keys, explorer._budgets, strict=True):
         assert first_of(explorer._unpacked(key), left) == explorer._unpacked(key)
     for node in range(0, len(explorer._keys), 1 + found.states // 10):
-        way = graph.first_state(), 0, []
-        for goal in explorer._goals(node):
-            way = explorer._way(way, goal)
+        way, found_by = (graph.first_state(), 0, []), explorer.ways()
+        for one, other in pairwise(explorer.kept(node)):
+            for goal in found_by.between(one, other):
+                way = found_by.on(way, goal)
         state = graph.first_state()
         for move in way[2]:
             state = graph.play(state, move)

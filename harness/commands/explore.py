@@ -76,7 +76,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
                 found = explorer.run(options.seconds, show)
         except Unfit as why:
             raise HarnessError(f"{why}", exit_code=EXIT_INVALID) from why
-    if found.violation is not None:
+    if found.violation is not None and found.is_told:
         for line in script(explorer.graph, found.schedule):
             console.print(Text(line), soft_wrap=True)
     verdict, exit_code = _verdict(found)
@@ -88,7 +88,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
             leaders = "1 leader that stands" if most == 1 else f"{most} leaders that stand"
             unseen.insert(0, f"more than {leaders} again when outbid (--comebacks)")
         console.print(Line(Text(f"Not explored: {'; '.join(unseen)}.")), soft_wrap=True)
-    rate = found.states / max(found.seconds, 0.001)
+    rate = found.transitions / max(found.seconds, 0.001)
     unlike = f"; no other names, for {found.unlike}" if found.unlike else ""
     if found.heeded:
         unlike += f"; begun again, for {found.heeded} may make a difference to this replica"
@@ -101,9 +101,9 @@ def run(options: argparse.Namespace, console: Console) -> int:
         soft_wrap=True,
     )
     console.print(
-        f"{found.states} states, {found.transitions} transitions, depth {found.depth}, "
+        f"{found.states} states kept, {found.transitions} transitions, depth {found.depth}, "
         f"{found.replica_states} states of single replicas, "
-        f"{found.seconds:.1f} s, {rate:.0f} states a second",
+        f"{found.seconds:.1f} s, {rate:.0f} transitions a second",
         highlight=False,
         soft_wrap=True,
     )
@@ -150,6 +150,9 @@ def _progress(found: Exploration) -> str:
 
 
 def _verdict(found: Exploration) -> tuple[str, int]:
+    if found.violation is not None and not found.is_told:
+        missing = "time ran out before a schedule that leads to it was found"
+        return f"✗ violation: {found.violation} ({missing})", EXIT_INVALID
     if found.violation is not None:
         events = counted(len(found.schedule), "event")
         return f"✗ violation after {events}: {found.violation}", EXIT_INVALID

@@ -163,10 +163,14 @@ class Safety:
 
     def key(self) -> Hashable:
         """All that is remembered; what is only counted is left out. Equal for who judges alike."""
-        return self.facts(), tuple(known.key() for known in self._known.values())
+        same = frozenset(self._digests.items()), frozenset(self._hashes.items())
+        return self.facts(), *same, tuple(known.key() for known in self._known.values())
 
     def facts(self) -> Hashable:
-        """The part of it against which a step of any replica may be held."""
+        """The part of it which may allow a step of any replica that is wrong without it.
+
+        Not what must be the same for all: there whoever comes second is wrong, in either order.
+        """
         votes = (
             (slot, frozenset((vote, frozenset(voters)) for vote, voters in of_slot.items()))
             for slot, of_slot in self._votes.items()
@@ -177,8 +181,6 @@ class Safety:
             tuple(self.slots),
             frozenset((ballot, frozenset(of.items())) for ballot, of in self._proposed.items()),
             frozenset(votes),
-            frozenset(self._digests.items()),
-            frozenset(self._hashes.items()),
         )
 
     # ---- what a turn did -----------------------------------------------------------------------

@@ -1,9 +1,10 @@
 """All schedules within bounds, by how many events they have, on the very replica of the processes.
 
 What can happen, and which schedules are merged, is said in `graph`, what is left out because
-nothing comes of it in `reductions`; here they are walked. Every distinct state is looked at once;
-it is kept whole, not as a fingerprint, so none can be taken for another. Of states that as many
-events lead to, those with most budget left come first, so that few are met again with more of it.
+nothing comes of it in `reductions`; here they are walked. Every state that is kept is looked at
+once; it is kept whole, not as a fingerprint, so none can be taken for another. Of states that as
+many events lead to, those with most budget left come first, so that few are met again with more of
+it. A state with one way on, or none, need not be kept: it is passed through, each time it is met.
 Without reductions the first violation met has the shortest schedule there is. A walk that was
 stopped proves nothing.
 """
@@ -13,19 +14,18 @@ import time
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import chain
 from struct import Struct
-from typing import TypeAlias
 
 from bank.replica import Replica
 from harness.sim.explore.frozen import Unfit
 from harness.sim.explore.graph import Bounds, Graph, Move, State
 from harness.sim.explore.names import Unlike
-from harness.sim.explore.reductions import ALL, NONE, Reduced, Reductions
+from harness.sim.explore.reductions import ALL, MOST_PASSED, Place, Reduced, Reductions
 from harness.sim.explore.trials import Heeded
+from harness.sim.explore.ways import OutOfTime, Untold, Ways
 from harness.sim.invariants import Violation
 
-LOOKS_EVERY = 1 << 6  # states between two looks at the clock; the first take milliseconds each
+LOOKS_EVERY = 1 << 7  # transitions between two looks at the clock; the first take milliseconds
 LEFT = 16  # bits for what is left of a budget: see `Explorer._add`
 MOST_LEFT = (1 << LEFT) - 1
 
@@ -34,8 +34,8 @@ MOST_LEFT = (1 << LEFT) - 1
 class Exploration:
     """The outcome, and while it runs how far it is."""
 
-    states: int = 0  # distinct
-    transitions: int = 0
+    states: int = 0  # distinct ones that were kept
+    transitions: int = 0  # those through states that were not kept as often as they were passed
     depth: int = 0  # events of the longest of the ways by which states were found
     waiting: int = 0  # states found and not looked at yet
     seconds: float = 0.0
@@ -44,6 +44,7 @@ class Exploration:
     stopped_comeback: bool = False  # a leader would have stood again, beyond the budget
     violation: str | None = None
     schedule: list[Move] = field(default_factory=list)  # one that leads to it
+    is_told: bool = True  # False: time was over before such a one was found
     unlike: str | None = None  # why names were not taken for each other, where they might have been
     heeded: str | None = None  # what was left out at first, and may make a difference
     distrusted: str | None = None  # reductions with which a violation had no schedule
@@ -75,6 +76,7 @@ class Explorer:
         self._events = 0  # that led to the states which are looked at now
         self._parts = Struct(f">{self.graph.bounds.nodes + 2}I")  # the numbers of a state
         self._pack = self._parts.pack
+        self._passed: list[tuple[State, int]] = []  # since the state that is looked at
 
     def run(
         self,
@@ -109,13 +111,13 @@ class Explorer:
         except Heeded as why:
             heeded = f"{heeded} and {why}" if heeded else str(why)
             bounds, self.reductions = reductions.without(why.rule, bounds)
-        except _Untold:
-            if reductions == NONE:
+        except Untold:
+            if reductions.leaves_nothing_out:
                 told = "it is not deterministic, or keeps something outside its fields"
-                raise Unfit(f"{self.graph.turns.replica_class.__name__}: {told}") from None
+                raise Unfit(f"{self.graph.replica_class.__name__}: {told}") from None
             distrusted = distrusted or str(reductions)
             self.reductions = reductions.with_less()
-        kind = self.graph.turns.replica_class
+        kind = self.graph.replica_class
         self.graph = Graph(bounds, kind, self.reductions.said)
         self._begin()
         found = self._found
@@ -132,6 +134,7 @@ class Explorer:
             progress(found)
             return seconds is not None and found.seconds >= seconds
 
+        self._is_over = is_over
         self._reduced = Reduced(self.graph, self.reductions)  # before anything is tried
         try:
             first = self.graph.first_state()
@@ -139,7 +142,7 @@ class Explorer:
             found.violation, found.schedule = str(violation), [*self.graph.attempt]
             return
         self._add(self._reduced.first_of(first, 0), 0, 0, 0)
-        looked = 0
+        due_at = LOOKS_EVERY
         while self._waiting:
             due = min(self._waiting)
             self._events = due >> LEFT
@@ -148,12 +151,12 @@ class Explorer:
                     self._expand(node)
                     if found.violation is not None:
                         return
-                    looked += 1
-                    found.depth = self._events
+                    found.depth = max(found.depth, self._events)
                 found.waiting -= 1
-                looks = looked % LOOKS_EVERY == 0
-                if looks and (not self._reduced.trials.look(is_over) or is_over()):
-                    return
+                if found.transitions >= due_at:
+                    due_at = found.transitions + LOOKS_EVERY
+                    if not self._reduced.trials.look(is_over) or is_over():
+                        return
         found.complete = self._reduced.trials.look(is_over)
 
     def _is_covered(self, node: int) -> bool:
@@ -173,18 +176,40 @@ class Explorer:
 
     def _expand(self, node: int) -> None:
         """Look at what can happen in a state, until something is a violation."""
-        found, budget, add = self._found, self._budgets[node], self._add
+        found, budget = self._found, self._budgets[node]
         state, events = self._unpacked(self._keys[node]), self._events
+        add = self._pass_on if self.reductions.passing else self._add
         try:
             for following, left, more in self._reduced.successors(state, budget, self._is_news):
                 found.transitions += 1
                 add(following, left, events + more, node)
+                self._passed.clear()
         except Violation as violation:
             found.violation = str(violation)
-            found.schedule = self._schedule(node)
+            self._tell(node)
+
+    def _pass_on(self, state: State, left: int, events: int, parent: int) -> None:
+        """Go on from a state while only one comes after it; keep the one where ways part."""
+        passed, reduced = self._passed, self._reduced
+        while len(passed) < MOST_PASSED and self._key(state) not in self._seen:
+            passed.append((state, left))
+            after = reduced.only(state, left, self._is_ahead)
+            if after is None:
+                break
+            if not after:  # here it ends
+                self._found.depth = max(self._found.depth, events)
+                return
+            self._found.transitions += 1
+            state, left, more = after
+            events += more
+        self._add(state, left, events, parent)
+
+    def _is_ahead(self, state: State) -> bool:
+        """It is news, and was not passed through just before."""
+        return self._is_news(state) and all(state != one for one, _ in self._passed)
 
     def _add(self, state: State, left: int, events: int, parent: int) -> None:
-        key = int.from_bytes(self._pack(*state), "big")
+        key = self._key(state)
         seen, covers, due = self._seen, self.graph.covers, events << LEFT | left
         known = seen.get(key)
         if known is None:
@@ -210,74 +235,37 @@ class Explorer:
 
     def _is_news(self, state: State) -> bool:
         """This state was not looked at yet, whatever was left, nor will be before later events."""
-        known = self._seen.get(int.from_bytes(self._pack(*state), "big"))
+        known = self._seen.get(self._key(state))
         if known is None:
             return True
         later = self._events + 1 << LEFT
         return min(known) >= later if isinstance(known, tuple) else known >= later
+
+    def _key(self, state: State) -> int:
+        return int.from_bytes(self._pack(*state), "big")
 
     def _unpacked(self, key: int) -> State:
         return self._parts.unpack(key.to_bytes(self._parts.size, "big"))
 
     # ---- a schedule ----------------------------------------------------------------------------
 
-    def _schedule(self, node: int) -> list[Move]:
-        """The events that lead to a state and to the violation after it, with their own names.
-
-        Between two states that are walked may be events that make no difference there.
-        """
-        way: _Way = self.graph.first_state(), 0, []
+    def _tell(self, node: int) -> None:
+        """Find events that lead to a state, and to the violation after it."""
+        found = self._found
         try:
-            for goal in (*self._goals(node), None):  # after the last one: a violation
-                way = self._way(way, goal)
-        except _Met as met:
-            self._found.violation = met.violation  # with the names of this schedule
-            return met.moves
-        raise _Untold
+            told = self.ways().to_violation(self.kept(node), self._passed)
+            found.violation, found.schedule = told  # with the names of this schedule
+        except OutOfTime:
+            found.is_told = False
 
-    def _goals(self, node: int) -> list[tuple[State, int]]:
-        """The states that lead to this one, after the first, and what is left in each."""
-        goals: list[tuple[State, int]] = []
+    def ways(self) -> Ways:
+        """What finds a schedule."""
+        return Ways(self.graph, self._reduced, self._is_over)
+
+    def kept(self, node: int) -> list[Place]:
+        """The states kept on the way to this one, from the first to itself."""
+        way = [node]
         while node:
-            goals.append((self._unpacked(self._keys[node]), self._budgets[node]))
             node = self._parents[node]
-        return goals[::-1]
-
-    def _way(self, way: "_Way", goal: tuple[State, int] | None) -> "_Way":
-        """Go on to what is walked as `goal`.
-
-        Raises _Met, perhaps earlier than it was met there; _Untold if nothing leads there.
-        """
-        reduced = self._reduced
-        here = reduced.first_of(*way[:2]), way[1]
-        ways, met = [way], {way[:2]}
-        for state, left, moves in ways:
-            try:
-                for after in chain.from_iterable(
-                    reduced.all_after(state, left, late) for late in (True, False)
-                ):
-                    found = [*moves, *self.graph.attempt]
-                    like = reduced.first_of(*after), after[1]
-                    if like == goal:
-                        return (*after, found)
-                    if like == here and after not in met:
-                        met.add(after)
-                        ways.append((*after, found))
-            except Violation as violation:
-                raise _Met(str(violation), [*moves, *self.graph.attempt]) from None
-        raise _Untold
-
-
-_Way: TypeAlias = tuple[State, int, list[Move]]  # where to, what is left, by which events
-
-
-class _Met(Exception):
-    """A violation, and the events that lead to it."""
-
-    def __init__(self, violation: str, moves: list[Move]) -> None:
-        super().__init__(violation)
-        self.violation, self.moves = violation, moves
-
-
-class _Untold(Exception):
-    """A violation was met, and no schedule is found for it: what was left out mattered."""
+            way.append(node)
+        return [(self._unpacked(self._keys[one]), self._budgets[one]) for one in way[::-1]]

@@ -22,6 +22,7 @@ from random import Random
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, NamedTuple, TypeAlias
 
+from bank import messages
 from bank.accounts import Accounts
 from bank.ballot import NO_BALLOT
 from bank.replica import Replica
@@ -143,11 +144,7 @@ def _way(kind: type) -> Any:
     """Found out once for each class."""
     if issubclass(kind, Enum | type):
         found = None
-    elif issubclass(kind, tuple | frozenset) or (
-        is_dataclass(kind)
-        and kind.__hash__ not in (None, object.__hash__)
-        and kind.__eq__ is not object.__eq__
-    ):
+    elif issubclass(kind, tuple | frozenset) or (_is_hashed(kind) and not _can_change(kind)):
         found = _HASHED
     else:
         try:
@@ -157,6 +154,21 @@ def _way(kind: type) -> Any:
             found = _UNKNOWN
     _ways[kind] = found
     return found
+
+
+def _is_hashed(kind: Any) -> bool:
+    """Its objects are compared by their fields, and can stand in a set."""
+    hashed, compared = kind.__hash__, kind.__eq__
+    return (
+        is_dataclass(kind)
+        and hashed not in (None, object.__hash__)
+        and compared is not object.__eq__
+    )
+
+
+def _can_change(kind: Any) -> bool:
+    """A dataclass with `unsafe_hash` is no value: its fields can be set. Messages are one."""
+    return not kind.__dataclass_params__.frozen and kind.__module__ != messages.__name__
 
 
 def _is_value(value: Any) -> bool:
@@ -184,9 +196,12 @@ def _is_found_by_name(function: Any) -> bool:
 
 def _plain(value: Any) -> Any:
     """What stands in a set or for something in a dictionary: a value."""
-    if type(value) not in _PLAIN and not _is_value(value):
-        raise _Unfrozen(type(value))
-    return value
+    kind = type(value)
+    if kind in _PLAIN or _is_value(value):
+        return value
+    if _is_hashed(kind) and all(_is_value(getattr(value, part.name)) for part in fields(value)):
+        return value  # whoever changes it there loses it
+    raise _Unfrozen(kind)
 
 
 def freeze(value: Any, ordered: bool = True, seen: dict[int, int] | None = None) -> Any:

@@ -32,6 +32,7 @@ from bank.ballot import ReplicaId
 from bank.ledger import TRANSFER
 from bank.messages import ClientRequest, PeerDown
 from bank.replica import CLIENT, Replica
+from harness.cluster.form import checked
 from harness.sim.explore.checker import CheckerStates
 from harness.sim.explore.frozen import Timer, settings
 from harness.sim.explore.sites import EMPTY, Envelopes, Links, Site, Sites, with_link
@@ -135,13 +136,15 @@ class Graph:
         nodes = bounds.nodes
         interval = bounds.checkpoint_interval
         wanted = settings(interval, bounds.puts_off, bounds.is_small)
-        self.turns = Turns(replica_class, nodes, balances, wanted)
+        self.replica_class = replica_class
+        kind = checked(replica_class)  # type: ignore[arg-type]  # classes are hashable
+        self.turns = Turns(kind, nodes, balances, wanted)
         self.sites = Sites(self.turns, not bounds.reorder, bounds.merge_stale, merges_said)
         self.checkers = CheckerStates(nodes, balances, interval, self.turns.envelopes)
         self.everyone = range(1, nodes + 1)
         self.attempt: tuple[Move, ...] = (Move("start", 0, 0),)  # what is being tried
         self.stopped_comeback = False  # a leader would have stood again, beyond the budget
-        self._asked: dict[tuple[int, int, int, bool], Events] = {}
+        self._asked: dict[tuple[int, int, int], tuple[tuple[int, Event], ...]] = {}
         self._moves: dict[tuple[Move, ...], tuple[Move, ...]] = {}  # each kept once
         self._pushes: dict[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]] = {}
         self.on_turn: Callable[[Site, Move, Turn], None] = lambda site, move, turn: None
@@ -244,21 +247,34 @@ class Graph:
                 yield submitted, event
         yield from self.asked(state, budget)
 
+    def ways(self, state: State, budget: int, late: bool = False) -> int:
+        """How many things can happen with this budget; `late`: see `can_happen`."""
+        return sum(
+            len(self.events(number, budget, late)) + len(self.asked_at(number, state[-1], budget))
+            for number in state[:-2]
+        )
+
     def asked(self, state: State, budget: int) -> Iterator[tuple[int, Event]]:
         """Requests that can arrive: (how many were submitted then, event)."""
-        submitted = state[-1]
+        for number in state[:-2]:
+            yield from self.asked_at(number, state[-1], budget)
+
+    def asked_at(self, number: int, submitted: int, budget: int) -> tuple[tuple[int, Event], ...]:
+        """Requests that can arrive at one site: (how many were submitted then, event)."""
+        key = number, submitted, budget
+        asked = self._asked.get(key)
+        if asked is None:
+            asked = self._asked[key] = (*self._requests_at(self.sites[number], submitted, budget),)
+        return asked
+
+    def _requests_at(self, site: Site, submitted: int, budget: int) -> Iterator[tuple[int, Event]]:
+        if not site.own:
+            return
         for index in range(min(submitted + 1, len(self.requests))):
             is_new = index == submitted
-            for number in state[:-2]:
-                key = number, budget, index, is_new
-                events = self._asked.get(key)
-                if events is None:
-                    site = self.sites[number]
-                    code = self._asks[index, site.replica] * 2
-                    turns = self._turns(site, code, FREE if is_new else RETRY, budget)
-                    events = self._asked[key] = tuple(turns) if site.own else ()
-                for event in events:
-                    yield max(submitted, index + 1), event
+            code = self._asks[index, site.replica] * 2
+            for event in self._turns(site, code, FREE if is_new else RETRY, budget):
+                yield max(submitted, index + 1), event
 
     def events(self, number: int, budget: int, late: bool = False) -> Events:
         """What can happen at a site with this budget, requests apart; `late`: see `can_happen`."""

@@ -21,36 +21,55 @@ it changes nothing, and what comes after it on its link comes all the same. Whic
 takes from the front of links to it and adds to the ends of links from it. Where several replicas
 can go on, one may be chosen to go first, and what the others can do before it is left out, if
 
-- nothing is left that comes by itself: no request, timer, death or request anew within the budget
-  (losses, and leaders that stand again, come with messages);
 - whatever the others do while it waits, none puts a message on a link to it that is empty now
-  (any link, without an order of messages): so what it can do now is all it ever can
-  until it moves. What the others can come to is walked, without the one that waits;
-- it sends nothing to a replica that is down: that one may start before or after;
+  (any link, without an order of messages), a notice of its own death included: so what it can do
+  now is all it ever can until it moves. Its timers, its death and requests that may come to it
+  count among that. What the others can come to is walked, without the one that waits, with all
+  that is left of the budget;
+- at most one request is still to come, or it is down, where none comes to it. With one, what came
+  to another first and came to it again, which costs, might as well have come to it first and to
+  the other again. With two it would be the first client's where it was the second's;
+- it sends nothing to a replica that is down: that one may start before or after. Nor to any while
+  others can still die: one that dies and starts again has lost what came before;
 - nothing that it can do now is a fact that another's turn is held against: no new vote, proposal,
   claim to lead or first execution. For what a replica may not do yet it could be allowed to
   do after such a fact: an execution by too few votes must be seen before the last vote is. A turn
-  that comes first is held against less, never more;
-- at least one thing that it can do now costs no budget and leads to a state that was not looked at
-  yet, nor is before those with one event more: else the others might wait for ever in a circle.
+  that comes first is held against less, never more. (What two were told of one history is no such
+  fact: if they differ, whoever hears it second is wrong, in either order);
+- at least one thing that it can do now costs no budget, is no request, and leads to a state that
+  was not looked at yet, nor is before those with one event more: else the others might wait for
+  ever in a circle.
 
 Any schedule from here in which it moves can then be put into an order in which its first move comes
-first; and one in which it does not move, after one more turn of it. Its messages lost are
-events of its own there, and happen when they like.
+first: budgets are spent in any order, and what was enough for all is enough for each. One
+in which it does not move is walked after one more turn of it, which takes nothing from the others.
+Its messages lost are events of its own there, and happen when they like. That turns commute so
+is tried on our replica in a test, with all that the others can do; of any other it holds because
+turns are its own, and whatever is sent lies on links until its receiver moves.
+
+**Passed through.** A state after which the walk goes one way, or none, is not kept, but walked on
+from at once, and again when it is met again; what is kept is where ways part. This leaves nothing
+out: each event on the way is judged. One of so many states is kept in any case, since a replica may
+have ways that never part. Who goes first on such a way needs news as well: a state that it did not
+pass through, nor one that is kept and was looked at.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from harness.sim.explore.alike import Alike
 from harness.sim.explore.forgetting import Forgetting
 from harness.sim.explore.graph import Bounds, Budget, Graph, Move, State
 from harness.sim.explore.names import MOST_RENAMED
+from harness.sim.explore.orders import ANY, Moves, Orders
 from harness.sim.explore.owners import Owners
 from harness.sim.explore.sites import Rule, Site
 from harness.sim.explore.trials import Trials
 from harness.sim.explore.turns import Turn
-from harness.sim.invariants import Violation
+
+MOST_PASSED = 64  # states one after another; a replica may have such without end
+Place: TypeAlias = tuple[State, int]  # and what is left of the budget there
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +81,7 @@ class Reductions:
     orders: bool = True
     said: bool = True
     forgetting: bool = True  # where names are tried
+    passing: bool = True
 
     def within(self, bounds: Bounds) -> "Reductions":
         """Those that mean something there."""
@@ -69,7 +89,8 @@ class Reductions:
         lost_late = self.lost_late and bounds.budget.drops > 0
         orders = self.orders and bounds.nodes > 1
         said = self.said and bounds.merge_stale and bounds.nodes > 1
-        return Reductions(lost_late, names, orders, said, self.forgetting and names)
+        forgetting = self.forgetting and names
+        return Reductions(lost_late, names, orders, said, forgetting, self.passing)
 
     def without_names(self) -> "Reductions":
         """The same, and each replica keeps its name, and all that it knows."""
@@ -85,6 +106,11 @@ class Reductions:
             case Rule.STALE:
                 return replace(bounds, merge_stale=False), replace(self, said=False)
 
+    @property
+    def leaves_nothing_out(self) -> bool:
+        """Every schedule is walked."""
+        return replace(self, passing=False) == NONE
+
     def with_less(self) -> "Reductions":
         """Without what only is right for a replica that uses its fields as ours does; or none."""
         return replace(self, forgetting=False) if self.forgetting else NONE
@@ -96,12 +122,13 @@ class Reductions:
             "orders": self.orders,
             "said before": self.said,
             "past elections": self.forgetting,
+            "passed through": self.passing,
         }
         return ", ".join(word for word, is_on in words.items() if is_on) or "none"
 
 
 ALL = Reductions()
-NONE = Reductions(False, False, False, False, False)
+NONE = Reductions(False, False, False, False, False, False)
 
 
 class Reduced:
@@ -120,16 +147,13 @@ class Reduced:
             else None
         )
         self._nodes, self._in_order = graph.bounds.nodes, not graph.bounds.reorder
-        self._orders = on.orders
+        self._orders = Orders(graph) if on.orders else None
         if self._alike is not None:
             graph.on_turn, turns.on_trial = self._try, self._alike.try_turn
             self.trials.alike = self._alike.states_alike
-        # By budget: election timers left; that nothing is left that comes by itself.
+        # By budget: election timers left.
         budgets = [Budget(*left) for left in graph.lefts]
         self._elections = [left.elections for left in budgets]
-        self._is_spent = [not any(left[1:-1]) for left in graph.lefts]
-        self._quiet: dict[int, int] = {}  # by site: whose links to it are empty, as bits
-        self._heard: dict[tuple[int, int, int, State], bool] = {}
 
     def first_of(self, state: State, left: int) -> State:
         """The one of all states like this one that is walked."""
@@ -151,16 +175,59 @@ class Reduced:
 
         Raises Violation.
         """
-        if self._orders and self._is_spent[budget] and state[-1] == self._graph.bounds.requests:
-            for at in range(self._nodes):
-                if (some := self._goes_first(state, budget, at, is_news)) is not None:
+        if self._orders is not None:
+            for moves in self._orders.firsts(state, budget):
+                if (some := self._goes_first(state, budget, moves, is_news)) is not None:
                     for following, left in some:
                         yield following, left, 1
                     return
-        graph, first_of = self._graph, self.first_of
         for following, left in self.all_after(state, budget, self._on.lost_late):
-            events = len(graph.attempt)
-            yield first_of(following, left), left, events
+            events = len(self._graph.attempt)
+            yield self.first_of(following, left), left, events
+
+    def _goes_first(
+        self, state: State, budget: int, moves: Moves, is_news: Callable[[State], bool]
+    ) -> list[tuple[State, int]] | None:
+        """After all that one replica can do, if there is news that costs nothing in it."""
+        graph, submitted = self._graph, state[-1]
+        found, is_first = list[tuple[State, int]](), False
+        for then, event in moves.happenings(submitted):
+            following, left = self.first_of(graph.after(state, event, then), event.left), event.left
+            found.append((following, left))
+            is_first = is_first or (then == submitted and left == budget and is_news(following))
+        return found if is_first else None
+
+    def only(
+        self, state: State, budget: int, is_news: Callable[[State], bool]
+    ) -> tuple[State, int, int] | tuple[()] | None:
+        """What is walked after a state, as in `successors`, if it is one; None: it may be more.
+
+        () if it is nothing. Raises Violation.
+        """
+        if self._orders is not None:
+            for moves in self._orders.firsts(state, budget, 1):
+                if (some := self._goes_first(state, budget, moves, is_news)) is not None:
+                    return (*some[0], 1)
+        late = self._on.lost_late
+        ways = self._graph.ways(state, budget, late)
+        if ways > 1:
+            return None
+        for following, left in self.all_after(state, budget, late):
+            return self.first_of(following, left), left, len(self._graph.attempt)
+        return ()
+
+    def steps(self, state: State, budget: int, only: bool) -> Iterator[Place]:
+        """What may have been walked after a state, whatever was news; `only`: if nothing else was.
+
+        Raises Violation.
+        """
+        if self._orders is not None:
+            for moves in self._orders.firsts(state, budget, 1 if only else ANY):
+                yield from self._goes_first(state, budget, moves, lambda _: True) or ()
+        late = self._on.lost_late
+        if not only or self._graph.ways(state, budget, late) == 1:
+            for following, left in self.all_after(state, budget, late):
+                yield self.first_of(following, left), left
 
     def all_after(self, state: State, budget: int, late: bool) -> Iterator[tuple[State, int]]:
         """After all that can happen; `graph.attempt` names it. `late`: see `Graph.can_happen`."""
@@ -176,72 +243,3 @@ class Reduced:
             self._alike.try_start(site.replica, site.disk, turn)
         else:
             self._alike.try_turn(site.own, move.code, turn)
-
-    # ---- orders --------------------------------------------------------------------------------
-
-    def _goes_first(
-        self, state: State, budget: int, at: int, is_news: Callable[[State], bool]
-    ) -> list[tuple[State, int]] | None:
-        """After all that one replica can do, if it may be chosen to go first. Raises Violation."""
-        graph, checkers, memory = self._graph, self._graph.checkers, state[-2]
-        events = graph.events(state[at], budget)
-        if not events:
-            return None
-        facts, is_up = checkers.facts, graph.sites.is_up
-        known = facts[memory]
-        for _, _, pushes, step, _, graph.attempt in events:
-            for to, _ in pushes:
-                if not is_up[state[to]]:
-                    return None
-            if step is not None and facts[checkers.after(memory, step)] != known:
-                return None
-        if not self._hears_nothing_new(state, budget, at):
-            return None
-        found, is_first = list[tuple[State, int]](), False
-        for event in events:
-            following, left = self.first_of(graph.after(state, event), event.left), event.left
-            found.append((following, left))
-            is_first = is_first or (left == budget and is_news(following))
-        return found if is_first else None
-
-    def _hears_nothing_new(self, state: State, budget: int, at: int) -> bool:
-        """While this one waits, nobody puts a message on an empty link to it."""
-        quiet = self._quiet.get(state[at])
-        if quiet is None:
-            site, quiet = self._graph.sites[state[at]], 0
-            for source, link in enumerate(site.links, 1):
-                if source != at + 1 and not (link and site.own and self._in_order):
-                    quiet |= 1 << source
-            self._quiet[state[at]] = quiet
-        return not quiet or not self._hears(state[:at] + state[at + 1 : -2], budget, at + 1, quiet)
-
-    def _hears(self, others: State, budget: int, to: int, quiet: int) -> bool:
-        """Some replica of `quiet`, which are bits, can put a message on its link to `to`.
-
-        That one waits; `others` are the sites of the others.
-        """
-        key = to, quiet, budget, others
-        known = self._heard.get(key)
-        if known is not None:
-            return known
-        self._heard[key] = True  # as long as it is not known: so is a circle
-        graph, place = self._graph, to - 1
-        try:
-            coming = [event for one in others for event in graph.events(one, budget)]
-            for event in coming:
-                is_quiet = quiet >> event.place + 1 & 1
-                if is_quiet and any(receiver == place for receiver, _ in event.pushes):
-                    return True
-            for event in coming:
-                after = [*others]
-                after[event.place - (event.place > place)] = event.after
-                for receiver, parcel in event.pushes:
-                    if receiver != place:
-                        at = receiver - (receiver > place)
-                        after[at] = graph.sites.push(after[at], parcel)
-                if self._hears(tuple(after), event.left, to, quiet):
-                    return True
-        except Violation:
-            return True  # it is met on the way on which everybody goes
-        self._heard[key] = False
-        return False
