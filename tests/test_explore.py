@@ -223,7 +223,7 @@ def command(*flags):
         (
             (),
             "other names, orders, said before, past elections, passed through",
-            "6 states kept, 33 transitions, depth 14",
+            "6 states kept, 25 transitions, depth 14",
         ),
         (("--all",), "none", "424 states kept, 963 transitions, depth 17"),
     ],

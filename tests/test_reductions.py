@@ -290,6 +290,35 @@ def test_a_way_that_never_parts_is_not_followed_for_ever():
     assert 4 * MOST_PASSED > found.transitions > len(explorer._keys) > 1
 
 
+class InALine:
+    """Of a walk: what comes after a state is the next number, if that is ahead, up to 3."""
+
+    def __init__(self):
+        self.asked = []
+
+    def only(self, state, left, is_ahead):
+        self.asked.append(state)
+        following = (state[0] + 1, *state[1:])
+        return (following, left, 1) if state[0] < 3 and is_ahead(following) else None
+
+
+def test_what_was_passed_is_walked_again_if_that_was_looked_at():
+    """Else the others could wait for ever in a circle of which one state was looked at."""
+    explorer = Explorer(LEADS)
+    line = explorer._reduced = InALine()
+    one, two, three = ((number, 0, 0) for number in (1, 2, 3))
+
+    def meet(state):
+        explorer._passed.clear()
+        explorer._pass_on(state, 0, state[0], 0)
+        return [explorer._unpacked(key) for key in explorer._keys]
+
+    assert meet(one) == [three]
+    assert meet(two) == meet(one) == [three] and line.asked == [one, two, three]
+    explorer._events = 3  # so three is looked at
+    assert meet(two) == [three, two] and line.asked[3:] == [two]
+
+
 class Outbid(Replica):
     """Wrong where a leader reads of another that stands."""
 

@@ -4,7 +4,7 @@ What can happen, and which schedules are merged, is said in `graph`, what is lef
 nothing comes of it in `reductions`; here they are walked. Every state that is kept is looked at
 once; it is kept whole, not as a fingerprint, so none can be taken for another. Of states that as
 many events lead to, those with most budget left come first, so that few are met again with more of
-it. A state with one way on, or none, need not be kept: it is passed through, each time it is met.
+it. A state with one way on, or none, need not be kept: it is passed through.
 Without reductions the first violation met has the shortest schedule there is. A walk that was
 stopped proves nothing.
 """
@@ -28,6 +28,8 @@ from harness.sim.invariants import Violation
 LOOKS_EVERY = 1 << 7  # transitions between two looks at the clock; the first take milliseconds
 LEFT = 16  # bits for what is left of a budget: see `Explorer._add`
 MOST_LEFT = (1 << LEFT) - 1
+ENDS = -1  # instead of a key: nothing comes after it
+MOST_LED = 1 << 16  # states; a place each
 
 
 @dataclass(slots=True)
@@ -76,7 +78,8 @@ class Explorer:
         self._events = 0  # that led to the states which are looked at now
         self._parts = Struct(f">{self.graph.bounds.nodes + 2}I")  # the numbers of a state
         self._pack = self._parts.pack
-        self._passed: list[tuple[State, int]] = []  # since the state that is looked at
+        self._passed: list[Place] = []  # since the state that is looked at
+        self._led: dict[tuple[int, int], int] = {}  # what was passed through: to what is kept; ENDS
 
     def run(
         self,
@@ -191,18 +194,31 @@ class Explorer:
     def _pass_on(self, state: State, left: int, events: int, parent: int) -> None:
         """Go on from a state while only one comes after it; keep the one where ways part."""
         passed, reduced = self._passed, self._reduced
-        while len(passed) < MOST_PASSED and self._key(state) not in self._seen:
+        while len(passed) < MOST_PASSED and (key := self._key(state)) not in self._seen:
+            led = self._led.get((key, left))
+            if led is not None and (led == ENDS or self._is_to_come(led)):
+                self._leads(led)
+                return
             passed.append((state, left))
             after = reduced.only(state, left, self._is_ahead)
             if after is None:
                 break
-            if not after:  # here it ends
+            if not after:
                 self._found.depth = max(self._found.depth, events)
+                self._leads(ENDS)
                 return
             self._found.transitions += 1
             state, left, more = after
             events += more
         self._add(state, left, events, parent)
+        self._leads(self._key(state))
+
+    def _leads(self, to: int) -> None:
+        """Whoever meets again what was just passed through need not walk there, for a while."""
+        if len(self._led) > MOST_LED:
+            self._led.clear()
+        for state, left in self._passed:
+            self._led[self._key(state), left] = to
 
     def _is_ahead(self, state: State) -> bool:
         """It is news, and was not passed through just before."""
@@ -235,9 +251,12 @@ class Explorer:
 
     def _is_news(self, state: State) -> bool:
         """This state was not looked at yet, whatever was left, nor will be before later events."""
-        known = self._seen.get(self._key(state))
-        if known is None:
-            return True
+        key = self._key(state)
+        return key not in self._seen or self._is_to_come(key)
+
+    def _is_to_come(self, key: int) -> bool:
+        """A state that is kept will be looked at after all with as many events as now."""
+        known = self._seen[key]
         later = self._events + 1 << LEFT
         return min(known) >= later if isinstance(known, tuple) else known >= later
 

@@ -19,14 +19,10 @@ class Moves(NamedTuple):
 
     events: Events
     asked: tuple[Happening, ...]
+    ways: int  # how many
     receivers: int  # places of those to whom it sends, as bits
     is_mute: bool  # what it sends can be lost to no death
     steps: tuple[Step, ...]  # for the checks
-
-    @property
-    def ways(self) -> int:
-        """How many."""
-        return len(self.events) + len(self.asked)
 
     def happenings(self, submitted: int) -> Iterator[Happening]:
         """All of them."""
@@ -52,12 +48,12 @@ class Orders:
 
         Of those who can do `most` things at most. Raises Violation.
         """
-        to_come = self._graph.bounds.requests - state[-1]
-        found = list[tuple[int, int, Moves]]()
+        is_last, is_up = self._graph.bounds.requests - state[-1] <= 1, self._graph.sites.is_up
+        known, found = self._known(state[-1], budget), list[tuple[int, int, Moves]]()
         for at in self._everyone:
-            moves = self._of(state[at], state[-1], budget)
-            may_wait = to_come <= 1 or not self._graph.sites.is_up[state[at]]
-            if moves.events and moves.ways <= most and moves.is_mute and may_wait:
+            moves = known.get(state[at]) or self._of(state[at], state[-1], budget)
+            is_one = moves.ways <= most and moves.events and moves.is_mute
+            if is_one and (is_last or not is_up[state[at]]):
                 found.append((moves.ways, at, moves))
         if len(found) > 1:
             found.sort(key=itemgetter(0))
@@ -65,11 +61,16 @@ class Orders:
             if self._may(state, budget, at, moves):
                 yield moves
 
-    def _of(self, number: int, submitted: int, budget: int) -> Moves:
-        """What can happen at a site. Raises Violation."""
+    def _known(self, submitted: int, budget: int) -> dict[int, Moves]:
+        """By site, what was looked up."""
         known = self._moves.get((submitted, budget))
         if known is None:
             known = self._moves[submitted, budget] = {}
+        return known
+
+    def _of(self, number: int, submitted: int, budget: int) -> Moves:
+        """What can happen at a site. Raises Violation."""
+        known = self._known(submitted, budget)
         moves = known.get(number)
         if moves is None:
             moves = known[number] = self._found(number, submitted, budget)
@@ -87,7 +88,7 @@ class Orders:
                 is_mute = is_mute and not self._can_die[event.left]
             if event.step is not None:
                 steps[event.step] = None
-        return Moves(events, asked, receivers, is_mute, tuple(steps))
+        return Moves(events, asked, len(events) + len(asked), receivers, is_mute, tuple(steps))
 
     def _may(self, state: State, budget: int, at: int, moves: Moves) -> bool:
         graph, memory = self._graph, state[-2]
@@ -127,7 +128,8 @@ class Orders:
         """
         graph = self._graph
         try:
-            coming = [self._of(one, submitted, budget) for one in others]
+            moves_at = self._known(submitted, budget)
+            coming = [moves_at.get(one) or self._of(one, submitted, budget) for one in others]
             for at, moves in enumerate(coming):
                 if moves.receivers >> place & 1 and quiet >> at + (at >= place) & 1:
                     return True

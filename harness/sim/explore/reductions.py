@@ -48,8 +48,9 @@ is tried on our replica in a test, with all that the others can do; of any other
 turns are its own, and whatever is sent lies on links until its receiver moves.
 
 **Passed through.** A state after which the walk goes one way, or none, is not kept, but walked on
-from at once, and again when it is met again; what is kept is where ways part. This leaves nothing
-out: each event on the way is judged. One of so many states is kept in any case, since a replica may
+from at once; what is kept is where ways part. This leaves nothing out: each event on the way is
+judged. Where a way led to is known for a while, and while that is still to be looked at, whoever
+meets the way again need not walk it. One of so many states is kept in any case, since a replica may
 have ways that never part. Who goes first on such a way needs news as well: a state that it did not
 pass through, nor one that is kept and was looked at.
 """
