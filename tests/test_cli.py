@@ -29,6 +29,7 @@ from harness import __main__ as entry
 from harness import cli, commands
 from harness.arguments import parsers, version
 from harness.check.verdict import Judgement, Verdict
+from harness.cluster import ctrl_c
 from harness.run import launch
 from harness.screen import consoles, lines, other_cluster, streams
 
@@ -472,6 +473,24 @@ def test_ctrl_c_that_python_drops_is_heard(bench, capsys, where):
     assert bench.cluster.calls == ["start", "stop"]
     assert sys.unraisablehook is hook
     assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+
+
+def test_a_timer_that_ends_late_ends_nothing():
+    """Two are dropped, and the first one's timer ended before the second armed it anew."""
+
+    def theirs(*_):
+        pass
+
+    handled = signal.signal(signal.SIGALRM, theirs)
+    try:
+        with ctrl_c.never_dropped():
+            with pytest.raises(KeyboardInterrupt):
+                dropped("a finalizer")()
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGALRM)
+        assert signal.getsignal(signal.SIGALRM) is theirs
+    finally:
+        signal.signal(signal.SIGALRM, handled)
 
 
 @pytest.mark.parametrize("name", commands.names())

@@ -283,6 +283,20 @@ def test_a_remark_does_nothing():
     assert session.going == [True, True] and len(session.runner.reports) == 1
 
 
+@pytest.mark.parametrize(
+    ("line", "read"),
+    [
+        ("read A # why", ["read A"]),
+        ("(A, B, 1); # why; next", ["(A, B, 1)"]),
+        ("read A#1", ["read A#1"]),
+        ('save "my #1.csv"  # kept', ["save my #1.csv"]),
+        ("  # all of it", []),
+    ],
+)
+def test_a_remark_ends_its_line_and_no_name(line, read):
+    assert [text.strip() for text in lines.commands(line)] == read
+
+
 def test_a_name_in_quotes_is_a_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     session = Session()

@@ -32,7 +32,7 @@ PAID = Operation(("ann", 1, TRANSFER, "A", "B", 3), 6, 5_000, 90_000, SUCCESS)
 FIRST = Operation(("bob", 1, READ, "B", "", 0), 6, 10_000, 20_000, 13)
 LATER = Operation(("bob", 2, READ, "B", "", 0), 6, 30_000, 40_000, 10)
 OPEN = Operation(("<cem>", 1, TRANSFER, "B", "A", 5), 6, 35_000)
-FOUND = Contradiction(LATER, (PAID, FIRST, OPEN), {"B": 10})
+FOUND = Contradiction(LATER, (PAID, FIRST, OPEN), {"B": 10}, since=4_000)
 PART = replace(FOUND, is_whole=False)
 MARKS = [
     Mark(25_000, "F(n3)", "fault"),
@@ -68,13 +68,13 @@ def test_the_same_stands_there_in_words():
     text = section(FOUND, MARKS, {id(LATER): "<linked>"})
     items = re.findall(r"<li>(.*?)</li>", text)
     assert items == [
-        "0 µs: ann asks (A, B, 3), and has the answer success at 85 ms",
-        "5.0 ms: bob asks (B), and has the answer 13 at 15 ms",
-        "20 ms: F(n3)",
-        "25 ms: bob asks (B), and has the answer 10 at 35 ms: this answer fits nowhere "
+        "1.000 ms: ann asks (A, B, 3), and has the answer success at 86.000 ms",
+        "6.000 ms: bob asks (B), and has the answer 13 at 16.000 ms",
+        "21.000 ms: F(n3)",
+        "26.000 ms: bob asks (B), and has the answer 10 at 36.000 ms: this answer fits nowhere "
         "&lt;linked&gt;",
-        "30 ms: &lt;cem&gt; asks (B, A, 5), and is not answered",
-        "55 ms: n2 leads",
+        "31.000 ms: &lt;cem&gt; asks (B, A, 5), and is not answered",
+        "56.000 ms: n2 leads",
     ]
     assert "Before them B is 10. No order" in text
     assert "It does not matter what came before." in section(replace(FOUND, before={}))

@@ -4,7 +4,7 @@ import dataclasses
 import sys
 
 import pytest
-from external_runs import ALL, TINY, UNANSWERED_MS, outcomes, run, run_yaml, tiny
+from external_runs import ALL, QUICK, TINY, UNANSWERED_MS, outcomes, run, run_yaml, tiny
 
 from harness.check.verdict import Verdict
 from harness.cluster.journal import Liveness, Relayed
@@ -49,6 +49,22 @@ def test_a_leader_fails_and_returns(failure):
     assert cluster.coverage() == (
         f"1 failure of a leader, 0 of a backup, 0 changes of leader seen, {restarts}"
     )
+
+
+def test_who_ended_while_it_was_cut_off_hears_the_others_again_once_it_is_back():
+    described = tiny()
+    settings = launch.settings({"nodes": 3, "seed": 1, **QUICK}, {}, description=described)
+    text = f'Set Number,Transactions,Live Nodes\n1,"(A)","[{ALL}]"\n'
+    file = testset.parse_csv(text.encode(), "their.csv", settings)
+    with launch.cluster(settings, theirs=(described, file, None)) as cluster:
+        cluster.start()
+        fleet, third = cluster.fleet, cluster.fleet.handles[3]
+        with cluster._caretaker.away():
+            fleet.change([3], [], "disconnect")
+            assert third.node.is_cut_off
+            fleet._stop(third, "ended by itself")
+            fleet.change([], [3], "disconnect")
+        assert third.liveness is Liveness.LIVE and not third.node.is_cut_off
 
 
 def test_messages_are_in_the_journal_at_both_ends():

@@ -111,6 +111,12 @@ def test_until_what_never_comes_leaves_everything_where_it_was(monkeypatch):
     assert 'until "slot 0": expected leads n2' in text
 
 
+def test_what_follows_a_command_that_cannot_be_done_is_left_out_and_told(monkeypatch):
+    text, _ = stepped(monkeypatch, "next; PritLog; next", "next")
+    assert 'unknown command "PritLog"' in text and "(left out: next)" in text
+    assert text.rstrip().endswith("2 events: no violation")
+
+
 def test_until_chosen_stops_at_the_third_of_five_disks(monkeypatch):
     text, _ = stepped(monkeypatch, "", "until slot 1 chosen")
     assert states(text)[-1].count("A") == 3

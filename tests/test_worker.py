@@ -8,6 +8,7 @@ from processes import alarm  # noqa: F401
 
 from bank.accounts import Balances
 from bank.ballot import Ballot
+from bank.effects import Effects, Executed
 from bank.messages import ClientRequest, Elected, Heartbeat, Prepare, Promise
 from bank.settings import Settings
 from bank.standing import Settled
@@ -96,6 +97,18 @@ def test_a_malformed_frame_ends_its_queue_and_is_no_notice_of_death(held):
     assert worker._replica.role is Role.FOLLOWER
     worker._lose(2)  # n2 starts again later: the broken queue is forgotten without harm
     assert 2 not in worker._readers
+
+
+class Batch(tuple):
+    """Of a student's own `bank`; the harness knows nothing of it."""
+
+
+def test_what_was_executed_is_told_in_plain_tuples(held):
+    worker, _, harness = held
+    request = ("A", 1, "transfer", "A", "B", 1)
+    worker._report(Effects(executed=(Executed(1, Batch([request]), (("A", 1, "success", 1),)),)))
+    told = [rest for word, *rest in harness.read() if word == protocol.TURN]
+    assert told[-1][1] == [(1, (request,), ["success"])]
 
 
 def test_a_damaged_queue_is_reported_and_replaced(held):

@@ -366,7 +366,7 @@ class LoadedFleet:
                 self.fleet.look_after()
 
     def _refuse_ended(self) -> None:
-        """A process of clients ended: it was told what is no answer, or else by no replica."""
+        """A process of clients ended, for a wrong answer or by itself: HarnessError."""
         for word, *rest in (value for handle in self.fleet.loads for value in handle.heard):
             if word == load.WRONG:
                 what = f"n{rest[0]} says to clients what is no answer: {rest[1]}"

@@ -43,17 +43,23 @@ GUESSING = 200_000, 4  # of these: to guess an order with, and so many more for 
 
 
 def black_box(
-    balances: Mapping[str, int], history: Sequence[Operation], budget: int = BUDGET
+    balances: Mapping[str, int],
+    history: Sequence[Operation],
+    budget: int = BUDGET,
+    since: int | None = None,
 ) -> Judgement:
     """Can one order explain every answer? `balances` is the state before the first operation.
+
+    Times in what is said count from `since`; unless that is given, from the first operation.
 
     Unknown when `budget` configurations were looked at without an answer, and when there is no
     answer to explain.
     """
+    since = began(history) if since is None else since
     ops: list[Op] = []
     for operation in history:
         if (wrong := impossible(operation, balances)) is not None:
-            return Judgement(CHECK, Verdict.INVALID, f"{text(operation, began(history))}: {wrong}")
+            return Judgement(CHECK, Verdict.INVALID, f"{text(operation, since)}: {wrong}")
         if operation.invoked_at is None or operation.refused is not None:
             continue
         if (op := arithmetic(operation, balances)) is not None:
@@ -63,14 +69,14 @@ def black_box(
     events = events_of(ops)
     unanswered = sum(op.answered_at is None for op in ops)
     looks = looks_at(balances, events) if unanswered else None
-    proved = None if looks is None else _proved(balances, ops, looks, budget)
+    proved = None if looks is None else _proved(balances, ops, looks, budget, since)
     if proved is not None:
         last, reason = proved
         events = events[: events.index((last.answered_at or 0, True, last)) + 1]
         failed_at, spent = _searched(balances, events, len(events), min(budget, SHOWING))
         assert spent or failed_at is not None, f"an order was found although {reason}"
         if spent:
-            shown = replace(latest(events, len(events) - 1), since=began(history))
+            shown = replace(latest(events, len(events) - 1), since=since)
             return Judgement(CHECK, Verdict.INVALID, reason, shown)
     else:
         if looks is not None and _chosen(balances, history, events, looks, budget):
@@ -83,7 +89,7 @@ def black_box(
         at = max(reached, failed_at or 0)
         answered = sum(1 for event in events[:at] if event[1])
         reason = (
-            f"gave up after {spent} configurations, at {moment(events[at][0], began(history))}, "
+            f"gave up after {spent} configurations, at {moment(events[at][0], since)}, "
             f"{answered} of {sum(op.answered_at is not None for op in ops)} answers explained"
         )
         if unanswered:
@@ -94,18 +100,16 @@ def black_box(
         return Judgement(CHECK, Verdict.UNKNOWN, reason)
     if failed_at is None:
         return Judgement(CHECK, Verdict.VALID)
-    since = began(history)
     found = replace(evidence(balances, events, failed_at), since=since)
     shown = replace(illustrated(balances, events, failed_at, found), since=since)
     return Judgement(CHECK, Verdict.INVALID, str(found), shown)
 
 
 def _proved(
-    balances: Mapping[str, int], ops: Sequence[Op], looks: Looks, budget: int
+    balances: Mapping[str, int], ops: Sequence[Op], looks: Looks, budget: int, since: int
 ) -> tuple[Op, str] | None:
     """By which answer there is no order, and why: found without a search for one."""
-    since = began(op.source for op in ops)
-    if (found := overdrawn(balances, ops)) is not None:
+    if (found := overdrawn(balances, ops, since)) is not None:
         return found.read, found.reason
     try:
         look = Unanswered(looks, CHOOSING * budget // BUDGET).run()

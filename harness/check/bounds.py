@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from harness.check.operations import Op, began, text
+from harness.check.operations import Op, text
 
 
 class _Sum:
@@ -40,8 +40,8 @@ class Overdrawn:
     reason: str
 
 
-def overdrawn(balances: Mapping[str, int], ops: Sequence[Op]) -> Overdrawn | None:
-    """The first of an account that is found; None proves nothing."""
+def overdrawn(balances: Mapping[str, int], ops: Sequence[Op], since: int) -> Overdrawn | None:
+    """The first of an account that is found, in times from `since` on; None proves nothing."""
     reads: dict[str, list[Op]] = {account: [] for account in balances}
     moves: dict[str, list[tuple[Op, int]]] = {account: [] for account in balances}
     for op in ops:
@@ -50,7 +50,6 @@ def overdrawn(balances: Mapping[str, int], ops: Sequence[Op]) -> Overdrawn | Non
             moves[op.other].append((op, op.moves))
         elif op.low == op.high and op.answered_at is not None:
             reads[op.account].append(op)
-    since = began(op.source for op in ops)
     found = (_of_account(balances[a], reads[a], moves[a], since) for a in balances)
     return next(filter(None, found), None)
 

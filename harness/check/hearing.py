@@ -23,7 +23,7 @@ class CutOff(NamedTuple):
 def unheard_of(
     balances: Mapping[str, int], history: Sequence[Operation], cut_off: Iterable[CutOff]
 ) -> Iterator[str]:
-    """What these hold that nothing explains that was asked before, each in words.
+    """In words, each balance of these that no request from before the cut explains.
 
     `balances` are the first ones. Whatever was asked before may have been heard, and done or not.
     """

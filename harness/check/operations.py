@@ -92,7 +92,7 @@ def began(history: Iterable[Operation]) -> int:
 
 
 def text(operation: Operation, since: int) -> str:
-    """ "ann's (A, B, 3) = success, 12.41-30.10 ms", its times counted from `since`."""
+    """ "ann's (A, B, 3) = success, 12.410-30.108 ms", its times counted from `since`."""
     client, _, *command = operation.request
     said = f"{client}'s {describe(*command)}"  # type: ignore[arg-type]
     sent_at, answered_at = operation.invoked_at, operation.answered_at
@@ -107,7 +107,7 @@ def text(operation: Operation, since: int) -> str:
 
 
 def moment(at: int | None, since: int, unit: str = "") -> str:
-    """ "8 µs", "12.41 ms" or "83.2141 s" after `since`, in this unit or in the one that fits."""
+    """To the µs: "8 µs", "12.410 ms" or "83.214103 s" after `since`, in the unit that fits."""
     if at is None:
         return "never"
     after = at - since
@@ -115,8 +115,8 @@ def moment(at: int | None, since: int, unit: str = "") -> str:
         case "µs":
             return f"{after} µs"
         case "ms":
-            return f"{after / 1000:.2f} ms"
-    return f"{after / 1e6:.4f} s"
+            return f"{after / 1000:.3f} ms"
+    return f"{after / 1e6:.6f} s"
 
 
 def _unit(us: int) -> str:

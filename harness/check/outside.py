@@ -93,7 +93,7 @@ def linearizable_from_outside(
             order = _order(replica, by_key)
             if order is not None and not flaw(balances, known, order):
                 return Judgement(CHECK, Verdict.VALID)
-    return black_box(balances, known, budget)
+    return black_box(balances, known, budget, began(history))
 
 
 def _order(replica: Told, by_key: Mapping[Key, Operation]) -> list[Operation] | None:

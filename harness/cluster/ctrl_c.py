@@ -51,7 +51,7 @@ def never_dropped() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    report = sys.unraisablehook
+    report, handled = sys.unraisablehook, signal.getsignal(signal.SIGALRM)
 
     def dropped(unraisable: "sys.UnraisableHookArgs") -> None:
         if not issubclass(unraisable.exc_type, KeyboardInterrupt):
@@ -60,8 +60,7 @@ def never_dropped() -> Iterator[None]:
         signal.signal(signal.SIGALRM, again)
         signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
 
-    def again(number: int, _: object) -> None:
-        signal.signal(number, signal.SIG_DFL)
+    def again(*_: object) -> None:
         signal.raise_signal(signal.SIGINT)
 
     sys.unraisablehook = dropped
@@ -71,4 +70,4 @@ def never_dropped() -> Iterator[None]:
         sys.unraisablehook = report
         if signal.getsignal(signal.SIGALRM) is again:
             signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.signal(signal.SIGALRM, handled or signal.SIG_DFL)

@@ -392,6 +392,8 @@ class Fleet:
                     if handle.is_running:
                         handle.liveness = Liveness.LIVE
                 case _:
+                    if handle.node.is_cut_off:  # it ended by itself meanwhile
+                        self._router.cut_off(handle.node, False)
                     self._await_free(handle)
                     self._start(handle)
                     started.append(handle)

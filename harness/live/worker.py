@@ -196,7 +196,7 @@ class Worker:
             executed = [
                 (
                     e.first_slot,
-                    e.requests,
+                    tuple(e.requests),  # of that very type, which goes to the harness
                     [a[2] for _, a in zip(e.requests, e.answers, strict=True)],
                 )
                 for e in effects.executed

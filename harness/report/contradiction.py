@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from bank.ledger import describe
 from harness.check.contradiction import Contradiction
+from harness.check.operations import moment
 from harness.cluster.history import Operation
 from harness.report.markup import Safe, element, join
-from harness.screen.cells import duration
 
 ROW, TOP, GAP = 40, 8, 10  # heights: of an operation, above the first lane, between two lanes
 MARK = 16  # height of a mark's words
@@ -48,7 +48,7 @@ def section(
         rest = "These are among the latest of that account: it takes all before them to prove it."
     items: list[tuple[int, int, Safe]] = []
     for operation in operations:
-        said = [_words(operation, first)]
+        said = [_words(operation, found.since)]
         if operation is found.failed:
             which = "this answer" if found.is_whole else "this answer or one before it"
             said.append(f": {which} fits nowhere")
@@ -56,7 +56,7 @@ def section(
         item = element("li", *said, *([] if link is None else [" ", link]))
         items.append((operation.invoked_at or 0, len(items), item))
     for mark in shown:
-        item = element("li", f"{_after(mark.at - first)}: {mark.text}")
+        item = element("li", f"{moment(mark.at, found.since)}: {mark.text}")
         items.append((mark.at, len(items), item))
     return join(
         element("p", rest),
@@ -69,18 +69,14 @@ def section(
     )
 
 
-def _after(us: int) -> str:
-    return f"{us} µs" if us < 1000 else duration(us)
-
-
-def _words(operation: Operation, first: int) -> str:
+def _words(operation: Operation, since: int) -> str:
     client, _, *command = operation.request
-    asked = _after((operation.invoked_at or 0) - first)
+    asked = moment(operation.invoked_at, since)
     said = f"{asked}: {client} asks {describe(*command)}, "  # type: ignore[arg-type]
     if operation.answered_at is None:
         return f"{said}and is not answered"
-    after = _after(operation.answered_at - first)
-    return f"{said}and has the answer {operation.result} at {after}"
+    at = moment(operation.answered_at, since)
+    return f"{said}and has the answer {operation.result} at {at}"
 
 
 def _picture(operations: Sequence[Operation], found: Contradiction, marks: Sequence[Mark]) -> Safe:
@@ -143,9 +139,9 @@ def _scale(operations: Sequence[Operation], marks: Sequence[Mark]) -> dict[int, 
     steps = [1 + 2 * sqrt(gap / longest) for gap in gaps]
     whole = sum(steps) or 1.0
     place, found = LEFT, {moments[0]: LEFT}
-    for moment, step in zip(moments[1:], steps, strict=True):
+    for instant, step in zip(moments[1:], steps, strict=True):
         place += step * (RIGHT - LEFT) / whole
-        found[moment] = place
+        found[instant] = place
     return found
 
 

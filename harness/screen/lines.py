@@ -208,9 +208,10 @@ def _offered(takes: str, place: int, config: ClusterConfig, word: str) -> list[s
 def commands(line: str) -> list[str]:
     """What a line asks for, in order: joined by ";", and steps by "," too, as in a cell of a file.
 
-    An empty line is one empty command, and one that begins with "#" none. May raise Refused.
+    An empty line is one empty command, and a remark from "#" on none. May raise Refused.
     """
-    if line.lstrip().startswith("#"):
+    typed, line = line, _without_remark(line)
+    if typed != line and not line.strip():
         return []
     if _EMPTY.search(line):
         raise Refused(f"{shown(line.strip())}: an empty name, expected one between the quotes")
@@ -223,6 +224,24 @@ def commands(line: str) -> list[str]:
     if line.strip() and not found:
         raise Refused(f'found "{shown(line.strip())}", expected a command; help lists all')
     return found or [""]
+
+
+def left_out(commands: Sequence[str]) -> str:
+    """What follows the words on a command that could not be done, of those after it."""
+    return f" (left out: {shown('; '.join(commands))})" if commands else ""
+
+
+def _without_remark(line: str) -> str:
+    """A remark begins with the first "#" before a word that stands in no quotes."""
+    quote = ""
+    for at, sign in enumerate(line):
+        if quote:
+            quote = quote if sign != quote else ""
+        elif sign in "\"'":
+            quote = sign
+        elif sign == "#" and (not at or line[at - 1] in " \t;"):
+            return line[:at]
+    return line
 
 
 def _is_step(text: str) -> bool:

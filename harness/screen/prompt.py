@@ -32,6 +32,7 @@ from harness.screen.lines import (
     Refused,
     cancelling,
     commands,
+    left_out,
     listed_words,
     parse,
     save,
@@ -132,7 +133,8 @@ class Prompt:
     def obey(self, line: str) -> bool:
         """Do the commands of one line; False when the prompt is to end.
 
-        None is done when one of them cannot be read, and none after one that Ctrl-C ended.
+        None is done where one is no command, has too few or too many arguments or is a step that
+        cannot be; nor is any after one that could not be done, or that Ctrl-C ended.
         """
         self._was_cancelled = False
         try:
@@ -142,8 +144,7 @@ class Prompt:
             self._console.print(answers.refusal(str(refused)))
             return True
         for place, (word, arguments, action) in enumerate(read, 1):
-            left_out = "; ".join(texts[place:])
-            rest = f" (left out: {shown(left_out)})" if left_out else ""
+            rest = left_out(texts[place:])
             try:
                 if not self._do(word, arguments, action):
                     return False

@@ -38,6 +38,7 @@ from harness.screen.lines import (
     cancelling,
     commands,
     completed,
+    left_out,
     listed_words,
     names_of,
     save,
@@ -131,11 +132,8 @@ class SteppingPrompt:
         self._cancels = not lines.runs_on
         self._console.print(self._state())
         while (line := lines.read(self.prompt_text())) is not None:
-            try:
-                if not all(map(self.obey, commands(line))):
-                    break
-            except (Refused, Impossible) as refused:
-                self._console.print(answers.refusal(str(refused)))
+            if not self._obey_all(line):
+                break
         else:
             if not lines.runs_on:
                 self._console.print()  # the cursor still stands behind the prompt
@@ -155,6 +153,19 @@ class SteppingPrompt:
         return next(fits, texts[-1])
 
     # ---- commands ------------------------------------------------------------------------------
+
+    def _obey_all(self, line: str) -> bool:
+        """Do the commands of one line, up to one that cannot be; False: the prompt is to end."""
+        rest: list[str] = []
+        try:
+            texts = commands(line)
+            for place, text in enumerate(texts, 1):
+                rest = texts[place:]
+                if not self.obey(text):
+                    return False
+        except (Refused, Impossible) as refused:
+            self._console.print(answers.refusal(f"{refused}{left_out(rest)}"))
+        return True
 
     def obey(self, line: str) -> bool:
         """Do one command; False when the prompt is to end. May raise Refused or Impossible."""
