@@ -80,7 +80,7 @@ def test_the_same_stands_there_in_words():
     assert "It does not matter what came before." in section(replace(FOUND, before={}))
     part = section(PART)
     assert "it takes all before them to prove it." in part and "No order of these" not in part
-    assert "at 35 ms: this answer or one before it fits nowhere" in part
+    assert "at 36.000 ms: this answer or one before it fits nowhere" in part
     assert "(B) = 10 ✗ this or one before<" in part and "✗ fits nowhere" not in part
 
 
