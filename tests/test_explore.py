@@ -262,6 +262,8 @@ def test_command_prints_the_shortest_schedule():
 def test_a_violation_without_a_schedule_is_told_as_such():
     told, code = explore._verdict(Exploration(violation="it broke", is_told=False))
     assert told.startswith("✗ violation: it broke (time ran out before a schedule") and code == 1
+    told, code = explore._verdict(Exploration(suspected="it broke"))
+    assert told.startswith("? unknown: time ran out") and "it broke" in told and code == 3
 
 
 def test_command_names_every_bad_flag():

@@ -156,6 +156,9 @@ def _verdict(found: Exploration) -> tuple[str, int]:
     if found.violation is not None:
         events = counted(len(found.schedule), "event")
         return f"✗ violation after {events}: {found.violation}", EXIT_INVALID
+    if found.suspected is not None:
+        missing = "time ran out before a schedule was found that leads to what may be a violation"
+        return f"? unknown: {missing}: {found.suspected}", EXIT_UNKNOWN
     if not found.complete:
         return f"? unknown: time ran out with {found.waiting} states waiting", EXIT_UNKNOWN
     return "✓ no violation: every schedule within the bounds was seen", EXIT_VALID

@@ -47,6 +47,7 @@ class Exploration:
     violation: str | None = None
     schedule: list[Move] = field(default_factory=list)  # one that leads to it
     is_told: bool = True  # False: time was over before such a one was found
+    suspected: str | None = None  # the same where events are left out: it may be none
     unlike: str | None = None  # why names were not taken for each other, where they might have been
     heeded: str | None = None  # what was left out at first, and may make a difference
     distrusted: str | None = None  # reductions with which a violation had no schedule
@@ -152,7 +153,7 @@ class Explorer:
             for node in self._waiting.pop(due):
                 if not self._is_covered(node):
                     self._expand(node)
-                    if found.violation is not None:
+                    if found.violation is not None or found.suspected is not None:
                         return
                     found.depth = max(found.depth, self._events)
                 found.waiting -= 1
@@ -275,7 +276,10 @@ class Explorer:
             told = self.ways().to_violation(self.kept(node), self._passed)
             found.violation, found.schedule = told  # with the names of this schedule
         except OutOfTime:
-            found.is_told = False
+            if self.reductions.leaves_nothing_out:
+                found.is_told = False
+            else:
+                found.suspected, found.violation = found.violation, None
 
     def ways(self) -> Ways:
         """What finds a schedule."""

@@ -10,7 +10,10 @@ from harness.sim.invariants import Violation
 
 BITS = 3  # for places; there are 7 at most
 ANY = 1 << 30  # so many happenings, or fewer
-MOST_AHEAD = 200  # events of others that are followed while one waits: there may be no end of them
+# Of the others, whose orders are followed while one waits: there may be many, or no end of them.
+MOST_AHEAD = 200  # events one after another
+MOST_STATES = 500  # looked at for one who waits
+MOST_KNOWN = 1 << 18  # remembered
 Happening: TypeAlias = tuple[int, Event]  # how many requests were submitted then; what happens
 
 
@@ -42,6 +45,7 @@ class Orders:
         self._moves: dict[tuple[int, int], dict[int, Moves]] = {}
         self._quiet: dict[int, int] = {}  # by site: the places of whose links to it are empty
         self._heard: dict[tuple[int, ...], bool] = {}
+        self._looks = 0  # at states of the others, that may still be taken
 
     def firsts(self, state: State, budget: int, most: int = ANY) -> Iterator[Moves]:
         """What those can do who may go first, if there is news in it; the fewest ways first.
@@ -116,7 +120,9 @@ class Orders:
             self._quiet[state[at]] = quiet
         if not quiet or self._can_die[budget]:
             return not quiet  # whoever dies is told of
-        others = state[:at] + state[at + 1 : -2]
+        others, self._looks = state[:at] + state[at + 1 : -2], MOST_STATES
+        if len(self._heard) > MOST_KNOWN:
+            self._heard.clear()
         return not self._hears(others, state[-1], budget, at, quiet, MOST_AHEAD)
 
     def _hears(
@@ -141,7 +147,8 @@ class Orders:
             if known is not None:
                 return known
             self._heard[key] = True  # as long as it is not known: so is a circle
-            if not ahead:
+            self._looks -= 1
+            if not ahead or self._looks < 0:
                 return True
             for moves in coming:
                 for then, event in moves.happenings(submitted):
