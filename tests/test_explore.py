@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from bank.events import AskedSpare, AskedWhoIsFree
-from bank.messages import Commit
+from bank.messages import Accepted, Commit
 from bank.replica import Replica
-from bank.standing import Candidate, Leader, Settled
+from bank.standing import Awaiting, Candidate, Leader, Settled
 from harness.commands import explore
 from harness.errors import HarnessError
 from harness.sim.explore import Exploration, Explorer
@@ -204,6 +204,45 @@ def test_more_of_the_budget_one_event_later_does_not_hide_the_shortest_schedule(
     explorer = Explorer(bounds, Refuses, NONE)
     found = explorer.run()
     assert len(found.schedule) == 9, script(explorer.graph, found.schedule)
+
+
+class WrongTwice(Replica):
+    """Wrong where a leader's election timer runs out, and where a leader counts a vote."""
+
+    def tick(self, now):
+        led = isinstance(self.standing, Leader)
+        super().tick(now)
+        assert not led or isinstance(self.standing, Leader), "a leader gave up"
+
+    def step(self, source, message, now):
+        super().step(source, message, now)
+        counted = isinstance(message, Accepted) and isinstance(self.standing, Leader)
+        assert not counted, "it heard a vote"
+
+
+@pytest.mark.parametrize("reductions", [ALL, NONE], ids=["reduced", "all"])
+def test_a_schedule_is_told_to_its_end_whatever_else_would_break_the_replica(reductions):
+    explorer = Explorer(Bounds(nodes=2, requests=1), WrongTwice, reductions)
+    found = explorer.run()
+    assert "it heard a vote" in found.violation
+    last = [line for line in script(explorer.graph, found.schedule) if line[:3].strip()][-1]
+    assert last == f"{len(found.schedule):3}. n1 gets from n2: ACCEPTED (1, n1)"
+
+
+class Impatient(Replica):
+    """Wrong where it stands though it awaits a NEW-VIEW."""
+
+    def tick(self, now):
+        waits = isinstance(self.standing, Awaiting)
+        super().tick(now)
+        assert not waits or not isinstance(self.standing, Candidate), "it stands though it waits"
+
+
+@pytest.mark.parametrize("reductions", [ALL, NONE], ids=["reduced", "all"])
+def test_an_undisturbed_election_is_not_broken_by_what_could_disturb_it(reductions):
+    elected = Bounds(nodes=2, requests=0, elected=True)
+    found = Explorer(elected, Impatient, reductions).run()
+    assert found.complete and found.violation is None
 
 
 # ---- the command -------------------------------------------------------------------------------

@@ -200,16 +200,22 @@ class Graph:
         state = self._after_turn(state, 1, self.turns.seek_leader(own))
         own = self.sites[state[0]].own
         state = self._after_turn(state, 1, self.turns.take(own, Timer.ELECTION))
-        while True:
-            arrivals = (
-                event
-                for number in state[:-2]
-                for event in self.events(number, 0)
-                if event.moves[0].kind == "turn" and event.moves[0].code >= 0 and event.left == 0
-            )
-            if (arrival := next(arrivals, None)) is None:
-                return state
+        while (arrival := next(self._arrivals(state), None)) is not None:
             state = self.after(state, arrival)
+        return state
+
+    def _arrivals(self, state: State) -> Iterator[Event]:
+        """Messages that arrive while nothing else happens: no timer, death or loss is tried."""
+        for number in state[:-2]:
+            site = self.sites[number]
+            for source, link in enumerate(site.links, 1):
+                for envelope, before, rest in self.sites.takes(link):
+                    if before:
+                        continue
+                    taken = with_link(site, source, rest)
+                    turn = self._turn(taken, envelope * 2)
+                    if not turn.comes_back:
+                        yield self._event(self.attempt, 0, taken, turn)
 
     def _after_turn(self, state: State, replica: ReplicaId, turn: Turn) -> State:
         site = self.sites[state[replica - 1]]
@@ -320,25 +326,27 @@ class Graph:
         left = self._left(budget, cost)
         if left < 0:
             return
-        move = Move("turn", site.replica, code)
-        self.attempt = (*lost, move)
-        turn = self.turns.take(site.own, code)
-        self.on_turn(site, move, turn)
+        turn = self._turn(site, code, lost)
         whole = self._left(left, COMEBACK) if turn.comes_back else left
         if whole >= 0:
             yield self._event(self.attempt, whole, site, turn)
         else:
             self.stopped_comeback = True
         if code >= 0 and (less := self._left(left, BATCH)) >= 0:  # whoever flushes pays the rest
-            half = move._replace(code=code + 1)
-            self.attempt = (*lost, half)
-            more = self.turns.take(site.own, code + 1)
-            self.on_turn(site, half, more)
+            more = self._turn(site, code + 1, lost)
             yield self._event(self.attempt, less, site, more)
         if whole >= 0 and (less := self._left(whole, CRASH)) >= 0:
             for step in self.turns.cuts(turn):
                 self.attempt = (*lost, Move("cut", site.replica, code, step))
                 yield self._death(self.attempt, less, site, step)
+
+    def _turn(self, site: Site, code: int, lost: tuple[Move, ...] = ()) -> Turn:
+        """One turn is tried, after messages were lost. Raises Violation."""
+        move = Move("turn", site.replica, code)
+        self.attempt = (*lost, move)
+        turn = self.turns.take(site.own, code)
+        self.on_turn(site, move, turn)
+        return turn
 
     def _event(self, moves: tuple[Move, ...], left: int, site: Site, turn: Turn) -> Event:
         step = turn.step
@@ -377,8 +385,37 @@ class Graph:
         return self.sites.disks[self.sites[state[replica - 1]].disk]
 
     def play(self, state: State, move: Move) -> State:
-        """The state after one event of a schedule."""
-        for submitted, event in self.can_happen(state, 0):
-            if event.moves == (move,):
-                return self.after(state, event, submitted)
-        raise AssertionError(f"{move} cannot happen here")
+        """The state after one event of a schedule. Raises Violation.
+
+        Nothing else is tried: what the rest of the budget does not allow may break the replica.
+        """
+        site, submitted = self.sites[state[move.replica - 1]], state[-1]
+        moves = self._kept((move,))
+        match move.kind:
+            case "start":
+                turn = self.turns.start(move.replica, self.sites.disks[site.disk])
+                return self.after(state, self._event(moves, 0, site, turn))
+            case "dies":
+                return self.after(state, self._death(moves, 0, site, None))
+        if move.code >= 0:
+            site, submitted = self._without(site, submitted, move.code >> 1)
+        match move.kind:
+            case "lost":
+                after = self.sites.moved(site, site.own, site.disk)
+                event = Event(move.replica - 1, after, (), None, 0, moves)
+            case "cut":
+                event = self._death(moves, 0, site, move.step)
+            case _:
+                event = self._event(moves, 0, site, self.turns.take(site.own, move.code))
+        return self.after(state, event, submitted)
+
+    def _without(self, site: Site, submitted: int, envelope: int) -> tuple[Site, int]:
+        """A site whose next message on a link is taken; how many requests are submitted then."""
+        for index in range(min(submitted + 1, len(self.requests))):
+            if self._asks[index, site.replica] == envelope:
+                return site, max(submitted, index + 1)
+        for source, link in enumerate(site.links, 1):
+            for one, before, rest in self.sites.takes(link):
+                if one == envelope and not before:
+                    return with_link(site, source, rest), submitted
+        raise AssertionError(f"{self.turns.envelopes[envelope]} cannot arrive here")
