@@ -198,6 +198,24 @@ def test_a_method_held_is_that_of_the_copy():
     assert found.complete and found.violation is None
 
 
+@pytest.mark.parametrize("name", ["flush", "deadline", "status", "slots", "_Holder__counted"])
+def test_a_method_of_a_class_that_stands_in_no_module_is_that_of_the_copy(name):
+    class Holder(Replica):
+        def __init__(self, *args, **more):
+            super().__init__(*args, **more)
+            self.hook, self.below = getattr(self, name), super().flush
+
+        def __counted(self):
+            pass
+
+        def step(self, source, message, now):
+            super().step(source, message, now)
+            assert self.hook.__self__ is self.below.__self__ is self
+
+    found = Explorer(ONE, Holder).run()
+    assert found.complete and found.violation is None
+
+
 def test_what_is_kept_outside_the_fields_is_told():
     COUNTED.clear()
     with pytest.raises(Unfit, match="Counts: it is not deterministic, or keeps something outside"):

@@ -194,6 +194,11 @@ def _is_found_by_name(function: Any) -> bool:
     return found is function
 
 
+def _is_own(kind: type, function: Any) -> bool:
+    """A method of this class or one below it, wherever that was written: as fixed as the class."""
+    return any(held is function for base in kind.__mro__ for held in vars(base).values())
+
+
 def _plain(value: Any) -> Any:
     """What stands in a set or for something in a dictionary: a value."""
     kind = type(value)
@@ -269,7 +274,9 @@ def _other(value: Any, ordered: bool, seen: dict[int, int]) -> Any:
         return _plain(value)
     if kind is MethodType:
         whose = freeze(value.__self__, ordered, seen)
-        return Frozen(kind, (), (_plain(value.__func__), whose))
+        function = value.__func__
+        is_own = _is_own(type(value.__self__), function)
+        return Frozen(kind, (), (function if is_own else _plain(function), whose))
     seen[id(value)] = len(seen)
     if kind is set:
         return Frozen(set, (), tuple(_in_order(map(_plain, value))))
