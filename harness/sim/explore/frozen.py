@@ -4,7 +4,9 @@
 object from them. Whatever freeze leaves out is not there after thaw either, so two states with
 equal values cannot behave differently: merging them is sound by construction. What several parts
 hold is one object again after thaw. What cannot be made again by its fields is refused (`Unfit`).
-One thing is left: inside a tuple or a message, True passes for 1, as they are equal.
+Three things are left. Inside a tuple or a message, True passes for 1, as they are equal. A frozen
+dataclass passes for another that differs in what its equality leaves out. And an object with a hash
+that stands in a set or as a key is one in all states: one that is changed there changes in all.
 
 Time is left out. `still` sets every clock of a replica to the same instant; `alarm` makes exactly
 one of its timers due at that instant. So a timer fires when the explorer says so, and at no other
@@ -205,7 +207,7 @@ def _plain(value: Any) -> Any:
     if kind in _PLAIN or _is_value(value):
         return value
     if _is_hashed(kind) and all(_is_value(getattr(value, part.name)) for part in fields(value)):
-        return value  # whoever changes it there loses it
+        return value  # shared by all states: see the module
     raise _Unfrozen(kind)
 
 
