@@ -265,8 +265,13 @@ def command(*flags):
             "6 states kept, 25 transitions, depth 14",
         ),
         (("--all",), "none", "424 states kept, 963 transitions, depth 17"),
+        (
+            ("--nodes", "2"),
+            "other names, orders, said before, past elections, passed through",
+            "\n1 state kept, 10 transitions, depth 9",
+        ),
     ],
-    ids=["reduced", "all"],
+    ids=["reduced", "all", "one"],
 )
 def test_command_says_what_it_saw(flags, reductions, figures):
     code, out = command("--requests", "1", *flags)

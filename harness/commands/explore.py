@@ -101,8 +101,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
         soft_wrap=True,
     )
     console.print(
-        f"{found.states} states kept, {found.transitions} transitions, depth {found.depth}, "
-        f"{found.replica_states} states of single replicas, "
+        f"{counted(found.states, 'state')} kept, {counted(found.transitions, 'transition')}, "
+        f"depth {found.depth}, {counted(found.replica_states, 'state')} of single replicas, "
         f"{found.seconds:.1f} s, {rate:.0f} transitions a second",
         highlight=False,
         soft_wrap=True,
